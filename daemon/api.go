@@ -1,0 +1,286 @@
+package daemon
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"coldframe/columnar/format"
+	"coldframe/internal/fault"
+)
+
+// Scope is what a token may do.
+type Scope string
+
+// The scopes. Admin covers everything about the account, the store and the tokens; it does not contain the others.
+const (
+	ScopeRead  Scope = "read"
+	ScopeWrite Scope = "write"
+	ScopeShare Scope = "share"
+	ScopeAdmin Scope = "admin"
+	ScopeKMS   Scope = "kms"
+)
+
+// Scopes lists every scope in the order of the documentation.
+func Scopes() []Scope { return []Scope{ScopeRead, ScopeWrite, ScopeShare, ScopeAdmin, ScopeKMS} }
+
+// UserTokenID is the id of the user's own token, which is new at each start and may do everything.
+const UserTokenID = "user"
+
+// Caller is who a request comes from: the answer of Authenticate.
+type Caller struct {
+	ID       string   // UserTokenID, or the id of an application's token
+	Scopes   []Scope  // what the token may do; not used for the user's own
+	Datasets []string // the only datasets it may touch; nil: all of them
+}
+
+// IsUser reports whether this is the user's own token.
+func (c Caller) IsUser() bool { return c.ID == UserTokenID }
+
+// Has reports whether the caller's token has scope s.
+func (c Caller) Has(s Scope) bool { return c.IsUser() || slices.Contains(c.Scopes, s) }
+
+// Sees reports whether the caller's token covers dataset id; a token for named datasets covers no other one, and none that it creates.
+func (c Caller) Sees(id string) bool {
+	return c.IsUser() || c.Datasets == nil || slices.Contains(c.Datasets, id)
+}
+
+// May returns nil if the caller has scope s and, when id is not empty, covers that dataset; else fault.Forbidden. The server asks once
+// for each request, from its table of routes; the agent itself only narrows lists and events to what the caller sees.
+func (c Caller) May(s Scope, id string) error {
+	switch {
+	case !c.Has(s):
+		return fault.New(fault.Forbidden, "this token lacks the scope %q", s)
+	case id != "" && !c.Sees(id):
+		return fault.New(fault.Forbidden, "this token does not cover the dataset")
+	}
+	return nil
+}
+
+// State is the state of the account as callers meet it.
+type State string
+
+// The states. An unattended agent whose API is locked says locked; its vault is open for its own work.
+const (
+	StateUnregistered State = "unregistered"
+	StateLocked       State = "locked"
+	StateUnlocked     State = "unlocked"
+)
+
+// Status is what GET /v1/status tells. UserID is empty before registration; StoreKind and Datasets are empty while locked.
+type Status struct {
+	State      State
+	ReadOnly   bool // an overridden rollback: reads work, writes are refused with stale
+	Unattended bool // a credential opens the vault at start
+	UserID     string
+	Email      string // while unlocked
+	StoreKind  string // "folder", "s3" or ""
+	Datasets   int
+	Uploads    int // transfers to the store in work
+	Started    time.Time
+	IdleLock   time.Duration // 0: never
+	Warnings   []string      // sentences for a person: memory that could not be locked, and the like
+}
+
+// RegisterRequest makes an account on this machine. Password is wiped by Register.
+type RegisterRequest struct {
+	Email        string
+	Password     []byte
+	PasswordOnly bool // no account key: the password alone opens the vault
+}
+
+// RegisterResult holds the recovery kit as text, shown once. The caller wipes Kit.
+type RegisterResult struct {
+	UserID string
+	Kit    []byte
+}
+
+// UnlockRequest opens the vault. Password is wiped by Unlock.
+type UnlockRequest struct {
+	Password       []byte
+	AcceptRollback bool // open an older vault read-only; logged as an event
+}
+
+// RecoverRequest sets a new password with the recovery kit. Kit and Password are wiped by Recover.
+type RecoverRequest struct {
+	Kit      []byte
+	Password []byte
+}
+
+// AppRequest asks for an application's token. Password is needed for ScopeAdmin and ScopeKMS, and wiped.
+type AppRequest struct {
+	Name           string
+	Scopes         []Scope
+	Datasets       []string // nil: all
+	Password       []byte
+	IdempotencyKey string
+}
+
+// App is an application's token without its secret.
+type App struct {
+	ID       string
+	Name     string
+	Scopes   []Scope
+	Datasets []string // nil: all
+	Created  time.Time
+}
+
+// StoreSettings says where objects lie. Kind "folder" uses Path, kind "s3" the rest. SecretAccessKey goes in only: StoreInfo leaves it
+// nil; in SetStore nil keeps the credentials that the vault has.
+type StoreSettings struct {
+	Kind            string
+	Path            string
+	Bucket          string
+	Prefix          string
+	Region          string
+	Endpoint        string
+	PathStyle       bool
+	CAFile          string
+	AccessKeyID     string
+	SecretAccessKey []byte
+}
+
+// SetStoreRequest changes the store. Force allows a location that does not hold the present datasets. Password is wiped.
+type SetStoreRequest struct {
+	Settings StoreSettings
+	Password []byte
+	Force    bool
+}
+
+// Probe is one step of CheckStore.
+type Probe struct {
+	Name  string // "write", "range", "multipart", "delete"
+	Error string // empty: it worked
+	Took  time.Duration
+}
+
+// Column of a dataset. ID outlives renames of the title and stays the same from version to version as long as name and type do.
+type Column struct {
+	ID   string
+	Name string
+	Type string // in the words of format.FormatSchema
+}
+
+// Member of a dataset's roster.
+type Member struct {
+	User string
+	Role string // "owner", "writer", "reader"
+}
+
+// Dataset is what GET /v1/datasets/{id} tells. Version 0: nothing has been written yet, and there are no columns.
+type Dataset struct {
+	ID      string
+	Title   string
+	State   string // "ready", or "empty" before the first version
+	Version uint64
+	Created time.Time
+	Updated time.Time
+	Rows    int64
+	Bytes   int64 // in the store, all parts of the current version
+	Columns []Column
+	Members []Member
+}
+
+// CreateDatasetRequest makes an empty dataset. Title: 1 to 200 characters, no control characters.
+type CreateDatasetRequest struct {
+	Title          string
+	IdempotencyKey string
+}
+
+// Version of a dataset. Bytes counts the parts in the store.
+type Version struct {
+	Number  uint64
+	Created time.Time
+	Rows    int64
+	Bytes   int64
+	Parts   int
+	Author  string // user id
+	Hash    string // of the signed manifest, hex
+}
+
+// WriteRequest replaces or appends to a dataset. The body is read to its end; a body that ends early writes nothing.
+type WriteRequest struct {
+	Dataset        string
+	Append         bool
+	AllowNewLayout bool        // replace only: columns may differ from the current version's
+	Expect         *uint64     // the version this write is based on; another one is current: conflict
+	Format         format.Kind // of the body
+	Read           format.ReadOptions
+	Transfer       string // id in progress events, ^[a-z0-9-]{1,64}$; empty: drawn by the agent
+	Total          int64  // bytes in the body if known (Content-Length), else 0
+	IdempotencyKey string // 1 to 255 visible ASCII characters, or empty
+}
+
+// WriteResult is the answer to a write that is durable.
+type WriteResult struct {
+	Dataset  string
+	Version  uint64
+	Rows     int64 // in the whole new version
+	Written  int64 // rows of this request
+	Bytes    int64 // stored by this request
+	Transfer string
+	Replayed bool // the stored answer to an earlier request with this Idempotency-Key
+}
+
+// ReadRequest asks for rows. Columns nil: all, in their order; else these names, in this order, each once.
+type ReadRequest struct {
+	Dataset string
+	Columns []string
+	Version uint64 // 0: the current one
+	Limit   *int64 // at most so many rows; nil: all
+}
+
+// FromNow as the argument of Subscribe asks for new events only.
+const FromNow uint64 = math.MaxUint64
+
+// Event types. Logged ones have an ID and survive a restart; EventProgress is sent to those who listen and then gone.
+const (
+	EventStarted         = "agent.started"
+	EventUnlocked        = "account.unlocked"
+	EventLocked          = "account.locked"
+	EventPassword        = "account.password_changed"
+	EventRecovered       = "account.recovered"
+	EventUnattended      = "account.unattended_changed"
+	EventRestored        = "account.restored"
+	EventRollback        = "account.rollback_accepted"
+	EventRefused         = "check.refused" // a check of the threat model said no; Code says which
+	EventAppCreated      = "app.created"
+	EventAppDeleted      = "app.deleted"
+	EventStoreChanged    = "store.changed"
+	EventStoreExtra      = "store.extra_objects"
+	EventDatasetCreated  = "dataset.created"
+	EventDatasetRenamed  = "dataset.renamed"
+	EventDatasetDeleted  = "dataset.deleted"
+	EventVersion         = "dataset.version"
+	EventUploadsSwept    = "uploads.swept"
+	EventClock           = "clock.jumped"
+	EventProgress        = "transfer.progress"
+	EventTransferDone    = "transfer.done"
+	EventTransferFailed  = "transfer.failed"
+	EventSubscriberReset = "events.reset" // some events were dropped from the log before this subscriber read them
+)
+
+// Event is one line of the agent's log or one progress message. It holds ids, codes and numbers; never names, titles or texts of users.
+type Event struct {
+	ID       uint64 // 0: not logged
+	Time     time.Time
+	Type     string
+	Dataset  string
+	Version  uint64
+	App      string
+	Code     fault.Code
+	Transfer string
+	Rows     int64
+	Bytes    int64
+	Total    int64 // 0: unknown
+	Count    int64
+}
+
+// Metrics is a snapshot for GET /metrics.
+type Metrics struct {
+	Datasets, Versions, Uploads, Downloads int64 // present numbers; Uploads and Downloads are transfers in work
+	RowsIn, BytesIn, BytesStored           int64 // since start
+	RowsOut, WritesOK, WritesFailed        int64
+	Subscribers, EventsLogged              int64
+	Unlocked                               bool
+}
