@@ -1,0 +1,70 @@
+# make demo and make test need Go, a C compiler and git, nothing else. `make help` lists the targets.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION := $(shell sed -n 's/^.*Version = "\(.*\)"/\1/p' internal/version/version.go)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+LDFLAGS := -s -w -X coldframe/internal/version.Commit=$(COMMIT)
+GOBUILD := go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+PROGRAMS := coldframe coldframed
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# The longest package takes a few minutes under the race detector on two cores.
+TESTFLAGS ?= -race -timeout 20m
+TESTLOG   ?= .cache/test.json
+
+.PHONY: help build demo test check fuzz interop threats bench bench-store tour dist install generate clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+build: ## build the programs into bin/
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+demo: build ## the main job on real data, in a folder of its own, nothing else to start
+	@examples/demo.sh
+
+test: ## everything that needs no outside server, race detector on
+	@mkdir -p $(dir $(TESTLOG))
+	@go test $(TESTFLAGS) -json ./... | tee $(TESTLOG) | go run ./internal/tools/threats
+
+threats: ## each row of the threat model with its tests and their outcome (LOG=file reuses a log of `make test`)
+	@if [ -n "$(LOG)" ]; then cat "$(LOG)"; else go test $(TESTFLAGS) -json ./...; fi | go run ./internal/tools/threats -quiet -coverage docs/threats.csv
+
+check: ## format, vet, linter, generated code, systemd units
+	@fmt=$$($$(scripts/tool gofumpt) -l $$(git ls-files '*.go' | grep -v '\.gen\.go$$')); test -z "$$fmt" || { echo "not formatted: $$fmt"; exit 1; }
+	go vet ./...
+	$$(scripts/tool golangci-lint) run ./...
+	deploy/verify.sh
+
+fuzz: ## every fuzz target; FUZZTIME seconds in all (default 360)
+	@scripts/fuzz $${FUZZTIME:-360}
+
+interop: ## checks against outside implementations
+	go test -count=1 -v ./interop/...
+
+tour: build ## the README's curl tour, run as it stands there
+	@scripts/readme-tour
+
+bench: bench-store ## all benchmarks
+
+bench-store: build ## put and get over the API against arrow-go's plain zstd; cost of encryption; memory; bytes fetched
+	@go run ./bench/store
+
+dist: ## release files in dist/, built twice and compared
+	@scripts/dist "$(VERSION)" "$(COMMIT)"
+
+install: build ## programs and systemd units under DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
+	for unit in deploy/user/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/user/$$(basename $$unit); done
+	for unit in deploy/system/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit); done
+	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/user/coldframed* $(DESTDIR)$(PREFIX)/lib/systemd/system/coldframed*
+
+generate: ## server and client from localapi/openapi.yaml
+	PATH="$$(dirname $$(scripts/tool oapi-codegen)):$$PATH" go generate ./localapi/...
+
+clean: ## remove what the other targets made
+	rm -rf bin dist .cache
