@@ -1,0 +1,124 @@
+package coldframe
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport is the whole lattice: for each package of the module, the packages of the module that its code (tests left out) may import.
+// A package that is not listed may import nothing of the module. The lists are read from the sources, not asked of the go command, so
+// that a cached answer cannot pass.
+var mayImport = map[string][]string{
+	"internal/fault":         {},
+	"internal/version":       {},
+	"internal/secret":        {},
+	"internal/seal":          {"internal/secret", "internal/fault"},
+	"internal/signed":        {"internal/secret", "internal/fault"},
+	"internal/atomicfile":    {"internal/fault"},
+	"internal/kv":            {"internal/fault"},
+	"internal/tools/threats": {},
+	"internal/tools/sbom":    {},
+	"ratchet":                {"internal/secret", "internal/fault"},
+	"keystore":               {"internal/secret", "internal/seal", "internal/signed", "internal/kv", "internal/atomicfile", "internal/fault"},
+	"columnar/pme":           {"internal/secret", "internal/fault"},
+	"columnar":               {"columnar/pme", "internal/secret", "internal/seal", "internal/signed", "internal/fault"},
+	"columnar/dir":           {"columnar", "internal/atomicfile", "internal/fault"},
+	"columnar/s3":            {"columnar", "internal/secret", "internal/fault"},
+	"columnar/storetest":     {"columnar", "internal/fault"},
+	"columnar/columnartest":  {"columnar", "internal/secret", "internal/signed"},
+	"columnar/format":        {"internal/secret", "internal/fault"},
+	"daemon":                 {"keystore", "ratchet", "columnar", "columnar/dir", "columnar/s3", "columnar/format", "internal/*"},
+	"localapi":               {"internal/fault", "internal/version"},
+	"localapi/server":        {"daemon", "localapi", "columnar/format", "internal/secret", "internal/fault", "internal/version"},
+	"localapi/localapitest":  {"daemon", "localapi", "localapi/server", "keystore", "columnar", "internal/*"},
+	"cmd/coldframed":         {"daemon", "localapi/server", "internal/secret", "internal/version", "internal/fault"},
+	"cmd/coldframe":          {"localapi", "internal/fault", "internal/version"},
+	"bench/store":            {"localapi", "columnar/columnartest"},
+	"docs/vectors/seal":      {},
+	"docs":                   {},
+}
+
+func TestImportLattice(t *testing.T) {
+	imports := packageImports(t)
+	if len(imports) < 10 {
+		t.Fatalf("only %d packages found", len(imports))
+	}
+	for pkg, list := range imports {
+		for _, dep := range list {
+			if !allowed(mayImport[pkg], dep) {
+				t.Errorf("%s imports %s, which deps_test.go does not allow", pkg, dep)
+			}
+		}
+	}
+}
+
+func allowed(list []string, dep string) bool {
+	return slices.ContainsFunc(list, func(p string) bool {
+		ok, _ := path.Match(p, dep)
+		return ok
+	})
+}
+
+// packageImports returns, for each folder with Go code, the packages of this module that its non-test files import.
+func packageImports(t *testing.T) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && file != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(file))
+		out[pkg] = append(out[pkg], moduleImports(parsed.Imports)...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The root's direct modules stay few: each is a promise to keep up with it.
+func TestDirectModules(t *testing.T) {
+	b, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := 0
+	for _, line := range strings.Split(string(b), "\n") {
+		if strings.HasPrefix(line, "\t") && !strings.Contains(line, "// indirect") {
+			direct++
+		}
+	}
+	if direct == 0 || direct > 35 {
+		t.Fatalf("%d direct modules, the limit is 35", direct)
+	}
+}
+
+func moduleImports(specs []*ast.ImportSpec) []string {
+	var out []string
+	for _, s := range specs {
+		if p, err := strconv.Unquote(s.Path.Value); err == nil && strings.HasPrefix(p, "coldframe/") {
+			out = append(out, strings.TrimPrefix(p, "coldframe/"))
+		}
+	}
+	return out
+}

@@ -1,0 +1,23 @@
+// Package coldframe is the root of the module: it holds no code, only this map and the tests that keep it true.
+//
+//	cmd/coldframed      the agent: flags, wiring, signals
+//	cmd/coldframe       the command line, a client of the local API
+//	localapi            what applications link: client, wire types, openapi.yaml
+//	localapi/server     the local API: routes, guard, listeners
+//	daemon              the agent itself: life, account, datasets, transfers, events
+//	keystore            the vault: passwords, keys, items, backup
+//	ratchet             Signal sessions; for now the identity key alone
+//	columnar            datasets: roster, manifest, writer, reader
+//	columnar/pme        Parquet modular encryption under plain column chunks
+//	columnar/format     Arrow, CSV, NDJSON and Parquet in and out
+//	columnar/dir, s3    object stores: a folder, a bucket
+//	columnar/storetest  the suite every store passes, and stores that lie
+//	internal/secret     keys in memory
+//	internal/seal       the sealed value, AES-256-GCM-SIV
+//	internal/signed     deterministic CBOR under Ed25519
+//	internal/kv         the local store, Badger
+//	internal/atomicfile files that are there whole or not at all
+//	internal/fault      the codes of failures
+//
+// Who may import whom is in deps_test.go. docs/architecture.md walks one dataset out and back.
+package coldframe
