@@ -1,0 +1,20 @@
+// Package kv is the agent's local store: Badger, with the options of THREATS section 7 and the rules of the threat model about
+// disks.
+//
+// # Terms
+//
+// A transaction (Update) is durable when it returns nil: synced to the disk, whole. It is applied whole or not at all, also over a
+// crash. Transactions that write run one after the other, so they never conflict. A view (View) sees one moment and does not wait.
+//
+// # Disks that are full or broken
+//
+// Badger writes through memory maps: on a full disk the system kills the process (SIGBUS). So the free space is measured before
+// every write and before opening; below the reserve the answer is fault.StorageFull, reads go on, and writes work again as soon as
+// there is room. After a failed write or fsync nobody knows what the disk holds: the write is reported as not durable, is never
+// tried again, and the store refuses writes until it was opened anew, which reads what really is there (THREATS R19).
+//
+// # What is in the files
+//
+// Badger keeps deleted values in its files for a while and takes no part in secrecy: whatever is secret is sealed before it comes
+// here. A record that is absent proves nothing (THREATS R10).
+package kv

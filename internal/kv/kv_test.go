@@ -1,0 +1,67 @@
+package kv
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"coldframe/internal/fault"
+)
+
+func open(t *testing.T, dir string) *DB {
+	t.Helper()
+	db, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestTransactionIsWholeOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	put := func(tx *Tx, keys ...string) error {
+		for _, k := range keys {
+			if err := tx.Set(k, []byte("value of "+k)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := db.Update(func(tx *Tx) error { return put(tx, "a/1", "a/2", "b/1") }); err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("stop")
+	if err := db.Update(func(tx *Tx) error { return errors.Join(put(tx, "a/3"), tx.Delete("a/1"), stop) }); !errors.Is(err, stop) {
+		t.Errorf("fn's error: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, dir)
+	var got []string
+	err := db.View(func(tx *Tx) error {
+		if _, err := tx.Get("a/3"); !errors.Is(err, fault.NotFound) {
+			t.Errorf("a/3: %v", err)
+		}
+		return tx.Scan("a/", func(k string, v []byte) error {
+			if string(v) != "value of "+k {
+				t.Errorf("%s = %s", k, v)
+			}
+			got = append(got, k)
+			return nil
+		})
+	})
+	if err != nil || !slices.Equal(got, []string{"a/1", "a/2"}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestSecondOpenIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	if _, err := Open(dir, Options{}); !errors.Is(err, fault.Conflict) {
+		t.Errorf("second open: %v", err)
+	}
+}

@@ -1,0 +1,64 @@
+package kv
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// DefaultMinFree is the free space that a write leaves on the disk, in bytes: room for what Badger writes in the background.
+const DefaultMinFree = 64 << 20
+
+// MaxValue is the size of the largest value, in bytes.
+const MaxValue = 8 << 20
+
+// Options of a store. The zero value is good.
+type Options struct {
+	// FreeSpace returns how many bytes this user may still write to the file system of dir. Default: ask the system.
+	FreeSpace func(dir string) (uint64, error)
+	// MinFree is the reserve, in bytes. Default: DefaultMinFree.
+	MinFree uint64
+	// Logger gets Badger's messages at debug level. They hold no keys and no values. Default: none.
+	Logger *slog.Logger
+	// CleanEvery is the time between two rounds of giving back the space of deleted values. Default: 10 minutes.
+	CleanEvery time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.FreeSpace == nil {
+		o.FreeSpace = freeSpace
+	}
+	if o.MinFree == 0 {
+		o.MinFree = DefaultMinFree
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CleanEvery == 0 {
+		o.CleanEvery = 10 * time.Minute
+	}
+	return o
+}
+
+// badgerOptions are those of THREATS section 7, and small tables: a compaction stays well within the reserve.
+func (o Options) badgerOptions(dir string, log badger.Logger) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithLogger(log).
+		WithSyncWrites(true).
+		WithMemTableSize(8 << 20).
+		WithNumMemtables(2).
+		WithValueThreshold(256 << 10).
+		WithValueLogFileSize(32 << 20).
+		WithBlockCacheSize(0).
+		WithCompression(options.None). // sealed values do not shrink
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(4).
+		WithNumCompactors(2).
+		WithCompactL0OnClose(true).
+		WithVerifyValueChecksum(true).
+		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		WithDetectConflicts(false). // writers run one after the other
+		WithMetricsEnabled(false)
+}

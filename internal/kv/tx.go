@@ -1,0 +1,83 @@
+package kv
+
+import (
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"coldframe/internal/fault"
+)
+
+// Tx is a transaction, valid until the function it was given to returns. It is not for several goroutines.
+type Tx struct {
+	t    *badger.Txn
+	size uint64 // bytes set or deleted, keys included
+}
+
+// Get returns the value of key, or fault.NotFound. The slice is the caller's.
+func (tx *Tx) Get(key string) ([]byte, error) {
+	item, err := tx.t.Get([]byte(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, fault.New(fault.NotFound, "no such record")
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "a record cannot be read")
+	}
+	return valueOf(item)
+}
+
+func valueOf(item *badger.Item) ([]byte, error) {
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "a record cannot be read")
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return value, nil
+}
+
+// Set writes a value. Both slices are copied. A value over MaxValue, or a transaction grown too big, is fault.TooLarge. It panics on
+// an empty key and in a View.
+func (tx *Tx) Set(key string, value []byte) error {
+	if len(value) > MaxValue {
+		return fault.New(fault.TooLarge, "a record holds at most %d MiB", MaxValue>>20)
+	}
+	return tx.wrote(len(key)+len(value), tx.t.Set([]byte(key), append([]byte{}, value...)))
+}
+
+// Delete removes a record; an absent one is no error.
+func (tx *Tx) Delete(key string) error { return tx.wrote(len(key), tx.t.Delete([]byte(key))) }
+
+func (tx *Tx) wrote(size int, err error) error {
+	switch {
+	case err == nil:
+		tx.size += uint64(size)
+		return nil
+	case errors.Is(err, badger.ErrTxnTooBig):
+		return fault.Wrap(fault.TooLarge, err, "too much for one transaction")
+	case errors.Is(err, badger.ErrReadOnlyTxn), errors.Is(err, badger.ErrEmptyKey), errors.Is(err, badger.ErrInvalidKey):
+		panic("kv: " + err.Error())
+	}
+	return fault.Wrap(fault.Internal, err, "a record cannot be written")
+}
+
+// Scan calls fn with every record whose key starts with prefix, in the order of the keys, those written in this transaction
+// included. The value is the caller's. It stops at fn's first error and returns it. fn must not write.
+func (tx *Tx) Scan(prefix string, fn func(key string, value []byte) error) error {
+	o := badger.DefaultIteratorOptions
+	o.Prefix = []byte(prefix)
+	o.PrefetchSize = 16
+	it := tx.t.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		value, err := valueOf(it.Item())
+		if err != nil {
+			return err
+		}
+		if err := fn(string(it.Item().KeyCopy(nil)), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
