@@ -5,11 +5,11 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 
+	"github.com/fxamacker/cbor/v2"
 	tink "github.com/tink-crypto/tink-go/v2/aead/subtle"
 
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
-	"coldframe/internal/signed"
 )
 
 const (
@@ -148,12 +148,21 @@ func appendHeader(b []byte, key secret.Key, id KeyID, purpose string) []byte {
 }
 
 func associate(header []byte, c Context) []byte {
-	ad, err := signed.Marshal(associated{Header: header, Context: c})
+	ad, err := deterministic.Marshal(associated{Header: header, Context: c})
 	if err != nil {
-		panic("seal: context: " + err.Error()) // only text that is not UTF-8 gets here
+		panic("seal: context: " + err.Error())
 	}
 	return ad
 }
+
+// deterministic is core deterministic CBOR (RFC 8949 section 4.2.1).
+var deterministic = func() cbor.EncMode {
+	m, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		panic("seal: " + err.Error())
+	}
+	return m
+}()
 
 // cipherOf returns the cipher of one key, id and purpose.
 func cipherOf(key secret.Key, id KeyID, purpose string) *tink.AESGCMSIV {
