@@ -1,0 +1,85 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"coldframe/localapi"
+)
+
+func (a *app) backupCommands() []*cobra.Command {
+	return []*cobra.Command{a.backupCommand(), a.restoreCommand()}
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "backup FILE", Short: "Write an encrypted backup of the vault and of what the agent knows of its datasets", Args: args(cobra.ExactArgs(1)),
+		Long: "Writes an encrypted backup. It opens with the password of this moment (and, on another machine, with the recovery kit). The tables themselves\nstay in the store.",
+		RunE: func(cmd *cobra.Command, list []string) error {
+			c, password, err := a.agentAndPassword(cmd.Context())
+			if err != nil {
+				return err
+			}
+			r, w := io.Pipe()
+			go func() { w.CloseWithError(c.Backup(cmd.Context(), password, w)) }()
+			n, err := writeWhole(list[0], r)
+			r.CloseWithError(err)
+			if err != nil {
+				return err
+			}
+			a.say("%s: %s", list[0], size(n))
+			return nil
+		},
+	}
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "restore FILE", Short: "Restore a backup into an agent that has no account", Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			f, err := os.Open(list[0])
+			if err != nil {
+				return usageError{err}
+			}
+			defer f.Close()
+			c, password, err := a.agentAndPassword(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := c.Restore(cmd.Context(), password, f); err != nil {
+				return err
+			}
+			a.say("restored; unlock to go on")
+			return nil
+		},
+	}
+}
+
+func (a *app) eventsCommand() *cobra.Command {
+	var after string
+	cmd := &cobra.Command{
+		Use: "events", Short: "Follow what the agent does, one JSON object a line, until interrupted", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.agent(cmd.Context())
+			if err != nil {
+				return err
+			}
+			for n, err := range c.Events(cmd.Context(), after) {
+				if err != nil {
+					return err
+				}
+				if err := writeLine(a.out, struct {
+					ID string `json:"id,omitempty"`
+					localapi.Event
+				}{n.ID, n.Event}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&after, "after", "", "begin after the event with this id (0: all that is kept)")
+	return cmd
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"coldframe/internal/fault"
+)
+
+// Exit codes, documented in docs/cli.md. A script can tell what to do next from them alone.
+const (
+	exitOK          = 0
+	exitFailure     = 1 // anything that has no code of its own
+	exitUsage       = 2 // wrong arguments or bad input; nothing was done
+	exitLocked      = 3 // unlock first
+	exitUntrusted   = 4 // what came from the store or the vault is not what was signed: do not go on, look
+	exitNotFound    = 5
+	exitConflict    = 6 // somebody else changed it, or the same key was used for another request
+	exitUnavailable = 7 // agent, store or network not there, or busy: try again later
+	exitStorageFull = 8
+	exitRefused     = 9 // policy, missing permission, wrong password
+	exitInterrupted = 130
+)
+
+var exitCodes = map[fault.Code]int{
+	fault.Locked:               exitLocked,
+	fault.NotAuthentic:         exitUntrusted,
+	fault.RolledBack:           exitUntrusted,
+	fault.Forked:               exitUntrusted,
+	fault.Incomplete:           exitUntrusted,
+	fault.Stale:                exitUntrusted,
+	fault.Replayed:             exitUntrusted,
+	fault.UntrustedKey:         exitUntrusted,
+	fault.KeyChanged:           exitUntrusted,
+	fault.Revoked:              exitUntrusted,
+	fault.NotFound:             exitNotFound,
+	fault.Conflict:             exitConflict,
+	fault.Unavailable:          exitUnavailable,
+	fault.Busy:                 exitUnavailable,
+	fault.StorageFull:          exitStorageFull,
+	fault.Policy:               exitRefused,
+	fault.Unauthorized:         exitRefused,
+	fault.Forbidden:            exitRefused,
+	fault.InvalidRequest:       exitUsage,
+	fault.TooLarge:             exitUsage,
+	fault.UnsupportedMediaType: exitUsage,
+}
+
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if code, ok := exitCodes[fault.CodeOf(err)]; ok {
+		return code
+	}
+	return exitFailure
+}
+
+// usageError is a call of the command line that cannot be taken.
+type usageError struct{ error }
