@@ -25,6 +25,7 @@ const labelPrefix = "coldframe/v1/"
 type Key struct{ h *handle }
 
 type handle struct {
+	arena   *arena
 	mu      sync.RWMutex
 	slot    *[KeySize]byte // nil once wiped
 	cleanup runtime.Cleanup
@@ -32,9 +33,9 @@ type handle struct {
 
 var errNotEncodable = errors.New("secret: a key is not encoded")
 
-// Random returns a new key from the system's generator. It panics if that fails.
+// Random returns a new key from the system's generator. If that fails, the process ends.
 func Random() Key {
-	return create(func(b []byte) { _, _ = rand.Read(b) }) // Read never fails: it ends the process instead.
+	return keys.create(func(b []byte) { _, _ = rand.Read(b) }) // never fails: it ends the process instead
 }
 
 // FromBytes moves the 32 bytes of b into a key and wipes b. A b of another length is wiped too, and is an error.
@@ -43,15 +44,15 @@ func FromBytes(b []byte) (Key, error) {
 	if len(b) != KeySize {
 		return Key{}, fmt.Errorf("secret: a key has %d bytes, not %d", KeySize, len(b))
 	}
-	return create(func(dst []byte) { copy(dst, b) }), nil
+	return keys.create(func(dst []byte) { copy(dst, b) }), nil
 }
 
 // create returns a key whose bytes fill writes.
-func create(fill func(b []byte)) Key {
-	slot := keys.take()
+func (a *arena) create(fill func(b []byte)) Key {
+	slot := a.take()
 	fill(slot[:])
-	h := &handle{slot: slot}
-	h.cleanup = runtime.AddCleanup(h, keys.dropped, slot)
+	h := &handle{arena: a, slot: slot}
+	h.cleanup = runtime.AddCleanup(h, a.dropped, slot)
 	return Key{h: h}
 }
 
@@ -96,7 +97,7 @@ func (k Key) Equal(o Key) bool {
 // Clone returns a key of its own memory with the same bytes, or no key if there is none.
 func (k Key) Clone() Key {
 	var c Key
-	k.Use(func(b []byte) { c = create(func(dst []byte) { copy(dst, b) }) })
+	k.Use(func(b []byte) { c = keys.create(func(dst []byte) { copy(dst, b) }) })
 	return c
 }
 
@@ -111,7 +112,7 @@ func (k Key) Wipe() {
 		return
 	}
 	k.h.cleanup.Stop()
-	keys.give(k.h.slot)
+	k.h.arena.give(k.h.slot)
 	k.h.slot = nil
 }
 
