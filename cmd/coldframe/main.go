@@ -40,16 +40,27 @@ func run(ctx context.Context, args []string) int {
 	a := &app{out: os.Stdout, err: os.Stderr, secrets: newSecrets(os.Stdin, os.Stderr)}
 	root := a.root()
 	root.SetArgs(args)
-	_, _, err := root.Find(args)
-	if err != nil {
-		err = usageError{err}
-	} else {
+	err := known(root, args)
+	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
 	if err != nil {
 		a.report(err)
 	}
 	return exitCode(err)
+}
+
+// known refuses a command that does not exist as wrong usage; the shell's completion asks through hidden commands of its own.
+func known(root *cobra.Command, args []string) error {
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		return nil
+	}
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	if _, _, err := root.Find(args); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 func (a *app) root() *cobra.Command {
