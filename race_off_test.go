@@ -1,0 +1,5 @@
+//go:build !race
+
+package coldframe
+
+const raceDetector = false
