@@ -27,14 +27,14 @@ func (db *DB) startCleaning() {
 			}
 		}
 	})
-	db.stop = sync.OnceFunc(func() { close(done); wg.Wait() })
+	db.stopCleaning = sync.OnceFunc(func() { close(done); wg.Wait() })
 }
 
 // clean rewrites one value log file if half of it is dead. Rewriting needs room: below the reserve it waits for better days.
 func (db *DB) clean() {
 	db.write.Lock()
 	defer db.write.Unlock()
-	if db.failed != nil || db.checkFree(0) != nil {
+	if db.health.failure() != nil || db.checkFree(0) != nil {
 		return
 	}
 	if err := db.b.RunValueLogGC(discardRatio); err != nil {

@@ -1,29 +1,41 @@
 package kv
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"coldframe/internal/fault"
 )
 
+// closeWait is how long Close waits for files whose disk failed.
+const closeWait = 5 * time.Second
+
 // DB is an open store. Its methods may be called by several goroutines.
 type DB struct {
-	dir string
-	o   Options
-	b   *badger.DB
+	dir    string
+	o      Options
+	b      *badger.DB
+	health *health
+	users  *users
 
-	write  sync.Mutex // held by the one transaction that writes
-	failed error      // the write that failed; guarded by write
+	write sync.Mutex // held by the one transaction that writes
+	count uint64     // transactions so far; guarded by write
+	ack   ackFile    // guarded by write
 
-	stop func() // ends the cleaning goroutine
+	stopCleaning func()
 }
 
+var errClosed = errors.New("the store is closed")
+
 // Open opens the store in dir and makes it if there is none; dir becomes 0700. The store of a directory is open once: a second Open,
-// by any process, is fault.Conflict. Too little free space is fault.StorageFull; a store that cannot be read is fault.Unavailable.
+// by any process, is fault.Conflict. Too little free space is fault.StorageFull; a store that cannot be read is fault.Unavailable;
+// one that lost transactions which it had acknowledged is fault.RolledBack.
 func Open(dir string, o Options) (*DB, error) {
 	o = o.withDefaults()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -32,17 +44,51 @@ func Open(dir string, o Options) (*DB, error) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "the store's directory cannot be made private")
 	}
-	db := &DB{dir: dir, o: o}
+	db := &DB{dir: dir, o: o, health: newHealth(), users: newUsers()}
 	if err := db.checkFree(0); err != nil {
 		return nil, err
 	}
-	b, err := badger.Open(o.badgerOptions(dir, logger{o.Logger}))
+	b, err := openBadger(o.badgerOptions(dir, logger{o.Logger, db.health}))
 	if err != nil {
 		return nil, openFault(err)
 	}
 	db.b = b
+	if err := db.checkAcknowledged(); err != nil {
+		_ = b.Close()
+		return nil, err
+	}
 	db.startCleaning()
 	return db, nil
+}
+
+// openBadger turns a panic over damaged files into an error.
+func openBadger(o badger.Options) (b *badger.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			b, err = nil, fmt.Errorf("badger: %v", r)
+		}
+	}()
+	return badger.Open(o)
+}
+
+// checkAcknowledged compares what the store holds with what it once acknowledged.
+func (db *DB) checkAcknowledged() error {
+	if err := db.health.failure(); err != nil { // a table was left out
+		return fault.Wrap(fault.Unavailable, err, "the store is damaged")
+	}
+	count, err := readCount(db.b)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the store is damaged")
+	}
+	ack, acknowledged, err := openAck(db.dir)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the store cannot be read")
+	}
+	if count < acknowledged && !db.o.AcceptLoss {
+		return errors.Join(lost(count, acknowledged), ack.f.Close())
+	}
+	db.count, db.ack = max(count, acknowledged), ack
+	return nil
 }
 
 // checkFree refuses to write size bytes that would not leave the reserve.
@@ -59,54 +105,95 @@ func (db *DB) checkFree(size uint64) error {
 
 // View calls fn with a transaction that reads the store as it is at one moment.
 func (db *DB) View(fn func(tx *Tx) error) error {
+	if !db.users.enter() {
+		return fault.New(fault.Unavailable, "%v", errClosed)
+	}
+	defer db.users.leave()
 	t := db.b.NewTransaction(false)
 	defer t.Discard()
 	return fn(&Tx{t: t})
 }
 
 // Update calls fn with a transaction and makes what it wrote durable, all of it or nothing. An error of fn is returned as it is, and
-// nothing is written. fn must not call Update. Failures: fault.StorageFull; fault.TooLarge for more than about 1 MiB of small
-// values; fault.Unavailable when the disk failed, after which the store refuses writes until it is opened again.
+// nothing is written. fn must not call Update. Failures: fault.StorageFull; fault.TooLarge for more than about 1 MiB of values below
+// 256 KiB; fault.Unavailable when the disk failed, after which the store refuses writes until it is opened again.
 func (db *DB) Update(fn func(tx *Tx) error) error {
 	db.write.Lock()
 	defer db.write.Unlock()
-	if db.failed != nil {
-		return fault.Wrap(fault.Unavailable, db.failed, "the store takes no writes since one failed; restart")
+	if err := db.health.failure(); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the store takes no writes since one failed")
 	}
+	if !db.users.enter() {
+		return fault.New(fault.Unavailable, "%v", errClosed)
+	}
+	defer db.users.leave()
 	t := db.b.NewTransaction(true)
-	defer t.Discard()
 	tx := &Tx{t: t}
-	if err := fn(tx); err != nil {
+	if err := fn(tx); err != nil || tx.size == 0 {
+		t.Discard()
 		return err
 	}
-	if tx.size == 0 {
-		return nil
-	}
-	if err := db.checkFree(2 * tx.size); err != nil { // a value is in two files for a while: log and table
+	if err := db.prepare(tx); err != nil {
+		t.Discard()
 		return err
 	}
 	return db.commit(t)
 }
 
-func (db *DB) commit(t *badger.Txn) error {
-	err := t.Commit()
-	if err == nil {
-		return nil
+// prepare makes sure that there is room, and counts the transaction.
+func (db *DB) prepare(tx *Tx) error {
+	if err := db.checkFree(2 * tx.size); err != nil { // a value is in two files for a while: log and table
+		return err
 	}
-	db.failed = err
-	return fault.Wrap(fault.Unavailable, err, "the write is not durable")
+	return tx.wrote(0, tx.t.Set([]byte(countKey), binary.BigEndian.AppendUint64(nil, db.count+1)))
 }
 
-// Close makes everything durable and closes the files.
-func (db *DB) Close() error {
-	db.stop()
-	db.write.Lock()
-	defer db.write.Unlock()
-	if db.failed == nil {
-		db.failed = errors.New("closed")
+// commit waits until the transaction is durable, or the disk has failed: Badger itself would wait for ever.
+func (db *DB) commit(t *badger.Txn) error {
+	done := make(chan error, 1)
+	t.CommitWith(func(err error) { done <- err })
+	select {
+	case err := <-done:
+		if err != nil {
+			db.health.fail(err)
+		}
+	case <-db.health.failed:
 	}
-	if err := db.b.Close(); err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the store did not close cleanly")
+	// Badger syncs what is in its files, but not the directory when it begins a new one.
+	if db.health.failure() == nil {
+		if err := syncDir(db.dir); err != nil {
+			db.health.fail(err)
+		}
+	}
+	if err := db.health.failure(); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the write is not durable")
+	}
+	db.count++
+	if err := db.ack.write(db.count); err != nil {
+		db.health.fail(err) // this one is durable; the next is not accepted
 	}
 	return nil
+}
+
+// Close makes everything durable and closes the files, once the transactions that run have ended. Closing again does nothing.
+func (db *DB) Close() error {
+	db.stopCleaning()
+	if !db.users.close() {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- errors.Join(db.b.Close(), db.ack.f.Close()) }()
+	var late <-chan time.Time
+	if db.health.failure() != nil { // Badger tries for ever to write to a disk that failed
+		late = time.After(closeWait)
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			return fault.Wrap(fault.Unavailable, err, "the store did not close cleanly")
+		}
+		return nil
+	case <-late:
+		return fault.New(fault.Unavailable, "the store did not close: its disk failed")
+	}
 }

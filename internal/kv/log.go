@@ -2,28 +2,29 @@ package kv
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
-	"regexp"
 	"strings"
 )
 
-// logger passes Badger's messages on at debug level.
-type logger struct{ out *slog.Logger }
+// logger passes Badger's messages on at debug level: the text alone, as the values in it may be keys of records or paths.
+//
+// It also listens. Badger reports some failures nowhere else: an fsync of the value log that failed, a table that it left out because
+// its checksum is wrong, a memory table that it cannot write out. All of these it prints as errors, and prints no others, so each
+// one counts as a failed disk.
+type logger struct {
+	out    *slog.Logger
+	health *health
+}
 
-func (l logger) Errorf(format string, args ...any)   { l.log("error", format, args) }
-func (l logger) Warningf(format string, args ...any) { l.log("warning", format, args) }
-func (l logger) Infof(format string, args ...any)    { l.log("info", format, args) }
-func (l logger) Debugf(format string, args ...any)   { l.log("debug", format, args) }
+func (l logger) Errorf(format string, _ ...any) {
+	l.log("error", format)
+	l.health.fail(errors.New("badger: " + strings.TrimSpace(format)))
+}
+func (l logger) Warningf(format string, _ ...any) { l.log("warning", format) }
+func (l logger) Infof(format string, _ ...any)    { l.log("info", format) }
+func (l logger) Debugf(format string, _ ...any)   { l.log("debug", format) }
 
-// quoted are the parts of a message that may be keys of records.
-var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
-
-func (l logger) log(kind, format string, args []any) {
-	ctx := context.Background()
-	if !l.out.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	message := quoted.ReplaceAllString(strings.TrimSpace(fmt.Sprintf(format, args...)), `"…"`)
-	l.out.LogAttrs(ctx, slog.LevelDebug, "badger", slog.String("kind", kind), slog.String("message", message))
+func (l logger) log(kind, format string) {
+	l.out.LogAttrs(context.Background(), slog.LevelDebug, "badger", slog.String("kind", kind), slog.String("message", strings.TrimSpace(format)))
 }

@@ -22,8 +22,12 @@ type Options struct {
 	MinFree uint64
 	// Logger gets Badger's messages at debug level. They hold no keys and no values. Default: none.
 	Logger *slog.Logger
+	// AcceptLoss opens a store that lost transactions which it had acknowledged.
+	AcceptLoss bool
 	// CleanEvery is the time between two rounds of giving back the space of deleted values. Default: 10 minutes.
 	CleanEvery time.Duration
+
+	memTable int64 // bytes before a table is written out; default: 8 MiB
 }
 
 func (o Options) withDefaults() Options {
@@ -39,6 +43,9 @@ func (o Options) withDefaults() Options {
 	if o.CleanEvery == 0 {
 		o.CleanEvery = 10 * time.Minute
 	}
+	if o.memTable == 0 {
+		o.memTable = 8 << 20
+	}
 	return o
 }
 
@@ -47,7 +54,7 @@ func (o Options) badgerOptions(dir string, log badger.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(log).
 		WithSyncWrites(true).
-		WithMemTableSize(8 << 20).
+		WithMemTableSize(o.memTable).
 		WithNumMemtables(2).
 		WithValueThreshold(256 << 10).
 		WithValueLogFileSize(32 << 20).

@@ -37,9 +37,10 @@ func valueOf(item *badger.Item) ([]byte, error) {
 	return value, nil
 }
 
-// Set writes a value. Both slices are copied. A value over MaxValue, or a transaction grown too big, is fault.TooLarge. It panics on
-// an empty key and in a View.
+// Set writes a value. Both slices are copied. A value over MaxValue, or a transaction grown too big, is fault.TooLarge. It panics in a
+// View, and on a key that is empty or starts with a zero byte.
 func (tx *Tx) Set(key string, value []byte) error {
+	checkKey(key)
 	if len(value) > MaxValue {
 		return fault.New(fault.TooLarge, "a record holds at most %d MiB", MaxValue>>20)
 	}
@@ -47,7 +48,10 @@ func (tx *Tx) Set(key string, value []byte) error {
 }
 
 // Delete removes a record; an absent one is no error.
-func (tx *Tx) Delete(key string) error { return tx.wrote(len(key), tx.t.Delete([]byte(key))) }
+func (tx *Tx) Delete(key string) error {
+	checkKey(key)
+	return tx.wrote(len(key), tx.t.Delete([]byte(key)))
+}
 
 func (tx *Tx) wrote(size int, err error) error {
 	switch {
@@ -56,7 +60,7 @@ func (tx *Tx) wrote(size int, err error) error {
 		return nil
 	case errors.Is(err, badger.ErrTxnTooBig):
 		return fault.Wrap(fault.TooLarge, err, "too much for one transaction")
-	case errors.Is(err, badger.ErrReadOnlyTxn), errors.Is(err, badger.ErrEmptyKey), errors.Is(err, badger.ErrInvalidKey):
+	case errors.Is(err, badger.ErrReadOnlyTxn):
 		panic("kv: " + err.Error())
 	}
 	return fault.Wrap(fault.Internal, err, "a record cannot be written")
@@ -75,7 +79,11 @@ func (tx *Tx) Scan(prefix string, fn func(key string, value []byte) error) error
 		if err != nil {
 			return err
 		}
-		if err := fn(string(it.Item().KeyCopy(nil)), value); err != nil {
+		key := string(it.Item().KeyCopy(nil))
+		if key == countKey {
+			continue
+		}
+		if err := fn(key, value); err != nil {
 			return err
 		}
 	}

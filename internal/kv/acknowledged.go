@@ -1,0 +1,113 @@
+package kv
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"coldframe/internal/fault"
+)
+
+// Badger reads its write-ahead file up to the first record that is damaged and takes that for the end: a flipped bit would silently
+// undo acknowledged transactions. So every transaction counts itself in a record of its own, and after it is durable the count is
+// written to a small file beside the store. That file is not synced: it may be behind after a power loss, but never ahead. A store
+// that is behind it lost what it had acknowledged.
+
+const (
+	ackName   = "ACKNOWLEDGED"
+	ackSize   = 12          // count, 8 bytes big-endian; CRC-32C of it, 4 bytes
+	countKey  = "\x00count" // before every key of a caller
+	countSize = 8
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// ackFile is the open file of the highest acknowledged count.
+type ackFile struct{ f *os.File }
+
+// openAck opens the file, or makes it durably with a count of 0, and returns the count in it. A file that is torn says 0.
+func openAck(dir string) (ackFile, uint64, error) {
+	path := filepath.Join(dir, ackName)
+	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		a, err := createAck(dir, path)
+		return a, 0, err
+	}
+	if err != nil {
+		return ackFile{}, 0, err
+	}
+	var b [ackSize]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return ackFile{}, 0, errors.Join(err, f.Close())
+	}
+	if crc32.Checksum(b[:8], castagnoli) != binary.BigEndian.Uint32(b[8:]) {
+		return ackFile{f}, 0, nil
+	}
+	return ackFile{f}, binary.BigEndian.Uint64(b[:8]), nil
+}
+
+func createAck(dir, path string) (ackFile, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return ackFile{}, err
+	}
+	a := ackFile{f}
+	if err := errors.Join(a.write(0), f.Sync(), syncDir(dir)); err != nil {
+		return ackFile{}, errors.Join(err, f.Close())
+	}
+	return a, nil
+}
+
+func (a ackFile) write(count uint64) error {
+	b := binary.BigEndian.AppendUint64(nil, count)
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	_, err := a.f.WriteAt(b, 0)
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readCount returns how many transactions the store holds.
+func readCount(b *badger.DB) (count uint64, err error) {
+	err = b.View(func(t *badger.Txn) error {
+		item, err := t.Get([]byte(countKey))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			if len(v) != countSize {
+				return errors.New("malformed count")
+			}
+			count = binary.BigEndian.Uint64(v)
+			return nil
+		})
+	})
+	return count, err
+}
+
+// checkKey refuses keys that are not a caller's: they never start with a zero byte.
+func checkKey(key string) {
+	if key == "" || key[0] == 0 || strings.HasPrefix(key, "!badger!") {
+		panic("kv: malformed key")
+	}
+}
+
+// lost is the error for a store that is behind what it acknowledged.
+func lost(have, acknowledged uint64) error {
+	return fault.New(fault.RolledBack, "the store lost %d acknowledged transactions", acknowledged-have)
+}
