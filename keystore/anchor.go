@@ -1,0 +1,107 @@
+package keystore
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"coldframe/internal/atomicfile"
+	"coldframe/internal/fault"
+)
+
+// The anchor file, 93 bytes: what the vault was at its highest counter. An older database beside it is noticed (THREATS V06).
+//
+//	magic "CFAN" ‖ format version (1) ‖ user id (16) ‖ counter (8, big-endian) ‖ SHA-256 of the root record (32) ‖ HMAC-SHA-256 (32)
+//
+// The HMAC is under a subkey of the keyring's anchor key, which password changes leave as it is: a vault from before one is old, not
+// forged.
+const (
+	anchorMagic   = "CFAN"
+	anchorVersion = 1
+	anchorSize    = len(anchorMagic) + 1 + 16 + 8 + 32 + sha256.Size
+)
+
+type anchor struct {
+	user    uuid.UUID
+	counter uint64
+	root    [32]byte
+	mac     [32]byte
+}
+
+func (a anchor) signedPart() []byte {
+	out := append([]byte(anchorMagic), anchorVersion)
+	out = append(out, a.user[:]...)
+	out = binary.BigEndian.AppendUint64(out, a.counter)
+	return append(out, a.root[:]...)
+}
+
+func (a anchor) encode() []byte { return append(a.signedPart(), a.mac[:]...) }
+
+func parseAnchor(in []byte) (anchor, error) {
+	if len(in) != anchorSize || !strings.HasPrefix(string(in), anchorMagic) {
+		return anchor{}, fault.New(fault.NotAuthentic, "the anchor is damaged")
+	}
+	if in[4] != anchorVersion {
+		return anchor{}, fault.New(fault.Policy, "the anchor has an unknown format")
+	}
+	a := anchor{counter: binary.BigEndian.Uint64(in[21:])}
+	copy(a.user[:], in[5:])
+	copy(a.root[:], in[29:])
+	copy(a.mac[:], in[61:])
+	return a, nil
+}
+
+// anchorOf returns the anchor of the vault as it is now.
+func anchorOf(c *contents) anchor {
+	a := anchor{user: c.header.user, counter: c.counter, root: c.rootHash}
+	a.mac = [32]byte(mac(c.keys.anchor, "vault/anchor", a.signedPart()))
+	return a
+}
+
+// compare judges the vault by the anchor: fault.RolledBack, fault.Forked, or fault.NotAuthentic for an anchor of another vault.
+func (a anchor) compare(c *contents) error {
+	if a.user != c.header.user || !hmac.Equal(a.mac[:], mac(c.keys.anchor, "vault/anchor", a.signedPart())) {
+		return fault.New(fault.NotAuthentic, "the anchor belongs to another vault")
+	}
+	switch {
+	case c.counter < a.counter:
+		return fault.New(fault.RolledBack, "the vault is at change %d and was at %d before", c.counter, a.counter)
+	case c.counter == a.counter && c.rootHash != a.root,
+		c.counter == a.counter+1 && c.previous != a.root:
+		return fault.New(fault.Forked, "the vault at change %d is not the one seen before", a.counter)
+	}
+	return nil
+}
+
+// checkAnchor compares the vault with the anchor file, and reports whether that is behind, as after a crash. No file is
+// fault.RolledBack: absence proves nothing (THREATS R10).
+func (v *Vault) checkAnchor(c *contents) (behind bool, err error) {
+	raw, err := atomicfile.ReadFrom(v.o.Files, v.path(anchorFileName))
+	if errors.Is(err, fault.NotFound) {
+		return false, fault.New(fault.RolledBack, "the anchor is missing, so nobody knows whether this is the newest vault")
+	}
+	if err != nil {
+		return false, err
+	}
+	a, err := parseAnchor(raw)
+	if err != nil {
+		return false, err
+	}
+	return a.counter < c.counter, a.compare(c)
+}
+
+// moveAnchor writes the anchor of c. The vault is durable already: a failure is logged and mended by the next change or opening.
+func (v *Vault) moveAnchor(c *contents) {
+	if err := v.writeAnchor(c); err != nil {
+		v.o.Logger.Error("the vault's anchor was not moved", "code", string(fault.CodeOf(err)))
+		v.notify(EventAnchorBehind)
+	}
+}
+
+func (v *Vault) writeAnchor(c *contents) error {
+	return atomicfile.WriteTo(v.o.Files, v.path(anchorFileName), anchorOf(c).encode(), atomicfile.Private)
+}

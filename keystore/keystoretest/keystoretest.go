@@ -1,0 +1,16 @@
+// Package keystoretest has what tests of other packages need to open a vault quickly. Nothing but tests may import it.
+package keystoretest
+
+import "coldframe/keystore"
+
+// Cheap is a profile whose derivations take no time. Its floor is as low as its costs, so a vault made with it opens with it; it is
+// far below the floor of keystore.Production, which refuses such a vault.
+func Cheap() keystore.Profile {
+	cost := keystore.Params{Memory: 64, Time: 1, Threads: 1}
+	return keystore.Profile{
+		Floor:   cost,
+		Ceiling: keystore.Params{Memory: 1024, Time: 4, Threads: 4},
+		Start:   cost,
+		Fixed:   cost,
+	}
+}

@@ -1,0 +1,235 @@
+package keystore
+
+import (
+	"context"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/secret"
+)
+
+// ChangePassword sets a new password and replaces the vault key; items sealed under the former one stay as they are. Recovery kit,
+// account key, derivation costs and unattended credential stay valid. The vault is open afterwards. The caller wipes both passwords.
+// Failures: those of Unlock for the old password, fault.Policy for a new one that is too easy to guess.
+func (v *Vault) ChangePassword(ctx context.Context, oldPassword, newPassword []byte) error {
+	return v.attempt(ctx, func() (bool, error) {
+		h, key, err := v.judgePassword(ctx, oldPassword)
+		if err != nil {
+			return false, err
+		}
+		return true, v.orStayLocked(func() error {
+			if err := v.enter(h, key, false); err != nil {
+				return err
+			}
+			account, err := v.accountKeyOf(h)
+			if err != nil {
+				return err
+			}
+			defer account.Wipe()
+			return v.rekey(ctx, newPassword, h.kdf, account, EventPasswordChanged)
+		})
+	})
+}
+
+// Recover sets a new password with the recovery kit, which stays valid, and replaces the vault key. It also puts the account key back
+// on this machine. The vault is open afterwards. Another user's kit, or one that was replaced, is fault.NotAuthentic and counts as a
+// wrong password; costs outside policy are fault.Policy.
+func (v *Vault) Recover(ctx context.Context, kit RecoveryKit, newPassword []byte) error {
+	return v.attempt(ctx, func() (bool, error) {
+		h, err := v.readHeader()
+		if err != nil {
+			return false, err
+		}
+		block, key, err := v.judgeKit(h, kit)
+		if err != nil {
+			return false, err
+		}
+		return true, v.orStayLocked(func() error {
+			if err := v.enter(h, key, false); err != nil {
+				return err
+			}
+			if err := v.keepAccountKey(h, kit.AccountKey); err != nil {
+				return err
+			}
+			return v.rekey(ctx, newPassword, block, kit.AccountKey, EventRecovered)
+		})
+	})
+}
+
+// judgeKit opens the vault key with the recovery key. The costs come from the kit.
+func (v *Vault) judgeKit(h *header, kit RecoveryKit) (kdfBlock, secret.Key, error) {
+	block := h.kdf
+	block.Params = kit.Params
+	if err := v.o.Profile.accept(block); err != nil {
+		return block, secret.Key{}, v.refused(err)
+	}
+	if kit.UserID != h.user.String() {
+		return block, secret.Key{}, fault.New(fault.NotAuthentic, "the recovery kit is another user's")
+	}
+	key, err := slotRecovery.open(h.recovery, kit.RecoveryKey, h.user, h.keyID)
+	if err == nil {
+		err = h.authenticate(key)
+	}
+	if err == nil && h.kdf.accountKey == kit.AccountKey.IsZero() {
+		err = fault.New(fault.NotAuthentic, "the account key of the recovery kit is missing")
+	}
+	if err != nil {
+		key.Wipe()
+		return block, secret.Key{}, fault.Wrap(fault.NotAuthentic, err, "the recovery kit does not open this vault, or the vault was changed")
+	}
+	return block, key, nil
+}
+
+// orStayLocked runs fn and, if it fails, locks a vault that was locked before.
+func (v *Vault) orStayLocked(fn func() error) error {
+	v.mu.RLock()
+	wasOpen := v.c != nil
+	v.mu.RUnlock()
+	err := fn()
+	if err != nil && !wasOpen {
+		v.Lock()
+	}
+	return err
+}
+
+func (v *Vault) accountKeyOf(h *header) (AccountKey, error) {
+	if !h.kdf.accountKey {
+		return AccountKey{}, nil
+	}
+	return v.readAccountKey(h.user)
+}
+
+// keepAccountKey writes the account key of a kit where this machine has none or a damaged one.
+func (v *Vault) keepAccountKey(h *header, account AccountKey) error {
+	if !h.kdf.accountKey {
+		return nil
+	}
+	if here, err := v.readAccountKey(h.user); err == nil {
+		defer here.Wipe()
+		if secretEqual(here.bytes(), account.bytes()) {
+			return nil
+		}
+	}
+	return v.writeAccountKey(h.user, account)
+}
+
+// rekey makes a new vault key and wraps it for the new password and for the slots that there are.
+func (v *Vault) rekey(ctx context.Context, newPass []byte, block kdfBlock, account AccountKey, event string) error {
+	password, err := newPassword(newPass, v.Email())
+	if err != nil {
+		return err
+	}
+	defer secret.Wipe(password)
+	root, err := rootKey(ctx, password, block, account)
+	if err != nil {
+		return err
+	}
+	defer root.Wipe()
+	var renewed *keyring
+	err = v.Update(func(tx *Tx) error {
+		renewed = tx.c.keys.renewed()
+		h := *tx.c.header
+		h.kdf, h.keyID = block, renewed.id
+		h.password = sealVaultKey(root, "password", h.user, renewed.id, renewed.current)
+		tx.header, tx.keys = &h, renewed
+		return h.refill(renewed)
+	})
+	if err != nil {
+		if renewed != nil {
+			renewed.current.Wipe()
+		}
+		return err
+	}
+	v.notify(event)
+	return nil
+}
+
+// refill wraps the vault key again for the holders of recovery key and unattended credential.
+func (h *header) refill(keys *keyring) (err error) {
+	if h.recovery, err = slotRecovery.fill(h.recovery, keys.recovery, h.user, keys.id, keys.current); err != nil {
+		return err
+	}
+	if h.unattended == nil {
+		return nil
+	}
+	filled, err := slotUnattended.fill(*h.unattended, keys.unattended, h.user, keys.id, keys.current)
+	h.unattended = &filled
+	return err
+}
+
+// ChangeEmail sets another address. The salt changes with it, so the vault key is wrapped anew; no item is touched (THREATS V13).
+// The former kit names the former address: a new one, with a new recovery key, takes its place.
+func (v *Vault) ChangeEmail(ctx context.Context, password []byte, email string) (RecoveryKit, error) {
+	normal, err := normalEmail(email)
+	if err != nil {
+		return RecoveryKit{}, err
+	}
+	return v.renewKit(ctx, password, normal)
+}
+
+// NewRecoveryKit replaces the recovery key: a kit that was lost or seen opens nothing from then on.
+func (v *Vault) NewRecoveryKit(ctx context.Context, password []byte) (RecoveryKit, error) {
+	return v.renewKit(ctx, password, "")
+}
+
+// renewKit makes a new recovery key and, for an address, a new wrap by the password. The vault must be open, and stays so.
+func (v *Vault) renewKit(ctx context.Context, password []byte, email string) (kit RecoveryKit, err error) {
+	if v.State() != Unlocked {
+		_, err := v.writable()
+		return RecoveryKit{}, err
+	}
+	err = v.attempt(ctx, func() (bool, error) {
+		h, key, err := v.judgePassword(ctx, password)
+		if err != nil {
+			return false, err
+		}
+		key.Wipe()
+		kit, err = v.replaceKit(ctx, h, password, email)
+		return true, err
+	})
+	return kit, err
+}
+
+func (v *Vault) replaceKit(ctx context.Context, h *header, password []byte, email string) (RecoveryKit, error) {
+	account, err := v.accountKeyOf(h)
+	if err != nil {
+		return RecoveryKit{}, err
+	}
+	block, root := h.kdf, secret.Key{}
+	if email != "" {
+		normal, err := newPassword(password, email) // it may be easy to guess from the new address
+		if err != nil {
+			return RecoveryKit{}, err
+		}
+		defer secret.Wipe(normal)
+		block.salt = emailSalt(email)
+		if root, err = rootKey(ctx, normal, block, account); err != nil {
+			return RecoveryKit{}, err
+		}
+		defer root.Wipe()
+	} else {
+		email = v.Email()
+	}
+	kit := RecoveryKit{UserID: h.user.String(), Email: email, Params: block.Params, AccountKey: account, RecoveryKey: secret.Random()}
+	err = v.Update(func(tx *Tx) error { return tx.replaceRecovery(kit, block, root) })
+	if err != nil {
+		kit.Wipe()
+		return RecoveryKit{}, err
+	}
+	return kit, nil
+}
+
+// replaceRecovery puts a new recovery key and, if there is a root key, a new wrap by the password into the header.
+func (tx *Tx) replaceRecovery(kit RecoveryKit, block kdfBlock, root secret.Key) (err error) {
+	h, keys := *tx.c.header, *tx.c.keys
+	if !root.IsZero() {
+		h.kdf = block
+		h.password = sealVaultKey(root, "password", h.user, keys.id, keys.current)
+	}
+	empty, slotKey := slotRecovery.newSlot(kit.RecoveryKey)
+	keys.recovery = slotKey
+	if h.recovery, err = slotRecovery.fill(empty, slotKey, h.user, keys.id, keys.current); err != nil {
+		return err
+	}
+	tx.header, tx.keys, tx.email = &h, &keys, kit.Email
+	return nil
+}
