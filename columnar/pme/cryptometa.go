@@ -1,6 +1,10 @@
 package pme
 
-import "coldframe/internal/fault"
+import (
+	"bytes"
+
+	"coldframe/internal/fault"
+)
 
 // fileCrypto is FileCryptoMetaData: it stands in the clear before the sealed footer. Only AES_GCM_V1 is known.
 type fileCrypto struct {
@@ -87,14 +91,25 @@ func (c *fileCrypto) encode() []byte {
 	return e.b
 }
 
+// asWritten reports whether b, from which c was read, is what this package writes, to the letter. The crypto header is under no tag, so
+// that is how a change in those parts of it is seen that nothing depends on.
+func (c *fileCrypto) asWritten(b []byte) bool {
+	m, err := parseMaterial(c.keyMetadata)
+	if err != nil || m.InstanceID != defaultInstance || m.InstanceURL != defaultInstance || c.supplyPrefix {
+		return false
+	}
+	text, err := m.encode()
+	return err == nil && bytes.Equal(text, c.keyMetadata) && bytes.Equal(c.encode(), b)
+}
+
 // aadPrefix returns what the associated data of every module of the file begins with. want is the prefix that the caller expects: a
 // file that holds another one, or none, is another file.
 func (c *fileCrypto) aadPrefix(want []byte) ([]byte, error) {
-	stored := string(c.prefix)
+	stored := c.prefix
 	if c.prefix == nil && c.supplyPrefix {
-		stored = string(want)
+		stored = want
 	}
-	if stored != string(want) || c.supplyPrefix && len(want) == 0 {
+	if !bytes.Equal(stored, want) || c.supplyPrefix && len(want) == 0 {
 		return nil, fault.New(fault.NotAuthentic, "the file belongs to another place than the one expected")
 	}
 	return append(append([]byte(nil), want...), c.unique...), nil

@@ -135,6 +135,9 @@ func (f *File) openCrypto(b []byte, keys DataKeys) ([]byte, error) {
 	if f.aad, err = f.crypto.aadPrefix(f.options.AADPrefix); err != nil {
 		return nil, err
 	}
+	if !f.options.Foreign && !f.crypto.asWritten(b[:n]) {
+		return nil, fault.New(fault.NotAuthentic, "the file's crypto header is not as it was written")
+	}
 	frame, rest, err := nextFrame(b[n:])
 	if err != nil {
 		return nil, err

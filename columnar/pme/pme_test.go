@@ -88,7 +88,9 @@ func shapes() []shape {
 		{"zstd, dictionary, v1", []parquet.WriterProperty{
 			parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDataPageSize(2048), parquet.WithBatchSize(64),
 		}, 2, 1500},
-		{"plain, no dictionary, v1", []parquet.WriterProperty{parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(4096)}, 1, 800},
+		{"plain, no dictionary, v1", []parquet.WriterProperty{
+			parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(1024), parquet.WithBatchSize(128),
+		}, 1, 800},
 		{"snappy, v2", []parquet.WriterProperty{
 			parquet.WithCompression(compress.Codecs.Snappy), parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithDataPageSize(2048),
 			parquet.WithBatchSize(100),

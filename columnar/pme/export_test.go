@@ -1,0 +1,174 @@
+package pme
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+)
+
+// SwapAEAD makes data keys use another cipher until restore is called.
+func SwapAEAD(f func(key []byte) (cipher.AEAD, error)) (restore func()) {
+	newAEAD = f
+	return func() { newAEAD = aesGCM }
+}
+
+// AESGCM is the real cipher.
+func AESGCM(key []byte) (cipher.AEAD, error) { return aesGCM(key) }
+
+// Forged is a file whose tail an insider takes apart, who has the footer key.
+type Forged struct {
+	Body        []byte // up to the tail
+	Unique      []byte
+	KeyMetadata []byte
+	DEK         []byte // of the footer
+	Footer      []byte // FileMetaData
+}
+
+// Forge opens the tail of a file.
+func Forge(file []byte, keys Keys, prefix []byte) (*Forged, error) {
+	n, err := TailSize(file, int64(len(file)), ReadOptions{})
+	if err != nil {
+		return nil, err
+	}
+	tail := append([]byte(nil), file[int64(len(file))-n:]...)
+	c, at, err := parseFileCrypto(tail)
+	if err != nil {
+		return nil, err
+	}
+	dek, err := keys.DataKey(nil, c.keyMetadata)
+	if err != nil {
+		return nil, err
+	}
+	k, err := newDataKey(dek)
+	if err != nil {
+		return nil, err
+	}
+	footer, err := k.open(tail[at:len(tail)-footerTrailer], footerAAD(append(append([]byte(nil), prefix...), c.unique...)))
+	return &Forged{Body: file[:int64(len(file))-n], Unique: c.unique, KeyMetadata: c.keyMetadata, DEK: dek, Footer: footer}, err
+}
+
+// AAD returns the associated data of the footer.
+func (f *Forged) AAD(prefix []byte) []byte {
+	return footerAAD(append(append([]byte(nil), prefix...), f.Unique...))
+}
+
+// Seal puts the file together again.
+func (f *Forged) Seal(prefix []byte) []byte {
+	k, err := newDataKey(f.DEK)
+	if err != nil {
+		panic(err)
+	}
+	frame, err := k.seal(nil, f.Footer, f.AAD(prefix))
+	if err != nil {
+		panic(err)
+	}
+	return f.SealWith(prefix, frame)
+}
+
+// SealWith puts the file together with a footer module made elsewhere.
+func (f *Forged) SealWith(prefix, frame []byte) []byte {
+	tail := append((&fileCrypto{prefix: prefix, unique: f.Unique, keyMetadata: f.KeyMetadata}).encode(), frame...)
+	tail = binary.LittleEndian.AppendUint32(tail, uint32(len(tail)))
+	return append(append(append([]byte(nil), f.Body...), tail...), magicEncrypted...)
+}
+
+// WrapKey is wrapKey.
+func WrapKey(mk NamedKey, dek, nonce []byte, footer bool) ([]byte, error) {
+	return wrapKey(mk, dek, nonce, footer)
+}
+
+// Frame is the module frame of plaintext.
+func Frame(key, plaintext, aad []byte) []byte {
+	k, err := newDataKey(key)
+	if err != nil {
+		panic(err)
+	}
+	b, err := k.seal(nil, plaintext, aad)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// PageAAD is the associated data of a module with a page number.
+func PageAAD(prefix []byte, kind, rowGroup, column, page int) []byte {
+	a := newPageAAD(prefix, rowGroup, column)
+	return a.page(moduleType(kind), page)
+}
+
+// ModuleAAD is the associated data of a module without a page number.
+func ModuleAAD(prefix []byte, kind, rowGroup, column int) []byte {
+	a := newPageAAD(prefix, rowGroup, column)
+	return a.module(moduleType(kind))
+}
+
+// SpendKey counts what a data key would have sealed, and returns the error of the next module of size bytes.
+func SpendKey(modules, bytes uint64, size int) error {
+	var k dataKey
+	k.modules.Store(modules)
+	k.bytes.Store(bytes)
+	_, err := k.use(size)
+	return err
+}
+
+// Limits of a data key.
+const (
+	MaxKeyModules = maxKeyModules
+	MaxKeyBytes   = maxKeyBytes
+	MaxOrdinal    = maxOrdinal
+)
+
+// Encoder writes Thrift for forged structures.
+type Encoder = encoder
+
+// Methods and types of Encoder under exported names.
+func (e *encoder) Int(id int16, typ byte, v int64) { e.integer(id, typ, v) }
+func (e *encoder) Str(id int16, v string)          { e.binary(id, []byte(v)) }
+func (e *encoder) List(id int16, elem byte, n int) { e.list(id, elem, n) }
+func (e *encoder) Begin(id int16)                  { e.begin(id) }
+func (e *encoder) Elem()                           { e.beginElement() }
+func (e *encoder) End()                            { e.end() }
+func (e *encoder) Raw(b []byte)                    { e.b = append(e.b, b...) }
+func (e *encoder) Bytes() []byte                   { return e.b }
+func (e *encoder) Header(id int16, typ byte)       { e.header(id, typ) }
+
+// Thrift types.
+const (
+	TI16, TI32, TI64, TBinary, TList, TStruct = tI16, tI32, tI64, tBinary, tList, tStruct
+)
+
+// Parsers of outside bytes, for fuzzing.
+var (
+	ParsePageHeader = func(b []byte) (int, error) { _, n, err := parsePageHeader(b); return n, err }
+	ParseMaterial   = func(b []byte) ([]byte, error) {
+		m, err := parseMaterial(b)
+		if err != nil {
+			return nil, err
+		}
+		return m.encode()
+	}
+	ParseFileCrypto = func(b []byte) ([]byte, int, error) {
+		c, n, err := parseFileCrypto(b)
+		if err != nil {
+			return nil, 0, err
+		}
+		return c.encode(), n, nil
+	}
+	ResizePage = func(b []byte, size int64) ([]byte, error) {
+		var e encoder
+		if err := resizePage(&e, b, size); err != nil {
+			return nil, err
+		}
+		e.end()
+		return e.b, nil
+	}
+)
+
+// FillHeader stretches an empty page header to n bytes.
+func FillHeader(n int) ([]byte, error) {
+	var e encoder
+	err := fillHeader(&e, n)
+	return e.b, err
+}
+
+// Padme is padme.
+func Padme(n int64) int64 { return padme(n) }
