@@ -1,0 +1,170 @@
+package columnar
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"golang.org/x/sync/errgroup"
+
+	"coldframe/columnar/pme"
+	"coldframe/internal/fault"
+)
+
+// decode unseals and decodes the wanted chunks of a row group, each column by itself on all processors, and returns its rows: one
+// batch, or more if a dictionary has more values in it than its index type counts.
+func (p *readPart) decode(ctx context.Context, rowGroup int, sealed [][]byte) ([]arrow.RecordBatch, error) {
+	rows := p.file.RowGroupRows(rowGroup)
+	columns := make([]arrow.Array, len(p.plan.columns))
+	defer func() {
+		for _, c := range columns {
+			if c != nil {
+				c.Release()
+			}
+		}
+	}()
+	order := p.largestFirst(sealed)
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range min(runtime.GOMAXPROCS(0), len(order)) {
+		g.Go(func() error {
+			for i := next.Add(1) - 1; i < int64(len(order)); i = next.Add(1) - 1 {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				var err error
+				if columns[order[i]], err = p.decodeColumn(ctx, rowGroup, order[i], sealed); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for _, c := range columns {
+		if int64(c.Len()) != rows {
+			return nil, fault.New(fault.NotAuthentic, "a column of %d rows in a row group of %d", c.Len(), rows)
+		}
+	}
+	var batches []arrow.RecordBatch
+	err := pme.Guard(func() (err error) {
+		batches, err = p.plan.restore(columns, int(rows))
+		return err
+	})
+	return batches, err
+}
+
+// largestFirst orders the wanted columns by the size of their chunks.
+func (p *readPart) largestFirst(sealed [][]byte) []int {
+	order, sizes := make([]int, len(p.plan.columns)), make([]int, len(p.plan.columns))
+	for i, c := range p.plan.columns {
+		order[i] = i
+		for first, end := p.file.LeavesOf(c); first < end; first++ {
+			sizes[i] += len(sealed[first])
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return sizes[b] - sizes[a] })
+	return order
+}
+
+// decodeColumn returns wanted column i of a row group as an array of its storage type.
+func (p *readPart) decodeColumn(ctx context.Context, rowGroup, i int, sealed [][]byte) (arrow.Array, error) {
+	column := p.plan.columns[i]
+	first, end := p.file.LeavesOf(column)
+	var chunks []*pme.UnsealedChunk
+	for leaf := first; leaf < end; leaf++ {
+		c, err := p.file.UnsealChunk(rowGroup, leaf, sealed[leaf])
+		if err != nil {
+			return nil, err
+		}
+		chunks = append(chunks, c)
+	}
+	plain := p.file.PlainFile([]int{rowGroup}, []int{column}, chunks, []byte(p.plan.stored[i]))
+	var out arrow.Array
+	err := pme.Guard(func() (err error) {
+		out, err = decodePlain(ctx, plain, end-first)
+		return err
+	})
+	return out, err
+}
+
+// decodePlain reads the only column of a plain file, of so many leaves, with arrow-go.
+func decodePlain(ctx context.Context, plain *pme.PlainFile, leaves int) (arrow.Array, error) {
+	f, err := file.NewParquetReader(plain)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // memory only
+	r, err := pqarrow.NewFileReader(f, pqarrow.ArrowReadProperties{PreAllocBinaryData: true}, memory.DefaultAllocator)
+	if err != nil {
+		return nil, err
+	}
+	indices := make([]int, leaves)
+	for i := range indices {
+		indices[i] = i
+	}
+	table, err := r.ReadRowGroups(ctx, indices, []int{0})
+	if err != nil {
+		return nil, err
+	}
+	defer table.Release()
+	if table.NumCols() != 1 {
+		return nil, errors.New("not one column")
+	}
+	return whole(table.Column(0).Data())
+}
+
+func whole(c *arrow.Chunked) (arrow.Array, error) {
+	if len(c.Chunks()) == 1 {
+		c.Chunk(0).Retain()
+		return c.Chunk(0), nil
+	}
+	if len(c.Chunks()) == 0 {
+		return array.MakeArrayOfNull(memory.DefaultAllocator, c.DataType(), 0), nil
+	}
+	return array.Concatenate(c.Chunks(), memory.DefaultAllocator)
+}
+
+// restore makes batches of the dataset's own types.
+func (p *readPlan) restore(stored []arrow.Array, rows int) ([]arrow.RecordBatch, error) {
+	columns := make([]arrow.Array, 0, len(stored))
+	defer func() { releaseAll(columns) }()
+	for i, s := range stored {
+		c, err := fromStorage(s, p.schema.Field(i).Type)
+		if errors.Is(err, errIndexes) && rows > 1 {
+			return p.restoreHalves(stored, rows)
+		}
+		if err != nil {
+			return nil, err
+		}
+		columns = append(columns, c)
+	}
+	return []arrow.RecordBatch{array.NewRecordBatch(p.schema, columns, int64(rows))}, nil
+}
+
+func (p *readPlan) restoreHalves(stored []arrow.Array, rows int) ([]arrow.RecordBatch, error) {
+	var out []arrow.RecordBatch
+	for _, half := range [][2]int{{0, rows / 2}, {rows / 2, rows}} {
+		slices := make([]arrow.Array, len(stored))
+		for i, s := range stored {
+			slices[i] = array.NewSlice(s, int64(half[0]), int64(half[1]))
+		}
+		batches, err := p.restore(slices, half[1]-half[0])
+		releaseAll(slices)
+		if err != nil {
+			releaseBatches(out)
+			return nil, err
+		}
+		out = append(out, batches...)
+	}
+	return out, nil
+}

@@ -1,0 +1,66 @@
+package columnar
+
+import (
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+)
+
+// levelBytes is what a value costs while it is encoded, whatever its type: definition and repetition levels of two bytes each.
+const levelBytes = 4
+
+// rawSize returns about how many bytes the values of arr take in memory, counting only the rows that arr shows.
+func rawSize(arr arrow.Array) int64 {
+	n := int64(arr.Len())
+	size := (n + 7) / 8
+	switch a := arr.(type) {
+	case array.BinaryLike:
+		if n > 0 {
+			size += a.ValueOffset64(int(n)) - a.ValueOffset64(0)
+		}
+		return size + 4*n
+	case *array.Struct:
+		for i := range a.NumField() {
+			size += rawSize(a.Field(i))
+		}
+		return size
+	case *array.Dictionary:
+		return size + dictionarySize(a)
+	case array.ExtensionArray:
+		return rawSize(a.Storage())
+	case array.ListLike:
+		return size + 4*n + elementSize(a)
+	}
+	if f, ok := arr.DataType().(arrow.FixedWidthDataType); ok {
+		size += n * int64(f.BitWidth()) / 8
+	}
+	return size
+}
+
+func elementSize(a array.ListLike) int64 {
+	if a.Len() == 0 {
+		return 0
+	}
+	first, _ := a.ValueOffsets(0)
+	_, last := a.ValueOffsets(a.Len() - 1)
+	values := array.NewSlice(a.ListValues(), first, last)
+	defer values.Release()
+	return rawSize(values)
+}
+
+// dictionarySize counts the values in full: that is what they become before they are encoded.
+func dictionarySize(a *array.Dictionary) int64 {
+	values := int64(a.Dictionary().Len())
+	if values == 0 {
+		return 4 * int64(a.Len())
+	}
+	return int64(a.Len()) * (rawSize(a.Dictionary())/values + 1)
+}
+
+// batchSize returns about how many bytes a batch takes while it is encoded, leaves many.
+func batchSize(rec arrow.RecordBatch, leaves int) int64 {
+	size := rec.NumRows() * int64(leaves) * levelBytes
+	for _, c := range rec.Columns() {
+		size += rawSize(c)
+	}
+	return size
+}

@@ -1,0 +1,236 @@
+package columnar
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"coldframe/internal/fault"
+)
+
+// Bounds of what a Reader has in hand.
+const (
+	fetchAhead    = 32 << 20 // bytes of sealed chunks fetched or being fetched
+	fetchParallel = 8        // row groups whose chunks are fetched at once
+	tailsAhead    = 4        // parts whose tails are fetched at once
+)
+
+// ReadOptions say what is read.
+type ReadOptions struct {
+	Columns []ColumnID // in the order wanted; nil: all, in the order of the schema
+	Limit   int64      // rows at most; 0: all
+
+	// Progress, if set, is told how many bytes were asked of the store and how many rows were handed out.
+	Progress func(fetched, rows int64)
+}
+
+// Reader hands out the rows of a version in order, as record batches. The chunks of a batch were compared with the manifest and
+// unsealed before it is handed out (D11). Next and Close are for one goroutine.
+type Reader struct {
+	plan    *readPlan
+	options ReadOptions
+	out     chan arrow.RecordBatch
+	cancel  context.CancelFunc
+	group   *errgroup.Group
+	ahead   *semaphore.Weighted // of sealed bytes
+	fetched atomic.Int64
+
+	want, rows int64
+	err        error
+	closed     bool
+}
+
+// NewReader starts reading a version whose manifest was verified and unsealed (it panics if Contents are not there). Failures here or
+// of Next:
+//
+//	invalid_request  a column that the version has not, or one twice
+//	forbidden        the key of a wanted column is not had
+//	incomplete       an object that the manifest names is missing or cut short
+//	not_authentic    a key, object, chunk or row count that is not the one of the manifest
+//	unavailable      the store cannot be reached
+func NewReader(ctx context.Context, store Store, m *Manifest, keys Keys, o ReadOptions) (*Reader, error) {
+	plan, err := newReadPlan(ctx, store, m, keys, o.Columns)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{
+		plan: plan, options: o, out: make(chan arrow.RecordBatch), ahead: semaphore.NewWeighted(fetchAhead), want: int64(m.Contents.Rows),
+	}
+	if o.Limit > 0 {
+		r.want = min(r.want, o.Limit)
+	}
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.group, ctx = errgroup.WithContext(ctx)
+	units := make(chan *unit, fetchParallel)
+	r.group.Go(func() error {
+		defer close(units)
+		return r.schedule(ctx, units)
+	})
+	r.group.Go(func() error {
+		defer close(r.out)
+		return r.decode(ctx, units)
+	})
+	return r, nil
+}
+
+// Schema returns the schema of the batches: the fields of the dataset's schema, exactly as they were written.
+func (r *Reader) Schema() *arrow.Schema { return r.plan.schema }
+
+// Rows returns how many rows will come.
+func (r *Reader) Rows() int64 { return r.want }
+
+// Fetched returns how many bytes were asked of the store so far.
+func (r *Reader) Fetched() int64 { return r.fetched.Load() }
+
+// Next returns the next batch, which the caller releases. At the end, when all rows of the version (or as many as were asked for) have
+// come, and only then, it returns io.EOF. Every other error sticks.
+func (r *Reader) Next() (arrow.RecordBatch, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	rec, ok := <-r.out
+	if !ok {
+		r.err = r.end()
+		return nil, r.err
+	}
+	if over := r.rows + rec.NumRows() - r.want; over > 0 {
+		whole := rec
+		rec = whole.NewSlice(0, whole.NumRows()-over)
+		whole.Release()
+	}
+	r.rows += rec.NumRows()
+	if r.options.Progress != nil {
+		r.options.Progress(r.Fetched(), r.rows)
+	}
+	return rec, nil
+}
+
+// end says how the stream ended.
+func (r *Reader) end() error {
+	if err := r.group.Wait(); err != nil {
+		return err
+	}
+	if r.closed {
+		return errReaderClosed
+	}
+	if r.rows != r.want {
+		return fault.New(fault.NotAuthentic, "%d rows came where the manifest says %d", r.rows, r.want)
+	}
+	return io.EOF
+}
+
+var errReaderClosed = errors.New("columnar: the reader is closed")
+
+// Close ends the reading and waits for everything that was started.
+func (r *Reader) Close() error {
+	r.closed = true
+	r.cancel()
+	for rec := range r.out {
+		rec.Release()
+	}
+	_ = r.group.Wait() // whatever went wrong, nobody waits for the rows any more
+	if r.err == nil {
+		r.err = errReaderClosed
+	}
+	return nil
+}
+
+// unit is a row group on its way: its wanted chunks are being fetched until ready is closed.
+type unit struct {
+	part     *readPart
+	rowGroup int
+	weight   int64
+	ready    chan struct{}
+	sealed   [][]byte // of the wanted leaves
+	err      error
+}
+
+// schedule sends the wanted row groups in order, fetching ahead of whoever takes them as far as the bounds allow.
+func (r *Reader) schedule(ctx context.Context, units chan<- *unit) error {
+	left := r.want
+	for i := 0; left > 0 && i < len(r.plan.parts); i++ {
+		part, err := r.openPart(ctx, i)
+		if err != nil {
+			return err
+		}
+		for rg := 0; rg < part.file.NumRowGroups() && left > 0; rg++ {
+			u := &unit{part: part, rowGroup: rg, weight: min(part.weigh(rg), fetchAhead), ready: make(chan struct{})}
+			if err := r.ahead.Acquire(ctx, u.weight); err != nil {
+				return context.Cause(ctx)
+			}
+			r.group.Go(func() error {
+				defer close(u.ready)
+				u.sealed, u.err = part.fetch(ctx, r.plan.store, rg, &r.fetched)
+				return nil
+			})
+			select {
+			case units <- u:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			left -= part.file.RowGroupRows(rg)
+		}
+	}
+	return nil
+}
+
+// openPart returns part i once its tail is there, and starts to fetch the tails of the next ones.
+func (r *Reader) openPart(ctx context.Context, i int) (*readPart, error) {
+	for j := i; j < min(i+tailsAhead, len(r.plan.parts)); j++ {
+		p := r.plan.parts[j]
+		if p.started {
+			continue
+		}
+		p.started = true
+		r.group.Go(func() error {
+			defer close(p.ready)
+			p.err = p.open(ctx, &r.fetched)
+			return nil
+		})
+	}
+	p := r.plan.parts[i]
+	select {
+	case <-p.ready:
+		return p, p.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// decode turns row groups into batches, in order.
+func (r *Reader) decode(ctx context.Context, units <-chan *unit) error {
+	for {
+		var u *unit
+		var ok bool
+		select {
+		case u, ok = <-units:
+			if !ok {
+				return nil
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		<-u.ready // its fetch ends with ctx
+		if u.err != nil {
+			return u.err
+		}
+		batches, err := u.part.decode(ctx, u.rowGroup, u.sealed)
+		if err != nil {
+			return err
+		}
+		r.ahead.Release(u.weight)
+		for i, b := range batches {
+			select {
+			case r.out <- b:
+			case <-ctx.Done():
+				releaseBatches(batches[i:])
+				return context.Cause(ctx)
+			}
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package columnar
+
+import (
+	"context"
+	"encoding/base64"
+	"slices"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
+
+	"coldframe/columnar/pme"
+	"coldframe/internal/fault"
+)
+
+// readPlan is what a Reader reads: the wanted columns of a version and the parts with their keys.
+type readPlan struct {
+	store   Store
+	schema  *arrow.Schema // of the wanted columns
+	columns []int         // their places in the version, as wanted
+	stored  []string      // ARROW:schema of each wanted column's storage type, in base64
+	leaves  int           // of the version
+	parts   []*readPart
+}
+
+// readPart is a part to be read. file is there once ready is closed without err.
+type readPart struct {
+	plan    *readPlan
+	dataset DatasetID
+	part    Part
+	keys    pme.Keys
+
+	started bool // scheduler
+	ready   chan struct{}
+	err     error
+	file    *pme.File
+}
+
+func newReadPlan(ctx context.Context, store Store, m *Manifest, keys Keys, wanted []ColumnID) (*readPlan, error) {
+	if m.Contents == nil {
+		panic("columnar: the manifest was not unsealed")
+	}
+	p := &readPlan{store: store}
+	if err := p.chooseColumns(m, wanted); err != nil {
+		return nil, err
+	}
+	parts, err := m.LoadParts(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	had := map[Version]*VersionKeys{}
+	for _, part := range parts {
+		if part.Rows == 0 {
+			continue
+		}
+		if had[part.Version] == nil {
+			if had[part.Version], err = keys.VersionKeys(ctx, m.Dataset, part.Version); err != nil {
+				return nil, err
+			}
+		}
+		r := &readPart{plan: p, dataset: m.Dataset, part: part, ready: make(chan struct{})}
+		if r.keys, err = p.keysFor(m, &part, had[part.Version]); err != nil {
+			return nil, err
+		}
+		p.parts = append(p.parts, r)
+	}
+	return p, nil
+}
+
+// chooseColumns finds the wanted columns in the version.
+func (p *readPlan) chooseColumns(m *Manifest, wanted []ColumnID) error {
+	if wanted == nil {
+		for _, c := range m.Columns {
+			wanted = append(wanted, c.ID)
+		}
+	}
+	if len(wanted) == 0 {
+		return fault.New(fault.InvalidRequest, "no columns are asked for")
+	}
+	stored, err := storageSchema(m.Contents.Schema)
+	if err != nil {
+		return fault.Wrap(fault.NotAuthentic, err, "the version has a schema that is never written")
+	}
+	p.leaves = parquetSchema(stored).NumColumns()
+	var fields []arrow.Field
+	for _, id := range wanted {
+		i := slices.IndexFunc(m.Columns, func(c ManifestColumn) bool { return c.ID == id })
+		if i < 0 {
+			return fault.New(fault.InvalidRequest, "the version has no column %s", id)
+		}
+		if slices.Contains(p.columns, i) {
+			return fault.New(fault.InvalidRequest, "column %s is asked for twice", id)
+		}
+		p.columns = append(p.columns, i)
+		fields = append(fields, m.Contents.Schema.Field(i))
+		b, err := marshalSchema(arrow.NewSchema([]arrow.Field{stored.Field(i)}, nil))
+		if err != nil {
+			return err
+		}
+		p.stored = append(p.stored, base64.StdEncoding.EncodeToString(b))
+	}
+	meta := m.Contents.Schema.Metadata()
+	p.schema = arrow.NewSchema(fields, &meta)
+	return nil
+}
+
+// keysFor compares the keys that are had with what the manifest commits to (D10, D12) and returns them for pme.
+func (p *readPlan) keysFor(m *Manifest, part *Part, k *VersionKeys) (pme.Keys, error) {
+	if !part.Footer.matches(k.Footer) {
+		return pme.Keys{}, fault.New(fault.NotAuthentic, "the footer key is not the one that the manifest commits to")
+	}
+	columns := make(map[int]pme.NamedKey, len(p.columns))
+	for _, i := range p.columns {
+		key, ok := k.Columns[m.Columns[i].ID]
+		if !ok {
+			return pme.Keys{}, fault.New(fault.Forbidden, "the key of column %q is not had", m.Contents.Names[i])
+		}
+		if !part.Keys[i].matches(key) {
+			return pme.Keys{}, fault.New(fault.NotAuthentic, "the key of column %q is not the one that the manifest commits to", m.Contents.Names[i])
+		}
+		columns[i] = pme.NamedKey{ID: key.ID, Key: key.Key}
+	}
+	return pme.Keys{
+		Footer: pme.NamedKey{ID: k.Footer.ID, Key: k.Footer.Key},
+		Column: func(l pme.Leaf) (pme.NamedKey, bool) { key, ok := columns[l.Column]; return key, ok },
+	}, nil
+}
+
+// open fetches the tail, compares it with the manifest, and opens it.
+func (p *readPart) open(ctx context.Context, fetched *atomic.Int64) error {
+	s := span{
+		name: p.part.Name, offset: int64(p.part.TailOffset), length: p.part.tailLength(), object: int64(p.part.Length), hash: p.part.TailHash,
+	}
+	b, err := fetch(ctx, p.plan.store, request{name: s.name, object: s.object, offset: s.offset, length: s.length, spans: []int{0}}, []span{s}, fetched)
+	if err != nil {
+		return err
+	}
+	file, err := pme.OpenFooter(b[0], s.object, p.keys, pme.ReadOptions{AADPrefix: aadPrefix(p.dataset, p.part.Version, p.part.Name)})
+	if err != nil {
+		return err
+	}
+	if file.NumRowGroups() != int(p.part.RowGroups) || file.NumRows() != int64(p.part.Rows) || len(file.Leaves()) != p.plan.leaves ||
+		p.part.chunkCount() != file.NumRowGroups()*p.plan.leaves {
+		return fault.New(fault.NotAuthentic, "a part whose counts are not those of the manifest")
+	}
+	p.file = file
+	return nil
+}
+
+// spans returns where the wanted chunks of a row group lie, in the order of the object, and the leaf of each.
+func (p *readPart) spans(rowGroup int) (spans []span, leaves []int) {
+	columns := slices.Clone(p.plan.columns)
+	slices.Sort(columns)
+	first := rowGroup * p.plan.leaves
+	at := int64(firstChunk)
+	for i := range first {
+		n, _ := p.part.chunk(i)
+		at += n
+	}
+	for leaf := range p.plan.leaves {
+		n, hash := p.part.chunk(first + leaf)
+		if _, ok := slices.BinarySearch(columns, p.file.Leaves()[leaf].Column); ok {
+			spans = append(spans, span{name: p.part.Name, offset: at, length: n, object: int64(p.part.Length), hash: hash})
+			leaves = append(leaves, leaf)
+		}
+		at += n
+	}
+	return spans, leaves
+}
+
+// weigh returns how many bytes the wanted chunks of a row group have.
+func (p *readPart) weigh(rowGroup int) int64 {
+	spans, _ := p.spans(rowGroup)
+	var n int64
+	for _, s := range spans {
+		n += s.length
+	}
+	return n
+}
+
+// fetch returns the wanted chunks of a row group by leaf. All of them are those that the manifest names.
+func (p *readPart) fetch(ctx context.Context, store Store, rowGroup int, fetched *atomic.Int64) ([][]byte, error) {
+	spans, leaves := p.spans(rowGroup)
+	out := make([][]byte, p.plan.leaves)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetchParallel)
+	for _, r := range plan(spans) {
+		g.Go(func() error {
+			chunks, err := fetch(ctx, store, r, spans, fetched)
+			if err != nil {
+				return err
+			}
+			for i, n := range r.spans {
+				out[leaves[n]] = chunks[i]
+			}
+			return nil
+		})
+	}
+	return out, g.Wait()
+}
