@@ -172,3 +172,16 @@ func FillHeader(n int) ([]byte, error) {
 
 // Padme is padme.
 func Padme(n int64) int64 { return padme(n) }
+
+// OpenFrame opens a module frame.
+func OpenFrame(key, frame, aad []byte) ([]byte, error) {
+	k, err := newDataKey(key)
+	if err != nil {
+		return nil, err
+	}
+	f, rest, err := nextFrame(frame)
+	if err != nil || len(rest) != 0 {
+		return nil, errNotAuthentic
+	}
+	return k.open(f, aad)
+}
