@@ -26,7 +26,7 @@ const (
 	countSize = 8
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // ackFile is the open file of the highest acknowledged count.
 type ackFile struct{ f *os.File }
@@ -46,7 +46,7 @@ func openAck(dir string) (ackFile, uint64, error) {
 	if _, err := f.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		return ackFile{}, 0, errors.Join(err, f.Close())
 	}
-	if crc32.Checksum(b[:8], castagnoli) != binary.BigEndian.Uint32(b[8:]) {
+	if checksum(b[:8]) != binary.BigEndian.Uint32(b[8:]) {
 		return ackFile{f}, 0, nil
 	}
 	return ackFile{f}, binary.BigEndian.Uint64(b[:8]), nil
@@ -66,7 +66,7 @@ func createAck(dir, path string) (ackFile, error) {
 
 func (a ackFile) write(count uint64) error {
 	b := binary.BigEndian.AppendUint64(nil, count)
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = binary.BigEndian.AppendUint32(b, checksum(b))
 	_, err := a.f.WriteAt(b, 0)
 	return err
 }

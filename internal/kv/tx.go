@@ -26,15 +26,19 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 	return valueOf(item)
 }
 
+// valueMark starts every stored value. Badger gives an empty value, and no error, for one that it cannot read; with the mark no
+// value of ours is empty.
+const valueMark = 1
+
 func valueOf(item *badger.Item) ([]byte, error) {
 	value, err := item.ValueCopy(nil)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "a record cannot be read")
 	}
-	if value == nil {
-		value = []byte{}
+	if len(value) == 0 || value[0] != valueMark {
+		return nil, fault.New(fault.Unavailable, "a record is damaged")
 	}
-	return value, nil
+	return value[1:], nil
 }
 
 // Set writes a value. Both slices are copied. A value over MaxValue, or a transaction grown too big, is fault.TooLarge. It panics in a
@@ -44,7 +48,8 @@ func (tx *Tx) Set(key string, value []byte) error {
 	if len(value) > MaxValue {
 		return fault.New(fault.TooLarge, "a record holds at most %d MiB", MaxValue>>20)
 	}
-	return tx.wrote(len(key)+len(value), tx.t.Set([]byte(key), append([]byte{}, value...)))
+	marked := append(make([]byte, 0, 1+len(value)), valueMark)
+	return tx.wrote(len(key)+len(value), tx.t.Set([]byte(key), append(marked, value...)))
 }
 
 // Delete removes a record; an absent one is no error.
@@ -75,13 +80,13 @@ func (tx *Tx) Scan(prefix string, fn func(key string, value []byte) error) error
 	it := tx.t.NewIterator(o)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
-		value, err := valueOf(it.Item())
-		if err != nil {
-			return err
-		}
 		key := string(it.Item().KeyCopy(nil))
 		if key == countKey {
 			continue
+		}
+		value, err := valueOf(it.Item())
+		if err != nil {
+			return err
 		}
 		if err := fn(key, value); err != nil {
 			return err
