@@ -285,9 +285,7 @@ func valueBytes(arr arrow.Array) (func(i int) []byte, error) {
 	case *array.Boolean:
 		return func(i int) []byte { return []byte{b2i(a.Value(i))} }, nil
 	case array.BinaryLike:
-		return func(i int) []byte {
-			return a.ValueBytes()[a.ValueOffset64(i)-a.ValueOffset64(0) : a.ValueOffset64(i+1)-a.ValueOffset64(0)]
-		}, nil
+		return binaryBytes(a), nil
 	}
 	f, ok := arr.DataType().(arrow.FixedWidthDataType)
 	if !ok || f.BitWidth()%8 != 0 || f.BitWidth() > math.MaxInt32 {
@@ -303,4 +301,15 @@ func b2i(b bool) byte {
 		return 1
 	}
 	return 0
+}
+
+func binaryBytes(a array.BinaryLike) func(i int) []byte {
+	if a.Len() == 0 {
+		return nil
+	}
+	bytes, base := a.ValueBytes(), a.ValueOffset64(0)
+	return func(i int) []byte {
+		start := a.ValueOffset64(i) - base
+		return bytes[start : start+int64(a.ValueLen(i))]
+	}
 }

@@ -14,10 +14,7 @@ func rawSize(arr arrow.Array) int64 {
 	size := (n + 7) / 8
 	switch a := arr.(type) {
 	case array.BinaryLike:
-		if n > 0 {
-			size += a.ValueOffset64(int(n)) - a.ValueOffset64(0)
-		}
-		return size + 4*n
+		return size + int64(len(a.ValueBytes())) + 4*n
 	case *array.Struct:
 		for i := range a.NumField() {
 			size += rawSize(a.Field(i))
