@@ -185,3 +185,57 @@ func OpenFrame(key, frame, aad []byte) ([]byte, error) {
 	}
 	return k.open(f, aad)
 }
+
+// PlainWithChunk is a plain file of one column like plain, with another chunk of n values.
+func PlainWithChunk(plain, pages []byte, n int64) []byte {
+	m, err := plainFooter(plain)
+	if err != nil {
+		panic(err)
+	}
+	g, err := onlyRowGroup(m)
+	if err != nil {
+		panic(err)
+	}
+	var chunk encoder
+	_ = eachElement(g.columns, tStruct, 1, func(_ int, raw []byte) error {
+		cc, _ := parseColumnChunk(raw)
+		return fields(cc.metadata, func(f field) error {
+			switch f.id {
+			case cmValues:
+				chunk.integer(f.id, tI64, n)
+			case cmCompressed, cmRaw:
+				chunk.integer(f.id, tI64, int64(len(pages)))
+			case cmDataOffset:
+				chunk.integer(f.id, tI64, magicSize)
+			case cmDictOffset:
+			default:
+				chunk.field(f)
+			}
+			return nil
+		})
+	})
+	chunk.end()
+	var e encoder
+	e.integer(fmVersion, tI32, 2)
+	e.list(fmSchema, tStruct, 1+len(m.schema.elements))
+	e.b = append(e.b, m.schema.root...)
+	for _, el := range m.schema.elements {
+		e.b = append(e.b, el.raw...)
+	}
+	e.integer(fmRows, tI64, n)
+	e.list(fmRowGroups, tStruct, 1)
+	e.beginElement()
+	e.list(rgColumns, tStruct, 1)
+	e.beginElement()
+	e.integer(ccOffset, tI64, 0)
+	e.field(field{id: ccMetadata, typ: tStruct, raw: chunk.b})
+	e.end()
+	e.integer(rgBytes, tI64, int64(len(pages)))
+	e.integer(rgRows, tI64, n)
+	e.end()
+	e.end()
+	out := append(append([]byte(nil), magicPlain...), pages...)
+	out = append(out, e.b...)
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(e.b)))
+	return append(out, magicPlain...)
+}
