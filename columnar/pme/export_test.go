@@ -239,3 +239,27 @@ func PlainWithChunk(plain, pages []byte, n int64) []byte {
 	out = binary.LittleEndian.AppendUint32(out, uint32(len(e.b)))
 	return append(out, magicPlain...)
 }
+
+// SealOnly seals the only chunk of plain without taking its hash.
+func (f *FileWriter) SealOnly(plain, dst []byte) error {
+	m, err := plainFooter(plain)
+	if err != nil {
+		return err
+	}
+	g, err := onlyRowGroup(m)
+	if err != nil {
+		return err
+	}
+	return eachElement(g.columns, tStruct, 1, func(_ int, raw []byte) error {
+		cc, err := parseColumnChunk(raw)
+		if err != nil {
+			return err
+		}
+		cm, err := parseChunkMeta(cc.metadata)
+		if err != nil {
+			return err
+		}
+		s := chunkSealer{key: f.leaves[0].key, aad: newPageAAD(f.aad, 0, 0), meta: &cm, maxPage: f.maxPage, out: dst[:0]}
+		return s.seal(plain[cm.start() : cm.start()+cm.compressed])
+	})
+}
