@@ -91,18 +91,6 @@ func (db *DB) checkAcknowledged() error {
 	return nil
 }
 
-// checkFree refuses to write size bytes that would not leave the reserve.
-func (db *DB) checkFree(size uint64) error {
-	free, err := db.o.FreeSpace(db.dir)
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the free space cannot be measured")
-	}
-	if free < db.o.MinFree+size {
-		return fault.New(fault.StorageFull, "%d MiB free, %d MiB needed", free>>20, (db.o.MinFree+size)>>20)
-	}
-	return nil
-}
-
 // View calls fn with a transaction that reads the store as it is at one moment.
 func (db *DB) View(fn func(tx *Tx) error) error {
 	if !db.users.enter() {
@@ -175,8 +163,15 @@ func (db *DB) commit(t *badger.Txn) error {
 	return nil
 }
 
-// Close makes everything durable and closes the files, once the transactions that run have ended. Closing again does nothing.
+// Close closes the files, once the transactions that run have ended. Closing again does nothing. With no room left to write the last
+// table, which would kill the process, it is fault.StorageFull and the store stays open; ending the process then loses nothing.
 func (db *DB) Close() error {
+	if db.users.isClosed() {
+		return nil
+	}
+	if err := db.checkClosing(); err != nil {
+		return err
+	}
 	db.stopCleaning()
 	if !db.users.close() {
 		return nil

@@ -8,8 +8,14 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// DefaultMinFree is the free space that a write leaves on the disk, in bytes: room for what Badger writes in the background.
-const DefaultMinFree = 64 << 20
+const (
+	// DefaultMinFree is the free space that a write leaves on the disk, in bytes: room for what Badger writes in the background.
+	DefaultMinFree = 64 << 20
+
+	// maxCompaction is what merging tables needs for a while on top of that, in bytes, or the size of all tables if that is less:
+	// the tables of level 0 (at most 4 × 8 MiB) and what they overlap below (about 10 MiB), and a table of another level with its own.
+	maxCompaction = 64 << 20
+)
 
 // MaxValue is the size of the largest value, in bytes.
 const MaxValue = 8 << 20
@@ -63,7 +69,7 @@ func (o Options) badgerOptions(dir string, log badger.Logger) badger.Options {
 		WithNumLevelZeroTables(2).
 		WithNumLevelZeroTablesStall(4).
 		WithNumCompactors(2).
-		WithCompactL0OnClose(true).
+		WithCompactL0OnClose(false). // merging at the end would need room at a moment that nobody can choose
 		WithVerifyValueChecksum(true).
 		WithChecksumVerificationMode(options.OnTableAndBlockRead).
 		WithDetectConflicts(false). // writers run one after the other

@@ -32,6 +32,12 @@ func (u *users) leave() {
 	}
 }
 
+func (u *users) isClosed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.closed
+}
+
 // close lets nobody in any more and waits for those inside. It reports whether this call was the first.
 func (u *users) close() bool {
 	u.mu.Lock()
