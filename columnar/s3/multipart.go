@@ -146,10 +146,7 @@ func (u *upload) complete() error {
 		})
 		return err
 	})
-	if (errors.Is(err, fault.Conflict) || errors.Is(err, fault.NotFound)) && u.ours() {
-		return nil // an earlier try had worked
-	}
-	return lostUpload(err)
+	return lostUpload(u.settle(err))
 }
 
 // abort ends a multipart upload.

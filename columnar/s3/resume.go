@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"errors"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -48,11 +47,10 @@ func (s *Store) Resume(ctx context.Context, tok []byte, o columnar.CreateOptions
 	u := s.newUpload(ctx, t, o)
 	u.asked = true
 	if err := u.takeUp(); err != nil {
-		completed := errors.Is(err, fault.NotFound) && u.ours()
-		u.cancel()
-		if completed {
-			return nil, 0, fault.Wrap(fault.Conflict, err, "the upload was completed")
+		if err = u.settle(err); err == nil {
+			err = fault.New(fault.Conflict, "the upload was completed")
 		}
+		u.cancel()
 		return nil, 0, err
 	}
 	return u, u.sent, nil

@@ -195,10 +195,7 @@ func (u *upload) putWhole() error {
 		}, u.s.put...)
 		return err
 	})
-	switch {
-	case errors.Is(err, fault.Conflict) && u.ours(): // an earlier try had worked
-		err = nil
-	case errors.Is(err, fault.Unavailable):
+	if err = u.settle(err); errors.Is(err, fault.Unavailable) {
 		u.asked = true // it may be there all the same
 	}
 	if err == nil {
@@ -207,12 +204,30 @@ func (u *upload) putWhole() error {
 	return err
 }
 
-// ours reports whether the object under the name is the one this upload made.
-func (u *upload) ours() bool {
+// settle looks what is behind a refusal: an earlier try whose answer was lost may have made the object.
+func (u *upload) settle(err error) error {
+	if !errors.Is(err, fault.Conflict) && !errors.Is(err, fault.NotFound) {
+		return err
+	}
 	ctx, cancel := u.cleanupContext()
 	defer cancel()
+	ours, look := u.ours(ctx)
+	switch {
+	case look != nil:
+		return look
+	case ours:
+		return nil
+	}
+	return err
+}
+
+// ours reports whether the object under the name is the one this upload made.
+func (u *upload) ours(ctx context.Context) (bool, error) {
 	_, mark, err := u.s.head(ctx, u.name)
-	return err == nil && mark == u.mark
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && mark == u.mark, err
 }
 
 // Abort implements columnar.Upload.
@@ -266,10 +281,18 @@ func (u *upload) cleanup() error {
 	if err == nil && u.asked {
 		err = u.s.AbortUploads(ctx, u.name)
 	}
-	if err == nil && u.asked && u.ours() {
-		err = u.s.Delete(ctx, u.name)
+	if err == nil && u.asked {
+		err = u.removeOurs(ctx)
 	}
 	u.cleaned = err == nil
+	return err
+}
+
+func (u *upload) removeOurs(ctx context.Context) error {
+	ours, err := u.ours(ctx)
+	if ours {
+		return u.s.Delete(ctx, u.name)
+	}
 	return err
 }
 
