@@ -107,6 +107,14 @@ type RecoverRequest struct {
 	Password []byte
 }
 
+// RestoreRequest says how a backup opens: with the password of its time, or with the recovery kit and a new password. On a machine
+// without the account key the kit is needed beside the password too. All three are wiped.
+type RestoreRequest struct {
+	Password    []byte
+	Kit         []byte
+	NewPassword []byte
+}
+
 // AppRequest asks for an application's token. Password is needed for ScopeAdmin and ScopeKMS, and wiped.
 type AppRequest struct {
 	Name           string
@@ -149,9 +157,8 @@ type SetStoreRequest struct {
 
 // Probe is one step of CheckStore.
 type Probe struct {
-	Name  string // "write", "range", "multipart", "delete"
-	Error string // empty: it worked
-	Took  time.Duration
+	Name  string // what was tried
+	Error string // for people: what is wrong and what to do about it; empty: it worked
 }
 
 // Column of a dataset. ID outlives renames of the title and stays the same from version to version as long as name and type do.
@@ -224,10 +231,11 @@ type WriteResult struct {
 
 // ReadRequest asks for rows. Columns nil: all, in their order; else these names, in this order, each once.
 type ReadRequest struct {
-	Dataset string
-	Columns []string
-	Version uint64 // 0: the current one
-	Limit   *int64 // at most so many rows; nil: all
+	Dataset  string
+	Columns  []string
+	Version  uint64 // 0: the current one
+	Limit    *int64 // at most so many rows; nil: all
+	Transfer string // id in progress events, as in WriteRequest
 }
 
 // FromNow as the argument of Subscribe asks for new events only.
@@ -243,7 +251,8 @@ const (
 	EventUnattended      = "account.unattended_changed"
 	EventRestored        = "account.restored"
 	EventRollback        = "account.rollback_accepted"
-	EventRefused         = "check.refused" // a check of the threat model said no; Code says which
+	EventThrottled       = "account.throttled" // too many wrong passwords
+	EventRefused         = "check.refused"     // a check of the threat model said no; Code says which
 	EventAppCreated      = "app.created"
 	EventAppDeleted      = "app.deleted"
 	EventStoreChanged    = "store.changed"
@@ -278,9 +287,9 @@ type Event struct {
 
 // Metrics is a snapshot for GET /metrics.
 type Metrics struct {
-	Datasets, Versions, Uploads, Downloads int64 // present numbers; Uploads and Downloads are transfers in work
-	RowsIn, BytesIn, BytesStored           int64 // since start
-	RowsOut, WritesOK, WritesFailed        int64
-	Subscribers, EventsLogged              int64
-	Unlocked                               bool
+	Datasets, Uploads, Downloads    int64 // present numbers; Uploads and Downloads are transfers in work
+	RowsIn, BytesIn, BytesStored    int64 // since start
+	RowsOut, WritesOK, WritesFailed int64
+	Subscribers, EventsLogged       int64
+	Unlocked                        bool
 }

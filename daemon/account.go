@@ -1,0 +1,217 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/secret"
+)
+
+// Register makes the account of this agent, with a folder store below the data folder, and leaves it open. The kit in the answer is
+// shown once; the caller wipes it. fault.Conflict if there is an account, fault.Policy for a password that is easy to guess.
+func (a *Agent) Register(ctx context.Context, r RegisterRequest) (RegisterResult, error) {
+	defer clear(r.Password)
+	a.change.Lock()
+	defer a.change.Unlock()
+	kit, err := a.register(ctx, r)
+	if err != nil {
+		return RegisterResult{}, err
+	}
+	if err := a.openSession(true); err != nil {
+		return RegisterResult{}, err
+	}
+	a.log.Info("account registered", "state", string(StateUnlocked))
+	return RegisterResult{UserID: a.vault.UserID(), Kit: kit}, nil
+}
+
+// Unlock opens the vault, or in unattended mode the API. Wrong passwords are slowed down (V12): fault.Busy, see RetryAfter.
+func (a *Agent) Unlock(ctx context.Context, r UnlockRequest) error {
+	defer clear(r.Password)
+	a.change.Lock()
+	defer a.change.Unlock()
+	if a.hasSession() {
+		if err := a.vault.CheckPassword(ctx, r.Password); err != nil {
+			return err
+		}
+		a.openGate()
+		a.event(Event{Type: EventUnlocked})
+		return nil
+	}
+	if err := a.unlockVault(ctx, r); err != nil {
+		return err
+	}
+	return a.openSession(true)
+}
+
+// Lock ends what callers have in work, wipes the keys and refuses calls until the next Unlock. In unattended mode the keys stay, for
+// the agent's own work, and only the API is locked. Locking a locked agent is no error.
+func (a *Agent) Lock(context.Context) error {
+	a.change.Lock()
+	defer a.change.Unlock()
+	a.lockNow(errLocked())
+	return nil
+}
+
+// lockNow is Lock with a.change held.
+func (a *Agent) lockNow(cause error) {
+	a.mu.Lock()
+	g := a.gate
+	a.gate = nil
+	unattended := a.session != nil && a.session.unattended
+	a.mu.Unlock()
+	if g == nil {
+		return
+	}
+	g.drain(cause)
+	if !unattended {
+		a.closeSession(cause)
+	}
+	a.log.Info("locked")
+	a.event(Event{Type: EventLocked})
+}
+
+// ChangePassword replaces the password and the vault key. Both arguments are wiped.
+func (a *Agent) ChangePassword(ctx context.Context, old, replacement []byte) error {
+	defer clear(old)
+	defer clear(replacement)
+	a.change.Lock()
+	defer a.change.Unlock()
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if err := a.vault.ChangePassword(ctx, old, replacement); err != nil {
+		return err
+	}
+	a.event(Event{Type: EventPassword})
+	return nil
+}
+
+// Recover sets a new password with the recovery kit and opens the vault.
+func (a *Agent) Recover(ctx context.Context, r RecoverRequest) error {
+	defer clear(r.Kit)
+	defer clear(r.Password)
+	a.change.Lock()
+	defer a.change.Unlock()
+	a.lockNow(errLocked())
+	a.closeSession(errLocked())
+	if err := a.recoverVault(ctx, r); err != nil {
+		return err
+	}
+	a.event(Event{Type: EventRecovered})
+	return a.openSession(true)
+}
+
+// EnableUnattended makes a credential that opens the vault without a person, to be kept by systemd-creds or the like, and returns its
+// text; the caller wipes it. From now on Lock locks the API only. The password is wiped.
+func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, error) {
+	defer clear(password)
+	a.change.Lock()
+	defer a.change.Unlock()
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := errors.Join(s.writable(), a.passwordAgain(ctx, password)); err != nil {
+		return nil, err
+	}
+	key, err := a.vault.EnableUnattended(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	defer wipeKey(key)
+	a.setUnattended(true)
+	return encodeCredential(key), nil
+}
+
+// DisableUnattended makes every credential useless. The password is wiped.
+func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
+	defer clear(password)
+	a.change.Lock()
+	defer a.change.Unlock()
+	_, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := a.passwordAgain(ctx, password); err != nil {
+		return err
+	}
+	if err := a.vault.DisableUnattended(ctx); err != nil {
+		return err
+	}
+	a.setUnattended(false)
+	return nil
+}
+
+func (a *Agent) setUnattended(on bool) {
+	a.mu.Lock()
+	a.session.unattended = on
+	a.mu.Unlock()
+	a.event(Event{Type: EventUnattended})
+}
+
+// credentialPrefix begins the text of an unattended credential; 52 characters of lower-case base32 follow.
+const credentialPrefix = "cfu_"
+
+func encodeCredential(k secret.Key) []byte {
+	text := append([]byte(credentialPrefix), make([]byte, tokenSecretSize)...)
+	k.Use(func(b []byte) { tokenCoding.Encode(text[len(credentialPrefix):], b) })
+	return text
+}
+
+// parseCredential reads the text of a credential, with or without a newline at its end, and wipes it.
+func parseCredential(text []byte) (secret.Key, error) {
+	defer clear(text)
+	t := text
+	if n := len(t); n > 0 && t[n-1] == '\n' {
+		t = t[:n-1]
+	}
+	b := make([]byte, secret.KeySize)
+	defer clear(b)
+	if len(t) != len(credentialPrefix)+tokenSecretSize || string(t[:len(credentialPrefix)]) != credentialPrefix {
+		return secret.Key{}, fault.New(fault.InvalidRequest, "not an unattended credential")
+	}
+	if n, err := tokenCoding.Decode(b, t[len(credentialPrefix):]); err != nil || n != len(b) {
+		return secret.Key{}, fault.New(fault.InvalidRequest, "not an unattended credential")
+	}
+	return secret.FromBytes(b)
+}
+
+// Backup writes the vault and the records of datasets and tokens, sealed, to w. It asks for the password again (L23), and wipes it.
+func (a *Agent) Backup(ctx context.Context, password []byte, w io.Writer) error {
+	defer clear(password)
+	_, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := a.passwordAgain(ctx, password); err != nil {
+		return err
+	}
+	return ended(ctx, a.backupVault(ctx, w))
+}
+
+// Restore reads a backup into an agent that has no account, and opens it.
+func (a *Agent) Restore(ctx context.Context, r RestoreRequest, backup io.Reader) error {
+	defer clear(r.Password)
+	defer clear(r.Kit)
+	defer clear(r.NewPassword)
+	a.change.Lock()
+	defer a.change.Unlock()
+	if a.hasSession() {
+		return fault.New(fault.Conflict, "this agent has an account already")
+	}
+	if err := a.restoreVault(ctx, r, backup); err != nil {
+		return err
+	}
+	a.event(Event{Type: EventRestored})
+	return a.openSession(true)
+}

@@ -1,0 +1,68 @@
+package daemon
+
+import (
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"coldframe/columnar"
+	"coldframe/columnar/format"
+	"coldframe/internal/fault"
+)
+
+// sameLayout returns nil if a body with schema got can become the next contents of a dataset with schema want: the same columns by
+// name and type in the same order, and no nulls where want allows none. fault.InvalidRequest names the first column that differs.
+func sameLayout(want, got *arrow.Schema) error {
+	for i, f := range got.Fields() {
+		if i >= want.NumFields() {
+			return fault.New(fault.InvalidRequest, "layout: column %d %q is not in the dataset, which has %d", i+1, f.Name, want.NumFields())
+		}
+		w := want.Field(i)
+		switch {
+		case f.Name != w.Name:
+			return fault.New(fault.InvalidRequest, "layout: column %d is %q, the dataset has %q there", i+1, f.Name, w.Name)
+		case !arrow.TypeEqual(f.Type, w.Type):
+			return fault.New(fault.InvalidRequest, "layout: column %q is %s, the dataset has %s", f.Name, format.FormatType(f.Type), format.FormatType(w.Type))
+		case f.Nullable && !w.Nullable:
+			return fault.New(fault.InvalidRequest, "layout: column %q may be null, in the dataset it may not", f.Name)
+		}
+	}
+	if n := got.NumFields(); n < want.NumFields() {
+		return fault.New(fault.InvalidRequest, "layout: column %d %q of the dataset is missing", n+1, want.Field(n).Name)
+	}
+	return nil
+}
+
+// under returns rec as a batch of schema, whose layout it has; the caller releases it.
+func under(schema *arrow.Schema, rec arrow.RecordBatch) arrow.RecordBatch {
+	return array.NewRecordBatch(schema, rec.Columns(), rec.NumRows())
+}
+
+// columnIDs gives each field of schema an id: that of the column of the same name in before, or a new one.
+func columnIDs(schema *arrow.Schema, before *columnar.Manifest) []columnar.ColumnID {
+	known := map[string]columnar.ColumnID{}
+	if before != nil {
+		for i, name := range before.Contents.Names {
+			known[name] = before.Columns[i].ID
+		}
+	}
+	ids := make([]columnar.ColumnID, schema.NumFields())
+	for i, f := range schema.Fields() {
+		id, ok := known[f.Name]
+		if !ok {
+			id = columnar.NewColumnID()
+		}
+		delete(known, f.Name)
+		ids[i] = id
+	}
+	return ids
+}
+
+// hints returns the schema that CSV and NDJSON bodies are read with where nothing else was asked for: that of the dataset, so that a
+// column of nulls, or of whole numbers where there were fractions, keeps its type. Only columns that the body may have are in it.
+func hints(k format.Kind, o format.ReadOptions, current *columnar.Manifest, free bool) format.ReadOptions {
+	text := k == format.CSV || k == format.NDJSON
+	if o.Schema == nil && text && current != nil && !free {
+		o.Schema = current.Contents.Schema
+	}
+	return o
+}

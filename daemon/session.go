@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"coldframe/columnar"
+	"coldframe/internal/fault"
+	"coldframe/internal/seal"
+	"coldframe/internal/secret"
+	"coldframe/internal/signed"
+)
+
+// purposeLocal is what the local key is for: small records of this agent that never leave it (names of tokens, stored answers).
+const purposeLocal = "daemon/local"
+
+// drainTime is how long locking and stopping wait for calls and transfers to end after their contexts were cancelled. A stop must be
+// done within 10 s (L24).
+const drainTime = 6 * time.Second
+
+// namedKey is a key and the id that sealed values name it by.
+type namedKey struct {
+	id  seal.KeyID
+	key secret.Key
+}
+
+// session is what exists while the vault is open.
+type session struct {
+	user     string
+	signer   signed.Signer
+	identity [32]byte // public
+	local    namedKey
+	readOnly bool
+
+	unattended bool // under Agent.mu: locking leaves the session open
+
+	mu       sync.RWMutex
+	store    columnar.Store
+	storeErr error // why there is none
+	settings storeItem
+	retired  []columnar.Store // replaced while transfers may still use them; closed with the session
+}
+
+func (s *session) context(typ, id, field string) seal.Context {
+	return seal.Context{Owner: s.user, Type: typ, ID: id, Field: field, Version: 1}
+}
+
+func (s *session) sealLocal(typ, id, field string, plaintext []byte) []byte {
+	return seal.Seal(s.local.key, s.local.id, purposeLocal, s.context(typ, id, field), plaintext)
+}
+
+// objects returns the store, which SetStore may change between two calls, or why it could not be opened.
+func (s *session) objects() (columnar.Store, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.store, s.storeErr
+}
+
+func (s *session) wipe() {
+	s.signer.Key.Wipe()
+	s.local.key.Wipe()
+}
+
+// gate counts the calls that use an open agent and ends them: one gate from an unlock to the next lock.
+type gate struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	calls  sync.WaitGroup
+}
+
+func newGate() *gate {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &gate{ctx: ctx, cancel: cancel}
+}
+
+// drain cancels all calls with cause and waits for them, at most drainTime.
+func (g *gate) drain(cause error) {
+	g.cancel(cause)
+	done := make(chan struct{})
+	go func() {
+		g.calls.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(drainTime):
+	}
+}
+
+func errLocked() error   { return fault.New(fault.Locked, "the agent is locked") }
+func errStopping() error { return fault.New(fault.Unavailable, "the agent is stopping") }
+
+// enter starts a call that needs the open vault. The context it returns ends with ctx, and when the agent locks or stops; leave must
+// be called when the call is over. Errors: fault.Locked, or fault.Unavailable while stopping.
+func (a *Agent) enter(ctx context.Context) (*session, context.Context, func(), error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.stopping:
+		return nil, nil, nil, errStopping()
+	case a.gate == nil:
+		return nil, nil, nil, errLocked()
+	}
+	s, ctx, leave := a.enterGate(ctx, a.gate)
+	return s, ctx, leave, nil
+}
+
+// enterGate is enter for a gate that is known to be open; a.mu is held.
+func (a *Agent) enterGate(ctx context.Context, g *gate) (*session, context.Context, func()) {
+	g.calls.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(g.ctx, func() { cancel(context.Cause(g.ctx)) })
+	return a.session, ctx, func() {
+		stop()
+		cancel(nil)
+		g.calls.Done()
+	}
+}
+
+// ended gives err the reason why ctx ended if that is ours (locked, stopping): the caller of a transfer cut short learns which.
+func ended(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if f, ok := errors.AsType[*fault.Error](cause); ok {
+		return f
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fault.Wrap(fault.Incomplete, err, "the request ended before it was done")
+	}
+	return err
+}
+
+// writable returns fault.RolledBack while an overridden rollback keeps the account read-only.
+func (s *session) writable() error {
+	if s.readOnly {
+		return fault.New(fault.RolledBack, "an older vault was accepted at unlock: the account is read-only")
+	}
+	return nil
+}

@@ -1,0 +1,260 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"coldframe/columnar"
+	"coldframe/columnar/dir"
+	"coldframe/columnar/s3"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/secret"
+	"coldframe/internal/signed"
+	"coldframe/keystore"
+)
+
+// Kinds of stores.
+const (
+	StoreFolder = "folder"
+	StoreS3     = "s3"
+)
+
+// storeItem is the body of the store's vault item: all settings, since they tell about the user, and the credentials.
+type storeItem struct {
+	Kind            string `cbor:"1,keyasint"`
+	Path            string `cbor:"2,keyasint,omitempty"`
+	Bucket          string `cbor:"3,keyasint,omitempty"`
+	Prefix          string `cbor:"4,keyasint,omitempty"`
+	Region          string `cbor:"5,keyasint,omitempty"`
+	Endpoint        string `cbor:"6,keyasint,omitempty"`
+	PathStyle       bool   `cbor:"7,keyasint,omitempty"`
+	CAFile          string `cbor:"8,keyasint,omitempty"`
+	AccessKeyID     string `cbor:"9,keyasint,omitempty"`
+	SecretAccessKey []byte `cbor:"10,keyasint,omitempty"`
+}
+
+func (a *Agent) defaultStore() storeItem {
+	return storeItem{Kind: StoreFolder, Path: filepath.Join(a.cfg.Folders.Data, "objects")}
+}
+
+// place is where objects lie, whatever the credentials: two settings of one place hold the same datasets.
+func (i storeItem) place() [5]string {
+	if i.Kind == StoreFolder {
+		return [5]string{i.Kind, filepath.Clean(i.Path)}
+	}
+	return [5]string{i.Kind, i.Endpoint, i.Region, i.Bucket, i.Prefix}
+}
+
+func (s *session) storeKind() string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.settings.Kind
+}
+
+// loadStore reads the settings and opens the store. A store that cannot be opened does not keep the account closed: what needs it
+// fails, and SetStore can mend it.
+func (a *Agent) loadStore(s *session) error {
+	var item storeItem
+	if err := a.itemInto(itemStore, &item); err != nil {
+		return err
+	}
+	defer clear(item.SecretAccessKey)
+	s.store, s.storeErr = a.openStore(context.Background(), item)
+	s.settings = item.public()
+	if s.storeErr != nil {
+		a.log.Warn("store not opened", failure(s.storeErr)...)
+	}
+	return nil
+}
+
+// public returns the settings without the secret.
+func (i storeItem) public() storeItem {
+	i.SecretAccessKey = nil
+	return i
+}
+
+func (a *Agent) openStore(ctx context.Context, i storeItem) (columnar.Store, error) {
+	store, err := a.openRawStore(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	if a.o.WrapStore != nil {
+		store = a.o.WrapStore(store)
+	}
+	return store, nil
+}
+
+func (a *Agent) openRawStore(ctx context.Context, i storeItem) (columnar.Store, error) {
+	if i.Kind == StoreFolder {
+		return dir.New(i.Path, dir.Options{Files: a.o.Files, MinFree: uint64(a.cfg.Limits.MinFreeMiB) << 20})
+	}
+	return s3.New(ctx, a.s3Config(i))
+}
+
+// StoreInfo returns the settings without the secret access key.
+func (a *Agent) StoreInfo(ctx context.Context) (StoreSettings, error) {
+	s, _, leave, err := a.enter(ctx)
+	if err != nil {
+		return StoreSettings{}, err
+	}
+	defer leave()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.settings.settings(), nil
+}
+
+func (i storeItem) settings() StoreSettings {
+	return StoreSettings{
+		Kind: i.Kind, Path: i.Path, Bucket: i.Bucket, Prefix: i.Prefix, Region: i.Region, Endpoint: i.Endpoint,
+		PathStyle: i.PathStyle, CAFile: i.CAFile, AccessKeyID: i.AccessKeyID,
+	}
+}
+
+func (s StoreSettings) item() storeItem {
+	return storeItem{
+		Kind: s.Kind, Path: s.Path, Bucket: s.Bucket, Prefix: s.Prefix, Region: s.Region, Endpoint: s.Endpoint,
+		PathStyle: s.PathStyle, CAFile: s.CAFile, AccessKeyID: s.AccessKeyID, SecretAccessKey: append([]byte(nil), s.SecretAccessKey...),
+	}
+}
+
+func (s StoreSettings) check() error {
+	switch {
+	case s.Kind == StoreFolder && !filepath.IsAbs(s.Path):
+		return fault.New(fault.InvalidRequest, "path: an absolute path is needed")
+	case s.Kind == StoreFolder && (s.Bucket != "" || s.Endpoint != "" || s.AccessKeyID != "" || len(s.SecretAccessKey) > 0):
+		return fault.New(fault.InvalidRequest, "a folder has a path and nothing else")
+	case s.Kind == StoreS3 && (s.Bucket == "" || s.Path != ""):
+		return fault.New(fault.InvalidRequest, "bucket: needed, and no path")
+	case s.Kind == StoreS3 && s.CAFile != "" && !filepath.IsAbs(s.CAFile):
+		return fault.New(fault.InvalidRequest, "ca_file: an absolute path is needed")
+	case s.Kind != StoreFolder && s.Kind != StoreS3:
+		return fault.New(fault.InvalidRequest, "kind: folder or s3")
+	}
+	return nil
+}
+
+// SetStore changes where objects lie. While there are datasets, or objects that wait to be removed, another place is refused with
+// fault.Conflict unless Force is set: those datasets cannot be read until the place is set back. Other credentials, another CA file or
+// path style for the same place are always fine. The store is not tried; CheckStore does that.
+func (a *Agent) SetStore(ctx context.Context, r SetStoreRequest) error {
+	defer clear(r.Password)
+	defer clear(r.Settings.SecretAccessKey)
+	if err := r.Settings.check(); err != nil {
+		return err
+	}
+	a.change.Lock()
+	defer a.change.Unlock()
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := errors.Join(s.writable(), a.passwordAgain(ctx, r.Password)); err != nil {
+		return err
+	}
+	item := r.Settings.item()
+	defer secret.Wipe(item.SecretAccessKey)
+	if err := a.keepCredentials(s, &item); err != nil {
+		return err
+	}
+	if err := a.checkPlace(s, item, r.Force); err != nil {
+		return err
+	}
+	return a.replaceStore(ctx, s, item)
+}
+
+// keepCredentials fills in the secret that the vault has, if the request brought none for the same access key.
+func (a *Agent) keepCredentials(s *session, item *storeItem) error {
+	if item.Kind != StoreS3 || len(item.SecretAccessKey) > 0 {
+		return nil
+	}
+	var old storeItem
+	if err := a.itemInto(itemStore, &old); err != nil {
+		return err
+	}
+	if old.Kind != StoreS3 || (item.AccessKeyID != "" && old.AccessKeyID != item.AccessKeyID) || len(old.SecretAccessKey) == 0 {
+		return fault.New(fault.InvalidRequest, "secret_access_key: needed")
+	}
+	if old.Endpoint != item.Endpoint {
+		secret.Wipe(old.SecretAccessKey)
+		return fault.New(fault.InvalidRequest, "secret_access_key: needed again for another endpoint")
+	}
+	item.AccessKeyID, item.SecretAccessKey = old.AccessKeyID, old.SecretAccessKey
+	return nil
+}
+
+func (a *Agent) checkPlace(s *session, item storeItem, force bool) error {
+	s.mu.RLock()
+	same := s.settings.place() == item.place()
+	s.mu.RUnlock()
+	if same || force {
+		return nil
+	}
+	used := false
+	err := a.db.View(func(tx *kv.Tx) error {
+		n, err := countRecords(tx, datasetPrefix, uploadPrefix)
+		used = n > 0
+		return err
+	})
+	if err == nil && used {
+		return fault.New(fault.Conflict, "there are datasets in the present store, which could not be read any more; force changes it all the same")
+	}
+	return err
+}
+
+func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem) error {
+	store, err := a.openStore(ctx, item)
+	if err != nil {
+		return err
+	}
+	body, err := signed.Marshal(item)
+	if err != nil {
+		return err
+	}
+	defer clear(body)
+	err = a.vault.Update(func(tx *keystore.Tx) error {
+		if err := tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body}); err != nil {
+			return err
+		}
+		return a.events.stage(tx.KV(), Event{Type: EventStoreChanged})
+	})
+	if err != nil {
+		return errors.Join(err, closeStore(store))
+	}
+	s.mu.Lock()
+	if s.store != nil {
+		s.retired = append(s.retired, s.store)
+	}
+	s.store, s.storeErr, s.settings = store, nil, item.public()
+	s.mu.Unlock()
+	a.publish()
+	a.log.Info("store changed", "kind", item.Kind)
+	return nil
+}
+
+// CheckStore tries what the store must be able to do, and counts objects that no dataset names (D05): those are not touched.
+func (a *Agent) CheckStore(ctx context.Context) ([]Probe, error) {
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	store, err := s.objects()
+	if err != nil {
+		return nil, err
+	}
+	var out []Probe
+	for _, p := range store.Check(ctx) {
+		probe := Probe{Name: p.Name}
+		if p.Err != nil {
+			probe.Error = p.Text
+		}
+		out = append(out, probe)
+	}
+	if err := a.reportExtras(ctx, s); err != nil {
+		a.log.Warn("store not listed", failure(err)...)
+	}
+	return out, ended(ctx, context.Cause(ctx))
+}
