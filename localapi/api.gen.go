@@ -348,22 +348,16 @@ type Problem struct {
 	// Examples: locked, invalid_request
 	Code string `json:"code"`
 
-	// Column Column of the input
-	Column *string `json:"column,omitempty"`
-
-	// Detail About the caller's own request; only for callers with a valid token
+	// Detail About the caller's own request, such as row and column of a value that does not fit; only for callers with a valid token
 	Detail *string `json:"detail,omitempty"`
 
-	// Field JSON Pointer into the body
+	// Field JSON Pointer into the body, or the name of a parameter
 	Field     *string `json:"field,omitempty"`
 	RequestId string  `json:"request_id"`
 
 	// RetryAfter Seconds to wait before the next try
 	RetryAfter *int64 `json:"retry_after,omitempty"`
-
-	// Row Row of the input
-	Row    *int64 `json:"row,omitempty"`
-	Status int    `json:"status"`
+	Status     int    `json:"status"`
 
 	// SuggestedPassphrase Offered when a password was refused as guessable
 	SuggestedPassphrase *string `json:"suggested_passphrase,omitempty"`
@@ -395,11 +389,14 @@ type Registered struct {
 	UserId      string `json:"user_id"`
 }
 
-// RestoreRequest defines model for RestoreRequest.
+// RestoreRequest With the password of the time of the backup, or with the recovery kit and a new password. On a machine that does not have the account key the kit is
+// needed beside the password too.
 type RestoreRequest struct {
 	// Backup What POST /v1/backup gave, in base64
-	Backup   []byte   `json:"backup"`
-	Password Password `json:"password"`
+	Backup      []byte    `json:"backup"`
+	NewPassword *Password `json:"new_password,omitempty"`
+	Password    *Password `json:"password,omitempty"`
+	RecoveryKit *string   `json:"recovery_kit,omitempty"`
 }
 
 // S3 defines model for S3.
@@ -474,10 +471,10 @@ type StoreCheck struct {
 
 // StoreProbe defines model for StoreProbe.
 type StoreProbe struct {
-	Error        *string `json:"error,omitempty"`
-	Milliseconds int64   `json:"milliseconds"`
+	// Error What is wrong and what to do about it
+	Error *string `json:"error,omitempty"`
 
-	// Name `write`, `range`, `multipart` or `delete`
+	// Name What was tried
 	Name string `json:"name"`
 	Ok   bool   `json:"ok"`
 }
@@ -508,7 +505,7 @@ type UnattendedCredential struct {
 
 // UnlockRequest defines model for UnlockRequest.
 type UnlockRequest struct {
-	// AcceptRollback Open a vault that is older than the one last seen
+	// AcceptRollback Open a vault that is older than the one last seen, for reading only
 	AcceptRollback *bool    `json:"accept_rollback,omitempty"`
 	Password       Password `json:"password"`
 }
@@ -813,12 +810,11 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
-
 	// GetHealth Says `ok`; answers a challenge
 	//
 	// Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
-	// that is not known gets an answer without a proof.
+	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+	// that is not known gets a proof under a key that nobody has.
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, params *GetHealthParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1132,8 +1128,8 @@ type ClientInterface interface {
 // GetHealth Says `ok`; answers a challenge
 //
 // Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
-// that is not known gets an answer without a proof.
+// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+// that is not known gets a proof under a key that nobody has.
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *Raw) GetHealth(ctx context.Context, params *GetHealthParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1908,7 +1904,6 @@ func NewGetHealthRequest(server string, params *GetHealthParams) (*http.Request,
 	}
 
 	if params != nil {
-
 		if params.ColdframeChallenge != nil {
 			var headerParam0 string
 
@@ -1919,7 +1914,6 @@ func NewGetHealthRequest(server string, params *GetHealthParams) (*http.Request,
 
 			req.Header.Set("Coldframe-Challenge", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -2017,7 +2011,6 @@ func NewCreateAppRequestWithBody(server string, params *CreateAppParams, content
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2028,7 +2021,6 @@ func NewCreateAppRequestWithBody(server string, params *CreateAppParams, content
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -2150,7 +2142,6 @@ func NewListDatasetsRequest(server string, params *ListDatasetsParams) (*http.Re
 		var rawQueryFragments []string
 
 		if params.Title != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "title", *params.Title, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2158,7 +2149,6 @@ func NewListDatasetsRequest(server string, params *ListDatasetsParams) (*http.Re
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2213,7 +2203,6 @@ func NewCreateDatasetRequestWithBody(server string, params *CreateDatasetParams,
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2224,7 +2213,6 @@ func NewCreateDatasetRequestWithBody(server string, params *CreateDatasetParams,
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -2356,7 +2344,6 @@ func NewRenameDatasetRequestWithBody(server string, id DatasetID, params *Rename
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2367,7 +2354,6 @@ func NewRenameDatasetRequestWithBody(server string, id DatasetID, params *Rename
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -2409,7 +2395,6 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 		var rawQueryFragments []string
 
 		if params.Columns != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "columns", *params.Columns, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2417,11 +2402,9 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Version != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "version", *params.Version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2429,11 +2412,9 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Limit != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2441,11 +2422,9 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Format != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2453,7 +2432,6 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2468,7 +2446,6 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 	}
 
 	if params != nil {
-
 		if params.Accept != nil {
 			var headerParam0 string
 
@@ -2479,7 +2456,6 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 
 			req.Header.Set("Accept", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -2521,7 +2497,6 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 		var rawQueryFragments []string
 
 		if params.AllowNewLayout != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allow_new_layout", *params.AllowNewLayout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2529,11 +2504,9 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Expect != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "expect", *params.Expect, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2541,11 +2514,9 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Transfer != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "transfer", *params.Transfer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2553,11 +2524,9 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Schema != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "schema", *params.Schema, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2565,11 +2534,9 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Delimiter != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "delimiter", *params.Delimiter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2577,11 +2544,9 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Quote != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "quote", *params.Quote, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2589,11 +2554,9 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Header != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "header", *params.Header, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2601,11 +2564,9 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Null != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "null", *params.Null, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2613,7 +2574,6 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2630,7 +2590,6 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2641,7 +2600,6 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -2683,7 +2641,6 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 		var rawQueryFragments []string
 
 		if params.AllowNewLayout != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allow_new_layout", *params.AllowNewLayout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2691,11 +2648,9 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Expect != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "expect", *params.Expect, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2703,11 +2658,9 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Transfer != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "transfer", *params.Transfer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2715,11 +2668,9 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Schema != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "schema", *params.Schema, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2727,11 +2678,9 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Delimiter != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "delimiter", *params.Delimiter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2739,11 +2688,9 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Quote != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "quote", *params.Quote, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2751,11 +2698,9 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Header != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "header", *params.Header, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2763,11 +2708,9 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if params.Null != nil {
-
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "null", *params.Null, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2775,7 +2718,6 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
-
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2792,7 +2734,6 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
-
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2803,7 +2744,6 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -2868,7 +2808,6 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 	}
 
 	if params != nil {
-
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -2879,7 +2818,6 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
-
 	}
 
 	return req, nil
@@ -3382,12 +3320,11 @@ func WithBaseURL(baseURL string) ClientOption {
 
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
-
 	// GetHealthWithResponse Says `ok`; answers a challenge
 	//
 	// Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
-	// that is not known gets an answer without a proof.
+	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+	// that is not known gets a proof under a key that nobody has.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4995,8 +4932,8 @@ func (r UnlockResponse) ContentType() string {
 // GetHealthWithResponse Says `ok`; answers a challenge
 //
 // Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
-// that is not known gets an answer without a proof.
+// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+// that is not known gets a proof under a key that nobody has.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5610,7 +5547,6 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
-
 	}
 
 	switch {
@@ -5649,7 +5585,6 @@ func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
-
 	}
 
 	return response, nil
@@ -5770,7 +5705,6 @@ func ParseBackupResponse(rsp *http.Response) (*BackupResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
-
 	}
 
 	return response, nil
@@ -6102,7 +6036,6 @@ func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
-
 	}
 
 	return response, nil

@@ -1,17 +1,12 @@
 package localapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"io"
 	"net/http"
 
 	"coldframe/internal/fault"
 )
-
-const contentJSON = "application/json"
 
 // Status returns the state of the account and of the agent.
 func (c *Client) Status(ctx context.Context) (Status, error) {
@@ -71,8 +66,19 @@ func (c *Client) Backup(ctx context.Context, password string, w io.Writer) error
 // MaxBackup is the length in bytes of the longest backup that Restore takes.
 const MaxBackup = 64 << 20
 
-// Restore restores a backup into an agent without an account. The password is that of the time of the backup.
+// RestoreOptions say how a backup opens: with the password of its time, or with the recovery kit and a new password. On a machine without the account key
+// the kit is needed beside the password too.
+type RestoreOptions struct {
+	Password, RecoveryKit, NewPassword string
+}
+
+// Restore restores a backup, with the password of its time, into an agent without an account.
 func (c *Client) Restore(ctx context.Context, password string, backup io.Reader) error {
+	return c.RestoreWith(ctx, backup, RestoreOptions{Password: password})
+}
+
+// RestoreWith restores a backup into an agent without an account.
+func (c *Client) RestoreWith(ctx context.Context, backup io.Reader, o RestoreOptions) error {
 	b, err := io.ReadAll(io.LimitReader(backup, MaxBackup+1))
 	if err != nil {
 		return err
@@ -80,11 +86,9 @@ func (c *Client) Restore(ctx context.Context, password string, backup io.Reader)
 	if len(b) > MaxBackup {
 		return fault.New(fault.TooLarge, "a backup has at most %d bytes", MaxBackup)
 	}
-	body, err := json.Marshal(map[string]string{"password": password, "backup": base64.StdEncoding.EncodeToString(b)})
-	if err != nil {
-		panic("localapi: " + err.Error()) // strings always encode
-	}
-	return done(c.raw.RestoreWithBody(ctx, contentJSON, bytes.NewReader(body)))
+	return done(c.raw.Restore(ctx, RestoreRequest{
+		Backup: b, Password: optional(o.Password), RecoveryKit: optional(o.RecoveryKit), NewPassword: optional(o.NewPassword),
+	}))
 }
 
 // Store says where objects go.

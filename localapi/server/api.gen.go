@@ -14,12 +14,731 @@ import (
 	"io"
 	"net/http"
 	"strings"
-
-	. "coldframe/localapi"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
 )
+
+// Defines values for DatasetState.
+const (
+	DatasetStateEmpty DatasetState = "empty"
+	DatasetStateReady DatasetState = "ready"
+)
+
+// Valid indicates whether the value is a known member of the DatasetState enum.
+func (e DatasetState) Valid() bool {
+	switch e {
+	case DatasetStateEmpty:
+		return true
+	case DatasetStateReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MemberRole.
+const (
+	MemberRoleOwner  MemberRole = "owner"
+	MemberRoleReader MemberRole = "reader"
+	MemberRoleWriter MemberRole = "writer"
+)
+
+// Valid indicates whether the value is a known member of the MemberRole enum.
+func (e MemberRole) Valid() bool {
+	switch e {
+	case MemberRoleOwner:
+		return true
+	case MemberRoleReader:
+		return true
+	case MemberRoleWriter:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Scope.
+const (
+	ScopeAdmin Scope = "admin"
+	ScopeKms   Scope = "kms"
+	ScopeRead  Scope = "read"
+	ScopeShare Scope = "share"
+	ScopeWrite Scope = "write"
+)
+
+// Valid indicates whether the value is a known member of the Scope enum.
+func (e Scope) Valid() bool {
+	switch e {
+	case ScopeAdmin:
+		return true
+	case ScopeKms:
+		return true
+	case ScopeRead:
+		return true
+	case ScopeShare:
+		return true
+	case ScopeWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusState.
+const (
+	StatusStateLocked       StatusState = "locked"
+	StatusStateUnlocked     StatusState = "unlocked"
+	StatusStateUnregistered StatusState = "unregistered"
+)
+
+// Valid indicates whether the value is a known member of the StatusState enum.
+func (e StatusState) Valid() bool {
+	switch e {
+	case StatusStateLocked:
+		return true
+	case StatusStateUnlocked:
+		return true
+	case StatusStateUnregistered:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusStore.
+const (
+	StatusStoreFolder StatusStore = "folder"
+	StatusStoreS3     StatusStore = "s3"
+)
+
+// Valid indicates whether the value is a known member of the StatusStore enum.
+func (e StatusStore) Valid() bool {
+	switch e {
+	case StatusStoreFolder:
+		return true
+	case StatusStoreS3:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StoreKind.
+const (
+	StoreKindFolder StoreKind = "folder"
+	StoreKindNone   StoreKind = "none"
+	StoreKindS3     StoreKind = "s3"
+)
+
+// Valid indicates whether the value is a known member of the StoreKind enum.
+func (e StoreKind) Valid() bool {
+	switch e {
+	case StoreKindFolder:
+		return true
+	case StoreKindNone:
+		return true
+	case StoreKindS3:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StoreRequestKind.
+const (
+	StoreRequestKindFolder StoreRequestKind = "folder"
+	StoreRequestKindS3     StoreRequestKind = "s3"
+)
+
+// Valid indicates whether the value is a known member of the StoreRequestKind enum.
+func (e StoreRequestKind) Valid() bool {
+	switch e {
+	case StoreRequestKindFolder:
+		return true
+	case StoreRequestKindS3:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TableFormat.
+const (
+	TableFormatArrow   TableFormat = "arrow"
+	TableFormatCsv     TableFormat = "csv"
+	TableFormatNdjson  TableFormat = "ndjson"
+	TableFormatParquet TableFormat = "parquet"
+)
+
+// Valid indicates whether the value is a known member of the TableFormat enum.
+func (e TableFormat) Valid() bool {
+	switch e {
+	case TableFormatArrow:
+		return true
+	case TableFormatCsv:
+		return true
+	case TableFormatNdjson:
+		return true
+	case TableFormatParquet:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReadDataParamsFormat.
+const (
+	ReadDataParamsFormatArrow   ReadDataParamsFormat = "arrow"
+	ReadDataParamsFormatCsv     ReadDataParamsFormat = "csv"
+	ReadDataParamsFormatNdjson  ReadDataParamsFormat = "ndjson"
+	ReadDataParamsFormatParquet ReadDataParamsFormat = "parquet"
+)
+
+// Valid indicates whether the value is a known member of the ReadDataParamsFormat enum.
+func (e ReadDataParamsFormat) Valid() bool {
+	switch e {
+	case ReadDataParamsFormatArrow:
+		return true
+	case ReadDataParamsFormatCsv:
+		return true
+	case ReadDataParamsFormatNdjson:
+		return true
+	case ReadDataParamsFormatParquet:
+		return true
+	default:
+		return false
+	}
+}
+
+// App defines model for App.
+type App struct {
+	Created  time.Time `json:"created"`
+	Datasets *[]string `json:"datasets,omitempty"`
+	Id       string    `json:"id"`
+	Name     string    `json:"name"`
+	Scopes   []Scope   `json:"scopes"`
+}
+
+// AppCreated defines model for AppCreated.
+type AppCreated struct {
+	App   App    `json:"app"`
+	Token string `json:"token"`
+}
+
+// AppList defines model for AppList.
+type AppList struct {
+	Apps []App `json:"apps"`
+}
+
+// AppRequest defines model for AppRequest.
+type AppRequest struct {
+	// Datasets Ids of the datasets that the token is for; all if absent
+	Datasets *[]string `json:"datasets,omitempty"`
+	Name     string    `json:"name"`
+	Password *Password `json:"password,omitempty"`
+	Scopes   []Scope   `json:"scopes"`
+}
+
+// Column defines model for Column.
+type Column struct {
+	Id   string `json:"id"`
+	Name string `json:"name"`
+
+	// Type As in the `schema` parameter
+	Type string `json:"type"`
+}
+
+// Dataset defines model for Dataset.
+type Dataset struct {
+	// Bytes In the store
+	Bytes   int64        `json:"bytes"`
+	Columns []Column     `json:"columns"`
+	Created time.Time    `json:"created"`
+	Id      string       `json:"id"`
+	Members []Member     `json:"members"`
+	Rows    int64        `json:"rows"`
+	State   DatasetState `json:"state"`
+	Title   string       `json:"title"`
+	Updated time.Time    `json:"updated"`
+
+	// Version 0: nothing was written yet
+	Version int64 `json:"version"`
+}
+
+// DatasetState defines model for Dataset.State.
+type DatasetState string
+
+// DatasetList defines model for DatasetList.
+type DatasetList struct {
+	Datasets []Dataset `json:"datasets"`
+}
+
+// DatasetRequest defines model for DatasetRequest.
+type DatasetRequest struct {
+	Title string `json:"title"`
+}
+
+// DatasetVersion defines model for DatasetVersion.
+type DatasetVersion struct {
+	// Author User id
+	Author string `json:"author"`
+
+	// Bytes Sum of the sizes of the objects of this version
+	Bytes   int64     `json:"bytes"`
+	Created time.Time `json:"created"`
+
+	// Hash SHA-256 of the signed manifest in hexadecimal
+	Hash    string `json:"hash"`
+	Parts   int    `json:"parts"`
+	Rows    int64  `json:"rows"`
+	Version int64  `json:"version"`
+}
+
+// EmptyObject defines model for EmptyObject.
+type EmptyObject = map[string]interface{}
+
+// Event What the `data` line of a server-sent event holds: ids, codes and numbers
+type Event struct {
+	App     *string   `json:"app,omitempty"`
+	Bytes   *int64    `json:"bytes,omitempty"`
+	Code    *string   `json:"code,omitempty"`
+	Count   *int64    `json:"count,omitempty"`
+	Dataset *string   `json:"dataset,omitempty"`
+	Rows    *int64    `json:"rows,omitempty"`
+	Time    time.Time `json:"time"`
+
+	// Total Absent: unknown
+	Total    *int64  `json:"total,omitempty"`
+	Transfer *string `json:"transfer,omitempty"`
+
+	// Type Examples: transfer.progress, dataset.version
+	Type    string `json:"type"`
+	Version *int64 `json:"version,omitempty"`
+}
+
+// Member defines model for Member.
+type Member struct {
+	Role   MemberRole `json:"role"`
+	UserId string     `json:"user_id"`
+}
+
+// MemberRole defines model for Member.Role.
+type MemberRole string
+
+// Password defines model for Password.
+type Password = string
+
+// PasswordChange defines model for PasswordChange.
+type PasswordChange struct {
+	NewPassword Password `json:"new_password"`
+	Password    Password `json:"password"`
+}
+
+// PasswordRequest defines model for PasswordRequest.
+type PasswordRequest struct {
+	Password Password `json:"password"`
+}
+
+// Problem defines model for Problem.
+type Problem struct {
+	// Accepted Types that would have been accepted
+	Accepted *[]string `json:"accepted,omitempty"`
+
+	// Code The kind of failure; the list only grows
+	//
+	// Examples: locked, invalid_request
+	Code string `json:"code"`
+
+	// Detail About the caller's own request, such as row and column of a value that does not fit; only for callers with a valid token
+	Detail *string `json:"detail,omitempty"`
+
+	// Field JSON Pointer into the body, or the name of a parameter
+	Field     *string `json:"field,omitempty"`
+	RequestId string  `json:"request_id"`
+
+	// RetryAfter Seconds to wait before the next try
+	RetryAfter *int64 `json:"retry_after,omitempty"`
+	Status     int    `json:"status"`
+
+	// SuggestedPassphrase Offered when a password was refused as guessable
+	SuggestedPassphrase *string `json:"suggested_passphrase,omitempty"`
+	Title               string  `json:"title"`
+
+	// Type `urn:coldframe:problem:` and the code
+	Type string `json:"type"`
+}
+
+// RecoverRequest defines model for RecoverRequest.
+type RecoverRequest struct {
+	NewPassword Password `json:"new_password"`
+	RecoveryKit string   `json:"recovery_kit"`
+}
+
+// RegisterRequest defines model for RegisterRequest.
+type RegisterRequest struct {
+	Email    string   `json:"email"`
+	Password Password `json:"password"`
+
+	// PasswordOnly No account key; the password alone opens the account on a new device
+	PasswordOnly *bool `json:"password_only,omitempty"`
+}
+
+// Registered defines model for Registered.
+type Registered struct {
+	// RecoveryKit Text to print and to keep; it opens the account without the password
+	RecoveryKit string `json:"recovery_kit"`
+	UserId      string `json:"user_id"`
+}
+
+// RestoreRequest With the password of the time of the backup, or with the recovery kit and a new password. On a machine that does not have the account key the kit is
+// needed beside the password too.
+type RestoreRequest struct {
+	// Backup What POST /v1/backup gave, in base64
+	Backup      []byte    `json:"backup"`
+	NewPassword *Password `json:"new_password,omitempty"`
+	Password    *Password `json:"password,omitempty"`
+	RecoveryKit *string   `json:"recovery_kit,omitempty"`
+}
+
+// S3 defines model for S3.
+type S3 struct {
+	Bucket string `json:"bucket"`
+
+	// CaFile Certificates in PEM that vouch for the server
+	CaFile *string `json:"ca_file,omitempty"`
+
+	// Endpoint https address of the server; Amazon's for the region if absent
+	Endpoint  *string `json:"endpoint,omitempty"`
+	PathStyle *bool   `json:"path_style,omitempty"`
+	Prefix    *string `json:"prefix,omitempty"`
+	Region    *string `json:"region,omitempty"`
+}
+
+// Scope defines model for Scope.
+type Scope string
+
+// Status defines model for Status.
+type Status struct {
+	// Datasets 0 while locked
+	Datasets int `json:"datasets"`
+
+	// Email Only while unlocked
+	Email *string `json:"email,omitempty"`
+
+	// IdleLockSeconds The vault locks after so many idle seconds; 0: never
+	IdleLockSeconds int64 `json:"idle_lock_seconds"`
+
+	// ReadOnly A rollback of the vault was overridden: reads work, writes are refused with `stale`
+	ReadOnly bool        `json:"read_only"`
+	Started  time.Time   `json:"started"`
+	State    StatusState `json:"state"`
+
+	// Store Only while unlocked and once there is one
+	Store *StatusStore `json:"store,omitempty"`
+
+	// Unattended A credential opens the vault at the start of the agent
+	Unattended bool `json:"unattended"`
+
+	// Uploads Transfers to the store in work
+	Uploads int     `json:"uploads"`
+	UserId  *string `json:"user_id,omitempty"`
+
+	// Version Version of this API
+	Version  string   `json:"version"`
+	Warnings []string `json:"warnings"`
+}
+
+// StatusState defines model for Status.State.
+type StatusState string
+
+// StatusStore Only while unlocked and once there is one
+type StatusStore string
+
+// Store defines model for Store.
+type Store struct {
+	Kind StoreKind `json:"kind"`
+	Path *string   `json:"path,omitempty"`
+	S3   *S3       `json:"s3,omitempty"`
+}
+
+// StoreKind defines model for Store.Kind.
+type StoreKind string
+
+// StoreCheck defines model for StoreCheck.
+type StoreCheck struct {
+	Ok     bool         `json:"ok"`
+	Probes []StoreProbe `json:"probes"`
+}
+
+// StoreProbe defines model for StoreProbe.
+type StoreProbe struct {
+	// Error What is wrong and what to do about it
+	Error *string `json:"error,omitempty"`
+
+	// Name What was tried
+	Name string `json:"name"`
+	Ok   bool   `json:"ok"`
+}
+
+// StoreRequest defines model for StoreRequest.
+type StoreRequest struct {
+	AccessKeyId *string `json:"access_key_id,omitempty"`
+
+	// Force Take a place that does not hold the present datasets
+	Force    *bool            `json:"force,omitempty"`
+	Kind     StoreRequestKind `json:"kind"`
+	Password Password         `json:"password"`
+
+	// Path Absolute path of the folder
+	Path            *string `json:"path,omitempty"`
+	S3              *S3     `json:"s3,omitempty"`
+	SecretAccessKey *string `json:"secret_access_key,omitempty"`
+}
+
+// StoreRequestKind defines model for StoreRequest.Kind.
+type StoreRequestKind string
+
+// UnattendedCredential defines model for UnattendedCredential.
+type UnattendedCredential struct {
+	// Credential Text for systemd-creds or the TPM
+	Credential string `json:"credential"`
+}
+
+// UnlockRequest defines model for UnlockRequest.
+type UnlockRequest struct {
+	// AcceptRollback Open a vault that is older than the one last seen, for reading only
+	AcceptRollback *bool    `json:"accept_rollback,omitempty"`
+	Password       Password `json:"password"`
+}
+
+// VersionList defines model for VersionList.
+type VersionList struct {
+	Versions []DatasetVersion `json:"versions"`
+}
+
+// WriteResult defines model for WriteResult.
+type WriteResult struct {
+	// Bytes Put into the store by this request
+	Bytes   int64  `json:"bytes"`
+	Dataset string `json:"dataset"`
+
+	// Replayed The answer to an earlier request with this Idempotency-Key
+	Replayed bool `json:"replayed"`
+
+	// Rows In the whole version
+	Rows int64 `json:"rows"`
+
+	// Transfer Id in progress events
+	Transfer string `json:"transfer"`
+	Version  int64  `json:"version"`
+
+	// Written Of this request
+	Written int64 `json:"written"`
+}
+
+// AllowNewLayout defines model for AllowNewLayout.
+type AllowNewLayout = bool
+
+// AppID defines model for AppID.
+type AppID = string
+
+// AtVersion defines model for AtVersion.
+type AtVersion = int64
+
+// CSVDelimiter defines model for CSVDelimiter.
+type CSVDelimiter = string
+
+// CSVHeader defines model for CSVHeader.
+type CSVHeader = bool
+
+// CSVNull defines model for CSVNull.
+type CSVNull = string
+
+// CSVQuote defines model for CSVQuote.
+type CSVQuote = string
+
+// DatasetID defines model for DatasetID.
+type DatasetID = string
+
+// ExpectVersion defines model for ExpectVersion.
+type ExpectVersion = int64
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
+
+// TableFormat defines model for TableFormat.
+type TableFormat string
+
+// TableSchema defines model for TableSchema.
+type TableSchema = string
+
+// TransferID defines model for TransferID.
+type TransferID = string
+
+// Empty defines model for Empty.
+type Empty = EmptyObject
+
+// GetHealthParams defines parameters for GetHealth.
+type GetHealthParams struct {
+	// ColdframeChallenge Token id, a colon and a nonce of 32 bytes in hexadecimal
+	ColdframeChallenge *string `json:"Coldframe-Challenge,omitempty"`
+}
+
+// CreateAppParams defines parameters for CreateApp.
+type CreateAppParams struct {
+	// IdempotencyKey Chosen by the client. The same call with the same key again gets the first answer and has no second effect
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListDatasetsParams defines parameters for ListDatasets.
+type ListDatasetsParams struct {
+	// Title Only datasets of exactly this title
+	Title *string `form:"title,omitempty" json:"title,omitempty"`
+}
+
+// CreateDatasetParams defines parameters for CreateDataset.
+type CreateDatasetParams struct {
+	// IdempotencyKey Chosen by the client. The same call with the same key again gets the first answer and has no second effect
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RenameDatasetParams defines parameters for RenameDataset.
+type RenameDatasetParams struct {
+	// IdempotencyKey Chosen by the client. The same call with the same key again gets the first answer and has no second effect
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReadDataParams defines parameters for ReadData.
+type ReadDataParams struct {
+	// Columns Wanted columns, in this order, separated by commas; a name with a comma or a quote in it is quoted as in CSV. All if absent
+	Columns *string `form:"columns,omitempty" json:"columns,omitempty"`
+
+	// Version The newest if absent
+	Version *AtVersion `form:"version,omitempty" json:"version,omitempty"`
+
+	// Limit At most so many rows
+	Limit  *int64                `form:"limit,omitempty" json:"limit,omitempty"`
+	Format *ReadDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Accept *string               `json:"Accept,omitempty"`
+}
+
+// ReadDataParamsFormat defines parameters for ReadData.
+type ReadDataParamsFormat string
+
+// AppendDataParams defines parameters for AppendData.
+type AppendDataParams struct {
+	// AllowNewLayout Take a table whose columns or types differ from those of the newest version
+	AllowNewLayout *AllowNewLayout `form:"allow_new_layout,omitempty" json:"allow_new_layout,omitempty"`
+
+	// Expect The version that this write is based on, 0 for none; another one is current: `conflict`
+	Expect *ExpectVersion `form:"expect,omitempty" json:"expect,omitempty"`
+
+	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
+	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
+
+	// Schema Names and types of the columns, instead of inferring them: `name: type, name: type`
+	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
+
+	// Delimiter CSV: what separates fields, one character. A comma if absent
+	Delimiter *CSVDelimiter `form:"delimiter,omitempty" json:"delimiter,omitempty"`
+
+	// Quote CSV: what quotes a field, one character. A double quote if absent
+	Quote *CSVQuote `form:"quote,omitempty" json:"quote,omitempty"`
+
+	// Header CSV: whether the first line holds the names of the columns. It does if absent
+	Header *CSVHeader `form:"header,omitempty" json:"header,omitempty"`
+
+	// Null CSV: an unquoted field that equals this text is null. The empty field if absent
+	Null *CSVNull `form:"null,omitempty" json:"null,omitempty"`
+
+	// IdempotencyKey Chosen by the client. The same call with the same key again gets the first answer and has no second effect
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ReplaceDataParams defines parameters for ReplaceData.
+type ReplaceDataParams struct {
+	// AllowNewLayout Take a table whose columns or types differ from those of the newest version
+	AllowNewLayout *AllowNewLayout `form:"allow_new_layout,omitempty" json:"allow_new_layout,omitempty"`
+
+	// Expect The version that this write is based on, 0 for none; another one is current: `conflict`
+	Expect *ExpectVersion `form:"expect,omitempty" json:"expect,omitempty"`
+
+	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
+	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
+
+	// Schema Names and types of the columns, instead of inferring them: `name: type, name: type`
+	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
+
+	// Delimiter CSV: what separates fields, one character. A comma if absent
+	Delimiter *CSVDelimiter `form:"delimiter,omitempty" json:"delimiter,omitempty"`
+
+	// Quote CSV: what quotes a field, one character. A double quote if absent
+	Quote *CSVQuote `form:"quote,omitempty" json:"quote,omitempty"`
+
+	// Header CSV: whether the first line holds the names of the columns. It does if absent
+	Header *CSVHeader `form:"header,omitempty" json:"header,omitempty"`
+
+	// Null CSV: an unquoted field that equals this text is null. The empty field if absent
+	Null *CSVNull `form:"null,omitempty" json:"null,omitempty"`
+
+	// IdempotencyKey Chosen by the client. The same call with the same key again gets the first answer and has no second effect
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StreamEventsParams defines parameters for StreamEvents.
+type StreamEventsParams struct {
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
+}
+
+// CreateAppJSONRequestBody defines body for CreateApp for application/json ContentType.
+type CreateAppJSONRequestBody = AppRequest
+
+// DeleteAppJSONRequestBody defines body for DeleteApp for application/json ContentType.
+type DeleteAppJSONRequestBody = EmptyObject
+
+// BackupJSONRequestBody defines body for Backup for application/json ContentType.
+type BackupJSONRequestBody = PasswordRequest
+
+// CreateDatasetJSONRequestBody defines body for CreateDataset for application/json ContentType.
+type CreateDatasetJSONRequestBody = DatasetRequest
+
+// DeleteDatasetJSONRequestBody defines body for DeleteDataset for application/json ContentType.
+type DeleteDatasetJSONRequestBody = EmptyObject
+
+// RenameDatasetJSONRequestBody defines body for RenameDataset for application/json ContentType.
+type RenameDatasetJSONRequestBody = DatasetRequest
+
+// LockJSONRequestBody defines body for Lock for application/json ContentType.
+type LockJSONRequestBody = EmptyObject
+
+// ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
+type ChangePasswordJSONRequestBody = PasswordChange
+
+// RecoverJSONRequestBody defines body for Recover for application/json ContentType.
+type RecoverJSONRequestBody = RecoverRequest
+
+// RegisterJSONRequestBody defines body for Register for application/json ContentType.
+type RegisterJSONRequestBody = RegisterRequest
+
+// RestoreJSONRequestBody defines body for Restore for application/json ContentType.
+type RestoreJSONRequestBody = RestoreRequest
+
+// SetStoreJSONRequestBody defines body for SetStore for application/json ContentType.
+type SetStoreJSONRequestBody = StoreRequest
+
+// CheckStoreJSONRequestBody defines body for CheckStore for application/json ContentType.
+type CheckStoreJSONRequestBody = EmptyObject
+
+// DisableUnattendedJSONRequestBody defines body for DisableUnattended for application/json ContentType.
+type DisableUnattendedJSONRequestBody = PasswordRequest
+
+// EnableUnattendedJSONRequestBody defines body for EnableUnattended for application/json ContentType.
+type EnableUnattendedJSONRequestBody = PasswordRequest
+
+// UnlockJSONRequestBody defines body for Unlock for application/json ContentType.
+type UnlockJSONRequestBody = UnlockRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -770,7 +1489,6 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
-
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -803,7 +1521,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/unattended", wrapper.DisableUnattended, options.OperationMiddlewares["disableUnattended"]...)
 	router.PUT(options.BaseURL+"/v1/unattended", wrapper.EnableUnattended, options.OperationMiddlewares["enableUnattended"]...)
 	router.POST(options.BaseURL+"/v1/unlock", wrapper.Unlock, options.OperationMiddlewares["unlock"]...)
-
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
@@ -826,7 +1543,6 @@ type GetHealth200TextResponse struct {
 }
 
 func (response GetHealth200TextResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "text/plain")
 	if response.Headers.ColdframeProof != nil {
 		w.Header().Set("Coldframe-Proof", fmt.Sprint(*response.Headers.ColdframeProof))
@@ -843,7 +1559,6 @@ type GetHealthdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -854,8 +1569,7 @@ func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealt
 	return err
 }
 
-type GetMetricsRequestObject struct {
-}
+type GetMetricsRequestObject struct{}
 
 type GetMetricsResponseObject interface {
 	VisitGetMetricsResponse(w http.ResponseWriter) error
@@ -864,7 +1578,6 @@ type GetMetricsResponseObject interface {
 type GetMetrics200TextResponse string
 
 func (response GetMetrics200TextResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "text/plain")
 	w.WriteHeader(200)
 
@@ -878,7 +1591,6 @@ type GetMetricsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -889,8 +1601,7 @@ func (response GetMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetMetr
 	return err
 }
 
-type ListAppsRequestObject struct {
-}
+type ListAppsRequestObject struct{}
 
 type ListAppsResponseObject interface {
 	VisitListAppsResponse(w http.ResponseWriter) error
@@ -899,7 +1610,6 @@ type ListAppsResponseObject interface {
 type ListApps200JSONResponse AppList
 
 func (response ListApps200JSONResponse) VisitListAppsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -916,7 +1626,6 @@ type ListAppsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAppsdefaultApplicationProblemPlusJSONResponse) VisitListAppsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -939,7 +1648,6 @@ type CreateAppResponseObject interface {
 type CreateApp201JSONResponse AppCreated
 
 func (response CreateApp201JSONResponse) VisitCreateAppResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -956,7 +1664,6 @@ type CreateAppdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateAppdefaultApplicationProblemPlusJSONResponse) VisitCreateAppResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -976,8 +1683,7 @@ type DeleteAppResponseObject interface {
 	VisitDeleteAppResponse(w http.ResponseWriter) error
 }
 
-type DeleteApp204Response struct {
-}
+type DeleteApp204Response struct{}
 
 func (response DeleteApp204Response) VisitDeleteAppResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -990,7 +1696,6 @@ type DeleteAppdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteAppdefaultApplicationProblemPlusJSONResponse) VisitDeleteAppResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1015,7 +1720,6 @@ type Backup200ApplicationoctetStreamResponse struct {
 }
 
 func (response Backup200ApplicationoctetStreamResponse) VisitBackupResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "application/octet-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1035,7 +1739,6 @@ type BackupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response BackupdefaultApplicationProblemPlusJSONResponse) VisitBackupResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1057,7 +1760,6 @@ type ListDatasetsResponseObject interface {
 type ListDatasets200JSONResponse DatasetList
 
 func (response ListDatasets200JSONResponse) VisitListDatasetsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1074,7 +1776,6 @@ type ListDatasetsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDatasetsdefaultApplicationProblemPlusJSONResponse) VisitListDatasetsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1097,7 +1798,6 @@ type CreateDatasetResponseObject interface {
 type CreateDataset201JSONResponse Dataset
 
 func (response CreateDataset201JSONResponse) VisitCreateDatasetResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1114,7 +1814,6 @@ type CreateDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateDatasetdefaultApplicationProblemPlusJSONResponse) VisitCreateDatasetResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1134,8 +1833,7 @@ type DeleteDatasetResponseObject interface {
 	VisitDeleteDatasetResponse(w http.ResponseWriter) error
 }
 
-type DeleteDataset204Response struct {
-}
+type DeleteDataset204Response struct{}
 
 func (response DeleteDataset204Response) VisitDeleteDatasetResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1148,7 +1846,6 @@ type DeleteDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteDatasetdefaultApplicationProblemPlusJSONResponse) VisitDeleteDatasetResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1170,7 +1867,6 @@ type GetDatasetResponseObject interface {
 type GetDataset200JSONResponse Dataset
 
 func (response GetDataset200JSONResponse) VisitGetDatasetResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1187,7 +1883,6 @@ type GetDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetDatasetdefaultApplicationProblemPlusJSONResponse) VisitGetDatasetResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1211,7 +1906,6 @@ type RenameDatasetResponseObject interface {
 type RenameDataset200JSONResponse Dataset
 
 func (response RenameDataset200JSONResponse) VisitRenameDatasetResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1228,7 +1922,6 @@ type RenameDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RenameDatasetdefaultApplicationProblemPlusJSONResponse) VisitRenameDatasetResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1259,7 +1952,6 @@ type ReadData200ApplicationvndApacheArrowStreamResponse struct {
 }
 
 func (response ReadData200ApplicationvndApacheArrowStreamResponse) VisitReadDataResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "application/vnd.apache.arrow.stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1283,7 +1975,6 @@ type ReadData200ApplicationvndApacheParquetResponse struct {
 }
 
 func (response ReadData200ApplicationvndApacheParquetResponse) VisitReadDataResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "application/vnd.apache.parquet")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1307,7 +1998,6 @@ type ReadData200ApplicationxNdjsonResponse struct {
 }
 
 func (response ReadData200ApplicationxNdjsonResponse) VisitReadDataResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1354,7 +2044,6 @@ type ReadData200TextcsvResponse struct {
 }
 
 func (response ReadData200TextcsvResponse) VisitReadDataResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "text/csv")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1376,7 +2065,6 @@ type ReadData406ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReadData406ApplicationProblemPlusJSONResponse) VisitReadDataResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1393,7 +2081,6 @@ type ReadDatadefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReadDatadefaultApplicationProblemPlusJSONResponse) VisitReadDataResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1418,7 +2105,6 @@ type AppendDataResponseObject interface {
 type AppendData200JSONResponse WriteResult
 
 func (response AppendData200JSONResponse) VisitAppendDataResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1435,7 +2121,6 @@ type AppendDatadefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AppendDatadefaultApplicationProblemPlusJSONResponse) VisitAppendDataResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1460,7 +2145,6 @@ type ReplaceDataResponseObject interface {
 type ReplaceData200JSONResponse WriteResult
 
 func (response ReplaceData200JSONResponse) VisitReplaceDataResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1477,7 +2161,6 @@ type ReplaceDatadefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReplaceDatadefaultApplicationProblemPlusJSONResponse) VisitReplaceDataResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1499,7 +2182,6 @@ type ListVersionsResponseObject interface {
 type ListVersions200JSONResponse VersionList
 
 func (response ListVersions200JSONResponse) VisitListVersionsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1516,7 +2198,6 @@ type ListVersionsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListVersionsdefaultApplicationProblemPlusJSONResponse) VisitListVersionsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1541,7 +2222,6 @@ type StreamEvents200TexteventStreamResponse struct {
 }
 
 func (response StreamEvents200TexteventStreamResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1584,7 +2264,6 @@ type StreamEventsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1603,8 +2282,7 @@ type LockResponseObject interface {
 	VisitLockResponse(w http.ResponseWriter) error
 }
 
-type Lock204Response struct {
-}
+type Lock204Response struct{}
 
 func (response Lock204Response) VisitLockResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1617,7 +2295,6 @@ type LockdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LockdefaultApplicationProblemPlusJSONResponse) VisitLockResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1636,8 +2313,7 @@ type ChangePasswordResponseObject interface {
 	VisitChangePasswordResponse(w http.ResponseWriter) error
 }
 
-type ChangePassword204Response struct {
-}
+type ChangePassword204Response struct{}
 
 func (response ChangePassword204Response) VisitChangePasswordResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1650,7 +2326,6 @@ type ChangePassworddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ChangePassworddefaultApplicationProblemPlusJSONResponse) VisitChangePasswordResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1669,8 +2344,7 @@ type RecoverResponseObject interface {
 	VisitRecoverResponse(w http.ResponseWriter) error
 }
 
-type Recover204Response struct {
-}
+type Recover204Response struct{}
 
 func (response Recover204Response) VisitRecoverResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1683,7 +2357,6 @@ type RecoverdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RecoverdefaultApplicationProblemPlusJSONResponse) VisitRecoverResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1705,7 +2378,6 @@ type RegisterResponseObject interface {
 type Register201JSONResponse Registered
 
 func (response Register201JSONResponse) VisitRegisterResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1722,7 +2394,6 @@ type RegisterdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RegisterdefaultApplicationProblemPlusJSONResponse) VisitRegisterResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1741,8 +2412,7 @@ type RestoreResponseObject interface {
 	VisitRestoreResponse(w http.ResponseWriter) error
 }
 
-type Restore204Response struct {
-}
+type Restore204Response struct{}
 
 func (response Restore204Response) VisitRestoreResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1755,7 +2425,6 @@ type RestoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RestoredefaultApplicationProblemPlusJSONResponse) VisitRestoreResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1766,8 +2435,7 @@ func (response RestoredefaultApplicationProblemPlusJSONResponse) VisitRestoreRes
 	return err
 }
 
-type GetStatusRequestObject struct {
-}
+type GetStatusRequestObject struct{}
 
 type GetStatusResponseObject interface {
 	VisitGetStatusResponse(w http.ResponseWriter) error
@@ -1776,7 +2444,6 @@ type GetStatusResponseObject interface {
 type GetStatus200JSONResponse Status
 
 func (response GetStatus200JSONResponse) VisitGetStatusResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1793,7 +2460,6 @@ type GetStatusdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetStatusdefaultApplicationProblemPlusJSONResponse) VisitGetStatusResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1804,8 +2470,7 @@ func (response GetStatusdefaultApplicationProblemPlusJSONResponse) VisitGetStatu
 	return err
 }
 
-type GetStoreRequestObject struct {
-}
+type GetStoreRequestObject struct{}
 
 type GetStoreResponseObject interface {
 	VisitGetStoreResponse(w http.ResponseWriter) error
@@ -1814,7 +2479,6 @@ type GetStoreResponseObject interface {
 type GetStore200JSONResponse Store
 
 func (response GetStore200JSONResponse) VisitGetStoreResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1831,7 +2495,6 @@ type GetStoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetStoredefaultApplicationProblemPlusJSONResponse) VisitGetStoreResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1853,7 +2516,6 @@ type SetStoreResponseObject interface {
 type SetStore200JSONResponse Store
 
 func (response SetStore200JSONResponse) VisitSetStoreResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1870,7 +2532,6 @@ type SetStoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SetStoredefaultApplicationProblemPlusJSONResponse) VisitSetStoreResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1892,7 +2553,6 @@ type CheckStoreResponseObject interface {
 type CheckStore200JSONResponse StoreCheck
 
 func (response CheckStore200JSONResponse) VisitCheckStoreResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1909,7 +2569,6 @@ type CheckStoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CheckStoredefaultApplicationProblemPlusJSONResponse) VisitCheckStoreResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1928,8 +2587,7 @@ type DisableUnattendedResponseObject interface {
 	VisitDisableUnattendedResponse(w http.ResponseWriter) error
 }
 
-type DisableUnattended204Response struct {
-}
+type DisableUnattended204Response struct{}
 
 func (response DisableUnattended204Response) VisitDisableUnattendedResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1942,7 +2600,6 @@ type DisableUnattendeddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DisableUnattendeddefaultApplicationProblemPlusJSONResponse) VisitDisableUnattendedResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1964,7 +2621,6 @@ type EnableUnattendedResponseObject interface {
 type EnableUnattended200JSONResponse UnattendedCredential
 
 func (response EnableUnattended200JSONResponse) VisitEnableUnattendedResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1981,7 +2637,6 @@ type EnableUnattendeddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response EnableUnattendeddefaultApplicationProblemPlusJSONResponse) VisitEnableUnattendedResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2000,8 +2655,7 @@ type UnlockResponseObject interface {
 	VisitUnlockResponse(w http.ResponseWriter) error
 }
 
-type Unlock204Response struct {
-}
+type Unlock204Response struct{}
 
 func (response Unlock204Response) VisitUnlockResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2014,7 +2668,6 @@ type UnlockdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UnlockdefaultApplicationProblemPlusJSONResponse) VisitUnlockResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2113,8 +2766,10 @@ type StrictServerInterface interface {
 	Unlock(ctx context.Context, request UnlockRequestObject) (UnlockResponseObject, error)
 }
 
-type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
-type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+type (
+	StrictHandlerFunc    func(ctx echo.Context, request any) (any, error)
+	StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+)
 
 func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareFunc) ServerInterface {
 	return &strictHandler{ssi: ssi, middlewares: middlewares}
@@ -3187,112 +3842,115 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7H1tc9s4kvBfwcNnq3ZmlpJlx3mTv5zXyVxyl8z44kzmQ5KzYLIpYUUCDABa1qRydb/ifuD9kis0AJIS",
-	"QevF9uzc1X5JxRIJNLob/d6tr1EiilJw4FpF469RSSUtQIPEv07zXCx+gsUbuhSVNp+koBLJSs0Ej8bR",
-	"ezoHQommVzmQxUwoIInIq4IrIiTRyxIUSVmWgSSZFAXR+IjIiJ4B4bAApck1SGVWiyNmlvxSgVxGccRp",
-	"AdE4ogaCSw6Ly9zCEEcqmUFBDTBmg2gcXQmRA+XRt29xdFqWr1+Y73CxkupZsxZLoziS8KViEtJorGUF",
-	"7dVKqjVI89q/f6SD30aD54PPXw/jJ8ff/hTFfi+lJeNTu5X+4EDv4qU5HssIvVLAdc8Bm+M3kGRCFlQb",
-	"iLl+chzFUcE4K6oiGh/WgDCuYQoSITm7+PACclYwDbILzNnFhzFZzKgmCgx5NSiSMchTFRPBgSQzKmmi",
-	"QQ7JKUlEUdCNQKf1bm2wC3rzBvhUzxDOgvHWX130nV18eAU0vQVi0DOQyCoZk0qTnHEgM5GnyvIPLUB5",
-	"ZnJsNySvNUkFqI1HmNm9N7DT2cWHn6o87wGRclLxL5XQkFqMEm3QDF8qmhsYmSIabjRhivAqz4fE8AUU",
-	"pV66xzcBad7qQ/GT4x6s/psB6DY2QIgVoRaIABOkojIXGp/bCCM+dQc+eEE1VaB/r1v78qaE5Pab666k",
-	"JSZScSGZwYQiV1RBSgSPyYhkQhIuOJwQygWyqkEkUySppASux2SSCJ7lLNGTHtwBArPl3R8F7/7rFIpS",
-	"aODJ8l9hGSC7EbmcXC3tNckZcG0ZUdECSELznCyYnuHX+NEcloROKeNkClq17h/lagGSUJ6SGVWEC6Ig",
-	"ETwlkGX2GHjG+ma5Q7YgHBgQ+1jl6Nk6s7Rp+/8G//H5L2GSvjfq50eHt69BRDustrcGbpD6MUrUtXku",
-	"/ZtCKUylFIvI7C2/VKCjz707XtRLrWL8J5RLBktWAa5KqJgwrjTQ1HzOeAbSrGqeKMZkYsAd43sxaf5v",
-	"2AduaFHmFg5qdhoTC1BMNBQlSKorCWOSQsIKmn/3PD76vofrHA765Mrjx4+ebL627yXlKgNp7+0qBl6n",
-	"9tBG/rnHCOOklGIqQSkC18bciEkS4M0Tkkq64BvFjl842l8YfLNyBZT+q0gZoMXz0khn859EcG12H3+N",
-	"aFnmLEGkHyCXjL+29vyThCwaR///oDGkDuy36gBX+/nqb+Z24H5rnCL0DCkozK1ymkHg4yeIkjMLxOD9",
-	"skTJsqDc6BpzZ/11jTw7rgH9w8EPq3DWguWKcYqY7MFHI2ftJ6oUXFnsnEtxlUNxC35K+8RfPJ5qtjVv",
-	"pGa7XCRz8DIdlL5kaTSORod/e3zz6Mvo6qkhqKa6UtH4+OhRHGmmke1RMtMqR3VaL+LOUEk+TkSeZsZ6",
-	"HTsgxu6pb/GW5PLHC5DqlEjIKkVzpBXJKMsrCeS7dz+ekefHj59+j5fCLYSmc1kiR0pRgtSOuxIJVBvs",
-	"tsiRUg0DzQroUiQ2XxrliC8zDYVq2SnNU+4DKiVdmr9ZGnzM3pzAFyoRJazucRuaLszj3X1X2Oej1du4",
-	"Zb1BXCOgkarC3Q403c8a/Kwijlps3gaVQbiBScyBB065Bp1Z0D/cA8wbpnQQku0x5WG6DU+4YA8I7+wV",
-	"wX3TlBlepPl5C56M5griNRDbTLMumGt15B/yVg4QRIa5XJmQJyhjVmSwP+9OMjY2muW1ffVwdHSMesX/",
-	"3WVcz6G3mwWdPUqq1ELIdOP99s/dgeeb8zy+7TBxVHH2pQL3dSNNG8Kv3o0QB5yhydDlwV3vt/1gnRlO",
-	"lVHKhvITe8oJqb3/oJ3Vd7vxyRD8zrTvHuBqqSHEnhYcpYU063ZM4XXzN46cUbU1GR1GAzJzZ9HcQ4QC",
-	"iisXPdkKorf4fAgiKRYq6BF00WAUJrSNWjQlUMfSdBmwYWu1GjhBVaa7YeK6z5kajQm3Jg5ZUOtFaeBk",
-	"CXob6oY4zkLtDxy3oieIrdhxVsMYDWGbgzVEuoVpw9I/qI9vI6+/Apu0QL3wLSDtpw1qQreE6tFotNnC",
-	"b4NnF7kFtpZDvaYvKz0TgRjPL8o4BWmIn3qkw0VVeOWl2G+NY2VhUbXL0fDENgJk12s/o2oWgO3V6eDo",
-	"8ZMGvimHlBSUswyDgJzM4IY63ywKqjCp28ZdC8Qd5EDrJu56vXpvkoWsfY8cSR0uQkzR9ns2cWvnZScR",
-	"O5wkRb4i48SCo6LC4Ix0wg5kUNpVCuRlUGKvocE/GNvtQoc7b1kbNZZrEyReMV68yXOb9eLXO5tRPoUd",
-	"bzeHxeU+5s/u76whqnXgFRhuw9h+Auz+QA3C1ri0a4IrSaB0omEtRohhHbSbF6LKUzKj10CuADipX4p3",
-	"cNesYxyKRM4Zx1CKczdtUCBnShPB8yWZuqvqnGxlDlt7xoxf05yll87NDl6LpDYw14KG+LmXZoyXmHjp",
-	"eqegKQsEx0+vRGV9ioTmOcg/KyIWnDhITizwmZDua2UDkJQgwNYPCW2H4erubv9y8fNP5FwYwSYJ41rg",
-	"zlciNQaQkHWuwByHtkzcMa/yPLBNOy7xNfS1lstLmgVzLRcYEFVEC7KgTJMryIQEl+660URj4GULSS7F",
-	"orv6O7FYp0lnKcyzHa4dbs1UrHo0jaqmU1AaUrzO5UxSFWDMn7MMJKRkMTMMT/ztQhMPgySQEqrItAKl",
-	"MDC1k/UZ9lUm4QDPxIZZMbqawkanBb9dNSIrayziyy3ChyTFO0jENcj9hNi+clraTZeXc6a3UDjPDp8f",
-	"7WbZrWywhSx/B1Om9L5ogMIJjLYx+vj4QTx8/86lETeBML0w0lpUXJM5LK1orXmZ5oIDESVwmwDxTwrD",
-	"8RwWJIVrlrQ4rp00bKPXHjiOtsJpKPK1zgBrSgKFiiClZFzbyyDIHKA8IUwH4DeC1svmFgfdi73UBjR8",
-	"SnTs92OcK5rMq7IVeH7JE5EaiMbRFVWAsm8VN78aBX3+88V7cnB9eGAXIFN6DbGxx+uXmrj4El3KFice",
-	"3wsnrmHMnWQDS1w82hVBVTK3oZZ2LufRynkehUwAepmxPJQvNmtnLMF6AcbJ+cu31ua5FlUyQ/WNrg7I",
-	"a7S+W9sej54/CWwFPC2Nmu7uNdO6VISmKaaHvBOFK5+Q04L+JvifVb2lhCkTqxmiFd/2+FmQbnp2qfRy",
-	"Re3Ut9ZgEzJ2s4a/x4dHQQNh6pysjen4FcJbCgWpjdHFlm9jXBnv2hhNNaMYEaNpwYxpNC9U0J67qJX7",
-	"thHhEVnMWA6dhErLKqhl9poZYIw4+3LF119vh8lyuDRfX9pkserJuWNmxzynCNpWRAnjPy+JWcAlmtUJ",
-	"GY0JB8tw21hRQPvE/ymRIs/NZfT8ZkEwVoyRY5KlKfAxMUsoshByHtsyAEWohNrQQct1ojTNMUvb5Sul",
-	"qdwpwNCJ5VVcNvohbgz8Guufg6sICVsRDbWG4AlaqRLTjIIbyPz+mchdpcyjsG/NqdbA05CrdEoSCSlw",
-	"zWjeUkcW1S7vgBjyRKBTe6G7iKzKXNAg+7hMMFrddfzYiCxDtSBf9Ku3W6KZLsRVx5lOz1+H6LegkjM+",
-	"3SlltyYpfHSzYd8VLLfDnvXNbhDU8Fzo9rUADEoizzerAsQ4om2e5JZFNrEGVvIEM46PNiZcHnXQgkD0",
-	"An02g2TehVzM++S9uNol/2O2ODfvbKSeMDznlu+F1i7VgRaktMHSbl6B5TlridAtpJ/PB625UijFJjGZ",
-	"SMqn+J+iyjUrqdQTIiSZpJCDbouzBoowNsOJLcTDCti92NjPJqRJAkpdzmHp7vKKU/Fko1ORCZlAb1Fr",
-	"mVOUidQVFHKhsfjQ2s4SjOVBWtevy2Lrl2bzbdnHydGzUABGibzSxsbXMy9a6+07ltoGPG13WeNIQSJB",
-	"XzZkuZ8IaUgKbLCef6mF5VmtfoLVGK3vAo6VMTjVUmko0oF52FY1z4C8P3+7MdjQWj0MohHL+zN+qS+9",
-	"ARNQ8yWGZqyaRRY2Wt2Q3/xls6zGwc2p0kQBuGQJGjuMT4k1mVZCSG3R+aABWadmw/k3p/h2zr/59NQm",
-	"2V2vH4LsVyM434Gq8u1T2ueVbmKS1jDBcjemfDh0O0s2bVLpAX+kzOkyGKk2FpWt2tQCS8yozBlIv7ev",
-	"/GSKdKs0u4T3mahg1n4xEznslnyra/hCFYTdgsENuectNnQZ6FBMc2eahBO4oZy037XJqbWKF2vidTnO",
-	"itRKMr3EWlOXz/UFTl1SG7PWxdrxqRhDVVQToMksYGej6T+HEhOUlIyejEYkYznEVs5RfJpy0irw8+WW",
-	"yBlAZbtUxHjxtnaO8Ux0QfzVVxrZzSd1PDedOC5FE761m3FFmsLkgiYzxg101yAJJb9wdkOUcWK0c2LI",
-	"4dHT4Wg4Gh6S70ohNXn67Okz4+mAUp94InjGppWElGC99oIp+H5IXr1/f35wODxEqTckqUjUQS4SmtOS",
-	"DYuUaMhzRWZi4bnDeoCJsTchxWDSYsaSGREyBRnb+mixIEpLoIUiwNPhJ/6JT24GWOszwUpOgwvqaq6K",
-	"SmlMIo3JxFjWE8KFp+CE8uUEHzdubztFEhPIlc0t4LqWtFRjssPGM9cZAuu29QwKQvMcIf3EJxhUmDRG",
-	"TiK4pq4yCPGkhsTAjsdhfDohUlTGD8a0FxfkSlQW+5idQj3u2exKpEtECPDU+fWPRkTVcUh/w3EHrxYm",
-	"n7jbYUG5XgvMYmG6g86sHqOWNrhZunQSrlXQm4H5GpFtn61sLo0STBghZIwTvJJkYV1f26ohNDkkb9lf",
-	"h58Mu+csAW7zIAwVesaMxIpOS5rMYHA0HDVFya3PmiRHdOb5nCBbOcexllzRIVrWJXBasmgcPRoe4prG",
-	"dsMbfzADmuvZb+b/UwiEz36U4LJbSGXs48FiassPtmXGM1tiLrSaty4ixo/FtTN2mSZzLhaKMB37/BUz",
-	"VgJ3fTd2GSyD9WQZf+LWKhYiMyh89fb0bOBrIipu7A7313f49vf2Cn+KahFwcH14kMwM/fgUPkXkv//z",
-	"v8gI/+UYm2j+fiWUxkuXiwXIQUIVtIsrzOFdJWNqoKI1Tc2pXE+DQYFVi54RqQXeklxgOT0T/HUajaN/",
-	"Bv0KCWCLIer2uI8dEey2jQklicgFR86n7gQiI4+OHLt16kGCjRM13wzOPGa2rHYffxwNntNB9vlrT+n7",
-	"57XC7qPRaK2oW8ONPihzylbLuK1X1+2iEPNQp0SnjPp9zXT2WmJU054b4WiOfG7I0WV1w1lr6IttPpll",
-	"LjhsLZuESsnAoL9mK5QU/hroVWWELB/qBmvOgofJqLP+QkZnjdJWJXmjw6Pxx89xpKqioHIZjaMLulRk",
-	"IuaTk1r7tYA1RKNTTOnbmNjnOHIKJBrb+ItZ/KAALVmiWrKhw71v3SM70vwWVKyT9UdUqyraG0U1UtxK",
-	"XsJr54YV1hY5l6IAPQPM2t6CHsqtaW+kii/YDmLHeBmn5oGNuNm/CcSXkoe6CvK8be5Y1lTxSprOfoZa",
-	"W0F+fS9YPu3s2canK0hvoRPTDsbzEyqgfjB7oYg3JIzQm8wLNemq72FHuNqK/9Oy7ArX0MGaRw7WGt+s",
-	"SPPdPNu08LRaU3y7pdBwJZyEs+XhLhXzeeseklbVfqijpsNnh/fJZ75/okfyOrNRzdAgnGGkP4F74Ke3",
-	"rg8cJauRsoLDmtewkbta1/XgK0u/WT7LwSZDVrnmBX6+D9fY/vAAs4SP3eoOs81cUZeCx4FCHbgWrvPo",
-	"jpi1K3nc7oDHJmHuL+0qCv/q09C7XZotG6nWCv62ugm3SVyRaNDOBdmjra17FSx6sF3cpqXqHtja1fB5",
-	"nkIUBqK70/IlT+Sy1JC63VcTj9S6J4uAXUIoFtQxrVYCzp4TbG2HZYYmNmcbpdfZAz/xnlzTl2I4pp0k",
-	"7lWWL5r9b7WFMdFY9xiJjMANTXTuQl++AivY2Omrs0LNqaGE/BbG7P6c3O4GCLCSR0eMUT2E/O588qKn",
-	"NaugS+IKAzzt220DDanxoZa6DqncF3W86u+ndr2DvABqfIHtGzXXGiJ+Z0Vb93SERUvatHzci1r1jcFN",
-	"hPF26tuikfVbvaVObdjiIfWj3es+9KNdqd3ReIJycg5LRaaCGL+BJxDjh75ThEogagHl1riMe32rNr4e",
-	"VgQ9PLv9zGFrJqtFzE7Co5n1YeRGSXUy62L1HRhN8AeUT4Oj0dGThxVS/wu5xratWDXlVPfe8gn/6g1z",
-	"ogvjJiE0oyNOMRl6UvvMgtv8ha3M+uHgh0nsArtnFx9OyMQajBNf5AVqSH4SRIoFyYFeg2pinmaXis+x",
-	"JOwaJMsYpENy6gL7qJ0/8YyyvE5TLOjSDoDRRGTZihsP1ryrV4WUgCthjYkSbnIQhrFfvX9/7gO4CsCN",
-	"YLEtIKEA5TugqSH3JpvsVzs9ojWIxDmBNm/hp0OlBqs4B0qdEGpbJ1yDhp0OhVE0NxyIO9y6KUgUIzdn",
-	"Fx+G5HStgbwzwCRuzS3psQWbLs47jCrZ7BO20sOdSgpNCqF0XY3oUnohYHEk1l1m+WwEtD3oxjwejBrb",
-	"+9CHsmBp7o4W9DVPhxQzHUOcljPczy+L+xb1o3futN7NwI302XkVjIIm6vrOfuY7yyvB8Pb2A6hsWw1a",
-	"/bdwVoebDDjHoyc7SPW7xyqMq4ppqCYFvoUVEXJJ72hYBP2e07IE3iModzQqtpApq5MTt3hjdTDZNtKg",
-	"mcC0rexwI6u2eHxlpOB2z9u5c9s96yb/bfcwTuDbK2RnByM9pJnVrgnqMbU4LOob7bNeMUkr6YG7azA/",
-	"TVEtnZCCznGuX3tHlCFzgNKaESJPie/o3sZM67mclQ7Z7Vgy+Y8L9o8L9n/rgjnGtunlvot2h/sU9ITa",
-	"lY690dgP/qEHJEC7HjNAgBqEu+PZLxW3xwPj6MnfIRzhiOAqDftc0Jc0mdlqRCylopwwN/RVMgXoL7Ur",
-	"bxJRGIeSJnPrQb2hSg9emtcHr1/YUpSFq7kpmFKQxsaDyqgkVLWSAEqzPMcNmR6SiUFBXdeExUy2TA8X",
-	"Hn7idoqvK7LAMnXrVx4+Jsr4r3ZOhosuIyf7KT2ZcPVZTJFUirKENORwXiADv/RFmWtID3olKyfvrWIZ",
-	"DZ5//noYHz6/S9EKkieYK9posbsj3Z2VsdRxRo3FqZCmtplx4KnB9YYKhl7L2PFpLlyzS9DUfWO+fdgQ",
-	"7pt6tuJdUcVKK1oxZIvjCwoohHWxQimucL6zXZQeNE9snOq86UJ4yMSnm+WyVczvODS017ye3m90rt3v",
-	"vU/q0GPaNXr3c58blPBAKF4bw7Avir3hUKd7XZWkmydRTxqtuyzvTosL0M5maGZm+Kyz754ndgzDDozv",
-	"m0Pb9Fhvwqz3s1qJcnIFdkAHpISptW7WUuQsWTazNdy0DSKyzBapNdNBCONkEhobMhkGwpQO0DtE5F0v",
-	"ckRT+k/u46GQ03Y/0Dia5iyFgeBM8EFRSZoPdKXmg9/gStJBljObzN+W21bHXfzOqcbWZIhQgKn+Fmnl",
-	"WdWO925zFBoCD1T1w9vDMWzBhK3T35WN65blPqni50I+jFRZGU6xr1Rxy9xP5Y9tF6K+WgTbiAy6p01l",
-	"tx3D7tHbg3BfCx+ND0ejJ08eHT1/0k+HZj5QX8rzwo/NeTCXw+0Q4Hj/zd1lsaa6/iUSz8CuBGelD/1W",
-	"Dm6Vmdbc2482z70PhjWzQY+PbMG7D8MWZDNycSpO7DgGO4Op7nhsG7d255560pChdtHG1R56wrVH5+6n",
-	"Ra5pXkHTw9504e6mMXyrbXSg5PVB3bdg8b0Dgf5O6eDfhTnOZkIoI7Esjm2i0I09CTLEtiYnvnKQ1B3+",
-	"4bom83UP5+zv+twzCeyUggAdfvW5Hm3bFlwTGdNkcT/Vh+/lEsfSSaYhxhgAoQRHAMTEjo7AlksqtbWC",
-	"XZ3QNhfZUWl9EEhPnRHDqXC/tOdZ/GFqUI+D4+7uA/uV5KRBEClEatRPdtKWmmRG8UtR1ZMDRQnch2f2",
-	"dtxqQdvbHexbxFrTWmz/5+rIliF5ZViDYc/Yamf8d5PVv8EWu06+x15SQSh5f/72pBXUqvsN5wAlYToU",
-	"aHrJ/7iscn+CITitICAifub3wIhvoF1efAWJKAClwdL1Z1JiTHEqdbs3DqRareLfJ3Bg/ZNb/FTcP2PX",
-	"QBZS8GnttrZjoQvKtPvhMvfrQ/hrVfgbOsK+XDBeaVC2E1dhl9VVpZYT5962BngGvFQ7l+EuPuoDeaKr",
-	"AyP2lWa/3F84wy7VLZzf1u9bbY2rG9s/fv722Xwjr31AuZK56y4fHxzUHd7jp8+ePsOsldutE6Fk2TYW",
-	"vv+hQQdqtwTImry2hssX8DcGcOtnlZwVFWwLtdPrFOPTfKUzRrUgKEsVeP3M/6BihkV7PirDJLlusj/+",
-	"d/l8cqS7TN3CaqPPuEzm2vbcpA8PByLm2+dv/xMAAP//",
+	"7H17c9u4dvhXwY+/O3P3Qcmy42Q38nSmvk62SbvZdeNs7kwT14LJQwlXJMAAoGVtJp1+in7AfpIODgCS",
+	"EkE9/Mi97dx/MrEEAocH5/3S5ygRRSk4cK2i8eeopJIWoEHiX6d5Lha/wOJnuhSVNp+koBLJSs0Ej8bR",
+	"OzoHQomm1zmQxUwoIInIq4IrIiTRyxIUSVmWgSSZFAXRuERkRM+AcFiA0uQGpDK7xREzW36qQC6jOOK0",
+	"gGgcUQPBFYfFVW5hiCOVzKCgBhhzQDSOroXIgfLoy5c4Oi3L1y/Md7hZSfWs2YulURxJ+FQxCWk01rKC",
+	"9m4l1RqkeezfP9DB76PB88Hl58P42fGXP0SxP0tpyfjUHqXfO9C7eGlej2WEXivguucFm9dvIMmELKg2",
+	"EHP97DiKo4JxVlRFND6sAWFcwxQkQnJ28f4F5KxgGmQXmLOL92OymFFNFJjr1aBIxiBPVUwEB5LMqKSJ",
+	"BjkkpyQRRUG3Ap3Wp7XBLujtz8CneoZwFoy3/uqi7+zi/Sug6QaIQc9AIqlkTCpNcsaBzESeKks/tADl",
+	"icmR3ZC81iQVoLa+wsyevYWczi7e/1LleQ+IlJOKf6qEhtRilGiDZvhU0dzAyBTRcKsJU4RXeT4khi6g",
+	"KPXSLd8GpHmqD8XPjnuw+q8GoE1kgBArQi0QASJIRWUYGtdthRFX3YMOXlBNFeivxbUvb0tINnOuY0l7",
+	"mXiLC8kMJhS5pgpSInhMRiQTknDB4YRQLpBUDSKZIkklJXA9JpNE8CxniZ704A4QmB15fxTk/dcpFKXQ",
+	"wJPlv8AycO1G5HJyvbRskjPg2hKiogWQhOY5WTA9w6/xozksCZ1SxskUtGrxH+VqAZJQnpIZVYQLoiAR",
+	"PCWQZfY18B1rznIv2YJwYEDsI5WjH9eJpX23/2/wH5ffh6/0nVE/Pzm8fQ4i2mG1fTRwg9QPUaJuzLr0",
+	"LwqlMJVSLCJztvxUgY4ue0+8qLdaxfgvKJcMlqwCXJVQMWFcaaCp+ZzxDKTZ1awoxmRiwB3jczFp/m/I",
+	"B25pUeYWDmpOGhMLUEw0FCVIqisJY5JCwgqaf/M8Pvq2h+ocDvrkytOnT55tZ9t3knKVgbR8u4qB16l9",
+	"aSP/3DLCOCmlmEpQisCNMTdikgRo84Skki74VrHjN47uLgy+WLkCSv9JpAzQ4nlppLP5TyK4NqePP0e0",
+	"LHOWINIPkErGn1tn/kFCFo2j/3/QGFIH9lt1gLv9ev0Xwx143hqlCD3DGxSGq5xmELj8BFFyZoEYvFuW",
+	"KFkWlBtdY3jWs2vkyXEN6O8OvluFsxYs14xTxGQPPho5az9RpeDKYudciuscig34Ke2K7z2earI1T6Tm",
+	"uFwkc/AyHZS+Ymk0jkaHf3l6++TT6PoHc6Ga6kpF4+OjJ3GkmUayR8lMqxzVab2Je4dK8nEi8jQz1uvY",
+	"ATF2q77EO16Xf73AVZ0SCVmlaI53RTLK8koC+ebtT2fk+fHTH75FpnAboelclkiRUpQgtaOuRALVBrut",
+	"60iphoFmBXRvJDZfGuWIDzMNhWrZKc0q9wGVki7N3ywNLrOcE/hCJaKE1TM2oenCLO+eu0I+H6zexiPr",
+	"A+IaAY1UFY470HQ/a/CzijhqsbkJKoNwA5OYAw+85Rp0ZkO/uAeYn5nSQUh2x5SHaROecMMeEN5aFsFz",
+	"05QZWqT5eQuejOYK4jUQ20SzLphrdeQXeSsHCCLDMFcm5AnKmBUZ7N93LxkbG83y2j56ODo6Rr3i/+4S",
+	"rqfQzWZB54ySKrUQMt3K337dPWi+eZ+nm14mjirOPlXgvm6kaXPxq7wRooAzNBm6NLgvf9sP1onhVBml",
+	"bG5+Yt9yQmrvP2hn9XE3rgzB70z77gtcLzWEyNOCo7SQZt+OKbxu/saRM6p2vkaH0YDM3Fs091xCAcW1",
+	"i57sBNEbXB+CSIqFCnoEXTQYhQltoxZNCdSxNF0GbNharQbeoCrT/TBx0+dMjcaEWxOHLKj1ojRwsgS9",
+	"y+2GKM5C7V84bkVPEFuxo6yGMJqLbV6suaQNRBuW/kF9vOl6PQts0wL1xhtAups2qC+6JVSPRqPtFn4b",
+	"PLvJBthaDvWavqz0TARiPL8p4xSkIXrqkQ4XVeGVl2K/N46VhUXVLkdDE7sIkH3ZfkbVLADbq9PB0dNn",
+	"DXxTDikpKGcZBgE5mcEtdb5ZFFRhUreNuxaIe8iBFifuy169nGQha/ORu1KHixBRtP2ebdTaffjG+RWr",
+	"KP6zt1MmhlcmNhooMkKJAnkDcmAMFeta2iDhmLDUOJkide44ryzXx2Hjsp8Od1JEaViaJqKyb7PDJmmj",
+	"Lzv77EEFSLo7E7QWmgYCnKdo+I1JxedcLHbkptop32SFOJdQoVxxDwx9bCCqsTD0FHm5WeXsS+j4tUNS",
+	"iHadQu4IMinyFRUrFhztJIwNSqdrQQbBrRTIq6DBsAacXxjb40LwnbeM3frdaws4XrGdvcW9yXj2+53N",
+	"KJ/CnsqFw+LqLtb3/s+sIar1wiswbMLY3fTnw4EahK2JqKwJpSSB0mmmtRA1RhXRbVuIKk/JjN4AuQbg",
+	"pH4o3iNa4EVXNxA+ZxwjeS7aYWNSOVOaCJ4vydRpijZD14EZxm9oztIrF+UJskUKmrKg7BGVlfUJzXOQ",
+	"f1RELDhxW8VEVcmMUEWkWKBgt8aeVQY3NK/AYgfzQFxokjF9YkHOhHR7Khv1xgdYap3fkHjEHEkXxH++",
+	"+PUXci6MkJGEcS0Q3GuRLjGa5/NTFqYNbtVqGCwk90HL5RXNgqm9C4y/K6IFWVCmyTVkQoLLrt5qojHO",
+	"t6MDUfXYH6qaTkFpSJHLypmkKkAvv2YZSEjJYmbokHiiR8MfQ2eQmiubVqAUhiv38knCHuwkHPab2OA7",
+	"xtxT2OrK1gqhcS0q60Lgw637CTHwW0jEDci7yZa7ik9pD11ezZneQQ/8ePj8aD97f+WAHUTsW5gype+K",
+	"BiicGGi7KE+PHyXu45+5MvIgkLwRRogam43MYWklXk3LNBfG5iyB27SYXykMxXNYkBRuWNKiuHYquY1e",
+	"+8JxtBNOQ/HQdQJYk93I+4KUknFtmUGQOUB5QpgOwG8koZe4LQp6EDOmDWj4LTHcsyvhrPkEPnFZX5Fz",
+	"wIx15/9/TZN5VaJYrhOdHiwyZxZB9v78NkPyq7nSgiYz42WsahNUt230zcEmsMxeTH3kHCCFlFyDYims",
+	"gqeFGH7kHQ/EgthKq7zkiUgNZsfRNVWAUjvgDp3/evGOHNwcHtgNyJTeQGy8zfqhJuuzxIBJi6OOVxOs",
+	"p4N/s+Hc7w8uv/+Hz6P4KBzQ/Xom31eQcw7xIcK8eLKnFLuukrl13trZ1CcrAD0JIDShVxnLQxUbZu+M",
+	"JVixwzg5f/nGkuKNMAZQ5uwM6/6uYuJ49PxZ4CjgaWlslu5ZM61LRWiaYoLWhzFw5xNyWtDfBf+jqo+U",
+	"MGViNUe7El06/jEorfXsSunlioqvJaTBJmTsdg1/Tw+PgjbT1Hl/WwtiVm7b3lDwtjG+33LvjDfnvTtj",
+	"FcwoxqRpWjDDv/NCBU3ai9qQ2jUnMyKLGcuhk9JsWWC1flwzuYxFax+u+Prj7UB1Dlfm6ytbrqF6ql4w",
+	"t2rWKYLmJlGCFJQvidnAlXqoEzIaEw6W4HYwLA0ae1TtKZEizw0HenqzIBiL0XC9ZGkKfEzMFooshJzH",
+	"thBHESqhNipRpk+UpjnWSXTpSmkq9wrxdaLpFZeNLo4bH6fG+mVwFyFhp0tDBSR4grpCYqJfcAOZPz8T",
+	"uatVexIOL3Ajx3ka8hZPSSIhBa4ZzVuq36LaRdQQQ/4S6NQydBeRVZkLGiQfF8VBR6TO4BiRZW4tSBf9",
+	"psSGfIILMteR3tPz16H7W1DJGZ/ulTRfkxQ+v9CQ7wqW24mHmrMbBDU0F+K+FoBBSeTpZlWAGF+8TZPc",
+	"ksg20sBaumDO/8nWlOeTDloQiF6gz2aQzLuQi3mfvBfX+2RgzRHn5pmttyfmUb19L7R2qw60IGUoXYHm",
+	"FlYCCj5FhsVSSi1IKgjFeAXTQXPJJWUD2xlBpyULS+0w1sIpZDHvf827eWQ0SUCpqzksHZOueGbPtnpm",
+	"mZAJ9NaLlzlNOla1yK3PXkrASH6Lr7q0s84N29ngLgarngXj4iKvtLHp9czLzPr4jgm2BU+7cWEcKUgk",
+	"6KvmWh4m+hti7y1e6W+1FDyr9Uqw0Kn1XcA7NZakWioNRTowi5WPmr07f7M1YtPaPQyikbd3J/xSX3nL",
+	"JKC/S4xvWf2pnVTA6zd/2QIGwYHkVGmiAHiM72oUCeNT4nRJQBo+apjZac5wUtvpsr2T2j7nu00c1/uH",
+	"IPuzsejegqry3etEzo205Su2BtaQMuVjxLsZpxvzbVDmdBmMvxsjyZZCa4F1m1TmDKQ/20cZmCLd0ufu",
+	"xfvEXrAUZjETOeyX0W7n4Dplud0q3Oie2TXrImngoZDw3ncSrooIFXr4U5tEdasiuL68LsVZYVpJppdY",
+	"wO2KJHzVYPeqjaXqEhC4KsZIEdUEaDILmM5oHMyhxKw/JaNnoxEx/r3LC1BcTTlpVc36GmakDKCynSgw",
+	"jrktSGU8ExvS4vbwSR0OTyeOStEqb51mvIum2t/FuGJ0uQglv3F2S5TxS7TzS8jh0Q/D0XA0PCTflEJq",
+	"8sOPP/xonBdQ6iNPBM/YtJKQEmyCWDAF3w7Jq3fvzg8Oh4co8IYkFYk6yEVCc1qyYZESDXmuyEwsPHVY",
+	"py4xJiSkGMNazFgyI0KmIGPbdCAWRGkJtFAEeDr8yD/yye0AC+gmaJwZXFBXyFhUysbqxmRijOUJ4cLf",
+	"4ITy5QSXG0+2nQKKCeTKBu1wX3u1VGM2x4aD1wkCmyH0DApC8xwh/cgnGCeYNOZNIrimrtwO8aSGxMCO",
+	"r8P4dEKkqIxri9FFLsi1qCz2MeeGGrwOaIp0iQgBnjpX/cmIqDqM6zkcT/BqYfKRuxMWlOu1uDZ2ezjo",
+	"bA7L6CzACKlNl+FeBb0dmK8R2XZtZTOElGBCDCFjnCBLkoX1Zm3/k9DkkLxhf7Lhz5wlwG0aiaEqz5iR",
+	"WNFpSZMZDI6Go6bSv/VZkyOKzjydEyQr5wvWkis6RCO6BE5LFo2jJ8ND3NNYbcjxBzOguZ79bv4/hUBE",
+	"7CcJLn2Ht4zNcdihYOnB9qF5YksMQ6t5ixEx/C5unJnLNJlzsVCE6dhn6ZixD7hrZrPbYG25v5bxR27t",
+	"YSEyg8JXb07PBr7QqOLG4nB/fYNPf2tZ+GNUi4CDm8MDhGaAm3yMyH//53+REf7LMeBg/vdKKI0Ml4sF",
+	"yEFCFbSrlcyLu9Lg1EBE6/vEwhDbJEQdmBYs6kLihm0E0sSMKnvxAjtVmOCv02gc/RPoV3gNts6o7jz9",
+	"0BHEDoCYUJKIXHAftMe3EBl5cuSIrlNqFexJqqlncDYz9M2nsGMjyfjDaPCcDrLLzz1dJZdrPRNHo9Fa",
+	"v4SGW31Q5pStdkhYt7XboLTi3bWbNQJmCZKeZU4MV9r3RjiaVz43V9UleENfa+iLCctcwNeaNgmVxmE1",
+	"txDEWwdKBDOjzroLGZU1slrtF42OjsYfLuNIVUVB5TIaRxd0qchEzCcntXZbhUXTKRYi2DDWZRw5BRGN",
+	"bcjEbH5QgJYsUS3e79DlG7dkz9vcgIr1C/sJ1aaK7oyiGiluJy/BtXOwCmtrnEtRgJ4BJrU3oIdya7qj",
+	"1HBdDkHsGC/i1CzYipu7d075/otQK06et80ZK5xUvJLFtJ+hVlaQ3zwIlk87Z7bx6bo4WujETIHx7IQK",
+	"qBdMOCjiDQUjzibzQk266nnYEZu2TeYUW1jWxGboxZolB2vdolZY+Ra4XfreWv1cvkdZaLgWTnbZngqX",
+	"PbncufGq1eoSakPr0NnhQ9KZbzrqkanOLFQzNPhmGJxP4AHo6Y0bnoCqzdhbgsOaV7CVulrsevCZpV8s",
+	"neVg8xerVPMCP78L1dihCgFiCb92q6XSdkBG3Rs87nLEW7gRrl3vnpi1O3nc7oHHJg/vmXYVhX+y3+/L",
+	"NDt2H66VKe7ECZskrkg0aOdi3KEXtMsKFj04Y8Fmkhbh+gumSCEK5wvHWB7jOuRrb3O9COMBbv0lT+Sy",
+	"1JA6OFezitQ6KotVd9ka5T5+r1aCzp5mbJWHJZsmSmfnEKwTEn7ifbqm7cvQVjsD3KtWXzTnb7SHMYtY",
+	"t/CJjMAtTXTugmC+lC3YN+3L3EK936Fs+w4G7d1pvt1sEyA6j44Y43sI+f3p5EVP52NBl8Rl/f3dt7ty",
+	"mqvGRS3FHlLOL+rI1V9PQXtXeQHUMN/ufdBr/UZfWSXXLVNhIZQ2HVUPooB9330Ta9x8+7YiZJ2rd9S+",
+	"DVk8pia1Zz2EJrU7tRuGT1BOzmGpyFQQ42HwBGL80DdiUQlELaDcGZdxrxfWxtfjiqDHJ7dfOexMZLWI",
+	"2Ut4NKN0jNwoqU5mXay+BaMJ/gbl0+BodPTscYXU/0KqsW05rqjVqu47yyf8qzfgic6OGzTSTGY5xYTo",
+	"Se1dCw5NKe3ku4PvJrEL8Z5dvD8hE2taTnwFF6gh+UVgp0YO9AZUE/00p1R8jmUQNyBZxiAdklMX4kft",
+	"/JFnlOV1wmJBl3a+kiYiy1YcfrDmXb0rpARcDW1MlHCDudDafPXu3bkP5SoAN+HItriEgpRvgabmurfZ",
+	"ZH+2w1lac36cu2gzGH74WmqwimPW1AmhtkvEtaLY4WsYBHazt7jDrRsyRjHGc3bxfkhO1+YzdOYDxa2x",
+	"QD22YNMkfY9JQNu9x1aiuFNNoUkhlK5LDV1yLwQsTpy7z6isrYC250iZ5cHIseWHPpQF6273tKBveDqk",
+	"mPMY4jCq4d08uLhvUz/Z6l773Q7cxKy9d8F4aaJu7u2RvrW0Egxx7z7fzfYnodW/gbI61GTAOR4920Oq",
+	"3z+qYVxV2+NWJ8N3sCJCLuk9DYug33NalsB7BOWeRsUOMmV1MOkOT6zO/dtFGjQDznaVHW4i3A7LVyZ2",
+	"7rbejnXcba0brLnbYhxweafgnp079phmVrs6qMfU4rCoOdpnvmKSVtIDd9+wf5qiWjohBZ3j2Mz2iShD",
+	"5gClNSNEnhI/MGEXM62HOSsdstuxbPLvDPZ3Bvu/xWCOsG1IuI/R7sFPQU+oXfPYG4197xc94gW0KzMD",
+	"F1CDcH88+63i9vRtnOz6FcIR7hJczWGfC/qSJjM/woUqQjlhbqayZArQX2rX4CSiMA4lTebWg/qZKj3A",
+	"8TGD1y9sYcrCVd8UTClIY+NBZVQSqlpJAKVZnuOBTA/9eBlX4YRlTbZgDzcefuR2SLYrtPBDZ+SSHD4l",
+	"yvivdg6Iiy4jJfshWJlwlVpMkVSKsoQ05HBeIAG/9OWZa0gPeiUrb95byTIaPL/8fBgfPr9P4QpeTzCr",
+	"tNVid690f1LGoscZNRanwjvtjADaUuvQaxk7Os2F62QJmro/m28fN4T7cz269L6oYqUVrRiyxSn8BRTC",
+	"ulihFFc4M9ouTw+aJzZOdd50IjxmitTNqtkp5nccmoltHk8fNjrXbpy/S+rQY9plRfupz02ceCQUr82z",
+	"uCuKveFQJ4ZdvaQbzFEP8q1bKO9/Fxeg19r4w/3++xG+7/xs38d6h2XT3o9aiXJyDXbSCaSEqbVW1VLk",
+	"LFk2Q0rc2BIissyWszVjVgjjZBKavzIZBsKUDtB7RORdo3FEU/qP7uOhkNN2T9A4muYshYHgTPBBUUma",
+	"D3Sl5oPf4VrSQZYzrncP4q/PDfnKqcbWiI1QgKn+Fu/Kk6qdnr8yQcIYAo9UH8TbU0ZsaYWtodiXjOt+",
+	"5D6p4seuPo5UWZnycVep4rZ5mBoh2zhEfbUINhQZdE+bGm/7KwcevT0I91Xx0fhwNHr27MnR82f999AM",
+	"WupLeV74+UOP5nK4EwIU77+5vyzWVNcDWDwBuxKclSbzjRTcKkitqbcfbZ56Hw1r5oAeH9mC9xCGLchm",
+	"oulUnNhZC3aYVd312DZu7ck9lachQ+2ijas76Ak3hTJ3v9yD89aaBvWmE3c/jeHbbaMDJW8O6g4Gi+89",
+	"LuivlA7+KsRxNhNCGYllcWwThW6mSZAgdjU58ZGDpG7fD9c1ma97KOfurs8DX4EdQRC4h9WG+7qdjGmy",
+	"AP4Qefp3colj+CTTEGMMgFAijXcQEzsXApsvqdTWCnZ1Qrswsrul9SkfPXVGDMfr/dYeVvE3U616HJwb",
+	"+BDYryQnDYJIIVKjfrKTttQkM4pfiqqelChK4D48c2fHrRa0vX3CvlmsNYrFdoKuzmMZkleGNBh2j612",
+	"x38zWf0bbLHr5FvsKhWEknfnb05aQa2683AOUBKmQ4Gml/xvl1QeTjAEJxYERMSv/AEI8WdolxdfQyIK",
+	"QGmwdJ2alBhTnMpm6h4lJUi1Wu9/l8CB9U82+Kl4fsZuwE0x8Ru3Y6ELyrT7XUD34174Y3D4E1XCPlww",
+	"XmlQtidXYT/WdaWWE+fetgaWBrxUO5vhPj7qI3miq0Mj7irNfnu4cIbdqltiv6vft9pEV7e4f7j8cmm+",
+	"kTc+oFzJ3PWZjw8O6l7v8Q8//vAjZq3caZ0IJct2sfD973g6ULslQNbktTVcvoC/MYBbv1rmrKhga6gd",
+	"TacYn+YrPTSqBUFZqsDjZ/73SjMs2vNRGSbJTZP98T976ZMj3W1sG2vsgs+4S+b6+xoIECVfLr/8TwAA",
+	"AP//",
 }
 
 // decodeSpec returns the document as JSON.

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"coldframe/internal/fault"
+)
+
+// answer writes the headers of THREATS L08 with every answer and ends one that makes no progress.
+type answer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	limit   time.Duration // for one write
+
+	status  int
+	bytes   int64
+	started bool  // the status has gone
+	failure error // what the handler answers with; the guard makes the problem
+}
+
+func newAnswer(w http.ResponseWriter, limit time.Duration) *answer {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	return &answer{ResponseWriter: w, control: http.NewResponseController(w), limit: limit, status: http.StatusOK}
+}
+
+// WriteHeader sends the status, once.
+func (a *answer) WriteHeader(status int) {
+	if a.started {
+		return
+	}
+	a.started, a.status = true, status
+	a.allowWrite()
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if !a.started {
+		a.WriteHeader(http.StatusOK)
+	}
+	a.allowWrite()
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Flush sends what is buffered.
+func (a *answer) Flush() { a.FlushError() } //nolint:errcheck // http.Flusher has no error
+
+// FlushError is what http.ResponseController calls.
+func (a *answer) FlushError() error {
+	a.allowWrite()
+	return a.control.Flush()
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// allowWrite gives the next write its time. The deadline also covers what net/http flushes after the handler.
+func (a *answer) allowWrite() {
+	a.control.SetWriteDeadline(time.Now().Add(a.limit)) //nolint:errcheck // a dead connection shows in the write
+}
+
+// progressBody ends a body that makes no progress: each read has limit, or all of them until by.
+type progressBody struct {
+	body  io.ReadCloser
+	out   *answer
+	limit time.Duration
+	by    time.Time
+}
+
+func (b *progressBody) Read(p []byte) (int, error) {
+	by := b.by
+	if by.IsZero() {
+		by = time.Now().Add(b.limit)
+	}
+	b.out.control.SetReadDeadline(by) //nolint:errcheck // a dead connection shows in the read
+	n, err := b.body.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = bodyError(err)
+	}
+	if err != nil {
+		b.out.control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	}
+	return n, err
+}
+
+func (b *progressBody) Close() error { return b.body.Close() }
+
+// bodyError gives a failure to read the body its code.
+func bodyError(err error) error {
+	switch {
+	case errors.Is(err, errFraming):
+		return &statusError{cause: errFraming}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &statusError{
+			cause:        fault.Wrap(fault.Incomplete, err, "the body made no progress"),
+			problemExtra: problemExtra{status: http.StatusRequestTimeout},
+		}
+	}
+	return &statusError{
+		cause:        fault.Wrap(fault.Incomplete, err, "the body ended early"),
+		problemExtra: problemExtra{status: http.StatusBadRequest},
+	}
+}

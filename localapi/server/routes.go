@@ -1,0 +1,125 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"coldframe/daemon"
+)
+
+// Scopes of the table beside those of the daemon.
+const (
+	scopeNone daemon.Scope = "none" // no token
+	scopeAny  daemon.Scope = "any"  // whatever valid token
+)
+
+// body says what a route takes.
+type body int
+
+const (
+	noBody    body = iota // GET
+	jsonBody              // application/json, read whole and checked against its schema
+	tableBody             // one of the four table types, streamed
+)
+
+const (
+	maxBody       = 1 << 20  // of a JSON body in bytes
+	maxBackupBody = 96 << 20 // of POST /v1/restore: a backup of 64 MiB in base64
+)
+
+// route is one operation. The guard enforces what it says before the handler runs, so a handler cannot forget it; a test holds the table against
+// openapi.yaml in both directions.
+type route struct {
+	operation string
+	method    string
+	path      string
+	scope     daemon.Scope
+	body      body
+	maxBody   int64
+	streaming bool // answer or body have no bound in length and end after 30 s without progress
+	password  bool // the body must carry the password again (L23)
+	events    bool // does not count as a request in work, nor as activity of the user
+	dataset   bool // {id} is a dataset, which the token must cover
+	quiet     bool // not activity of the user: it does not put off the idle lock
+}
+
+var routes = []route{
+	{operation: "getHealth", method: "GET", path: "/healthz", scope: scopeNone, quiet: true},
+	{operation: "getMetrics", method: "GET", path: "/metrics", scope: scopeAny, quiet: true},
+	{operation: "getStatus", method: "GET", path: "/v1/status", scope: scopeAny, quiet: true},
+	{operation: "register", method: "POST", path: "/v1/register", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "unlock", method: "POST", path: "/v1/unlock", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "lock", method: "POST", path: "/v1/lock", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "changePassword", method: "PUT", path: "/v1/password", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
+	{operation: "recover", method: "POST", path: "/v1/recover", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "enableUnattended", method: "PUT", path: "/v1/unattended", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
+	{operation: "disableUnattended", method: "DELETE", path: "/v1/unattended", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
+	{operation: "backup", method: "POST", path: "/v1/backup", scope: daemon.ScopeAdmin, body: jsonBody, streaming: true, password: true},
+	{operation: "restore", method: "POST", path: "/v1/restore", scope: daemon.ScopeAdmin, body: jsonBody, maxBody: maxBackupBody},
+	{operation: "getStore", method: "GET", path: "/v1/store", scope: daemon.ScopeAdmin},
+	{operation: "setStore", method: "PUT", path: "/v1/store", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
+	{operation: "checkStore", method: "POST", path: "/v1/store/check", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "listApps", method: "GET", path: "/v1/apps", scope: daemon.ScopeAdmin},
+	{operation: "createApp", method: "POST", path: "/v1/apps", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "deleteApp", method: "DELETE", path: "/v1/apps/{id}", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "listDatasets", method: "GET", path: "/v1/datasets", scope: daemon.ScopeRead},
+	{operation: "createDataset", method: "POST", path: "/v1/datasets", scope: daemon.ScopeWrite, body: jsonBody},
+	{operation: "getDataset", method: "GET", path: "/v1/datasets/{id}", scope: daemon.ScopeRead, dataset: true},
+	{operation: "renameDataset", method: "PATCH", path: "/v1/datasets/{id}", scope: daemon.ScopeWrite, body: jsonBody, dataset: true},
+	{operation: "deleteDataset", method: "DELETE", path: "/v1/datasets/{id}", scope: daemon.ScopeWrite, body: jsonBody, dataset: true},
+	{operation: "readData", method: "GET", path: "/v1/datasets/{id}/data", scope: daemon.ScopeRead, dataset: true, streaming: true},
+	{operation: "replaceData", method: "PUT", path: "/v1/datasets/{id}/data", scope: daemon.ScopeWrite, body: tableBody, dataset: true, streaming: true},
+	{operation: "appendData", method: "POST", path: "/v1/datasets/{id}/data", scope: daemon.ScopeWrite, body: tableBody, dataset: true, streaming: true},
+	{operation: "listVersions", method: "GET", path: "/v1/datasets/{id}/versions", scope: daemon.ScopeRead, dataset: true},
+	{operation: "streamEvents", method: "GET", path: "/v1/events", scope: daemon.ScopeRead, streaming: true, events: true, quiet: true},
+}
+
+// bodyLimit returns the bound of a JSON body in bytes.
+func (r *route) bodyLimit() int64 {
+	if r.maxBody > 0 {
+		return r.maxBody
+	}
+	return maxBody
+}
+
+// findRoute returns the route of a request and the {id} in its path. If only the method is wrong it returns the methods that there are.
+func findRoute(method, path string) (r *route, id string, allow []string) {
+	for i := range routes {
+		got, ok := matchPath(routes[i].path, path)
+		switch {
+		case ok && routes[i].method == method:
+			return &routes[i], got, nil
+		case ok:
+			allow = append(allow, routes[i].method)
+		}
+	}
+	return nil, "", allow
+}
+
+// matchPath compares a path with a pattern, segment by segment.
+func matchPath(pattern, path string) (id string, ok bool) {
+	want, have := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(want) != len(have) {
+		return "", false
+	}
+	for i, w := range want {
+		switch {
+		case w == "{id}" && have[i] != "":
+			id = have[i]
+		case w != have[i]:
+			return "", false
+		}
+	}
+	return id, true
+}
+
+// validID reports whether id is one that an object of the agent can have (L13).
+func validID(id string) bool {
+	const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	return id != "" && len(id) <= 64 && strings.Trim(id, alphabet) == ""
+}
+
+// changes reports whether a method may change something.
+func changes(method string) bool {
+	return method != http.MethodGet && method != http.MethodHead
+}
