@@ -263,3 +263,50 @@ func (f *FileWriter) SealOnly(plain, dst []byte) error {
 		return s.seal(plain[cm.start() : cm.start()+cm.compressed])
 	})
 }
+
+// ForgeColumn seals one page as the only one of a column's chunk, whatever its header says.
+func (f *FileWriter) ForgeColumn(plain, page []byte, dictionary bool) *SealedColumn {
+	m, err := plainFooter(plain)
+	if err != nil {
+		panic(err)
+	}
+	g, err := onlyRowGroup(m)
+	if err != nil {
+		panic(err)
+	}
+	c := &SealedColumn{Rows: g.rows}
+	_ = eachElement(g.columns, tStruct, 1, func(_ int, raw []byte) error {
+		cc, _ := parseColumnChunk(raw)
+		cm, _ := parseChunkMeta(cc.metadata)
+		n, err := eachField(page, func(field) error { return nil })
+		if err != nil {
+			panic(err)
+		}
+		s := chunkSealer{key: f.leaves[0].key, aad: newPageAAD(f.aad, 0, 0), meta: &cm}
+		number := 0
+		leaf := sealedLeaf{meta: cm}
+		if dictionary {
+			number = -1
+		}
+		if err := s.module(page[:n], page[n:], number); err != nil {
+			panic(err)
+		}
+		if dictionary {
+			leaf.data = int64(len(s.out))
+			var e encoder
+			_ = fields(cm.raw, func(fl field) error {
+				e.field(fl)
+				if fl.id == cmDataOffset {
+					e.integer(cmDictOffset, tI64, 4)
+				}
+				return nil
+			})
+			e.end()
+			leaf.meta, _ = parseChunkMeta(e.b)
+		}
+		leaf.length = int64(len(s.out))
+		c.Data, c.leaves = s.out, []sealedLeaf{leaf}
+		return nil
+	})
+	return c
+}

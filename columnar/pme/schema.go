@@ -118,7 +118,7 @@ func (t *schemaTree) walk(i int, path []string, repeated bool) (next int, err er
 		return 0, fault.New(fault.TooLarge, "a schema nested deeper than %d", maxNesting)
 	}
 	e := t.elements[i]
-	path = append(path[:len(path):len(path)], e.name)
+	path = append(append(make([]string, 0, len(path)+1), path...), e.name)
 	repeated = repeated || e.repeated
 	if e.children == 0 {
 		if len(t.leaves) == maxLeaves {
