@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 
 	"github.com/google/uuid"
 
@@ -116,8 +117,21 @@ func (v *Vault) readAccountKey(user uuid.UUID) (AccountKey, error) {
 	return k, err
 }
 
+// writeAccountKey writes the account key of user. Another one that is there is kept under another name: a backup may need it.
 func (v *Vault) writeAccountKey(user uuid.UUID, k AccountKey) error {
 	raw := encodeAccountFile(user, k)
 	defer secret.Wipe(raw)
-	return atomicfile.WriteTo(v.o.Files, v.path(accountFileName), raw, atomicfile.Private)
+	path := v.path(accountFileName)
+	before, err := atomicfile.ReadFrom(v.o.Files, path)
+	defer secret.Wipe(before)
+	switch {
+	case err == nil && bytes.Equal(before, raw):
+		return nil
+	case !errors.Is(err, fault.NotFound):
+		aside := path + ".before-" + strconv.FormatInt(v.o.Clock().UnixMilli(), 10)
+		if err := v.o.Files.Rename(path, aside); err != nil {
+			return fault.Wrap(fault.Unavailable, err, "the account key of a former account cannot be set aside")
+		}
+	}
+	return atomicfile.WriteTo(v.o.Files, path, raw, atomicfile.Private)
 }

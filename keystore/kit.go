@@ -3,7 +3,6 @@ package keystore
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base32"
 	"fmt"
 	"strconv"
@@ -219,5 +218,3 @@ func parseKitParams(s string) (Params, bool) {
 	p := Params{Memory: uint32(number(0, "m", 32)), Time: uint32(number(1, "t", 32)), Threads: uint8(number(2, "p", 8))}
 	return p, s == fmt.Sprintf("m=%d t=%d p=%d", p.Memory, p.Time, p.Threads)
 }
-
-func secretEqual(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }

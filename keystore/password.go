@@ -98,16 +98,10 @@ func (v *Vault) accountKeyOf(h *header) (AccountKey, error) {
 	return v.readAccountKey(h.user)
 }
 
-// keepAccountKey writes the account key of a kit where this machine has none or a damaged one.
+// keepAccountKey writes the account key of a kit where this machine has none or another.
 func (v *Vault) keepAccountKey(h *header, account AccountKey) error {
 	if !h.kdf.accountKey {
 		return nil
-	}
-	if here, err := v.readAccountKey(h.user); err == nil {
-		defer here.Wipe()
-		if secretEqual(here.bytes(), account.bytes()) {
-			return nil
-		}
 	}
 	return v.writeAccountKey(h.user, account)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"strconv"
 
 	"github.com/google/uuid"
 
@@ -137,15 +136,9 @@ func writeNew(tx *kv.Tx, c *contents) error {
 	return errors.Join(tx.Set(recordHeader, c.header.raw), tx.Set(recordKeyring, record), writeRoot(tx, c))
 }
 
-// writeFiles writes the files beside the database. An account key of before is kept under another name: a backup may need it.
+// writeFiles writes the files beside the database.
 func (v *Vault) writeFiles(c *contents, account AccountKey) error {
 	if !account.IsZero() {
-		path := v.path(accountFileName)
-		if _, err := v.o.Files.Stat(path); err == nil {
-			if err := v.o.Files.Rename(path, path+".before-"+strconv.FormatInt(v.o.Clock().Unix(), 10)); err != nil {
-				return fault.Wrap(fault.Unavailable, err, "the account key of a former account cannot be set aside")
-			}
-		}
 		if err := v.writeAccountKey(c.header.user, account); err != nil {
 			return err
 		}

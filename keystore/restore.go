@@ -144,12 +144,6 @@ func (v *Vault) restore(ctx context.Context, b *backupReader, key secret.Key, ac
 // finishRestore writes the files of this machine and then, in one transaction, the header.
 func (v *Vault) finishRestore(c *contents, account AccountKey) error {
 	v.warnIfOlder(c)
-	if here, err := v.readAccountKey(c.header.user); err == nil {
-		if secretEqual(here.bytes(), account.bytes()) {
-			account = AccountKey{} // it is there already
-		}
-		here.Wipe()
-	}
 	if err := v.writeFiles(c, account); err != nil {
 		return err
 	}

@@ -93,12 +93,20 @@ func (v *Vault) attempt(ctx context.Context, judge func() (right bool, err error
 	right, err := judge()
 	switch {
 	case right:
-		return errors.Join(err, v.setThrottle(throttle{loaded: true}))
+		v.resetThrottle(throttle{loaded: true})
 	case errors.Is(err, fault.NotAuthentic):
 		v.wrong()
-		return err
+	default:
+		v.resetThrottle(before)
 	}
-	return errors.Join(err, v.setThrottle(before))
+	return err
+}
+
+// resetThrottle takes a counted failure back. If the disk fails, one failure too many is on record, which is the safe side.
+func (v *Vault) resetThrottle(t throttle) {
+	if err := v.setThrottle(t); err != nil {
+		v.o.Logger.Error("a try was not taken off the record", "code", string(fault.CodeOf(err)))
+	}
 }
 
 // beginAttempt refuses during a wait, else counts a failure. It returns the count before.
@@ -153,7 +161,8 @@ func (v *Vault) loadThrottle(now time.Time) error {
 	return err
 }
 
-// setThrottle makes a count durable. No failures are no record.
+// setThrottle makes a count durable. No failures are no record. On a full disk the count is kept in memory alone: a user must be able to
+// open the vault and read.
 func (v *Vault) setThrottle(t throttle) error {
 	if t.failures == 0 && v.throttle.failures == 0 {
 		return nil
@@ -164,6 +173,10 @@ func (v *Vault) setThrottle(t throttle) error {
 		}
 		return tx.Set(recordThrottle, t.encode())
 	})
+	if errors.Is(err, fault.StorageFull) {
+		v.o.Logger.Warn("the disk is full: wrong passwords are counted in memory only")
+		err = nil
+	}
 	if err == nil {
 		v.throttle = t
 	}
