@@ -21,12 +21,12 @@ const (
 	maxDictBytes = 16 << 20 // all dictionaries
 )
 
-// arrowReader reads an Arrow IPC stream, or an IPC file (which is a stream between a magic and a footer) from front to back. The
+// arrowReader reads an Arrow IPC stream, or an IPC file. The
 // messages are decoded here and not by arrow-go, so that every size is checked before memory is allocated, a message of any size is
 // cut into batches, and all variants become their canonical type on the way.
 type arrowReader struct {
 	in     *bufio.Reader
-	file   bool
+	file   *ipcFile // nil: a stream
 	wire   []*wireField
 	schema *arrow.Schema
 	dicts  map[int64]*dictionary
@@ -39,38 +39,65 @@ type arrowReader struct {
 	next    int64     // row to hand out next
 }
 
-// newArrowReader reads the schema message.
 func newArrowReader(in *body, o ReadOptions) (Reader, error) {
 	r := &arrowReader{
 		in: bufio.NewReaderSize(in, 256<<10), dicts: map[int64]*dictionary{}, batch: o.BatchBytes,
 		body: store{dir: o.SpoolDir, limit: maxInMemory},
 	}
-	if err := r.magic(); err != nil {
-		return nil, err
+	if err := r.open(o); err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
-	m, err := r.message()
-	switch {
-	case err == io.EOF:
-		return nil, badMessage("it ends before the schema")
-	case err != nil:
-		return nil, err
-	case m.kind != msgSchema || m.bodyLen != 0:
-		return nil, badMessage("it does not begin with a schema")
+	return r, nil
+}
+
+// open reads the schema.
+func (r *arrowReader) open(o ReadOptions) error {
+	table, err := r.start(o.SpoolDir)
+	if err != nil {
+		return err
 	}
-	if r.wire, err = readSchema(m.header); err != nil {
-		return nil, err
+	if r.wire, err = readSchema(table); err != nil {
+		return err
 	}
 	fields := make([]arrow.Field, len(r.wire))
 	for i, w := range r.wire {
 		fields[i] = w.Field
 	}
 	if r.schema, err = Canonical(arrow.NewSchema(fields, nil)); err != nil {
-		return nil, err
+		return err
 	}
 	if err := agree(r.schema, o.Schema); err != nil {
-		return nil, err
+		return err
 	}
-	return r, r.declare(r.wire)
+	return r.declare(r.wire)
+}
+
+// start returns the Schema table: from the first message of a stream, from the footer of a file.
+func (r *arrowReader) start(dir string) (fbTable, error) {
+	head, err := r.in.Peek(8)
+	if err != nil && err != io.EOF {
+		return fbTable{}, err
+	}
+	switch {
+	case bytes.HasPrefix(head, ipcMagic):
+		f, table, err := openFile(r.in, dir)
+		r.file = f
+		return table, err
+	case bytes.HasPrefix(head, []byte("PAR1")), bytes.HasPrefix(head, []byte("PARE")):
+		return fbTable{}, badMessage("it is Parquet; send it as " + Parquet.MediaType())
+	case bytes.HasPrefix(head, []byte("FEA1")):
+		return fbTable{}, badMessage("it is Feather version 1; write version 2 or a stream")
+	}
+	m, err := r.message()
+	switch {
+	case err == io.EOF:
+		return fbTable{}, badMessage("it ends before the schema")
+	case err != nil:
+		return fbTable{}, err
+	case m.kind != msgSchema || m.bodyLen != 0:
+		return fbTable{}, badMessage("it does not begin with a schema")
+	}
+	return m.header, nil
 }
 
 // agree fails unless declared is nil or the same schema.
@@ -110,25 +137,6 @@ func (r *arrowReader) declare(fields []*wireField) error {
 	return nil
 }
 
-// magic looks for the magic of an IPC file, and names formats that are often sent by mistake.
-func (r *arrowReader) magic() error {
-	head, err := r.in.Peek(8)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	switch {
-	case bytes.HasPrefix(head, []byte("ARROW1\x00\x00")):
-		r.file = true
-		_, err = r.in.Discard(8)
-		return err
-	case bytes.HasPrefix(head, []byte("PAR1")), bytes.HasPrefix(head, []byte("PARE")):
-		return badMessage("it is Parquet; send it as " + Parquet.MediaType())
-	case bytes.HasPrefix(head, []byte("FEA1")):
-		return badMessage("it is Feather version 1; write version 2 or a stream")
-	}
-	return nil
-}
-
 // ipcMessage is the metadata of one message; its body follows in the stream.
 type ipcMessage struct {
 	kind    int
@@ -138,6 +146,13 @@ type ipcMessage struct {
 
 // message reads the metadata of the next message. It returns io.EOF at the end mark only.
 func (r *arrowReader) message() (ipcMessage, error) {
+	if r.file != nil {
+		in, err := r.file.next()
+		if err != nil {
+			return ipcMessage{}, err
+		}
+		r.in.Reset(in)
+	}
 	var word [4]byte
 	if err := r.full(word[:]); err != nil {
 		return ipcMessage{}, err
@@ -177,34 +192,24 @@ func (r *arrowReader) full(p []byte) error {
 	return err
 }
 
-// end checks what follows the end mark: nothing in a stream, the footer in a file. It returns io.EOF if that is right.
+// end checks that nothing follows the end mark of a stream. It returns io.EOF if that is so.
 func (r *arrowReader) end() error {
-	var tail []byte
-	buf := make([]byte, 4096)
-	for {
-		n, err := r.in.Read(buf)
-		tail = append(tail, buf[:n]...)
-		if len(tail) > 0 && !r.file {
-			return badMessage("there is data after its end mark")
-		}
-		tail = tail[max(0, len(tail)-6):]
-		if err == io.EOF {
-			break
-		} else if err != nil {
-			return err
-		}
+	_, err := r.in.ReadByte()
+	if err == nil || r.file != nil {
+		return badMessage("there is data after its end mark")
 	}
-	if r.file && string(tail) != "ARROW1" {
-		return fault.New(fault.Incomplete, "the Arrow file ends before its footer does")
-	}
-	return io.EOF
+	return err
 }
 
 func (r *arrowReader) Schema() *arrow.Schema { return r.schema }
 
 func (r *arrowReader) Close() error {
 	r.codecs.close()
-	return r.body.reset()
+	err := r.body.reset()
+	if r.file != nil {
+		err = errors.Join(err, r.file.reset())
+	}
+	return err
 }
 
 func (r *arrowReader) Next() (arrow.RecordBatch, error) {

@@ -11,10 +11,10 @@ types. The tests compare each file, read by Coldframe and written as NDJSON, wit
 import base64
 import datetime as dt
 import decimal
-import io
 import json
 import math
 import pathlib
+import uuid
 
 import duckdb
 import pandas as pd
@@ -38,7 +38,7 @@ def text(v, t):
     if v is None:
         return None
     if pa.types.is_map(t):
-        if pa.types.is_string(t.key_type) or pa.types.is_large_string(t.key_type):
+        if str(t.key_type) in ("string", "large_string", "string_view"):
             return {k: text(x, t.item_type) for k, x in v}
         return [{"key": text(k, t.key_type), "value": text(x, t.item_type)} for k, x in v]
     if pa.types.is_struct(t):
@@ -54,6 +54,8 @@ def text(v, t):
         return {"float": v}  # compared as numbers
     if pa.types.is_decimal(t):
         return {"number": format(v, "f")}
+    if isinstance(v, uuid.UUID):
+        v = v.bytes
     if isinstance(v, bytes):
         return base64.b64encode(v).decode()
     return v
@@ -249,13 +251,14 @@ def main():
     expect("polars.parquet", pq.read_table(str(OUT / "polars.parquet")))
 
     con = duckdb.connect()
-    con.execute("set timezone='UTC'; create type enum_t as enum ('a', 'b')")
+    con.execute("set timezone='UTC'; create type enum_t as enum ('a', 'b')").fetchall()
     for name, setting in (("duckdb.arrows", ""), ("duckdb-large.arrows", "set arrow_large_buffer_size=true"),
                           ("duckdb-views.arrows", "set arrow_large_buffer_size=false; set produce_arrow_string_view=true; set arrow_output_list_view=true; set arrow_output_version='1.5'")):
-        con.execute(setting or "select 1")
-        t = con.execute(DUCK).to_arrow_table()
+        if setting:
+            con.execute(setting).fetchall()
+        t = con.sql(DUCK).to_arrow_table()
         stream(name, t)
-    con.execute(f"copy ({DUCK}) to '{OUT}/duckdb.parquet' (format parquet)")
+    con.execute(f"copy ({DUCK}) to '{OUT}/duckdb.parquet' (format parquet)").fetchall()
     expect("duckdb.parquet", pq.read_table(str(OUT / "duckdb.parquet")))
     print(sum(f.stat().st_size for f in OUT.iterdir()), "bytes in", len(list(OUT.iterdir())), "files")
 
