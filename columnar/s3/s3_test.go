@@ -4,13 +4,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"coldframe/columnar"
 	"coldframe/columnar/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is the F19 of this package: nothing may be left running. toxiproxy itself loses goroutines of connections it broke.
+func TestMain(m *testing.M) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's
+	var theirs []goleak.Option
+	for _, f := range []string{
+		"v2.(*ToxicLink).read", "v2.(*ToxicLink).write", "v2.(*ToxicLink).RemoveToxic", "v2.(*ToxicCollection).ResetToxics",
+		"v2/toxics.(*ToxicStub).Run", "v2/toxics.(*ToxicStub).InterruptToxic",
+	} {
+		theirs = append(theirs, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/"+f))
+	}
+	goleak.VerifyTestMain(m, theirs...)
+}
 
 // quick are limits that keep tests short.
 var quick = Limits{Stall: 2 * time.Second, Total: 20 * time.Second, Backoff: 2 * time.Millisecond, Cleanup: 5 * time.Second}

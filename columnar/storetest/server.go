@@ -165,17 +165,24 @@ func (s Server) Uploads(t testing.TB) []string {
 	return list
 }
 
-// Front starts a server before another one. hook sees each request and answers it itself, or lets next do so. The Host header stays
-// what the client sent, because it is signed; so the server behind must not care.
-func (s Server) Front(t testing.TB, hook func(w http.ResponseWriter, r *http.Request, next http.Handler)) Server {
+// Handler passes requests on to the server. The Host header stays what the client sent, because it is signed.
+func (s Server) Handler(t testing.TB) http.Handler {
 	t.Helper()
 	target, err := url.Parse(s.Endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := newProxy(target)
+	p := newProxy(target)
+	t.Cleanup(p.transport.CloseIdleConnections)
+	return p
+}
+
+// Front starts a server before this one. hook sees each request and answers it itself, or lets next do so.
+func (s Server) Front(t testing.TB, hook func(w http.ResponseWriter, r *http.Request, next http.Handler)) Server {
+	t.Helper()
+	next := s.Handler(t)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hook(w, r, next) }))
-	t.Cleanup(func() { front.CloseClientConnections(); front.Close(); next.transport.CloseIdleConnections() })
+	t.Cleanup(func() { front.CloseClientConnections(); front.Close() })
 	s.Endpoint = strings.TrimSuffix(front.URL, "/")
 	return s
 }
