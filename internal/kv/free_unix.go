@@ -2,7 +2,12 @@
 
 package kv
 
-import "golang.org/x/sys/unix"
+import (
+	"io/fs"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // freeSpace returns the bytes that an ordinary user may still write to the file system of dir.
 func freeSpace(dir string) (uint64, error) {
@@ -11,4 +16,12 @@ func freeSpace(dir string) (uint64, error) {
 		return 0, err
 	}
 	return uint64(s.Bavail) * uint64(s.Bsize), nil
+}
+
+// onDisk returns how many bytes a file takes on the disk.
+func onDisk(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Blocks) * 512
+	}
+	return uint64(info.Size())
 }

@@ -17,9 +17,15 @@ type logger struct {
 	health *health
 }
 
-func (l logger) Errorf(format string, _ ...any) {
+func (l logger) Errorf(format string, args ...any) {
 	l.log("error", format)
-	l.health.fail(errors.New("badger: " + strings.TrimSpace(format)))
+	err := errors.New("badger: " + strings.TrimSpace(format))
+	for _, arg := range args {
+		if cause, ok := arg.(error); ok {
+			err = errors.Join(err, cause)
+		}
+	}
+	l.health.fail(err)
 }
 func (l logger) Warningf(format string, _ ...any) { l.log("warning", format) }
 func (l logger) Infof(format string, _ ...any)    { l.log("info", format) }

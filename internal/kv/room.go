@@ -11,7 +11,7 @@ import (
 
 // checkFree refuses to write size bytes that would not leave the reserve and room for merging tables.
 func (db *DB) checkFree(size uint64) error {
-	tables, err := tableBytes(db.dir)
+	tables, err := bytesOf(db.dir, ".sst")
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the store cannot be measured")
 	}
@@ -32,15 +32,15 @@ func (db *DB) checkRoom(need uint64) error {
 	return nil
 }
 
-// tableBytes returns the size of all of Badger's tables.
-func tableBytes(dir string) (uint64, error) {
+// bytesOf returns how much room the files with this extension take on the disk; Badger makes them longer than they are full.
+func bytesOf(dir, extension string) (uint64, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return 0, err
 	}
 	sum := uint64(0)
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".sst" {
+		if filepath.Ext(e.Name()) != extension {
 			continue
 		}
 		info, err := e.Info()
@@ -50,7 +50,7 @@ func tableBytes(dir string) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		sum += uint64(info.Size())
+		sum += onDisk(info)
 	}
 	return sum, nil
 }

@@ -48,6 +48,10 @@ func (tx *Tx) Set(key string, value []byte) error {
 	if len(value) > MaxValue {
 		return fault.New(fault.TooLarge, "a record holds at most %d MiB", MaxValue>>20)
 	}
+	return tx.set(key, value)
+}
+
+func (tx *Tx) set(key string, value []byte) error {
 	marked := append(make([]byte, 0, 1+len(value)), valueMark)
 	return tx.wrote(len(key)+len(value), tx.t.Set([]byte(key), append(marked, value...)))
 }
@@ -81,7 +85,7 @@ func (tx *Tx) Scan(prefix string, fn func(key string, value []byte) error) error
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		key := string(it.Item().KeyCopy(nil))
-		if key == countKey {
+		if key[0] == 0 { // our own
 			continue
 		}
 		value, err := valueOf(it.Item())
