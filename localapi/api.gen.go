@@ -810,10 +810,11 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 
 // The interface specification for the client above.
 type ClientInterface interface {
+
 	// GetHealth Says `ok`; answers a challenge
 	//
 	// Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
 	// that is not known gets a proof under a key that nobody has.
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
@@ -1128,7 +1129,7 @@ type ClientInterface interface {
 // GetHealth Says `ok`; answers a challenge
 //
 // Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
 // that is not known gets a proof under a key that nobody has.
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
@@ -1904,6 +1905,7 @@ func NewGetHealthRequest(server string, params *GetHealthParams) (*http.Request,
 	}
 
 	if params != nil {
+
 		if params.ColdframeChallenge != nil {
 			var headerParam0 string
 
@@ -1914,6 +1916,7 @@ func NewGetHealthRequest(server string, params *GetHealthParams) (*http.Request,
 
 			req.Header.Set("Coldframe-Challenge", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -2011,6 +2014,7 @@ func NewCreateAppRequestWithBody(server string, params *CreateAppParams, content
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2021,6 +2025,7 @@ func NewCreateAppRequestWithBody(server string, params *CreateAppParams, content
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -2142,6 +2147,7 @@ func NewListDatasetsRequest(server string, params *ListDatasetsParams) (*http.Re
 		var rawQueryFragments []string
 
 		if params.Title != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "title", *params.Title, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2149,6 +2155,7 @@ func NewListDatasetsRequest(server string, params *ListDatasetsParams) (*http.Re
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2203,6 +2210,7 @@ func NewCreateDatasetRequestWithBody(server string, params *CreateDatasetParams,
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2213,6 +2221,7 @@ func NewCreateDatasetRequestWithBody(server string, params *CreateDatasetParams,
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -2344,6 +2353,7 @@ func NewRenameDatasetRequestWithBody(server string, id DatasetID, params *Rename
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2354,6 +2364,7 @@ func NewRenameDatasetRequestWithBody(server string, id DatasetID, params *Rename
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -2395,6 +2406,7 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 		var rawQueryFragments []string
 
 		if params.Columns != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "columns", *params.Columns, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2402,9 +2414,11 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Version != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "version", *params.Version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2412,9 +2426,11 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Limit != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2422,9 +2438,11 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Format != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2432,6 +2450,7 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2446,6 +2465,7 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 	}
 
 	if params != nil {
+
 		if params.Accept != nil {
 			var headerParam0 string
 
@@ -2456,6 +2476,7 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 
 			req.Header.Set("Accept", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -2497,6 +2518,7 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 		var rawQueryFragments []string
 
 		if params.AllowNewLayout != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allow_new_layout", *params.AllowNewLayout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2504,9 +2526,11 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Expect != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "expect", *params.Expect, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2514,9 +2538,11 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Transfer != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "transfer", *params.Transfer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2524,9 +2550,11 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Schema != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "schema", *params.Schema, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2534,9 +2562,11 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Delimiter != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "delimiter", *params.Delimiter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2544,9 +2574,11 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Quote != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "quote", *params.Quote, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2554,9 +2586,11 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Header != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "header", *params.Header, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2564,9 +2598,11 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Null != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "null", *params.Null, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2574,6 +2610,7 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2590,6 +2627,7 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2600,6 +2638,7 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -2641,6 +2680,7 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 		var rawQueryFragments []string
 
 		if params.AllowNewLayout != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "allow_new_layout", *params.AllowNewLayout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2648,9 +2688,11 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Expect != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "expect", *params.Expect, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
@@ -2658,9 +2700,11 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Transfer != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "transfer", *params.Transfer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2668,9 +2712,11 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Schema != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "schema", *params.Schema, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2678,9 +2724,11 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Delimiter != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "delimiter", *params.Delimiter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2688,9 +2736,11 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Quote != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "quote", *params.Quote, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2698,9 +2748,11 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Header != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "header", *params.Header, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2708,9 +2760,11 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if params.Null != nil {
+
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "null", *params.Null, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
@@ -2718,6 +2772,7 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 					rawQueryFragments = append(rawQueryFragments, qp)
 				}
 			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -2734,6 +2789,7 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
+
 		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
@@ -2744,6 +2800,7 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -2808,6 +2865,7 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 	}
 
 	if params != nil {
+
 		if params.LastEventID != nil {
 			var headerParam0 string
 
@@ -2818,6 +2876,7 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 
 			req.Header.Set("Last-Event-ID", headerParam0)
 		}
+
 	}
 
 	return req, nil
@@ -3320,10 +3379,11 @@ func WithBaseURL(baseURL string) ClientOption {
 
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
+
 	// GetHealthWithResponse Says `ok`; answers a challenge
 	//
 	// Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+	// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
 	// that is not known gets a proof under a key that nobody has.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4932,7 +4992,7 @@ func (r UnlockResponse) ContentType() string {
 // GetHealthWithResponse Says `ok`; answers a challenge
 //
 // Free of a token. A client that holds a token can ask the agent to prove that it knows it, before it sends the token or a password:
-// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/agent-proof" ‖ 0 ‖ nonce ‖ Host, in lower-case hexadecimal. A token id
+// the proof is HMAC-SHA-256 under SHA-256(token) over "coldframe/v1/challenge" ‖ 0 ‖ nonce ‖ 0 ‖ Host, in lower-case hexadecimal. A token id
 // that is not known gets a proof under a key that nobody has.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5547,6 +5607,7 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	switch {
@@ -5585,6 +5646,7 @@ func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -5705,6 +5767,7 @@ func ParseBackupResponse(rsp *http.Response) (*BackupResponse, error) {
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil
@@ -6036,6 +6099,7 @@ func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error
 			return nil, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

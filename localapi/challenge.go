@@ -20,18 +20,19 @@ import (
 const (
 	ChallengeHeader = "Coldframe-Challenge"
 	ProofHeader     = "Coldframe-Proof"
-	challengeLabel  = "coldframe/v1/agent-proof"
+	challengeLabel  = "coldframe/v1/challenge"
 	nonceSize       = 32
 )
 
 // Proof is what an agent that knows a token answers to a challenge: HMAC-SHA-256 under SHA-256(token) over the label, a zero byte, the
-// nonce of 32 bytes and the Host that the client asked for, so that a listener elsewhere cannot pass the question on.
+// nonce of 32 bytes, a zero byte and the Host that the client asked for, so that a listener elsewhere cannot pass the question on.
 func Proof(token string, nonce []byte, host string) []byte {
 	key := sha256.Sum256([]byte(token))
 	m := hmac.New(sha256.New, key[:])
 	m.Write([]byte(challengeLabel))
 	m.Write([]byte{0})
 	m.Write(nonce)
+	m.Write([]byte{0})
 	m.Write([]byte(host))
 	return m.Sum(nil)
 }

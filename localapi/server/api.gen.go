@@ -1489,6 +1489,7 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
+
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -1521,6 +1522,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/unattended", wrapper.DisableUnattended, options.OperationMiddlewares["disableUnattended"]...)
 	router.PUT(options.BaseURL+"/v1/unattended", wrapper.EnableUnattended, options.OperationMiddlewares["enableUnattended"]...)
 	router.POST(options.BaseURL+"/v1/unlock", wrapper.Unlock, options.OperationMiddlewares["unlock"]...)
+
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
@@ -1543,6 +1545,7 @@ type GetHealth200TextResponse struct {
 }
 
 func (response GetHealth200TextResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "text/plain")
 	if response.Headers.ColdframeProof != nil {
 		w.Header().Set("Coldframe-Proof", fmt.Sprint(*response.Headers.ColdframeProof))
@@ -1559,6 +1562,7 @@ type GetHealthdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1569,7 +1573,8 @@ func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealt
 	return err
 }
 
-type GetMetricsRequestObject struct{}
+type GetMetricsRequestObject struct {
+}
 
 type GetMetricsResponseObject interface {
 	VisitGetMetricsResponse(w http.ResponseWriter) error
@@ -1578,6 +1583,7 @@ type GetMetricsResponseObject interface {
 type GetMetrics200TextResponse string
 
 func (response GetMetrics200TextResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "text/plain")
 	w.WriteHeader(200)
 
@@ -1591,6 +1597,7 @@ type GetMetricsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetMetricsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1601,7 +1608,8 @@ func (response GetMetricsdefaultApplicationProblemPlusJSONResponse) VisitGetMetr
 	return err
 }
 
-type ListAppsRequestObject struct{}
+type ListAppsRequestObject struct {
+}
 
 type ListAppsResponseObject interface {
 	VisitListAppsResponse(w http.ResponseWriter) error
@@ -1610,6 +1618,7 @@ type ListAppsResponseObject interface {
 type ListApps200JSONResponse AppList
 
 func (response ListApps200JSONResponse) VisitListAppsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1626,6 +1635,7 @@ type ListAppsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAppsdefaultApplicationProblemPlusJSONResponse) VisitListAppsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1648,6 +1658,7 @@ type CreateAppResponseObject interface {
 type CreateApp201JSONResponse AppCreated
 
 func (response CreateApp201JSONResponse) VisitCreateAppResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1664,6 +1675,7 @@ type CreateAppdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateAppdefaultApplicationProblemPlusJSONResponse) VisitCreateAppResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1683,7 +1695,8 @@ type DeleteAppResponseObject interface {
 	VisitDeleteAppResponse(w http.ResponseWriter) error
 }
 
-type DeleteApp204Response struct{}
+type DeleteApp204Response struct {
+}
 
 func (response DeleteApp204Response) VisitDeleteAppResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1696,6 +1709,7 @@ type DeleteAppdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteAppdefaultApplicationProblemPlusJSONResponse) VisitDeleteAppResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1720,6 +1734,7 @@ type Backup200ApplicationoctetStreamResponse struct {
 }
 
 func (response Backup200ApplicationoctetStreamResponse) VisitBackupResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "application/octet-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1739,6 +1754,7 @@ type BackupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response BackupdefaultApplicationProblemPlusJSONResponse) VisitBackupResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1760,6 +1776,7 @@ type ListDatasetsResponseObject interface {
 type ListDatasets200JSONResponse DatasetList
 
 func (response ListDatasets200JSONResponse) VisitListDatasetsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1776,6 +1793,7 @@ type ListDatasetsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDatasetsdefaultApplicationProblemPlusJSONResponse) VisitListDatasetsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1798,6 +1816,7 @@ type CreateDatasetResponseObject interface {
 type CreateDataset201JSONResponse Dataset
 
 func (response CreateDataset201JSONResponse) VisitCreateDatasetResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1814,6 +1833,7 @@ type CreateDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateDatasetdefaultApplicationProblemPlusJSONResponse) VisitCreateDatasetResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1833,7 +1853,8 @@ type DeleteDatasetResponseObject interface {
 	VisitDeleteDatasetResponse(w http.ResponseWriter) error
 }
 
-type DeleteDataset204Response struct{}
+type DeleteDataset204Response struct {
+}
 
 func (response DeleteDataset204Response) VisitDeleteDatasetResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1846,6 +1867,7 @@ type DeleteDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteDatasetdefaultApplicationProblemPlusJSONResponse) VisitDeleteDatasetResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1867,6 +1889,7 @@ type GetDatasetResponseObject interface {
 type GetDataset200JSONResponse Dataset
 
 func (response GetDataset200JSONResponse) VisitGetDatasetResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1883,6 +1906,7 @@ type GetDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetDatasetdefaultApplicationProblemPlusJSONResponse) VisitGetDatasetResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1906,6 +1930,7 @@ type RenameDatasetResponseObject interface {
 type RenameDataset200JSONResponse Dataset
 
 func (response RenameDataset200JSONResponse) VisitRenameDatasetResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1922,6 +1947,7 @@ type RenameDatasetdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RenameDatasetdefaultApplicationProblemPlusJSONResponse) VisitRenameDatasetResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1952,6 +1978,7 @@ type ReadData200ApplicationvndApacheArrowStreamResponse struct {
 }
 
 func (response ReadData200ApplicationvndApacheArrowStreamResponse) VisitReadDataResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "application/vnd.apache.arrow.stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1975,6 +2002,7 @@ type ReadData200ApplicationvndApacheParquetResponse struct {
 }
 
 func (response ReadData200ApplicationvndApacheParquetResponse) VisitReadDataResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "application/vnd.apache.parquet")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -1998,6 +2026,7 @@ type ReadData200ApplicationxNdjsonResponse struct {
 }
 
 func (response ReadData200ApplicationxNdjsonResponse) VisitReadDataResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -2044,6 +2073,7 @@ type ReadData200TextcsvResponse struct {
 }
 
 func (response ReadData200TextcsvResponse) VisitReadDataResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "text/csv")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -2065,6 +2095,7 @@ type ReadData406ApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReadData406ApplicationProblemPlusJSONResponse) VisitReadDataResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2081,6 +2112,7 @@ type ReadDatadefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReadDatadefaultApplicationProblemPlusJSONResponse) VisitReadDataResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2105,6 +2137,7 @@ type AppendDataResponseObject interface {
 type AppendData200JSONResponse WriteResult
 
 func (response AppendData200JSONResponse) VisitAppendDataResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2121,6 +2154,7 @@ type AppendDatadefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AppendDatadefaultApplicationProblemPlusJSONResponse) VisitAppendDataResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2145,6 +2179,7 @@ type ReplaceDataResponseObject interface {
 type ReplaceData200JSONResponse WriteResult
 
 func (response ReplaceData200JSONResponse) VisitReplaceDataResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2161,6 +2196,7 @@ type ReplaceDatadefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReplaceDatadefaultApplicationProblemPlusJSONResponse) VisitReplaceDataResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2182,6 +2218,7 @@ type ListVersionsResponseObject interface {
 type ListVersions200JSONResponse VersionList
 
 func (response ListVersions200JSONResponse) VisitListVersionsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2198,6 +2235,7 @@ type ListVersionsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListVersionsdefaultApplicationProblemPlusJSONResponse) VisitListVersionsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2222,6 +2260,7 @@ type StreamEvents200TexteventStreamResponse struct {
 }
 
 func (response StreamEvents200TexteventStreamResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -2264,6 +2303,7 @@ type StreamEventsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2282,7 +2322,8 @@ type LockResponseObject interface {
 	VisitLockResponse(w http.ResponseWriter) error
 }
 
-type Lock204Response struct{}
+type Lock204Response struct {
+}
 
 func (response Lock204Response) VisitLockResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2295,6 +2336,7 @@ type LockdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LockdefaultApplicationProblemPlusJSONResponse) VisitLockResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2313,7 +2355,8 @@ type ChangePasswordResponseObject interface {
 	VisitChangePasswordResponse(w http.ResponseWriter) error
 }
 
-type ChangePassword204Response struct{}
+type ChangePassword204Response struct {
+}
 
 func (response ChangePassword204Response) VisitChangePasswordResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2326,6 +2369,7 @@ type ChangePassworddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ChangePassworddefaultApplicationProblemPlusJSONResponse) VisitChangePasswordResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2344,7 +2388,8 @@ type RecoverResponseObject interface {
 	VisitRecoverResponse(w http.ResponseWriter) error
 }
 
-type Recover204Response struct{}
+type Recover204Response struct {
+}
 
 func (response Recover204Response) VisitRecoverResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2357,6 +2402,7 @@ type RecoverdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RecoverdefaultApplicationProblemPlusJSONResponse) VisitRecoverResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2378,6 +2424,7 @@ type RegisterResponseObject interface {
 type Register201JSONResponse Registered
 
 func (response Register201JSONResponse) VisitRegisterResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2394,6 +2441,7 @@ type RegisterdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RegisterdefaultApplicationProblemPlusJSONResponse) VisitRegisterResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2412,7 +2460,8 @@ type RestoreResponseObject interface {
 	VisitRestoreResponse(w http.ResponseWriter) error
 }
 
-type Restore204Response struct{}
+type Restore204Response struct {
+}
 
 func (response Restore204Response) VisitRestoreResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2425,6 +2474,7 @@ type RestoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RestoredefaultApplicationProblemPlusJSONResponse) VisitRestoreResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2435,7 +2485,8 @@ func (response RestoredefaultApplicationProblemPlusJSONResponse) VisitRestoreRes
 	return err
 }
 
-type GetStatusRequestObject struct{}
+type GetStatusRequestObject struct {
+}
 
 type GetStatusResponseObject interface {
 	VisitGetStatusResponse(w http.ResponseWriter) error
@@ -2444,6 +2495,7 @@ type GetStatusResponseObject interface {
 type GetStatus200JSONResponse Status
 
 func (response GetStatus200JSONResponse) VisitGetStatusResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2460,6 +2512,7 @@ type GetStatusdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetStatusdefaultApplicationProblemPlusJSONResponse) VisitGetStatusResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2470,7 +2523,8 @@ func (response GetStatusdefaultApplicationProblemPlusJSONResponse) VisitGetStatu
 	return err
 }
 
-type GetStoreRequestObject struct{}
+type GetStoreRequestObject struct {
+}
 
 type GetStoreResponseObject interface {
 	VisitGetStoreResponse(w http.ResponseWriter) error
@@ -2479,6 +2533,7 @@ type GetStoreResponseObject interface {
 type GetStore200JSONResponse Store
 
 func (response GetStore200JSONResponse) VisitGetStoreResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2495,6 +2550,7 @@ type GetStoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetStoredefaultApplicationProblemPlusJSONResponse) VisitGetStoreResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2516,6 +2572,7 @@ type SetStoreResponseObject interface {
 type SetStore200JSONResponse Store
 
 func (response SetStore200JSONResponse) VisitSetStoreResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2532,6 +2589,7 @@ type SetStoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SetStoredefaultApplicationProblemPlusJSONResponse) VisitSetStoreResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2553,6 +2611,7 @@ type CheckStoreResponseObject interface {
 type CheckStore200JSONResponse StoreCheck
 
 func (response CheckStore200JSONResponse) VisitCheckStoreResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2569,6 +2628,7 @@ type CheckStoredefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CheckStoredefaultApplicationProblemPlusJSONResponse) VisitCheckStoreResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2587,7 +2647,8 @@ type DisableUnattendedResponseObject interface {
 	VisitDisableUnattendedResponse(w http.ResponseWriter) error
 }
 
-type DisableUnattended204Response struct{}
+type DisableUnattended204Response struct {
+}
 
 func (response DisableUnattended204Response) VisitDisableUnattendedResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2600,6 +2661,7 @@ type DisableUnattendeddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DisableUnattendeddefaultApplicationProblemPlusJSONResponse) VisitDisableUnattendedResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2621,6 +2683,7 @@ type EnableUnattendedResponseObject interface {
 type EnableUnattended200JSONResponse UnattendedCredential
 
 func (response EnableUnattended200JSONResponse) VisitEnableUnattendedResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2637,6 +2700,7 @@ type EnableUnattendeddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response EnableUnattendeddefaultApplicationProblemPlusJSONResponse) VisitEnableUnattendedResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2655,7 +2719,8 @@ type UnlockResponseObject interface {
 	VisitUnlockResponse(w http.ResponseWriter) error
 }
 
-type Unlock204Response struct{}
+type Unlock204Response struct {
+}
 
 func (response Unlock204Response) VisitUnlockResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2668,6 +2733,7 @@ type UnlockdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UnlockdefaultApplicationProblemPlusJSONResponse) VisitUnlockResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2766,10 +2832,8 @@ type StrictServerInterface interface {
 	Unlock(ctx context.Context, request UnlockRequestObject) (UnlockResponseObject, error)
 }
 
-type (
-	StrictHandlerFunc    func(ctx echo.Context, request any) (any, error)
-	StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
-)
+type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
+type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
 
 func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareFunc) ServerInterface {
 	return &strictHandler{ssi: ssi, middlewares: middlewares}
@@ -3842,115 +3906,114 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7H17c9u4dvhXwY+/O3P3Qcmy42Q38nSmvk62SbvZdeNs7kwT14LJQwlXJMAAoGVtJp1+in7AfpIODgCS",
-	"EkE9/Mi97dx/MrEEAocH5/3S5ygRRSk4cK2i8eeopJIWoEHiX6d5Lha/wOJnuhSVNp+koBLJSs0Ej8bR",
-	"OzoHQomm1zmQxUwoIInIq4IrIiTRyxIUSVmWgSSZFAXRuERkRM+AcFiA0uQGpDK7xREzW36qQC6jOOK0",
-	"gGgcUQPBFYfFVW5hiCOVzKCgBhhzQDSOroXIgfLoy5c4Oi3L1y/Md7hZSfWs2YulURxJ+FQxCWk01rKC",
-	"9m4l1RqkeezfP9DB76PB88Hl58P42fGXP0SxP0tpyfjUHqXfO9C7eGlej2WEXivguucFm9dvIMmELKg2",
-	"EHP97DiKo4JxVlRFND6sAWFcwxQkQnJ28f4F5KxgGmQXmLOL92OymFFNFJjr1aBIxiBPVUwEB5LMqKSJ",
-	"BjkkpyQRRUG3Ap3Wp7XBLujtz8CneoZwFoy3/uqi7+zi/Sug6QaIQc9AIqlkTCpNcsaBzESeKks/tADl",
-	"icmR3ZC81iQVoLa+wsyevYWczi7e/1LleQ+IlJOKf6qEhtRilGiDZvhU0dzAyBTRcKsJU4RXeT4khi6g",
-	"KPXSLd8GpHmqD8XPjnuw+q8GoE1kgBArQi0QASJIRWUYGtdthRFX3YMOXlBNFeivxbUvb0tINnOuY0l7",
-	"mXiLC8kMJhS5pgpSInhMRiQTknDB4YRQLpBUDSKZIkklJXA9JpNE8CxniZ704A4QmB15fxTk/dcpFKXQ",
-	"wJPlv8AycO1G5HJyvbRskjPg2hKiogWQhOY5WTA9w6/xozksCZ1SxskUtGrxH+VqAZJQnpIZVYQLoiAR",
-	"PCWQZfY18B1rznIv2YJwYEDsI5WjH9eJpX23/2/wH5ffh6/0nVE/Pzm8fQ4i2mG1fTRwg9QPUaJuzLr0",
-	"LwqlMJVSLCJztvxUgY4ue0+8qLdaxfgvKJcMlqwCXJVQMWFcaaCp+ZzxDKTZ1awoxmRiwB3jczFp/m/I",
-	"B25pUeYWDmpOGhMLUEw0FCVIqisJY5JCwgqaf/M8Pvq2h+ocDvrkytOnT55tZ9t3knKVgbR8u4qB16l9",
-	"aSP/3DLCOCmlmEpQisCNMTdikgRo84Skki74VrHjN47uLgy+WLkCSv9JpAzQ4nlppLP5TyK4NqePP0e0",
-	"LHOWINIPkErGn1tn/kFCFo2j/3/QGFIH9lt1gLv9ev0Xwx143hqlCD3DGxSGq5xmELj8BFFyZoEYvFuW",
-	"KFkWlBtdY3jWs2vkyXEN6O8OvluFsxYs14xTxGQPPho5az9RpeDKYudciuscig34Ke2K7z2earI1T6Tm",
-	"uFwkc/AyHZS+Ymk0jkaHf3l6++TT6PoHc6Ga6kpF4+OjJ3GkmUayR8lMqxzVab2Je4dK8nEi8jQz1uvY",
-	"ATF2q77EO16Xf73AVZ0SCVmlaI53RTLK8koC+ebtT2fk+fHTH75FpnAboelclkiRUpQgtaOuRALVBrut",
-	"60iphoFmBXRvJDZfGuWIDzMNhWrZKc0q9wGVki7N3ywNLrOcE/hCJaKE1TM2oenCLO+eu0I+H6zexiPr",
-	"A+IaAY1UFY470HQ/a/CzijhqsbkJKoNwA5OYAw+85Rp0ZkO/uAeYn5nSQUh2x5SHaROecMMeEN5aFsFz",
-	"05QZWqT5eQuejOYK4jUQ20SzLphrdeQXeSsHCCLDMFcm5AnKmBUZ7N93LxkbG83y2j56ODo6Rr3i/+4S",
-	"rqfQzWZB54ySKrUQMt3K337dPWi+eZ+nm14mjirOPlXgvm6kaXPxq7wRooAzNBm6NLgvf9sP1onhVBml",
-	"bG5+Yt9yQmrvP2hn9XE3rgzB70z77gtcLzWEyNOCo7SQZt+OKbxu/saRM6p2vkaH0YDM3Fs091xCAcW1",
-	"i57sBNEbXB+CSIqFCnoEXTQYhQltoxZNCdSxNF0GbNharQbeoCrT/TBx0+dMjcaEWxOHLKj1ojRwsgS9",
-	"y+2GKM5C7V84bkVPEFuxo6yGMJqLbV6suaQNRBuW/kF9vOl6PQts0wL1xhtAups2qC+6JVSPRqPtFn4b",
-	"PLvJBthaDvWavqz0TARiPL8p4xSkIXrqkQ4XVeGVl2K/N46VhUXVLkdDE7sIkH3ZfkbVLADbq9PB0dNn",
-	"DXxTDikpKGcZBgE5mcEtdb5ZFFRhUreNuxaIe8iBFifuy169nGQha/ORu1KHixBRtP2ebdTaffjG+RWr",
-	"KP6zt1MmhlcmNhooMkKJAnkDcmAMFeta2iDhmLDUOJkide44ryzXx2Hjsp8Od1JEaViaJqKyb7PDJmmj",
-	"Lzv77EEFSLo7E7QWmgYCnKdo+I1JxedcLHbkptop32SFOJdQoVxxDwx9bCCqsTD0FHm5WeXsS+j4tUNS",
-	"iHadQu4IMinyFRUrFhztJIwNSqdrQQbBrRTIq6DBsAacXxjb40LwnbeM3frdaws4XrGdvcW9yXj2+53N",
-	"KJ/CnsqFw+LqLtb3/s+sIar1wiswbMLY3fTnw4EahK2JqKwJpSSB0mmmtRA1RhXRbVuIKk/JjN4AuQbg",
-	"pH4o3iNa4EVXNxA+ZxwjeS7aYWNSOVOaCJ4vydRpijZD14EZxm9oztIrF+UJskUKmrKg7BGVlfUJzXOQ",
-	"f1RELDhxW8VEVcmMUEWkWKBgt8aeVQY3NK/AYgfzQFxokjF9YkHOhHR7Khv1xgdYap3fkHjEHEkXxH++",
-	"+PUXci6MkJGEcS0Q3GuRLjGa5/NTFqYNbtVqGCwk90HL5RXNgqm9C4y/K6IFWVCmyTVkQoLLrt5qojHO",
-	"t6MDUfXYH6qaTkFpSJHLypmkKkAvv2YZSEjJYmbokHiiR8MfQ2eQmiubVqAUhiv38knCHuwkHPab2OA7",
-	"xtxT2OrK1gqhcS0q60Lgw637CTHwW0jEDci7yZa7ik9pD11ezZneQQ/8ePj8aD97f+WAHUTsW5gype+K",
-	"BiicGGi7KE+PHyXu45+5MvIgkLwRRogam43MYWklXk3LNBfG5iyB27SYXykMxXNYkBRuWNKiuHYquY1e",
-	"+8JxtBNOQ/HQdQJYk93I+4KUknFtmUGQOUB5QpgOwG8koZe4LQp6EDOmDWj4LTHcsyvhrPkEPnFZX5Fz",
-	"wIx15/9/TZN5VaJYrhOdHiwyZxZB9v78NkPyq7nSgiYz42WsahNUt230zcEmsMxeTH3kHCCFlFyDYims",
-	"gqeFGH7kHQ/EgthKq7zkiUgNZsfRNVWAUjvgDp3/evGOHNwcHtgNyJTeQGy8zfqhJuuzxIBJi6OOVxOs",
-	"p4N/s+Hc7w8uv/+Hz6P4KBzQ/Xom31eQcw7xIcK8eLKnFLuukrl13trZ1CcrAD0JIDShVxnLQxUbZu+M",
-	"JVixwzg5f/nGkuKNMAZQ5uwM6/6uYuJ49PxZ4CjgaWlslu5ZM61LRWiaYoLWhzFw5xNyWtDfBf+jqo+U",
-	"MGViNUe7El06/jEorfXsSunlioqvJaTBJmTsdg1/Tw+PgjbT1Hl/WwtiVm7b3lDwtjG+33LvjDfnvTtj",
-	"FcwoxqRpWjDDv/NCBU3ai9qQ2jUnMyKLGcuhk9JsWWC1flwzuYxFax+u+Prj7UB1Dlfm6ytbrqF6ql4w",
-	"t2rWKYLmJlGCFJQvidnAlXqoEzIaEw6W4HYwLA0ae1TtKZEizw0HenqzIBiL0XC9ZGkKfEzMFooshJzH",
-	"thBHESqhNipRpk+UpjnWSXTpSmkq9wrxdaLpFZeNLo4bH6fG+mVwFyFhp0tDBSR4grpCYqJfcAOZPz8T",
-	"uatVexIOL3Ajx3ka8hZPSSIhBa4ZzVuq36LaRdQQQ/4S6NQydBeRVZkLGiQfF8VBR6TO4BiRZW4tSBf9",
-	"psSGfIILMteR3tPz16H7W1DJGZ/ulTRfkxQ+v9CQ7wqW24mHmrMbBDU0F+K+FoBBSeTpZlWAGF+8TZPc",
-	"ksg20sBaumDO/8nWlOeTDloQiF6gz2aQzLuQi3mfvBfX+2RgzRHn5pmttyfmUb19L7R2qw60IGUoXYHm",
-	"FlYCCj5FhsVSSi1IKgjFeAXTQXPJJWUD2xlBpyULS+0w1sIpZDHvf827eWQ0SUCpqzksHZOueGbPtnpm",
-	"mZAJ9NaLlzlNOla1yK3PXkrASH6Lr7q0s84N29ngLgarngXj4iKvtLHp9czLzPr4jgm2BU+7cWEcKUgk",
-	"6KvmWh4m+hti7y1e6W+1FDyr9Uqw0Kn1XcA7NZakWioNRTowi5WPmr07f7M1YtPaPQyikbd3J/xSX3nL",
-	"JKC/S4xvWf2pnVTA6zd/2QIGwYHkVGmiAHiM72oUCeNT4nRJQBo+apjZac5wUtvpsr2T2j7nu00c1/uH",
-	"IPuzsejegqry3etEzo205Su2BtaQMuVjxLsZpxvzbVDmdBmMvxsjyZZCa4F1m1TmDKQ/20cZmCLd0ufu",
-	"xfvEXrAUZjETOeyX0W7n4Dplud0q3Oie2TXrImngoZDw3ncSrooIFXr4U5tEdasiuL68LsVZYVpJppdY",
-	"wO2KJHzVYPeqjaXqEhC4KsZIEdUEaDILmM5oHMyhxKw/JaNnoxEx/r3LC1BcTTlpVc36GmakDKCynSgw",
-	"jrktSGU8ExvS4vbwSR0OTyeOStEqb51mvIum2t/FuGJ0uQglv3F2S5TxS7TzS8jh0Q/D0XA0PCTflEJq",
-	"8sOPP/xonBdQ6iNPBM/YtJKQEmyCWDAF3w7Jq3fvzg8Oh4co8IYkFYk6yEVCc1qyYZESDXmuyEwsPHVY",
-	"py4xJiSkGMNazFgyI0KmIGPbdCAWRGkJtFAEeDr8yD/yye0AC+gmaJwZXFBXyFhUysbqxmRijOUJ4cLf",
-	"4ITy5QSXG0+2nQKKCeTKBu1wX3u1VGM2x4aD1wkCmyH0DApC8xwh/cgnGCeYNOZNIrimrtwO8aSGxMCO",
-	"r8P4dEKkqIxri9FFLsi1qCz2MeeGGrwOaIp0iQgBnjpX/cmIqDqM6zkcT/BqYfKRuxMWlOu1uDZ2ezjo",
-	"bA7L6CzACKlNl+FeBb0dmK8R2XZtZTOElGBCDCFjnCBLkoX1Zm3/k9DkkLxhf7Lhz5wlwG0aiaEqz5iR",
-	"WNFpSZMZDI6Go6bSv/VZkyOKzjydEyQr5wvWkis6RCO6BE5LFo2jJ8ND3NNYbcjxBzOguZ79bv4/hUBE",
-	"7CcJLn2Ht4zNcdihYOnB9qF5YksMQ6t5ixEx/C5unJnLNJlzsVCE6dhn6ZixD7hrZrPbYG25v5bxR27t",
-	"YSEyg8JXb07PBr7QqOLG4nB/fYNPf2tZ+GNUi4CDm8MDhGaAm3yMyH//53+REf7LMeBg/vdKKI0Ml4sF",
-	"yEFCFbSrlcyLu9Lg1EBE6/vEwhDbJEQdmBYs6kLihm0E0sSMKnvxAjtVmOCv02gc/RPoV3gNts6o7jz9",
-	"0BHEDoCYUJKIXHAftMe3EBl5cuSIrlNqFexJqqlncDYz9M2nsGMjyfjDaPCcDrLLzz1dJZdrPRNHo9Fa",
-	"v4SGW31Q5pStdkhYt7XboLTi3bWbNQJmCZKeZU4MV9r3RjiaVz43V9UleENfa+iLCctcwNeaNgmVxmE1",
-	"txDEWwdKBDOjzroLGZU1slrtF42OjsYfLuNIVUVB5TIaRxd0qchEzCcntXZbhUXTKRYi2DDWZRw5BRGN",
-	"bcjEbH5QgJYsUS3e79DlG7dkz9vcgIr1C/sJ1aaK7oyiGiluJy/BtXOwCmtrnEtRgJ4BJrU3oIdya7qj",
-	"1HBdDkHsGC/i1CzYipu7d075/otQK06et80ZK5xUvJLFtJ+hVlaQ3zwIlk87Z7bx6bo4WujETIHx7IQK",
-	"qBdMOCjiDQUjzibzQk266nnYEZu2TeYUW1jWxGboxZolB2vdolZY+Ra4XfreWv1cvkdZaLgWTnbZngqX",
-	"PbncufGq1eoSakPr0NnhQ9KZbzrqkanOLFQzNPhmGJxP4AHo6Y0bnoCqzdhbgsOaV7CVulrsevCZpV8s",
-	"neVg8xerVPMCP78L1dihCgFiCb92q6XSdkBG3Rs87nLEW7gRrl3vnpi1O3nc7oHHJg/vmXYVhX+y3+/L",
-	"NDt2H66VKe7ECZskrkg0aOdi3KEXtMsKFj04Y8Fmkhbh+gumSCEK5wvHWB7jOuRrb3O9COMBbv0lT+Sy",
-	"1JA6OFezitQ6KotVd9ka5T5+r1aCzp5mbJWHJZsmSmfnEKwTEn7ifbqm7cvQVjsD3KtWXzTnb7SHMYtY",
-	"t/CJjMAtTXTugmC+lC3YN+3L3EK936Fs+w4G7d1pvt1sEyA6j44Y43sI+f3p5EVP52NBl8Rl/f3dt7ty",
-	"mqvGRS3FHlLOL+rI1V9PQXtXeQHUMN/ufdBr/UZfWSXXLVNhIZQ2HVUPooB9330Ta9x8+7YiZJ2rd9S+",
-	"DVk8pia1Zz2EJrU7tRuGT1BOzmGpyFQQ42HwBGL80DdiUQlELaDcGZdxrxfWxtfjiqDHJ7dfOexMZLWI",
-	"2Ut4NKN0jNwoqU5mXay+BaMJ/gbl0+BodPTscYXU/0KqsW05rqjVqu47yyf8qzfgic6OGzTSTGY5xYTo",
-	"Se1dCw5NKe3ku4PvJrEL8Z5dvD8hE2taTnwFF6gh+UVgp0YO9AZUE/00p1R8jmUQNyBZxiAdklMX4kft",
-	"/JFnlOV1wmJBl3a+kiYiy1YcfrDmXb0rpARcDW1MlHCDudDafPXu3bkP5SoAN+HItriEgpRvgabmurfZ",
-	"ZH+2w1lac36cu2gzGH74WmqwimPW1AmhtkvEtaLY4WsYBHazt7jDrRsyRjHGc3bxfkhO1+YzdOYDxa2x",
-	"QD22YNMkfY9JQNu9x1aiuFNNoUkhlK5LDV1yLwQsTpy7z6isrYC250iZ5cHIseWHPpQF6273tKBveDqk",
-	"mPMY4jCq4d08uLhvUz/Z6l773Q7cxKy9d8F4aaJu7u2RvrW0Egxx7z7fzfYnodW/gbI61GTAOR4920Oq",
-	"3z+qYVxV2+NWJ8N3sCJCLuk9DYug33NalsB7BOWeRsUOMmV1MOkOT6zO/dtFGjQDznaVHW4i3A7LVyZ2",
-	"7rbejnXcba0brLnbYhxweafgnp079phmVrs6qMfU4rCoOdpnvmKSVtIDd9+wf5qiWjohBZ3j2Mz2iShD",
-	"5gClNSNEnhI/MGEXM62HOSsdstuxbPLvDPZ3Bvu/xWCOsG1IuI/R7sFPQU+oXfPYG4197xc94gW0KzMD",
-	"F1CDcH88+63i9vRtnOz6FcIR7hJczWGfC/qSJjM/woUqQjlhbqayZArQX2rX4CSiMA4lTebWg/qZKj3A",
-	"8TGD1y9sYcrCVd8UTClIY+NBZVQSqlpJAKVZnuOBTA/9eBlX4YRlTbZgDzcefuR2SLYrtPBDZ+SSHD4l",
-	"yvivdg6Iiy4jJfshWJlwlVpMkVSKsoQ05HBeIAG/9OWZa0gPeiUrb95byTIaPL/8fBgfPr9P4QpeTzCr",
-	"tNVid690f1LGoscZNRanwjvtjADaUuvQaxk7Os2F62QJmro/m28fN4T7cz269L6oYqUVrRiyxSn8BRTC",
-	"ulihFFc4M9ouTw+aJzZOdd50IjxmitTNqtkp5nccmoltHk8fNjrXbpy/S+rQY9plRfupz02ceCQUr82z",
-	"uCuKveFQJ4ZdvaQbzFEP8q1bKO9/Fxeg19r4w/3++xG+7/xs38d6h2XT3o9aiXJyDXbSCaSEqbVW1VLk",
-	"LFk2Q0rc2BIissyWszVjVgjjZBKavzIZBsKUDtB7RORdo3FEU/qP7uOhkNN2T9A4muYshYHgTPBBUUma",
-	"D3Sl5oPf4VrSQZYzrncP4q/PDfnKqcbWiI1QgKn+Fu/Kk6qdnr8yQcIYAo9UH8TbU0ZsaYWtodiXjOt+",
-	"5D6p4seuPo5UWZnycVep4rZ5mBoh2zhEfbUINhQZdE+bGm/7KwcevT0I91Xx0fhwNHr27MnR82f999AM",
-	"WupLeV74+UOP5nK4EwIU77+5vyzWVNcDWDwBuxKclSbzjRTcKkitqbcfbZ56Hw1r5oAeH9mC9xCGLchm",
-	"oulUnNhZC3aYVd312DZu7ck9lachQ+2ijas76Ak3hTJ3v9yD89aaBvWmE3c/jeHbbaMDJW8O6g4Gi+89",
-	"LuivlA7+KsRxNhNCGYllcWwThW6mSZAgdjU58ZGDpG7fD9c1ma97KOfurs8DX4EdQRC4h9WG+7qdjGmy",
-	"AP4Qefp3colj+CTTEGMMgFAijXcQEzsXApsvqdTWCnZ1Qrswsrul9SkfPXVGDMfr/dYeVvE3U616HJwb",
-	"+BDYryQnDYJIIVKjfrKTttQkM4pfiqqelChK4D48c2fHrRa0vX3CvlmsNYrFdoKuzmMZkleGNBh2j612",
-	"x38zWf0bbLHr5FvsKhWEknfnb05aQa2683AOUBKmQ4Gml/xvl1QeTjAEJxYERMSv/AEI8WdolxdfQyIK",
-	"QGmwdJ2alBhTnMpm6h4lJUi1Wu9/l8CB9U82+Kl4fsZuwE0x8Ru3Y6ELyrT7XUD34174Y3D4E1XCPlww",
-	"XmlQtidXYT/WdaWWE+fetgaWBrxUO5vhPj7qI3miq0Mj7irNfnu4cIbdqltiv6vft9pEV7e4f7j8cmm+",
-	"kTc+oFzJ3PWZjw8O6l7v8Q8//vAjZq3caZ0IJct2sfD973g6ULslQNbktTVcvoC/MYBbv1rmrKhga6gd",
-	"TacYn+YrPTSqBUFZqsDjZ/73SjMs2vNRGSbJTZP98T976ZMj3W1sG2vsgs+4S+b6+xoIECVfLr/8TwAA",
-	"AP//",
+	"7D1rc9u4dn8FZe/M3Qcly46T3cjTmfo6u5O0m40bZ3NnmrgWTB5KuCIBBgAtazPp9Ff0B/aXdHAAkJQI",
+	"6uFH7m3nfsnEEggcHpz3S5+jRBSl4MC1isafo5JKWoAGiX+d5rlY/AqLX+hSVNp8koJKJCs1EzwaR+/o",
+	"HAglml7nQBYzoYAkIq8KroiQRC9LUCRlWQaSZFIUROMSkRE9A8JhAUqTG5DK7BZHzGz5qQK5jOKI0wKi",
+	"cUQNBFccFle5hSGOVDKDghpgzAHROLoWIgfKoy9f4ui0LF+9MN/hZiXVs2YvlkZxJOFTxSSk0VjLCtq7",
+	"lVRrkOax//hAB7+PBs8Hl58P42fHX/4Qxf4spSXjU3uUfu9A7+KleT2WEXqtgOueF2xev4EkE7Kg2kDM",
+	"9bPjKI4KxllRFdH4sAaEcQ1TkAjJ2cX7F5CzgmmQXWDOLt6PyWJGNVFgrleDIhmDPFUxERxIMqOSJhrk",
+	"kJySRBQF3Qp0Wp/WBrugt78An+oZwlkw3vqri76zi/cvgaYbIAY9A4mkkjGpNMkZBzITeaos/dAClCcm",
+	"R3ZD8kqTVIDa+goze/YWcjq7eP9rlec9IFJOKv6pEhpSi1GiDZrhU0VzAyNTRMOtJkwRXuX5kBi6gKLU",
+	"S7d8G5DmqT4UPzvuweq/GYA2kQFCrAi1QASIIBWVYWhctxVGXHUPOnhBNVWgvxbX/nRbQrKZcx1L2svE",
+	"W1xIZjChyDVVkBLBYzIimZCECw4nhHKBpGoQyRRJKimB6zGZJIJnOUv0pAd3gMDsyPujIO+/SqEohQae",
+	"LP8VloFrNyKXk+ulZZOcAdeWEBUtgCQ0z8mC6Rl+jR/NYUnolDJOpqBVi/8oVwuQhPKUzKgiXBAFieAp",
+	"gSyzr4HvWHOWe8kWhAMDYh+pHP24Tiztu/2HwX9efh++0ndG/fzs8PY5iGiH1fbRwA1SP0SJujHr0r8o",
+	"lMJUSrGIzNnyUwU6uuw98aLeahXjv6JcMliyCnBVQsWEcaWBpuZzxjOQZlezohiTiQF3jM/FpPm/IR+4",
+	"pUWZWzioOWlMLEAx0VCUIKmuJIxJCgkraP7N8/jo2x6qczjokytPnz55tp1t30nKVQbS8u0qBl6l9qWN",
+	"/HPLCOOklGIqQSkCN8bciEkSoM0Tkkq64FvFjt84ursw+GLlCij9J5EyQIvnJyOdzX8SwbU5ffw5omWZ",
+	"swSRfoBUMv7cOvMPErJoHP3jQWNIHdhv1QHu9ub6L4Y78Lw1ShF6hjcoDFc5zSBw+Qmi5MwCMXi3LFGy",
+	"LCg3usbwrGfXyJPjGtDfHXy3CmctWK4Zp4jJHnw0ctZ+okrBlcXOuRTXORQb8FPaFd97PNVka55IzXG5",
+	"SObgZToofcXSaByNDv/y9PbJp9H1D+ZCNdWVisbHR0/iSDONZI+SmVY5qtN6E/cOleTjRORpZqzXsQNi",
+	"7FZ9iXe8Lv96gas6JRKyStEc74pklOWVBPLN25/PyPPjpz98i0zhNkLTuSyRIqUoQWpHXYkEqg12W9eR",
+	"Ug0DzQro3khsvjTKER9mGgrVslOaVe4DKiVdmr9ZGlxmOSfwhUpECatnbELThVnePXeFfD5YvY1H1gfE",
+	"NQIaqSocd6DpftbgZxVx1GJzE1QG4QYmMQceeMs16MyGfnEPML8wpYOQ7I4pD9MmPOGGPSC8tSyC56Yp",
+	"M7RI8/MWPBnNFcRrILaJZl0w1+rIL/JWDhBEhmGuTMgTlDErMti/714yNjaa5ZV99HB0dIx6xf/dJVxP",
+	"oZvNgs4ZJVVqIWS6lb/9unvQfPM+Tze9TBxVnH2qwH3dSNPm4ld5I0QBZ2gydGlwX/62H6wTw6kyStnc",
+	"/MS+5YTU3n/QzurjblwZgt+Z9t0XuF5qCJGnBUdpIc2+HVN43fyNI2dU7XyNDqMBmbm3aO65hAKKaxc9",
+	"2Qmi17g+BJEUCxX0CLpoMAoT2kYtmhKoY2m6DNiwtVoNvEFVpvth4qbPmRqNCbcmDllQ60Vp4GQJepfb",
+	"DVGchdq/cNyKniC2YkdZDWE0F9u8WHNJG4g2LP2D+njT9XoW2KYF6o03gHQ3bVBfdEuoHo1G2y38Nnh2",
+	"kw2wtRzqNX1Z6ZkIxHh+U8YpSEP01CMdLqrCKy/Ffm8cKwuLql2OhiZ2ESD7sv2MqlkAtpeng6Onzxr4",
+	"phxSUlDOMgwCcjKDW+p8syiowqRuG3ctEPeQAy1O3Je9ejnJQtbmI3elDhchomj7PduotfvwjfMrVlH8",
+	"Z2+nTAyvTGw0UGSEEgXyBuTAGCrWtbRBwjFhqXEyRerccV5Zro/DxmU/He6kiNKwNE1EZd9mh03SRl92",
+	"9tmDCpB0dyZoLTQNBDhP0fAbk4rPuVjsyE21U77JCnEuoUK54h4Y+thAVGNh6CnycrPK2ZfQ8WuHpBDt",
+	"OoXcEWRS5CsqViw42kkYG5RO14IMglspkFdBg2ENOL8wtseF4DtvGbv1u9cWcLxiO3uLe5Px7Pc7m1E+",
+	"hT2VC4fF1V2s7/2fWUNU64VXYNiEsbvpz4cDNQhbE1FZE0pJAqXTTGshaowqotu2EFWekhm9AXINwEn9",
+	"ULxHtMCLrm4gfM44RvJctMPGpHKmNBE8X5Kp0xRthq4DM4zf0JylVy7KE2SLFDRlQdkjKivrE5rnIP+o",
+	"iFhw4raKiaqSGaGKSLFAwW6NPasMbmhegcUO5oG40CRj+sSCnAnp9lQ26o0PsNQ6vyHxiDmSLoj/cvHm",
+	"V3IujJCRhHEtENxrkS4xmufzUxamDW7VahgsJPdBy+UVzYKpvQuMvyuiBVlQpsk1ZEKCy67eaqIxzrej",
+	"A1H12B+qmk5BaUiRy8qZpCpAL2+yDCSkZDEzdEg80aPhj6EzSM2VTStQCsOVe/kkYQ92Eg77TWzwHWPu",
+	"KWx1ZWuF0LgWlXUh8OHW/YQY+C0k4gbk3WTLXcWntIcur+ZM76AHfjx8frSfvb9ywA4i9i1MmdJ3RQMU",
+	"Tgy0XZSnx48S9/HPXBl5EEjeCCNEjc1G5rC0Eq+mZZoLY3OWwG1azK8UhuI5LEgKNyxpUVw7ldxGr33h",
+	"ONoJp6F46DoBrMlu5H1BSsm4tswgyBygPCFMB+A3ktBL3BYFPYgZ0wY0/JYY7tmVcNZ8Ap+4rK/IOWDG",
+	"uvP/v6bJvCpRLNeJTg8WmTOLIHt/fpsheWOutKDJzHgZq9oE1W0bfXOwCSyzF1MfOQdIISXXoFgKq+Bp",
+	"IYYfeccDsSC20io/8USkBrPj6JoqQKkdcIfO31y8Iwc3hwd2AzKlNxAbb7N+qMn6LDFg0uKo49UE6+ng",
+	"32049/uDy+//6fMoPgoHdL+eyfcV5JxDfIgwL57sKcWuq2Runbd2NvXJCkBPAghN6FXG8lDFhtk7YwlW",
+	"7DBOzn96bUnxRhgDKHN2hnV/VzFxPHr+LHAU8LQ0Nkv3rJnWpSI0TTFB68MYuPMJOS3o74L/UdVHSpgy",
+	"sZqjXYkuHf8YlNZ6dqX0ckXF1xLSYBMydruGv6eHR0Gbaeq8v60FMSu3bW8oeNsY32+5d8ab896dsQpm",
+	"FGPSNC2Y4d95oYIm7UVtSO2akxmRxYzl0ElptiywWj+umVzGorUPV3z98XagOocr8/WVLddQPVUvmFs1",
+	"6xRBc5MoQQrKl8Rs4Eo91AkZjQkHS3A7GJYGjT2q9pRIkeeGAz29WRCMxWi4XrI0BT4mZgtFFkLOY1uI",
+	"owiVUBuVKNMnStMc6yS6dKU0lXuF+DrR9IrLRhfHjY9TY/0yuIuQsNOloQISPEFdITHRL7iBzJ+fidzV",
+	"qj0Jhxe4keM8DXmLpySRkALXjOYt1W9R7SJqiCF/CXRqGbqLyKrMBQ2Sj4vioCNSZ3CMyDK3FqSLflNi",
+	"Qz7BBZnrSO/p+avQ/S2o5IxP90qar0kKn19oyHcFy+3EQ83ZDYIamgtxXwvAoCTydLMqQIwv3qZJbklk",
+	"G2lgLV0w5/9ka8rzSQctCEQv0GczSOZdyMW8T96L630ysOaIc/PM1tsT86jevhdau1UHWpAylK5Acwsr",
+	"AQWfIsNiKaUWJBWEYryC6aC55JKyge2MoNOShaV2GGvhFLKY97/m3TwymiSg1NUclo5JVzyzZ1s9s0zI",
+	"BHrrxcucJh2rWuTWZy8lYCS/xVdd2lnnhu1scBeDVc+CcXGRV9rY9HrmZWZ9fMcE24Kn3bgwjhQkEvRV",
+	"cy0PE/0NsfcWr/S3Wgqe1XolWOjU+i7gnRpLUi2VhiIdmMXKR83enb/eGrFp7R4G0cjbuxN+qa+8ZRLQ",
+	"3yXGt6z+1E4q4PWbv2wBg+BAcqo0UQA8xnc1ioTxKXG6JCANHzXM7DRnOKntdNneSW2f890mjuv9Q5D9",
+	"2Vh0b0FV+e51IudG2vIVWwNrSJnyMeLdjNON+TYoc7oMxt+NkWRLobXAuk0qcwbSn+2jDEyRbulz9+J9",
+	"Yi9YCrOYiRz2y2i3c3CdstxuFW50z+yadZE08FBIeO87CVdFhAo9/KlNorpVEVxfXpfirDCtJNNLLOB2",
+	"RRK+arB71cZSdQkIXBVjpIhqAjSZBUxnNA7mUGLWn5LRs9GIGP/e5QUorqactKpmfQ0zUgZQ2U4UGMfc",
+	"FqQynokNaXF7+KQOh6cTR6VolbdOM95FU+3vYlwxulyEkt84uyXK+CXa+SXk8OiH4Wg4Gh6Sb0ohNfnh",
+	"xx9+NM4LKPWRJ4JnbFpJSAk2QSyYgm+H5OW7d+cHh8NDFHhDkopEHeQioTkt2bBIiYY8V2QmFp46rFOX",
+	"GBMSUoxhLWYsmREhU5CxbToQC6K0BFooAjwdfuQf+eR2gAV0EzTODC6oK2QsKmVjdWMyMcbyhHDhb3BC",
+	"+XKCy40n204BxQRyZYN2uK+9Wqoxm2PDwesEgc0QegYFoXmOkH7kE4wTTBrzJhFcU1duh3hSQ2Jgx9dh",
+	"fDohUlTGtcXoIhfkWlQW+5hzQw1eBzRFukSEAE+dq/5kRFQdxvUcjid4tTD5yN0JC8r1Wlwbuz0cdDaH",
+	"ZXQWYITUpstwr4LeDszXiGy7trIZQkowIYaQMU6QJcnCerO2/0lockhesz/Z8GfOEuA2jcRQlWfMSKzo",
+	"tKTJDAZHw1FT6d/6rMkRRWeezgmSlfMFa8kVHaIRXQKnJYvG0ZPhIe5prDbk+IMZ0FzPfjf/n0IgIvaz",
+	"BJe+w1vG5jjsULD0YPvQPLElhqHVvMWIGH4XN87MZZrMuVgownTss3TM2AfcNbPZbbC23F/L+CO39rAQ",
+	"mUHhy9enZwNfaFRxY3G4v77Bp7+1LPwxqkXAwc3hQTIz98en8DEi//Nf/01G+C/HcEPz90uhNDJdLhYg",
+	"BwlV0K5YMi/vyoNTAxWt7xSLQ2yjEHWgWtCoC4sb1hFIFzOq7OUL7FZhgr9Ko7FB/ku8CltrVHeffugI",
+	"YwdATChJRC64D9zju4iMPDlyhNcptwr2JdUUNDjzONqxmWT8YTR4TgfZ5eeezpLLtb6Jo9ForWdCw60+",
+	"KHPKVrskrOvabVJa8fDaDRsB0wTJzzIohizteyMczSufm6vqEr2hsTX0xYRlLuhrzZuESuO0mlsI4q0D",
+	"JYKZUWfhhQzLGlmtFoxGT0fjD5dxpKqioHIZjaMLulRkIuaTk1rDrcKi6RSLEWwo6zKOnJKIxjZsYjY/",
+	"KEBLlqgW/3fo8rVbsudtbkDF+oX9jKpTRXdGUY0Ut5OX4to5WYW1N86lKEDPABPbG9BDuTXfjeTwnQ5B",
+	"7ORM6VOzYCtu7t495XswQu04ed42aaxwUvFKJtN+hppZQX7zIFg+7ZzZxqfr5GihE7MFxrsTKqBiMOmg",
+	"iDcWjDibzAs16aroYUds2nLMU2xjWROboRdrlhysdYxaYeXb4HbpfWv1dPk+ZaHhWjjZZfsqXAblcufm",
+	"q1a7S6gVrUNnhw9JZ77xqEemOtNQzdDom2GAPoEHoKfXboACqjZjcwkOa57BVupqsevBZ5Z+sXSWg81h",
+	"rFKN/fwuVGMHKwSIJfzarbZK2wUZdW/wuMsRb+FGuJa9e2LW7uRxuwcem1y8Z9pVFLrv92WaHTsQ10oV",
+	"d+KETRJXJBq0czPu0A/aZQX7+jhnwWaTFuEaDKZIIQrnD8dYIuO65GuPc70Q4wFu/SeeyGWpIXVwrmYW",
+	"qXVWFqsuszXMfQxfrQSePc3YSg9LNk2kzs4iWCck/MT7dU3rl6Gtdha4V62+aM7faA9jJrFu4xMZgVua",
+	"6NwFwnw5W7B32pe6hfq/Qxn3HQzau9N8u+EmQHQeHTHG+BDy+9PJi57ux4Iuicv8+7tvd+Y0V42LWoo9",
+	"pJxf1NGrv56C9u7yAqhhvt17odd6jr6ySq7bpsJCKG26qh5EAfve+ybeuPn2bVXIOlfvqH0bsnhMTfoC",
+	"z3oITWp3ajcNn6CcnMNSkakgxsPgCcT4oW/GohKIWkC5My7jXi+sja/HFUGPT25vOOxMZLWI2Ut4NON0",
+	"jNwoqU5mXaxKMJrgb1A+DY5GR88eV0j9H6Qa25rjClut6r6zfMK/eoOe6Oy4YSPNdJZTTIqe1N614NCU",
+	"006+O/huErsw79nF+xMysablxFdxgRqSXwV2a+RAb0A1EVBzSsXnWApxA5JlDNIhOXVhftTOH3lGWV4n",
+	"LRZ0aWcsaSKybMXhB2ve1btCSsDV0cZECTecC63Nl+/enftwrgJwU45sm0soSGl40Vz3Npvsz3ZAS2vW",
+	"j3MXbRbDD2BLDVZx1Jo6IdR2irh2FDuADQPBbv4Wd7h1g8YoxnjOLt4PyenajIbOjKC4NRqoxxZsGqXv",
+	"MQ1ou/fYShZ3Kio0KYTSdbmhS/CFgMWpc/cZl7UV0PYsKbM8GDm2/NCHsmDt7Z4W9A1PhxTzHkMcSDW8",
+	"mwcX923qp1vda7/bgZuatfcuGC9N1M29PdK3llaCIe7dZ7zZHiW0+jdQVoeaDDjHo2d7SPX7RzWMq2r7",
+	"3OqE+A5WRMglvadhEfR7aFkC7xGUexoVO8iU1eGkOzyxOvtvF2nQDDnbVXa4qXA7LF+Z2rnbejvacbe1",
+	"brjmbotxyOWdgnt29thjmlntCqEeU4vDouZon/mKSVpJD9x9w/5pimrphBR0jqMz2yeiDJkDlNaMEHlK",
+	"/NCEXcy0HuasdMhux9LJvzPY3xns/xeDvQVfEwz9jHYPfgp6Qu26x95o7Hu/6BEvoF2dGbiAGoT749lv",
+	"FbcncON0168QjnCX4OoO+1zQn2gy82NcqCKUE+bmKkumAP2ldh1OIgrjUNJkbj2oX6jSAxwhM3j1wham",
+	"LFwFTsGUgjQ2HlRGJaGqlQRQmuU5Hsj00I+YcVVOWNpki/Zw4+FHbgdlu0ILP3hGLsnhU6KM/2pngbjo",
+	"MlKyH4SVCVetxRRJpShLSEMOpyXgn3yJ5hrSg17Jypv3VrKMBs8vPx/Gh8/vU7iC1xPMKm212N0r3Z+U",
+	"sfBxhhanwjvtjAHaUuvQaxk7Os2F62YJmrr47eOGcH+px5feF1WstKIVQ7Y4ib+AQlgXK5TiCmdG2yXq",
+	"QfMkwTjVedON8JgpUjevZqeY33FoLrZ5PH3Y6Fy7ef4uqUOPaZcV7ac+v+BxULw20+KuKPaGQ50YdjWT",
+	"bjhHPcy3bqO8/11cgF5r5Q/3/O9H+L77s30f612WTYs/aiXKyTXYaSeQEqbW2lVLkbNk2QwqcaNLiMgy",
+	"W87WjFohjJNJaAbLZBgIUzpA7xGRd83GEU3pP7uPh0JO231B42iasxQGgjPBB0UlaT7QlZoPfodrSQdZ",
+	"zrjePYi/PjvkK6caW2M2QgGm+lu8K0+qdoL+yhQJYwg8Un0Qb08asaUVtoZiXzKue5L7pIofvfo4UmVl",
+	"0sddpYrb5mFqhGzzEPXVIthUZNA9beq87S8dePT2INxXxkfjw9Ho2bMnR8+f9d9DM2ypL+V54WcQPZrL",
+	"4U4IULz/5v6yWFNdD2HxBOxKcFYazTdScKsgtabefrR56n00rJkDenxkC95DGLYgm6mmU3Fi5y3YgVZ1",
+	"52PbuLUn91Sehgw11cbVHfSEm0SZu1/vwZlrTZN60427n8bwLbfRgZI3B3UXg8X3Hhf0V0oHfxXiOJsJ",
+	"oYzEsji2iUI31yRIELuanPjIQVK38IfrmszXPZRzd9fnga/AjiEI3MNq033dUsY0WQB/iDz9O7nEUXyS",
+	"aYgxBkAokcY7iImdDYENmFRqawW7OqFdGNnd0vqkj546I4Yj9n5rD6z4m6lWPQ7ODnwI7FeSkwZBpBCp",
+	"UT/ZSVtqkhnFL0VVT0sUJXAfnrmz41YL2t5eYd8w1hrHYrtBV2eyDMlLQxoMO8hWO+S/maz+DbbYdfIt",
+	"dpYKQsm789cnraBW3X04BygJ06FAE/C/XVJ5OMEQnFoQEBFv+AMQ4i/QLi++hkQUgNJg6bo1KTGWNpXN",
+	"5D1KSpBqtd7/LoED659s8FPx/IzdgJtk4jdux0IXlGn324DuB77wB+HwZ6qEfbhgvNKgbF+uwn6s60ot",
+	"J869bQ0tDXipDsh7+KiP5ImuDo64qzT77eHCGXarbon9rn7fahNd3eb+4fLLpflG3viAciVz12s+Pjio",
+	"+73HP/z4w4+YtXKndSKULNvFwve/5elA7ZYAWZPX1nD5Av7GAG79cpmzooKtoXY8nWJ8mq/00KgWBGWp",
+	"Ao+f+d8szbBoz0dlmCQ3TfbH//SlT450t7FtrLELPuMumevvayBAlHy5/PK/AQAA//8=",
 }
 
 // decodeSpec returns the document as JSON.

@@ -51,6 +51,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // the caller must see that the answer is not whole
 		}
 		writeProblem(out, err, c)
+		g.log.internal(r, c, err)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"coldframe/internal/fault"
 )
 
 // accessLog writes one line a request. Its fields are these and no others (L16): nothing that the caller chose gets in, save the method, and that only if the
@@ -38,6 +40,13 @@ func (l *accessLog) request(out *answer, r *http.Request, c *call, aborted bool,
 	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
 		// The value of a panic may hold data of a request; its type and the place do not.
 		l.logger.Error("panic in a handler", slog.String("request_id", c.id), slog.String("type", fmt.Sprintf("%T", panicked)), slog.String("stack", frames()))
+	}
+}
+
+// internal logs the cause of a failure that the caller is told nothing about.
+func (l *accessLog) internal(r *http.Request, c *call, err error) {
+	if c.code == fault.Internal {
+		l.logger.LogAttrs(r.Context(), slog.LevelError, "internal failure", slog.String("request_id", c.id), slog.String("error", err.Error()))
 	}
 }
 

@@ -42,6 +42,11 @@ func mustCompile() map[string]*operationCheck {
 	if err != nil {
 		panic("server: " + err.Error())
 	}
+	for _, r := range routes {
+		if c[r.operation] == nil {
+			panic("server: the specification has no operation " + r.operation)
+		}
+	}
 	return c
 }
 
