@@ -14,6 +14,7 @@ import (
 //   - large and view variants of string, binary and list, and fixed-size lists, become string, binary and list;
 //   - run-end encoded values become plain ones; extension types become their storage type;
 //   - a dictionary of string or binary at the top level keeps its form with int32 indices; any other becomes its value type;
+//   - a duration becomes an int64 of its unit, for arrow-go cannot read one from Parquet;
 //   - date64 becomes date32; time32[s] becomes time32[ms]; timestamp[s] becomes timestamp[ms];
 //   - decimals become decimal128 up to 38 digits, decimal256 up to 76;
 //   - the element of a list is called element, the entries of a map key and value; all metadata is dropped.
@@ -120,7 +121,7 @@ func (c *canonicalizer) dataType(t arrow.DataType, path string, depth int) (arro
 		}
 		return &arrow.TimestampType{Unit: max(t.Unit, arrow.Millisecond), TimeZone: t.TimeZone}, nil
 	case *arrow.DurationType:
-		return &arrow.DurationType{Unit: t.Unit}, nil
+		return arrow.PrimitiveTypes.Int64, nil
 	case arrow.DecimalType:
 		return canonicalDecimal(t, refuse)
 	case arrow.ExtensionType:

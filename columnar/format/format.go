@@ -142,7 +142,7 @@ func NewReader(ctx context.Context, k Kind, r io.Reader, o ReadOptions) (Reader,
 		o.Schema = s
 	}
 	in := &body{ctx: ctx, r: r}
-	open := map[Kind]func(*body, ReadOptions) (Reader, error){Arrow: newArrowReader, CSV: newCSVReader, NDJSON: newNDJSONReader}[k]
+	open := map[Kind]func(*body, ReadOptions) (Reader, error){Arrow: newArrowReader, CSV: newCSVReader, NDJSON: newNDJSONReader, Parquet: newParquetReader}[k]
 	if open == nil {
 		panic("format: unknown kind " + string(k))
 	}

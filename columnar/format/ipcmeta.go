@@ -40,6 +40,8 @@ func readSchema(t fbTable) ([]*wireField, error) {
 	}
 	r := schemaReader{}
 	fields := r.fields(t.vector(1, 4), 1)
+	checkMetadata(t.vector(2, 4))
+	t.vector(3, 8)
 	switch {
 	case r.bad != nil:
 		return nil, r.bad
@@ -75,6 +77,7 @@ func (r *schemaReader) fields(v fbVector, depth int) []*wireField {
 func (r *schemaReader) field(t fbTable, depth int) *wireField {
 	w := &wireField{Field: arrow.Field{Name: t.text(0), Nullable: t.i8(1, 0) != 0}}
 	w.kids = r.fields(t.vector(5, 4), depth+1)
+	checkMetadata(t.vector(6, 4))
 	if r.bad != nil || t.f.bad {
 		return nil
 	}
@@ -99,6 +102,14 @@ func (r *schemaReader) field(t fbTable, depth int) *wireField {
 	return &wireField{
 		Field:  arrow.Field{Name: w.Name, Nullable: w.Nullable, Type: &arrow.DictionaryType{IndexType: index, ValueType: w.Type, Ordered: d.i8(2, 0) != 0}},
 		dictID: d.i64(0), dict: true, value: w,
+	}
+}
+
+// checkMetadata walks through key-value pairs. They are dropped, but arrow-go, which gets the same schema from a Parquet footer, reads them.
+func checkMetadata(v fbVector) {
+	for i := 0; i < v.n && !v.f.bad; i++ {
+		t := v.table(i)
+		_, _ = t.text(0), t.text(1)
 	}
 }
 

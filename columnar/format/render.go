@@ -41,8 +41,6 @@ func plainCell(arr arrow.Array) cell {
 		return func(dst []byte, i int) []byte {
 			return appendTimestamp(dst, int64(a.Value(i)), t.Unit, t.TimeZone != "")
 		}
-	case *array.Duration:
-		return func(dst []byte, i int) []byte { return strconv.AppendInt(dst, int64(a.Value(i)), 10) }
 	case *array.Dictionary:
 		values := plainCell(a.Dictionary())
 		return func(dst []byte, i int) []byte { return values(dst, a.GetValueIndex(i)) }

@@ -49,7 +49,7 @@ func textAppender(t arrow.DataType, b array.Builder) func([]byte) bool {
 	case *arrow.Decimal256Type:
 		p := &decimalParser{precision: t.Precision, scale: t.Scale}
 		return appender(p.parse256, b.(*array.Decimal256Builder).Append)
-	case *arrow.Date32Type, *arrow.Time32Type, *arrow.Time64Type, *arrow.TimestampType, *arrow.DurationType:
+	case *arrow.Date32Type, *arrow.Time32Type, *arrow.Time64Type, *arrow.TimestampType:
 		return temporalAppender(t, b)
 	}
 	return numberAppender(b)
@@ -157,11 +157,6 @@ func temporalAppender(t arrow.DataType, b array.Builder) func([]byte) bool {
 			n, ok := parseTime(v, t.Unit)
 			return arrow.Time64(n), ok
 		}, b.(*array.Time64Builder).Append)
-	case *arrow.DurationType:
-		return appender(func(v []byte) (arrow.Duration, bool) {
-			n, ok := parseInt(v)
-			return arrow.Duration(n), ok
-		}, b.(*array.DurationBuilder).Append)
 	}
 	ts := t.(*arrow.TimestampType)
 	return appender(func(v []byte) (arrow.Timestamp, bool) {

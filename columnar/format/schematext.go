@@ -19,7 +19,7 @@ import (
 //	name   = letter-or-underscore { letter | digit | "_" } | JSON string
 //	type   = "null" | "bool" | "int8" … "int64" | "uint8" … "uint64" | "float16" | "float32" | "float64" | "string" | "binary"
 //	       | "fixed_size_binary" "(" width ")" | "decimal" "(" precision "," scale ")" | "date"
-//	       | "time" "[" ("ms"|"us"|"ns") "]" | "duration" "[" unit "]" | "timestamp" "[" ("ms"|"us"|"ns") [ "," zone ] "]"
+//	       | "time" "[" ("ms"|"us"|"ns") "]" | "timestamp" "[" ("ms"|"us"|"ns") [ "," zone ] "]"
 //	       | "list" "<" type [ "not" "null" ] ">" | "struct" "<" schema ">" | "map" "<" type "," type [ "not" "null" ] ">"
 //	       | "dictionary" "<" ("string"|"binary") [ "," "ordered" ] ">"
 //
@@ -35,7 +35,7 @@ var plainTypes = map[string]arrow.DataType{
 	"string": arrow.BinaryTypes.String, "binary": arrow.BinaryTypes.Binary, "date": arrow.FixedWidthTypes.Date32,
 }
 
-var units = map[string]arrow.TimeUnit{"s": arrow.Second, "ms": arrow.Millisecond, "us": arrow.Microsecond, "ns": arrow.Nanosecond}
+var units = map[string]arrow.TimeUnit{"ms": arrow.Millisecond, "us": arrow.Microsecond, "ns": arrow.Nanosecond}
 
 // ParseSchema reads schema text into a canonical schema. Error: fault.InvalidRequest, with the place in the text.
 func ParseSchema(text string) (*arrow.Schema, error) {
@@ -187,7 +187,7 @@ func (p *schemaParser) dataType(depth int) arrow.DataType {
 		return t
 	case "decimal":
 		return p.decimal()
-	case "time", "timestamp", "duration":
+	case "time", "timestamp":
 		return p.temporal(word)
 	case "list", "struct", "map", "dictionary":
 		p.want('<')
@@ -216,7 +216,7 @@ func (p *schemaParser) temporal(word string) arrow.DataType {
 	p.want('[')
 	mark := p.pos
 	unit, ok := units[p.span(isNameByte)]
-	if !ok || unit == arrow.Second && word != "duration" {
+	if !ok {
 		p.pos = mark
 		p.fail("a unit: ms, us or ns")
 	}
@@ -230,8 +230,6 @@ func (p *schemaParser) temporal(word string) arrow.DataType {
 	switch {
 	case word == "timestamp":
 		return &arrow.TimestampType{Unit: unit, TimeZone: zone}
-	case word == "duration":
-		return &arrow.DurationType{Unit: unit}
 	case unit == arrow.Millisecond:
 		return arrow.FixedWidthTypes.Time32ms
 	}
@@ -316,8 +314,6 @@ func appendType(dst []byte, t arrow.DataType) []byte {
 		return fmt.Appendf(dst, "time[%s]", t.Unit)
 	case *arrow.Time64Type:
 		return fmt.Appendf(dst, "time[%s]", t.Unit)
-	case *arrow.DurationType:
-		return fmt.Appendf(dst, "duration[%s]", t.Unit)
 	case *arrow.TimestampType:
 		if t.TimeZone == "" {
 			return fmt.Appendf(dst, "timestamp[%s]", t.Unit)
