@@ -310,3 +310,9 @@ func (f *FileWriter) ForgeColumn(plain, page []byte, dictionary bool) *SealedCol
 	})
 	return c
 }
+
+// PageSize returns the length of the page header at the start of b and that of its page.
+func PageSize(b []byte) (header, page int, err error) {
+	h, n, err := parsePageHeader(b)
+	return n, int(h.size), err
+}

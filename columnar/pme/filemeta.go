@@ -243,11 +243,10 @@ func (m *chunkMeta) place(start, data, size int64) []byte {
 			e.integer(f.id, tI64, size)
 		case cmDataOffset:
 			e.integer(f.id, tI64, data)
-		case cmDictOffset:
 			if start < data {
-				e.integer(f.id, tI64, start)
+				e.integer(cmDictOffset, tI64, start)
 			}
-		case cmIndexOffset, cmBloom, cmBloomBytes:
+		case cmDictOffset, cmIndexOffset, cmBloom, cmBloomBytes:
 		default:
 			e.field(f)
 		}
