@@ -45,11 +45,11 @@ func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 // Context is the place of a value. Opening needs exactly the one it was sealed with.
 type Context struct {
 	_       struct{} `cbor:",toarray"`
-	Owner   string   // user or dataset
-	Type    string   // kind of the object, such as "vault"
-	ID      string   // the object
-	Field   string   // part of the object; "" if it has none
-	Version uint64   // of the object; 0 if it has none
+	Owner   string   `json:"owner"`   // user or dataset
+	Type    string   `json:"type"`    // kind of the object, such as "vault"
+	ID      string   `json:"id"`      // the object
+	Field   string   `json:"field"`   // part of the object; "" if it has none
+	Version uint64   `json:"version"` // of the object; 0 if it has none
 }
 
 // associated is the associated data: the header up to the commitment, and the context.
