@@ -13,8 +13,11 @@ import (
 // shown once; the caller wipes it. fault.Conflict if there is an account, fault.Policy for a password that is easy to guess.
 func (a *Agent) Register(ctx context.Context, r RegisterRequest) (RegisterResult, error) {
 	defer clear(r.Password)
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return RegisterResult{}, err
+	}
+	defer done()
 	kit, err := a.register(ctx, r)
 	if err != nil {
 		return RegisterResult{}, err
@@ -26,11 +29,27 @@ func (a *Agent) Register(ctx context.Context, r RegisterRequest) (RegisterResult
 	return RegisterResult{UserID: a.vault.UserID(), Kit: kit}, nil
 }
 
+// changing begins a change of the account: one at a time, and none once the agent stops.
+func (a *Agent) changing() (func(), error) {
+	a.change.Lock()
+	a.mu.Lock()
+	stopping := a.stopping
+	a.mu.Unlock()
+	if stopping {
+		a.change.Unlock()
+		return nil, errStopping()
+	}
+	return a.change.Unlock, nil
+}
+
 // Unlock opens the vault, or in unattended mode the API. Wrong passwords are slowed down (V12): fault.Busy, see RetryAfter.
 func (a *Agent) Unlock(ctx context.Context, r UnlockRequest) error {
 	defer clear(r.Password)
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
 	if a.hasSession() {
 		if err := a.vault.CheckPassword(ctx, r.Password); err != nil {
 			return err
@@ -48,8 +67,11 @@ func (a *Agent) Unlock(ctx context.Context, r UnlockRequest) error {
 // Lock ends what callers have in work, wipes the keys and refuses calls until the next Unlock. In unattended mode the keys stay, for
 // the agent's own work, and only the API is locked. Locking a locked agent is no error.
 func (a *Agent) Lock(context.Context) error {
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
 	a.lockNow(errLocked())
 	return nil
 }
@@ -76,8 +98,11 @@ func (a *Agent) lockNow(cause error) {
 func (a *Agent) ChangePassword(ctx context.Context, old, replacement []byte) error {
 	defer clear(old)
 	defer clear(replacement)
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
 	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return err
@@ -97,8 +122,11 @@ func (a *Agent) ChangePassword(ctx context.Context, old, replacement []byte) err
 func (a *Agent) Recover(ctx context.Context, r RecoverRequest) error {
 	defer clear(r.Kit)
 	defer clear(r.Password)
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
 	a.lockNow(errLocked())
 	a.closeSession(errLocked())
 	if err := a.recoverVault(ctx, r); err != nil {
@@ -112,8 +140,11 @@ func (a *Agent) Recover(ctx context.Context, r RecoverRequest) error {
 // text; the caller wipes it. From now on Lock locks the API only. The password is wiped.
 func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, error) {
 	defer clear(password)
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -134,8 +165,11 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 // DisableUnattended makes every credential useless. The password is wiped.
 func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
 	defer clear(password)
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
 	_, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return err
@@ -204,8 +238,11 @@ func (a *Agent) Restore(ctx context.Context, r RestoreRequest, backup io.Reader)
 	defer clear(r.Password)
 	defer clear(r.Kit)
 	defer clear(r.NewPassword)
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
 	if a.hasSession() {
 		return fault.New(fault.Conflict, "this agent has an account already")
 	}

@@ -71,6 +71,12 @@ type Agent struct {
 	idle     *idleTimer
 	warnings []string
 
+	refusals  int64         // at the door, since the last event about them
+	refusedAt time.Duration // Monotonic of that event
+
+	alive  sync.RWMutex // read-held by calls that use the local store without entering a gate
+	closed bool         // under alive
+
 	ready   chan struct{}
 	wake    chan struct{} // asks the housekeeping to look now
 	closing sync.Once
@@ -158,9 +164,11 @@ func (a *Agent) Healthy() error {
 	if failed != nil {
 		return failed
 	}
-	if stopping {
+	done, err := a.use()
+	if stopping || err != nil {
 		return errStopping()
 	}
+	defer done()
 	return a.db.View(func(tx *kv.Tx) error {
 		_, err := readCounter(tx, eventHead)
 		return err
@@ -189,9 +197,22 @@ func (a *Agent) publish() {
 	}
 }
 
+// use keeps the local store open for a call that does not enter a gate.
+func (a *Agent) use() (func(), error) {
+	a.alive.RLock()
+	if a.closed {
+		a.alive.RUnlock()
+		return nil, errStopping()
+	}
+	return a.alive.RUnlock, nil
+}
+
 // close undoes open in reverse. It may be called twice.
 func (a *Agent) close() {
 	a.closing.Do(func() {
+		a.alive.Lock()
+		defer a.alive.Unlock()
+		a.closed = true
 		if a.events != nil {
 			a.events.close()
 		}
@@ -238,6 +259,29 @@ func isRefusal(c fault.Code) bool {
 		return true
 	}
 	return false
+}
+
+// refusedEvery is how much time must pass between two events for refusals at the API's door: a flood of them must not wash the log out.
+const refusedEvery = time.Second
+
+// Refused makes an event of a request that the server turned away before it reached the agent: a wrong token, a foreign Host or Origin.
+func (a *Agent) Refused(code fault.Code) {
+	done, err := a.use()
+	if err != nil {
+		return
+	}
+	defer done()
+	a.mu.Lock()
+	a.refusals++
+	n, now := a.refusals, a.clock.Monotonic()
+	due := now-a.refusedAt >= refusedEvery
+	if due {
+		a.refusals, a.refusedAt = 0, now
+	}
+	a.mu.Unlock()
+	if due {
+		a.event(Event{Type: EventRefused, Code: code, Count: n})
+	}
 }
 
 // wipeKey is for defers.

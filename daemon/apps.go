@@ -44,6 +44,11 @@ func (a *Agent) Authenticate(token string) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
+	done, err := a.use()
+	if err != nil {
+		return Caller{}, err
+	}
+	defer done()
 	record, err := a.tokenRecord(id)
 	sum := tokenHash([]byte(token))
 	if subtle.ConstantTimeCompare(sum[:], record.Hash[:]) != 1 || err != nil {
@@ -83,6 +88,11 @@ func (a *Agent) Prove(id string, nonce []byte, host string) ([]byte, error) {
 	if len(nonce) != proofNonceSize {
 		return nil, fault.New(fault.InvalidRequest, "a challenge has %d bytes", proofNonceSize)
 	}
+	done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	record, err := a.tokenRecord(id)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return nil, err
@@ -247,7 +257,12 @@ func (a *Agent) DeleteApp(_ context.Context, c Caller, id string) error {
 	if len(id) != tokenIDSize || !isBase32(id) {
 		return fault.New(fault.NotFound, "no such application token")
 	}
-	err := a.db.Update(func(tx *kv.Tx) error {
+	done, err := a.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = a.db.Update(func(tx *kv.Tx) error {
 		if _, err := tx.Get(appPrefix + id); err != nil {
 			return fault.Wrap(fault.CodeOf(err), err, "no such application token")
 		}

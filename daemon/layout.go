@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"bytes"
+	"context"
+
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
@@ -58,11 +61,40 @@ func columnIDs(schema *arrow.Schema, before *columnar.Manifest) []columnar.Colum
 }
 
 // hints returns the schema that CSV and NDJSON bodies are read with where nothing else was asked for: that of the dataset, so that a
-// column of nulls, or of whole numbers where there were fractions, keeps its type. Only columns that the body may have are in it.
+// column of nulls, or of whole numbers where there were fractions, keeps its type.
 func hints(k format.Kind, o format.ReadOptions, current *columnar.Manifest, free bool) format.ReadOptions {
 	text := k == format.CSV || k == format.NDJSON
 	if o.Schema == nil && text && current != nil && !free {
 		o.Schema = current.Contents.Schema
 	}
 	return o
+}
+
+// headerKept is how much of a CSV body is kept to tell which column of its header is not the dataset's.
+const headerKept = 64 << 10
+
+// explainHeader returns the error that names the first column of a CSV header that differs from the dataset's, or err if that is not
+// what is wrong. start is the beginning of the body.
+func explainHeader(ctx context.Context, err error, o format.ReadOptions, want *arrow.Schema, start []byte) error {
+	line, _, whole := bytes.Cut(start, []byte("\n"))
+	if !whole || fault.CodeOf(err) != fault.InvalidRequest {
+		return err
+	}
+	o.Schema = nil
+	r, headErr := format.NewReader(ctx, format.CSV, bytes.NewReader(append(bytes.Clone(line), '\n')), o)
+	if headErr != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // it only frees memory
+	var fields []arrow.Field
+	for i, f := range r.Schema().Fields() {
+		if i < want.NumFields() && want.Field(i).Name == f.Name {
+			f = want.Field(i) // only names are known from the header alone
+		}
+		fields = append(fields, f)
+	}
+	if differs := sameLayout(want, arrow.NewSchema(fields, nil)); differs != nil {
+		return differs
+	}
+	return err
 }

@@ -239,6 +239,11 @@ func (a *Agent) itemInto(id string, v any) error {
 
 // Status tells what the agent is and has. It works in every state.
 func (a *Agent) Status(context.Context) (Status, error) {
+	done, err := a.use()
+	if err != nil {
+		return Status{}, err
+	}
+	defer done()
 	a.mu.Lock()
 	s, open := a.session, a.gate != nil
 	st := Status{

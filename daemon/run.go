@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/secret"
 )
 
 const (
@@ -84,13 +85,8 @@ func (a *Agent) openUnattended(ctx context.Context) {
 	}
 	key, err := parseCredential(a.o.Credential)
 	if err == nil {
-		a.change.Lock()
-		defer a.change.Unlock()
-		err = a.vault.UnlockUnattended(ctx, key)
+		err = a.openWith(ctx, key)
 		key.Wipe()
-		if err == nil {
-			err = a.openSession(true)
-		}
 	}
 	if err != nil {
 		a.log.Error("unattended opening failed", failure(err)...)
@@ -98,6 +94,18 @@ func (a *Agent) openUnattended(ctx context.Context) {
 		a.warnings = append(a.warnings, "the unattended credential did not open the vault: "+string(fault.CodeOf(err)))
 		a.mu.Unlock()
 	}
+}
+
+func (a *Agent) openWith(ctx context.Context, credential secret.Key) error {
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := a.vault.UnlockUnattended(ctx, credential); err != nil {
+		return err
+	}
+	return a.openSession(true)
 }
 
 // clearSpool removes what bodies of a dead process left. They are sealed under keys that died with it.
@@ -127,7 +135,7 @@ func (a *Agent) watchIdle(ctx context.Context) error {
 		if due {
 			a.log.Info("locking by itself")
 			if err := a.Lock(ctx); err != nil {
-				return err
+				a.log.Warn("not locked", failure(err)...)
 			}
 		}
 	}

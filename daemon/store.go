@@ -144,8 +144,11 @@ func (a *Agent) SetStore(ctx context.Context, r SetStoreRequest) error {
 	if err := r.Settings.check(); err != nil {
 		return err
 	}
-	a.change.Lock()
-	defer a.change.Unlock()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
 	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return err

@@ -26,6 +26,11 @@ type Subscription struct {
 // Subscribe returns the logged events with an id above after, then new ones and progress. Tokens of applications without the admin
 // scope see the events of their datasets only. If after lies before the log's oldest event, the first event is EventSubscriberReset.
 func (a *Agent) Subscribe(ctx context.Context, c Caller, after uint64) (*Subscription, error) {
+	done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return a.events.subscribe(ctx, c, after)
 }
 

@@ -93,6 +93,8 @@ type countingBody struct {
 	r   io.Reader
 	h   hash.Hash
 	n   atomic.Int64
+
+	start []byte // the first headerKept bytes
 }
 
 func newCountingBody(ctx context.Context, r io.Reader) *countingBody {
@@ -105,6 +107,7 @@ func (b *countingBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p)
 	b.h.Write(p[:n])
+	b.start = append(b.start, p[:min(n, headerKept-len(b.start))]...)
 	b.n.Add(int64(n))
 	return n, err
 }

@@ -163,7 +163,7 @@ func (d *dataset) headVersion() columnar.Head { return d.meta.head() }
 func (w *write) upload(ctx context.Context, store columnar.Store) (*arrow.Schema, []columnar.Part, error) {
 	o := hints(w.r.Format, w.r.Read, w.ds.head, w.r.AllowNewLayout)
 	o.SpoolDir = filepath.Join(w.a.cfg.Folders.State, spoolFolder)
-	in, err := format.NewReader(ctx, w.r.Format, w.body, o)
+	in, err := w.open(ctx, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,6 +179,15 @@ func (w *write) upload(ctx context.Context, store columnar.Store) (*arrow.Schema
 		w.keys.Wipe()
 	}
 	return schema, parts, err
+}
+
+// open reads as much of the body as it takes to know its schema.
+func (w *write) open(ctx context.Context, o format.ReadOptions) (format.Reader, error) {
+	in, err := format.NewReader(ctx, w.r.Format, w.body, o)
+	if err != nil && w.r.Format == format.CSV && w.r.Read.Schema == nil && o.Schema != nil {
+		return nil, explainHeader(ctx, err, w.r.Read, o.Schema, w.body.start)
+	}
+	return in, err
 }
 
 // schema is what the new version has: the dataset's own if the layout must stay.
