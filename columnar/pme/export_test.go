@@ -264,8 +264,8 @@ func (f *FileWriter) SealOnly(plain, dst []byte) error {
 	})
 }
 
-// ForgeColumn seals one page as the only one of a column's chunk, whatever its header says.
-func (f *FileWriter) ForgeColumn(plain, page []byte, dictionary bool) *SealedColumn {
+// ForgeColumn seals one page as the only one of a column's chunk, whatever its header says. The header is padded to a length.
+func (f *FileWriter) ForgeColumn(plain, page []byte, dictionary bool, header int) *SealedColumn {
 	m, err := plainFooter(plain)
 	if err != nil {
 		panic(err)
@@ -283,12 +283,21 @@ func (f *FileWriter) ForgeColumn(plain, page []byte, dictionary bool) *SealedCol
 			panic(err)
 		}
 		s := chunkSealer{key: f.leaves[0].key, aad: newPageAAD(f.aad, 0, 0), meta: &cm}
-		number := 0
 		leaf := sealedLeaf{meta: cm}
-		if dictionary {
-			number = -1
+		var h encoder
+		if err := resizePage(&h, page[:n], int64(len(page)-n+frameOverhead)); err != nil {
+			panic(err)
 		}
-		if err := s.module(page[:n], page[n:], number); err != nil {
+		h.end()
+		padded := append(h.b, make([]byte, max(0, header-len(h.b)))...)
+		headerAAD, pageAAD := s.aad.module(moduleDictPageHeader), ModuleAAD(f.aad, int(moduleDictPage), 0, 0)
+		if !dictionary {
+			headerAAD, pageAAD = s.aad.page(moduleDataPageHeader, 0), PageAAD(f.aad, int(moduleDataPage), 0, 0, 0)
+		}
+		if s.out, err = s.key.seal(nil, padded, headerAAD); err == nil {
+			s.out, err = s.key.seal(s.out, page[n:], pageAAD)
+		}
+		if err != nil {
 			panic(err)
 		}
 		if dictionary {

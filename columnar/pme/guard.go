@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 
 	"coldframe/internal/fault"
 )
@@ -25,10 +26,21 @@ func Guard(fn func() error) (err error) {
 	}()
 	err = fn()
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err == nil, stopped(err):
 		return err
 	case fault.CodeOf(err) == fault.Internal:
 		return fault.Wrap(fault.NotAuthentic, err, "the data of a column cannot be decoded")
 	}
 	return err
+}
+
+// stopped reports whether err says that a context ended, and nothing else: arrow-go joins that to the error for which it ended its own.
+func stopped(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !stopped(err) })
+	case interface{ Unwrap() error }:
+		return stopped(e.Unwrap())
+	}
+	return err == context.Canceled || err == context.DeadlineExceeded
 }

@@ -268,6 +268,17 @@ func TestD13_HostilePages(t *testing.T) {
 // forgeChunk is a file of one chunk whose only page is sealed as it is, whatever it claims.
 func forgeChunk(t *testing.T, k *keyring, template, page []byte, dictionary bool) (*pme.File, []byte) {
 	t.Helper()
+	return forge(t, k, template, page, dictionary, 0)
+}
+
+// forgePadded pads the header of the page to a length with zeros.
+func forgePadded(t *testing.T, k *keyring, template, page []byte, header int) (*pme.File, []byte) {
+	t.Helper()
+	return forge(t, k, template, page, false, header)
+}
+
+func forge(t *testing.T, k *keyring, template, page []byte, dictionary bool, header int) (*pme.File, []byte) {
+	t.Helper()
 	var out bytes.Buffer
 	w, err := pme.NewFileWriter(&out, pme.FileConfig{
 		Template: template, AADPrefix: testPrefix, Footer: k.footer, MaxPage: math.MaxInt32,
@@ -276,7 +287,7 @@ func forgeChunk(t *testing.T, k *keyring, template, page []byte, dictionary bool
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := w.ForgeColumn(pme.PlainWithChunk(template, page, 20), page, dictionary)
+	c := w.ForgeColumn(pme.PlainWithChunk(template, page, 20), page, dictionary, header)
 	if _, err := w.AppendRowGroup([]*pme.SealedColumn{c}); err != nil {
 		t.Fatal(err)
 	}
