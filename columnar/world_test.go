@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"testing"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -15,9 +14,15 @@ import (
 	"coldframe/internal/signed"
 )
 
+// fataler is a *testing.T or a *rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // world is a dataset with its owner and all that a daemon would keep about it.
 type world struct {
-	t        testing.TB
+	t        fataler
 	store    columnar.Store
 	signer   signed.Signer
 	roster   *columnar.RosterLink
@@ -32,7 +37,7 @@ type world struct {
 	options  func(*columnar.WriterOptions)
 }
 
-func newWorld(t testing.TB, store columnar.Store, schema *arrow.Schema) *world {
+func newWorld(t fataler, store columnar.Store, schema *arrow.Schema) *world {
 	t.Helper()
 	w := &world{
 		t: t, store: store, schema: schema, metadata: columnar.NewMetadataKey(),

@@ -87,9 +87,10 @@ func NewWriter(ctx context.Context, store Store, o WriterOptions) (*Writer, erro
 	}
 	w.line = newPipeline(store, w.options, stored, plain)
 	w.leaves = w.line.leaves
+	groups := w.groups // the field is the writer's alone
 	go func() {
 		defer close(w.done)
-		if err := w.line.run(ctx, w.groups); err != nil {
+		if err := w.line.run(ctx, groups); err != nil {
 			w.fail(err)
 		}
 	}()
@@ -185,11 +186,16 @@ func (w *Writer) sameLayout(rec arrow.RecordBatch) error {
 		return fault.New(fault.InvalidRequest, "a batch of %d columns, want %d", s.NumFields(), w.schema.NumFields())
 	}
 	for i, f := range w.schema.Fields() {
-		if g := s.Field(i); g.Name != f.Name || !arrow.TypeEqual(g.Type, f.Type) {
+		if g := s.Field(i); g.Name != f.Name || !sameType(g.Type, f.Type) {
 			return fault.New(fault.InvalidRequest, "column %q of type %s in a batch, want %q of type %s", g.Name, g.Type, f.Name, f.Type)
 		}
 	}
 	return nil
+}
+
+// sameType helps arrow.TypeEqual out, which takes a time zone that was looked up before for another type when it is in a dictionary.
+func sameType(a, b arrow.DataType) bool {
+	return arrow.TypeEqual(a, b) || a.Fingerprint() != "" && a.Fingerprint() == b.Fingerprint()
 }
 
 // flush hands the pending rows over as a row group.
