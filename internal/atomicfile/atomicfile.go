@@ -26,7 +26,7 @@ const maxPrivate = 64 << 20
 const tempPrefix = ".tmp-"
 
 // Write puts a file with this content and mode in the place of path, whether there is one or not.
-// Failures: fault.StorageFull, fault.Unavailable; the old file is then still there.
+// Failures: fault.StorageFull, fault.Unavailable; there is then the old file or, if the last steps failed, the new one, but whole.
 func Write(path string, data []byte, perm fs.FileMode) error { return WriteTo(OS, path, data, perm) }
 
 // Create makes a file that must not exist yet: fault.Conflict if it does. Else as Write.
