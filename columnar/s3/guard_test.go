@@ -228,6 +228,9 @@ func TestPresign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if status, _ := do(put, body[1:]); status == http.StatusOK {
+		t.Fatal("put of another length")
+	}
 	if status, text := do(put, body); status != http.StatusOK {
 		t.Fatalf("put: %d %s", status, text)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,11 +96,15 @@ func TestF10_Stalls(t *testing.T) {
 func stalled(t *testing.T, s *Store, name columnar.ObjectName, writes bool) {
 	t.Helper()
 	before := runtime.NumGoroutine()
+	var wg sync.WaitGroup
 	for range 7 {
-		if _, err := storetest.Get(t.Context(), s, name, 0, 90_000); !errors.Is(err, fault.Unavailable) {
-			t.Fatalf("read: %v", err)
-		}
+		wg.Go(func() {
+			if _, err := storetest.Get(t.Context(), s, name, 0, 90_000); !errors.Is(err, fault.Unavailable) {
+				t.Errorf("read: %v", err)
+			}
+		})
 	}
+	wg.Wait()
 	if writes {
 		for _, n := range []int{1000, storetest.Large} {
 			if err := storetest.Put(t.Context(), s, columnar.NewObjectName(), make([]byte, n)); !errors.Is(err, fault.Unavailable) {
@@ -128,24 +133,25 @@ func settle(t *testing.T, n int) {
 
 // TestF10_SlowReader reads slowly from a good server: that is no stall.
 func TestF10_SlowReader(t *testing.T) {
-	s := openStore(t, impatient(storetest.Fake(t)))
-	body, name := storetest.Bytes(1, 9<<20), columnar.NewObjectName()
-	if err := storetest.Put(t.Context(), s, name, body); err != nil {
+	c := configFor(storetest.Fake(t))
+	body, name := storetest.Bytes(1, 12<<20), columnar.NewObjectName()
+	if err := storetest.Put(t.Context(), openStore(t, c), name, body); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.ReadRange(t.Context(), name, 0, int64(len(body)))
+	c.Limits = Limits{Tries: 1, Stall: time.Second}
+	r, err := openStore(t, c).ReadRange(t.Context(), name, 0, int64(len(body)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
 	var got []byte
-	for buf := make([]byte, 3<<20); ; {
+	for buf := make([]byte, 6<<20); ; {
 		n, err := io.ReadFull(r, buf)
 		got = append(got, buf[:n]...)
 		if err != nil {
 			break
 		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(1200 * time.Millisecond)
 	}
 	if !bytes.Equal(got, body) {
 		t.Fatalf("%d bytes", len(got))
@@ -178,7 +184,7 @@ func TestF11_Connections(t *testing.T) {
 			config := impatient(server)
 			s := openStore(t, config)
 			body, name := storetest.Bytes(1, 200_000), columnar.NewObjectName()
-			if err := storetest.Put(t.Context(), s, name, body); err != nil {
+			if err := storetest.Put(t.Context(), openStore(t, configFor(server)), name, body); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := p.Toxics.AddToxicJson(strings.NewReader(c.toxic)); err != nil {
