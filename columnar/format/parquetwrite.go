@@ -25,7 +25,7 @@ type parquetWriter struct {
 }
 
 func newParquetWriter(w io.Writer, schema *arrow.Schema) (*parquetWriter, error) {
-	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDataPageSize(parquetPage),
+	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithCompressionLevel(1), parquet.WithDataPageSize(parquetPage),
 		parquet.WithMaxRowGroupLength(1<<30), parquet.WithCreatedBy("coldframe"))
 	// The sink is wrapped so that the file writer cannot close it.
 	fw, err := pqarrow.NewFileWriter(schema, struct{ io.Writer }{w}, props, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))

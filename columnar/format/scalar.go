@@ -32,7 +32,12 @@ func textAppender(t arrow.DataType, b array.Builder) func([]byte) bool {
 		return base64Appender(t.ByteWidth, b.(*array.FixedSizeBinaryBuilder).Append)
 	case *arrow.DictionaryType:
 		db := b.(*array.BinaryDictionaryBuilder)
-		add := func(v []byte) { _ = db.Append(v) } // fails only for types that are not binary
+		add := func(v []byte) {
+			if v == nil { // which would be null
+				v = []byte{}
+			}
+			_ = db.Append(v) // fails only for types that are not binary
+		}
 		if t.ValueType.ID() == arrow.BINARY {
 			return base64Appender(-1, add)
 		}
