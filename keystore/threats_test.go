@@ -526,11 +526,14 @@ func TestV10_EditedMetadata(t *testing.T) {
 			}
 		})
 	}
-	t.Run("every byte", func(t *testing.T) {
+	t.Run("bytes all over", func(t *testing.T) {
 		r := locked(t)
 		good := r.records()
 		for _, key := range []string{headerKey, "vault/keyring", "vault/root", "vault/item/a", shardKeys(good)[0]} {
-			step := max(len(good[key])/64, 1)
+			step := max(len(good[key])/20, 1)
+			if os.Getenv("COLDFRAME_NIGHTLY") != "" {
+				step = 1
+			}
 			for i := 0; i < len(good[key]); i += step {
 				bad := maps.Clone(good)
 				bad[key] = slices.Clone(good[key])

@@ -3,6 +3,7 @@ package keystore
 import (
 	"crypto/sha256"
 	"errors"
+	"math"
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
@@ -151,7 +152,7 @@ func (tx *Tx) Put(it Item) error {
 		return fault.New(fault.Conflict, "there is an item of another kind under this id")
 	case !there && tx.c.index.items+len(tx.staged) >= maxItems:
 		return fault.New(fault.TooLarge, "a vault holds at most %d items", maxItems)
-	case it.Version == 0:
+	case it.Version == 0 && now.version < math.MaxUint64:
 		it.Version = now.version + 1
 	case it.Version <= now.version:
 		return fault.New(fault.Conflict, "the item is at version %d already", now.version)
