@@ -5,8 +5,9 @@ SHELL       := /bin/bash
 
 VERSION := $(shell sed -n 's/^.*Version = "\(.*\)"/\1/p' internal/version/version.go)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
-LDFLAGS := -s -w -X coldframe/internal/version.Commit=$(COMMIT)
-GOBUILD := go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+LDFLAGS := -X coldframe/internal/version.Commit=$(COMMIT)
+# Release flags are in scripts/dist: -trimpath would compile every dependency a second time here.
+GOBUILD := go build -buildvcs=false -ldflags '$(LDFLAGS)'
 PROGRAMS := coldframe coldframed
 
 PREFIX  ?= /usr/local

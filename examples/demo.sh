@@ -25,10 +25,12 @@ same() { # same WHAT ONE TWO: two values that must be equal
   [ -n "$2" ] && [ "$2" = "$3" ] || { echo "  DIFFERENT: $1: $2 / $3"; exit 1; }
   echo "  same: $1 ($2)"
 }
-hash_of() { sha256sum | cut -c1-16; }
+# 5.0 and 5 are the same number to a column of floats: the zero goes before hashing.
+hash_of() { sed -E 's/\.0(,|$)/\1/g' | sha256sum | cut -c1-16; }
 
 say "1. An agent starts on this machine"
-coldframed >"$work/agent.log" 2>&1 &
+# A real bucket is reached over https; a test server on loopback has to be allowed by name.
+coldframed ${COLDFRAME_S3_ENDPOINT:+--allow-local-store} --port 0 >"$work/agent.log" 2>&1 &
 agent=$!
 for _ in $(seq 100); do coldframe status >/dev/null 2>&1 && break; sleep 0.05; done
 run coldframe status
@@ -43,7 +45,7 @@ say "3. Where the ciphertext goes"
 if [ -n "${COLDFRAME_S3_ENDPOINT:-}" ]; then
   objects=$COLDFRAME_S3_DIR
   { cat "$work/passphrase"; echo "$AWS_ACCESS_KEY_ID"; echo "$AWS_SECRET_ACCESS_KEY"; } |
-    coldframe store set s3 --bucket "$COLDFRAME_S3_BUCKET" --endpoint "$COLDFRAME_S3_ENDPOINT" --region us-east-1 --path-style --allow-loopback | sed 's/^/    /'
+    coldframe store set s3 --bucket "$COLDFRAME_S3_BUCKET" --endpoint "$COLDFRAME_S3_ENDPOINT" --region us-east-1 --path-style | sed 's/^/    /'
 else
   objects=$work/store
   mkdir -m 0700 "$objects"
@@ -60,9 +62,9 @@ run coldframe ls
 say "5. What the store sees: random names, rounded sizes, no value"
 find "$objects" -type f -not -path '*/.*' -printf '  %s bytes  %f\n'
 # A hundred values out of the tables, each long enough that it can't turn up by accident.
-{ tail -n +2 "$data/weather.csv" | cut -d, -f1 | head -40
-  tail -n +2 "$data/employment.csv" | cut -d, -f1-2 | head -30
-  grep -oE '"place":"[^"]{12,}"' "$data/earthquakes.ndjson" | cut -d'"' -f4 | sort -u | head -30
+{ sed -n '2,41p' "$data/weather.csv" | cut -d, -f1
+  sed -n '2,31p' "$data/employment.csv" | cut -d, -f1-2
+  grep -oE '"place":"[^"]{12,}"' "$data/earthquakes.ndjson" | cut -d'"' -f4 | sort -u | sed -n '1,30p'
 } > "$work/values"
 same "values looked for" "$(wc -l < "$work/values" | tr -d ' ')" 100
 found=$(grep -rlaF -f "$work/values" "$objects" "$XDG_DATA_HOME" "$XDG_STATE_HOME" | wc -l || true)
@@ -91,7 +93,7 @@ same "temp_max of version 1" "$(coldframe get weather --columns temp_max --limit
 
 say "9. Throughput on this machine (a table of 200 MB, made here)"
 head -1 "$data/birdstrikes.csv" > "$work/big.csv"
-for _ in $(seq 164); do tail -n +2 "$data/birdstrikes.csv"; done >> "$work/big.csv"
+for _ in $(seq 164); do awk 'NR>1' "$data/birdstrikes.csv"; done >> "$work/big.csv"
 size=$(wc -c < "$work/big.csv")
 t0=$(date +%s%N); coldframe put "$work/big.csv" --title big --quiet; t1=$(date +%s%N)
 coldframe get big --format arrow > "$work/big.arrow"; t2=$(date +%s%N)

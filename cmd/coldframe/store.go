@@ -165,7 +165,7 @@ func (a *app) printProbes(probes []localapi.StoreProbe) error {
 		if p.Error != nil {
 			result = printable(*p.Error)
 		}
-		rows = append(rows, []string{p.Name, fmt.Sprintf("%d ms", p.Milliseconds), result})
+		rows = append(rows, []string{p.Name, result})
 	}
-	return table(a.out, []string{"PROBE", "TIME", "RESULT"}, rows)
+	return table(a.out, []string{"PROBE", "RESULT"}, rows)
 }

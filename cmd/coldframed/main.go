@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, warnings []string) int {
 		return exitConfig
 	}
 	logger := daemon.NewLogger(os.Stderr, cfg.Log)
-	if err := serve(ctx, cfg, logger, f.allowLocalStore, warnings); err != nil {
+	if err := serve(ctx, cfg, logger, warnings); err != nil {
 		// Before this point nothing of a caller has come in, so the whole chain may be shown to whoever starts the agent.
 		fmt.Fprintln(os.Stderr, "coldframed:", err)
 		if fault.CodeOf(err) == fault.InvalidRequest {
@@ -114,17 +114,20 @@ func (f flags) configuration() (daemon.Config, error) {
 	if f.noTCP {
 		cfg.Listen.TCP = false
 	}
+	if f.allowLocalStore {
+		cfg.Store.AllowPrivate, cfg.Store.AllowLoopback, cfg.Store.AllowPlainHTTP = true, true, true
+	}
 	return cfg, cfg.Validate()
 }
 
 // serve runs agent and server until ctx ends. The server stops before the agent, so that no caller meets a closed store.
-func serve(ctx context.Context, cfg daemon.Config, logger *slog.Logger, allowLocalStore bool, warnings []string) error {
+func serve(ctx context.Context, cfg daemon.Config, logger *slog.Logger, warnings []string) error {
 	credential, err := unattendedCredential(os.Getenv("CREDENTIALS_DIRECTORY"))
 	if err != nil {
 		return err
 	}
 	agent, err := daemon.New(cfg, daemon.Options{
-		Logger: logger, Warnings: warnings, AllowLocalStore: allowLocalStore, Credential: credential,
+		Logger: logger, Warnings: warnings, Credential: credential,
 	})
 	if err != nil {
 		return err
