@@ -34,7 +34,7 @@ func writeFiller(w io.Writer, n int64) error {
 	if err != nil {
 		return err
 	}
-	stream := cipher.NewCTR(block, make([]byte, aes.BlockSize))
+	stream := cipher.NewCTR(block, make([]byte, aes.BlockSize)) //nolint:gosec // the key is used this once
 	buf := make([]byte, min(n, 64<<10))
 	for n > 0 {
 		part := buf[:min(n, int64(len(buf)))]

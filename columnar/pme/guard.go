@@ -36,11 +36,11 @@ func Guard(fn func() error) (err error) {
 
 // stopped reports whether err says that a context ended, and nothing else: arrow-go joins that to the error for which it ended its own.
 func stopped(err error) bool {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the whole tree is walked here
 	case interface{ Unwrap() []error }:
 		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !stopped(err) })
 	case interface{ Unwrap() error }:
 		return stopped(e.Unwrap())
 	}
-	return err == context.Canceled || err == context.DeadlineExceeded
+	return err == context.Canceled || err == context.DeadlineExceeded //nolint:errorlint // a leaf of the tree
 }

@@ -2,6 +2,7 @@ package pme
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -200,7 +201,7 @@ func (p *PlainFile) ReadAt(b []byte, off int64) (int, error) {
 func (p *PlainFile) Read(b []byte) (int, error) {
 	n, err := p.ReadAt(b, p.pos)
 	p.pos += int64(n)
-	if n > 0 && err == io.EOF {
+	if n > 0 && errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return n, err

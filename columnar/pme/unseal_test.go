@@ -52,9 +52,9 @@ func TestPaddedModules(t *testing.T) {
 	template := encode(t, rec)
 	k := newKeyring(1)
 	page := hostilePage{raw: 64, values: 20}.encode()
-	f, chunk := forgeChunk(t, k, template, page, false)
+	_, chunk := forgeChunk(t, k, template, page, false)
 	short := len(chunk)
-	f, chunk = forgePadded(t, k, template, page, 100)
+	f, chunk := forgePadded(t, k, template, page, 100)
 	if len(chunk) <= short {
 		t.Fatal("nothing is padded")
 	}
