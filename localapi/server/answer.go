@@ -16,11 +16,15 @@ type answer struct {
 	control *http.ResponseController
 	limit   time.Duration // for one write
 
+	unread  bool // the body has not been read to its end
 	status  int
 	bytes   int64
 	started bool  // the status has gone
 	failure error // what the handler answers with; the guard makes the problem
 }
+
+// drainTime is how long the rest of the body of a refused request is read, so that its answer arrives.
+const drainTime = time.Second
 
 func newAnswer(w http.ResponseWriter, limit time.Duration) *answer {
 	h := w.Header()
@@ -38,6 +42,10 @@ func (a *answer) WriteHeader(status int) {
 	}
 	a.started, a.status = true, status
 	a.allowWrite()
+	if a.unread {
+		// net/http reads what is left of the body before it answers; a caller that sends nothing must not hold it up.
+		a.control.SetReadDeadline(time.Now().Add(drainTime)) //nolint:errcheck // a dead connection shows in the write
+	}
 	a.ResponseWriter.WriteHeader(status)
 }
 
@@ -83,11 +91,12 @@ func (b *progressBody) Read(p []byte) (int, error) {
 	}
 	b.out.control.SetReadDeadline(by) //nolint:errcheck // a dead connection shows in the read
 	n, err := b.body.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = bodyError(err)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
+		b.out.unread = false
 		b.out.control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	case err != nil:
+		err = bodyError(err)
 	}
 	return n, err
 }

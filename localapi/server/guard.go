@@ -41,6 +41,7 @@ var defaultTimes = times{head: 5 * time.Second, idle: time.Minute, progress: 30 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{id: newRequestID(), start: time.Now(), host: r.Host, accept: r.Header.Values("Accept"), contentLength: r.ContentLength}
 	out := newAnswer(w, g.times.progress)
+	out.unread = r.ContentLength != 0
 	defer g.finish(out, r, c)
 	err := g.admit(out, r, c)
 	if err == nil {
