@@ -38,10 +38,10 @@ var errClosed = errors.New("the store is closed")
 // one that lost transactions which it had acknowledged is fault.RolledBack.
 func Open(dir string, o Options) (*DB, error) {
 	o = o.withDefaults()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the directory is the user's choice
 		return nil, fault.Wrap(fault.Unavailable, err, "the store's directory cannot be made")
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory, not a file
 		return nil, fault.Wrap(fault.Unavailable, err, "the store's directory cannot be made private")
 	}
 	db := &DB{dir: dir, o: o, health: newHealth(), users: newUsers()}

@@ -2,11 +2,11 @@ package seal
 
 import (
 	"bytes"
+	"encoding/json"
 	"io/fs"
 	"testing"
 
 	vectors "coldframe/docs/vectors/seal"
-	"encoding/json"
 )
 
 // FuzzOpen asks that nothing opens but what was sealed, that nothing panics, and that IDOf tells what is in the header.

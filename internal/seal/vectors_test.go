@@ -59,8 +59,8 @@ func TestVectors(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got, err := Open(keyOf(t, v.Key), v.Purpose, v.Context, unhex(t, v.Sealed))
-		switch {
-		case v.Refused == "":
+		switch v.Refused {
+		case "":
 			opened++
 			if err != nil || hex.EncodeToString(got) != v.Plaintext {
 				t.Errorf("%s: got %x, %v, want %s", name, got, err, v.Plaintext)
