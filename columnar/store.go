@@ -55,7 +55,7 @@ type Store interface {
 
 // CreateOptions tell a store about an object to come.
 type CreateOptions struct {
-	// SizeHint is the expected length in bytes, 0 if unknown. Longer objects work while the store's part limit lasts.
+	// SizeHint is the expected length in bytes, 0 if unknown; it may be too long. Longer objects work while the store's part limit lasts.
 	SizeHint int64
 
 	// Progress, if set, is told how many bytes are safely with the store. It is called from goroutines of the upload, one call at a

@@ -224,12 +224,13 @@ type noRoom struct {
 func (n *noRoom) Free(*os.Root) (uint64, error) { return n.free, nil }
 
 func TestF06_GuardLeavesRoom(t *testing.T) {
-	layer := &noRoom{free: DefaultMinFree + 1000}
+	layer := &noRoom{free: DefaultMinFree - 1}
 	s, path := open(t, Options{Files: layer})
 	ctx := t.Context()
-	if err := storetest.Put(ctx, s, columnar.NewObjectName(), make([]byte, 1001)); !errors.Is(err, fault.StorageFull) {
-		t.Fatalf("hint over the room: %v", err)
+	if err := storetest.Put(ctx, s, columnar.NewObjectName(), []byte("x")); !errors.Is(err, fault.StorageFull) {
+		t.Fatalf("a full disk: %v", err)
 	}
+	layer.free = DefaultMinFree + 1000 // less than the next hint, which counts data before compression
 	kept := columnar.NewObjectName()
 	if err := storetest.Put(ctx, s, kept, make([]byte, 1000)); err != nil {
 		t.Fatal(err)

@@ -46,7 +46,7 @@ func (system) SyncDir(root *os.Root, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	return f.Sync()
 }
 

@@ -58,7 +58,7 @@ func (s *Store) entries(ctx context.Context, dir string, fn func(fs.DirEntry) er
 	if err != nil {
 		return classify(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	for {
 		list, err := f.ReadDir(listBatch)
 		for _, e := range list {

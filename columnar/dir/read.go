@@ -42,7 +42,7 @@ func (s *Store) ReadRange(ctx context.Context, name columnar.ObjectName, off, n 
 		err = fault.New(fault.Incomplete, "the object is shorter than the range")
 	}
 	if err != nil {
-		f.Close() //nolint:errcheck // only read
+		_ = f.Close() // only read
 		return nil, err
 	}
 	return &rangeReader{ctx: ctx, file: f, off: off, left: n, size: info.Size()}, nil

@@ -31,23 +31,23 @@ type upload struct {
 // Create implements columnar.Store.
 func (s *Store) Create(ctx context.Context, name columnar.ObjectName, o columnar.CreateOptions) (columnar.Upload, error) {
 	u := &upload{ctx: ctx, s: s, name: name, temp: string(name) + "." + string(columnar.NewObjectName()) + partSuffix, progress: o.Progress}
-	if err := u.open(o.SizeHint); err != nil {
+	if o.SizeHint < 0 {
+		panic("dir: negative size hint")
+	}
+	if err := u.open(); err != nil {
 		return nil, classify(err)
 	}
 	return u, nil
 }
 
-func (u *upload) open(hint int64) error {
-	if hint < 0 {
-		panic("dir: negative size hint")
-	}
+func (u *upload) open() error {
 	if err := u.ctx.Err(); err != nil {
 		return err
 	}
 	if _, err := u.s.root.Lstat(place(u.name)); err == nil {
 		return fs.ErrExist
 	}
-	if err := u.s.room(hint); err != nil {
+	if err := u.s.room(0); err != nil { // a hint is of data before compression: not a reason to refuse
 		return err
 	}
 	err := u.create()
@@ -186,7 +186,7 @@ func (u *upload) Abort() error {
 		return nil
 	}
 	if u.err == nil {
-		u.fail(context.Canceled) //nolint:errcheck // it is what Abort is for
+		_ = u.fail(context.Canceled) // it is what Abort is for
 	}
 	return u.s.remove(fan(u.name), u.path())
 }
@@ -195,9 +195,9 @@ func (u *upload) Abort() error {
 func (u *upload) fail(err error) error {
 	u.err = classify(err)
 	if u.file != nil {
-		u.file.Close() //nolint:errcheck // what it holds is given up
+		_ = u.file.Close() // what it holds is given up
 		u.file = nil
 	}
-	u.s.files.Remove(u.s.root, u.path()) //nolint:errcheck // Abort and AbortUploads try again
+	_ = u.s.files.Remove(u.s.root, u.path()) // Abort and AbortUploads try again
 	return u.err
 }

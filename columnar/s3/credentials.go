@@ -50,7 +50,7 @@ func (c Credentials) Retrieve(context.Context) (aws.Credentials, error) {
 }
 
 // Format writes "[credentials]" for every verb.
-func (c Credentials) Format(s fmt.State, _ rune) { s.Write([]byte("[credentials]")) } //nolint:errcheck // as fmt does
+func (c Credentials) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte("[credentials]")) }
 
 // LogValue is for slog.
 func (c Credentials) LogValue() slog.Value { return slog.StringValue("[credentials]") }

@@ -47,7 +47,7 @@ func (u *upload) flush() error {
 		defer u.s.buffers.put(buf)
 		part, err := u.sendPart(number, (*buf)[:fill])
 		if err != nil {
-			u.fail(err) //nolint:errcheck // kept
+			_ = u.fail(err) // kept
 			return
 		}
 		u.mu.Lock()

@@ -89,7 +89,7 @@ func (r *rangeReader) try() error {
 	if err == nil {
 		err = r.accept(out)
 		if err != nil {
-			out.Body.Close() //nolint:errcheck // given up
+			_ = out.Body.Close() // given up
 		}
 	}
 	if err != nil {
@@ -225,7 +225,7 @@ func (r *rangeReader) broken(err error) error {
 
 func (r *rangeReader) stop() {
 	if r.body != nil {
-		r.body.Close() //nolint:errcheck // only read
+		_ = r.body.Close() // only read
 		r.end()
 		r.body = nil
 	}

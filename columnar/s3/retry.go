@@ -37,7 +37,7 @@ func (t *tries) wait(ctx context.Context, err error) error {
 // delay is random between nothing and a bound that doubles ("full jitter"), or what the server asked for if that is longer.
 func (t *tries) delay(after time.Duration) time.Duration {
 	bound := min(t.limits.Backoff<<(t.count-1), maxBackoff)
-	return max(rand.N(bound), after)
+	return max(rand.N(bound), after) //nolint:gosec // a waiting time
 }
 
 // ended is the failure for a context that is done: of the caller, or of our total limit.

@@ -151,7 +151,7 @@ func (u *upload) Close() error {
 		return nil
 	}
 	err = u.fail(err)
-	u.cleanup() //nolint:errcheck // Abort and AbortUploads try again
+	_ = u.cleanup() // Abort and AbortUploads try again
 	return err
 }
 
@@ -235,7 +235,7 @@ func (u *upload) Abort() error {
 	if u.done {
 		return nil
 	}
-	u.fail(stoppedByCaller()) //nolint:errcheck // it is what Abort is for
+	_ = u.fail(stoppedByCaller()) // it is what Abort is for
 	u.wg.Wait()
 	u.release()
 	return u.cleanup()

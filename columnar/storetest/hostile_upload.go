@@ -46,7 +46,7 @@ func (u *hostileUpload) Write(p []byte) (int, error) {
 
 func (u *hostileUpload) Close() error {
 	if err := before(u.ctx, u.h.get(), "close", u.name); err != nil {
-		u.Upload.Abort() //nolint:errcheck // the first error counts
+		_ = u.Abort() // the first error counts
 		return err
 	}
 	if err := u.finish(); err != nil {
@@ -63,7 +63,7 @@ func (u *hostileUpload) finish() error {
 		return u.Upload.Close()
 	}
 	if body := u.keep(u.name, u.body); body == nil {
-		return u.Upload.Abort()
+		return u.Abort()
 	} else if _, err := u.Upload.Write(body); err != nil {
 		return err
 	}

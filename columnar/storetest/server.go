@@ -120,7 +120,7 @@ func startGateway(t testing.TB, binary string, s Server) string {
 		case <-time.After(50 * time.Millisecond):
 		}
 		if c, err := net.Dial("tcp", address); err == nil {
-			c.Close() //nolint:errcheck // only tried
+			_ = c.Close() // only tried
 			return "http://" + address
 		}
 	}
