@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"io"
 
@@ -214,6 +215,11 @@ func parseCredential(text []byte) (secret.Key, error) {
 		return secret.Key{}, fault.New(fault.InvalidRequest, "not an unattended credential")
 	}
 	if n, err := tokenCoding.Decode(b, t[len(credentialPrefix):]); err != nil || n != len(b) {
+		return secret.Key{}, fault.New(fault.InvalidRequest, "not an unattended credential")
+	}
+	again := make([]byte, tokenSecretSize)
+	defer clear(again)
+	if tokenCoding.Encode(again, b); subtle.ConstantTimeCompare(again, t[len(credentialPrefix):]) != 1 {
 		return secret.Key{}, fault.New(fault.InvalidRequest, "not an unattended credential")
 	}
 	return secret.FromBytes(b)
