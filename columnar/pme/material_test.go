@@ -10,6 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
 	"coldframe/columnar/pme"
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
@@ -17,7 +21,7 @@ import (
 
 // vector is one case of docs/vectors/pme.
 type vector struct {
-	Kind      string `json:"kind"` // "key metadata" or "module"
+	Kind      string `json:"kind"` // "key metadata", "module" or "file"
 	MasterKey string `json:"master_key"`
 	MasterID  string `json:"master_key_id"`
 	DataKey   string `json:"data_key"`
@@ -35,6 +39,22 @@ type vector struct {
 	AAD       string `json:"aad"`
 	Plaintext string `json:"plaintext"`
 	Frame     string `json:"frame"`
+
+	FooterKey  vectorKey       `json:"footer_key"`
+	ColumnKeys []vectorKey     `json:"column_keys"`
+	File       string          `json:"file"`
+	Rows       json.RawMessage `json:"rows"`
+}
+
+type vectorKey struct{ ID, Key string }
+
+func (v vectorKey) named(t *testing.T) pme.NamedKey {
+	t.Helper()
+	k, err := secret.FromBytes(unhex(t, v.Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pme.NamedKey{ID: v.ID, Key: k}
 }
 
 func unhex(t *testing.T, s string) []byte {
@@ -66,6 +86,8 @@ func TestVectors(t *testing.T) {
 				keyMetadataVector(t, v)
 			case "module":
 				moduleVector(t, v)
+			case "file":
+				fileVector(t, v)
 			default:
 				t.Fatalf("kind %q", v.Kind)
 			}
@@ -123,5 +145,29 @@ func moduleVector(t *testing.T, v vector) {
 	frame := pme.Frame(unhex(t, v.DataKey), plain, aad)
 	if len(frame) != len(v.Frame)/2 || !bytes.Equal(frame[:4], unhex(t, v.Frame)[:4]) {
 		t.Fatal("a frame of another length")
+	}
+}
+
+// fileVector reads a whole file as it was written when the format was laid down.
+func fileVector(t *testing.T, v vector) {
+	k := keyring{footer: v.FooterKey.named(t)}
+	for _, c := range v.ColumnKeys {
+		k.columns = append(k.columns, c.named(t))
+	}
+	got, err := readAll(unhex(t, v.File), k.keys(), pme.ReadOptions{AADPrefix: unhex(t, v.Prefix)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, err := array.RecordFromJSON(memory.DefaultAllocator, got.Schema(), bytes.NewReader(v.Rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want.NumRows() == 0 || got.NumRows() != want.NumRows() {
+		t.Fatalf("%d rows, want %d", got.NumRows(), want.NumRows())
+	}
+	for i := range int(want.NumCols()) {
+		if !array.ChunkedEqual(arrow.NewChunked(want.Column(i).DataType(), []arrow.Array{want.Column(i)}), got.Column(i).Data()) {
+			t.Fatalf("column %d differs", i)
+		}
 	}
 }
