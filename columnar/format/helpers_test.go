@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -33,4 +34,11 @@ func bytesOf(t *rapid.T, k Kind, schema *arrow.Schema, table []arrow.RecordBatch
 		t.Fatal(err)
 	}
 	return &out
+}
+
+// allocated returns the bytes allocated since the program began.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }
