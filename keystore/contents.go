@@ -9,6 +9,7 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/secret"
+	"coldframe/internal/signed"
 )
 
 // The records of a vault in the database.
@@ -144,4 +145,15 @@ func part(tx *kv.Tx, key string) ([]byte, error) {
 		return nil, fault.New(fault.Incomplete, "a part of the vault is missing")
 	}
 	return value, err
+}
+
+// decode reads CBOR in the very form that is written the same value: no null in the place of an array, or of nothing.
+func decode(in []byte, v any) error {
+	if err := signed.Unmarshal(in, v); err != nil {
+		return err
+	}
+	if out, err := signed.Marshal(v); err != nil || !bytes.Equal(in, out) {
+		return fault.New(fault.NotAuthentic, "a record has another form than the one it is written in")
+	}
+	return nil
 }

@@ -63,7 +63,7 @@ func parseHeader(raw []byte) (*header, error) {
 		return nil, fault.New(fault.Policy, "the vault has format version %d, this program has %d", v, headerVersion)
 	}
 	var b headerBody
-	if err := signed.Unmarshal(raw[len(headerMagic)+1:len(raw)-headerMAC], &b); err != nil {
+	if err := decode(raw[len(headerMagic)+1:len(raw)-headerMAC], &b); err != nil {
 		return nil, err
 	}
 	block, err := parseKDFBlock(b.KDF)

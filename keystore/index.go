@@ -108,8 +108,11 @@ func encodeShard(shard map[string]entry) ([]byte, error) {
 
 func parseShard(n int, in []byte) (map[string]entry, error) {
 	var lines []shardEntry
-	if err := signed.Unmarshal(in, &lines); err != nil {
+	if err := decode(in, &lines); err != nil {
 		return nil, err
+	}
+	if lines == nil {
+		return nil, fault.New(fault.NotAuthentic, "the index is damaged")
 	}
 	shard := make(map[string]entry, len(lines))
 	for i, l := range lines {
@@ -179,10 +182,10 @@ func openRoot(user uuid.UUID, keys *keyring, record []byte) (*root, error) {
 
 func parseRoot(counter uint64, plain []byte) (*root, error) {
 	var r root
-	if err := signed.Unmarshal(plain, &r); err != nil {
+	if err := decode(plain, &r); err != nil {
 		return nil, err
 	}
-	ok := r.Counter == counter && len(r.Previous) == 32 && len(r.Header) == 32 && len(r.Keyring) == 32 && r.Items >= 0 && r.Items <= maxItems
+	ok := r.Counter == counter && r.Shards != nil && len(r.Previous) == 32 && len(r.Header) == 32 && len(r.Keyring) == 32 && r.Items >= 0 && r.Items <= maxItems
 	for i, ref := range r.Shards {
 		ok = ok && len(ref.Hash) == 32 && ref.Version <= counter && (i == 0 || r.Shards[i-1].Shard < ref.Shard)
 	}
