@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's
 	var theirs []goleak.Option
 	for _, f := range []string{
-		"v2.(*ToxicLink).read", "v2.(*ToxicLink).write", "v2.(*ToxicLink).RemoveToxic", "v2.(*ToxicCollection).ResetToxics",
+		"v2.(*ToxicLink).read", "v2.(*ToxicLink).write", "v2.(*ToxicLink).RemoveToxic", "v2.(*ToxicLink).RemoveToxic.func1", "v2.(*ToxicCollection).ResetToxics",
 		"v2/toxics.(*ToxicStub).Run", "v2/toxics.(*ToxicStub).InterruptToxic",
 	} {
 		theirs = append(theirs, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/"+f))
