@@ -107,7 +107,7 @@ func LoadConfig(path string) (Config, error) {
 		path = filepath.Join(configHome(os.Getenv), "coldframe", "coldframed.toml")
 	}
 	c := DefaultConfig()
-	b, err := readBounded(path, MaxConfigSize)
+	b, err := readConfig(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !asked:
 	case err != nil:

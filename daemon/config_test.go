@@ -69,6 +69,15 @@ func TestConfigEnvironmentComesAfterFile(t *testing.T) {
 	if err != nil || c.Listen.Port != 2222 || c.Log.Level != "warn" {
 		t.Fatalf("%+v, %v", c, err)
 	}
+	if err := os.Chmod(path, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(path); err == nil || !strings.Contains(err.Error(), "written by others") {
+		t.Fatalf("a file that others may write: %v", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("COLDFRAME_PORT", "99999")
 	if _, err := LoadConfig(path); err == nil {
 		t.Fatal("a port out of range was taken from the environment")

@@ -97,6 +97,15 @@ func checkFolder(d string) error {
 	return nil
 }
 
+// readConfig reads a configuration file, which nobody but its owner may write: it decides which addresses may be dialled.
+func readConfig(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o022 != 0 {
+		return nil, fmt.Errorf("%s may be written by others: its mode must be 0644 or stricter", path)
+	}
+	return readBounded(path, MaxConfigSize)
+}
+
 // readBounded reads a regular file of at most limit bytes.
 func readBounded(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
