@@ -239,6 +239,7 @@ func TestD13_HostilePages(t *testing.T) {
 		{name: "just beyond the limit", raw: pme.DefaultMaxPage + 1, values: 20, want: fault.TooLarge},
 		{name: "levels longer than the page, v2", kind: 3, raw: 100, values: 20, levels: 60, want: fault.NotAuthentic},
 		{name: "a dictionary of 2^31-1 values", kind: 2, raw: 100, values: math.MaxInt32, want: fault.TooLarge},
+		{name: "2^31-1 values", raw: 100, values: math.MaxInt32, want: fault.TooLarge},
 		{name: "an index page", kind: 1, raw: 100, values: 20, want: fault.NotAuthentic},
 		{name: "a header of 2 MiB", raw: 100, values: 20, pad: 2 << 20, want: fault.TooLarge},
 	} {
@@ -262,6 +263,30 @@ func TestD13_HostilePages(t *testing.T) {
 	plain := pme.PlainWithChunk(template, hostilePage{raw: pme.DefaultMaxPage + 1, values: 20}.encode(), 20)
 	if _, err := w.SealColumn(0, 0, plain, nil); !errors.Is(err, fault.TooLarge) {
 		t.Errorf("writing a page beyond the limit: %v", err)
+	}
+}
+
+// TestD13_ManyLargePages seals a chunk of pages that are each within the limit of a page, and together far above that of a chunk.
+func TestD13_ManyLargePages(t *testing.T) {
+	rec := column(testRecord(newRand(64), 20, ""), 0)
+	template := encode(t, rec, parquet.WithCompression(compress.Codecs.Zstd))
+	k := newKeyring(1)
+	seal := func(pages int) error {
+		w, err := pme.NewFileWriter(&bytes.Buffer{}, pme.FileConfig{
+			Template: template, Footer: k.footer, ColumnKey: func(pme.Leaf) pme.NamedKey { return k.columns[0] },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := hostilePage{raw: 32 << 20, values: 1}.encode()
+		_, err = w.SealColumn(0, 0, pme.PlainWithChunk(template, bytes.Repeat(page, pages), int64(pages)), nil)
+		return err
+	}
+	if err := seal(pme.MaxChunkBytes / (32 << 20)); err != nil {
+		t.Errorf("as much as a chunk may hold: %v", err)
+	}
+	if err := seal(pme.MaxChunkBytes/(32<<20) + 1); !errors.Is(err, fault.TooLarge) {
+		t.Errorf("a page more: %v", err)
 	}
 }
 

@@ -77,6 +77,32 @@ func (h *pageHeader) nested(f field, kind int64) error {
 	})
 }
 
+// What a column chunk may hold, on writing and on reading. A few sealed bytes can decode to very much; a decoder that reads a chunk at
+// once is to be safe from that.
+const (
+	MaxChunkBytes  = 128 << 20 // pages, uncompressed
+	MaxChunkValues = 1 << 24   // nulls included
+)
+
+// tally adds up the pages of a chunk.
+type tally struct {
+	values, rawSize int64
+}
+
+func (t *tally) add(h pageHeader) error {
+	t.rawSize += h.rawSize
+	if h.kind != pageDict {
+		t.values += h.values
+	}
+	if t.rawSize > MaxChunkBytes {
+		return fault.New(fault.TooLarge, "a column chunk of more than %d MiB", MaxChunkBytes>>20)
+	}
+	if t.values > MaxChunkValues {
+		return fault.New(fault.TooLarge, "a column chunk of more than %d values", MaxChunkValues)
+	}
+	return nil
+}
+
 // check compares a page with the limits and with itself; size is that of its bytes in the clear.
 func (h *pageHeader) check(size int, codec int64, maxPage int) error {
 	switch {

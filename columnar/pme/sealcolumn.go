@@ -116,7 +116,8 @@ type chunkSealer struct {
 }
 
 func (s *chunkSealer) seal(chunk []byte) error {
-	start, page, values := len(s.out), 0, int64(0)
+	start, page := len(s.out), 0
+	var sum tally
 	for first := true; len(chunk) > 0; first = false {
 		h, n, err := parsePageHeader(chunk)
 		if err != nil {
@@ -130,6 +131,9 @@ func (s *chunkSealer) seal(chunk []byte) error {
 		if err := h.check(len(body), s.meta.codec, s.maxPage); err != nil {
 			return err
 		}
+		if err := sum.add(h); err != nil {
+			return err
+		}
 		switch {
 		case h.kind == pageDict && first:
 			err = s.module(header, body, -1)
@@ -141,7 +145,6 @@ func (s *chunkSealer) seal(chunk []byte) error {
 				s.data = len(s.out) - start
 			}
 			err = s.module(header, body, page)
-			values += h.values
 			page++
 		default:
 			err = fault.New(fault.Internal, "the encoder wrote a page of type %d", h.kind)
@@ -150,8 +153,8 @@ func (s *chunkSealer) seal(chunk []byte) error {
 			return err
 		}
 	}
-	if values != s.meta.values {
-		return fault.New(fault.Internal, "the encoder wrote %d values where it says %d", values, s.meta.values)
+	if sum.values != s.meta.values {
+		return fault.New(fault.Internal, "the encoder wrote %d values where it says %d", sum.values, s.meta.values)
 	}
 	return nil
 }

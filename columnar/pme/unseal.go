@@ -61,29 +61,27 @@ type chunkUnsealer struct {
 	next    int // start of the next module
 	end     int // end of the plain pages so far
 	data    int
+	sum     tally
 	header  encoder
 }
 
 func (u *chunkUnsealer) unseal() error {
 	if u.meta.start() < u.meta.dataOffset && len(u.buf) > 0 {
-		if _, err := u.page(-1); err != nil {
+		if err := u.page(-1); err != nil {
 			return err
 		}
 	}
 	u.data = u.end
-	values := int64(0)
 	for page := 0; u.next < len(u.buf); page++ {
 		if page > maxOrdinal {
 			return fault.New(fault.TooLarge, "more than %d pages in a column chunk", maxOrdinal+1)
 		}
-		h, err := u.page(page)
-		if err != nil {
+		if err := u.page(page); err != nil {
 			return err
 		}
-		values += h.values
 	}
-	if values != u.meta.values {
-		return fault.New(fault.NotAuthentic, "a column chunk of %d values where its metadata says %d", values, u.meta.values)
+	if u.sum.values != u.meta.values {
+		return fault.New(fault.NotAuthentic, "a column chunk of %d values where its metadata says %d", u.sum.values, u.meta.values)
 	}
 	return nil
 }
@@ -107,39 +105,42 @@ func (u *chunkUnsealer) module(aad []byte, want int64) (start, end int, err erro
 }
 
 // page opens a page header and its page, number n or the dictionary if n is -1, and leaves both in the clear behind the page before.
-func (u *chunkUnsealer) page(n int) (pageHeader, error) {
+func (u *chunkUnsealer) page(n int) error {
 	aad := u.headerAAD(n)
 	start, end, err := u.module(aad, -1)
 	if err != nil {
-		return pageHeader{}, err
+		return err
 	}
 	if end-start > maxPageHeader {
-		return pageHeader{}, fault.New(fault.TooLarge, "a page header of %d bytes, %d allowed", end-start, maxPageHeader)
+		return fault.New(fault.TooLarge, "a page header of %d bytes, %d allowed", end-start, maxPageHeader)
 	}
 	h, _, err := parsePageHeader(u.buf[start:end])
 	if err != nil {
-		return h, err
+		return err
 	}
 	if (n < 0) != (h.kind == pageDict) || n >= 0 && h.kind != pageData && h.kind != pageDataV2 {
-		return h, fault.New(fault.NotAuthentic, "a page of type %d in the wrong place", h.kind)
+		return fault.New(fault.NotAuthentic, "a page of type %d in the wrong place", h.kind)
 	}
 	if err := h.check(int(h.size)-frameOverhead, u.meta.codec, u.maxPage); err != nil {
-		return h, err
+		return err
+	}
+	if err := u.sum.add(h); err != nil {
+		return err
 	}
 	u.header.b = u.header.b[:0]
 	if err := resizePage(&u.header, u.buf[start:end], h.size-frameOverhead); err != nil {
-		return h, err
+		return err
 	}
 	bodyStart, bodyEnd, err := u.module(u.bodyAAD(n), h.size)
 	if err != nil {
-		return h, err
+		return err
 	}
 	if err := fillHeader(&u.header, bodyStart-u.end); err != nil {
-		return h, err
+		return err
 	}
 	copy(u.buf[u.end:bodyStart], u.header.b)
 	u.end = bodyEnd
-	return h, nil
+	return nil
 }
 
 func (u *chunkUnsealer) headerAAD(n int) []byte {
