@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -36,25 +37,54 @@ func (a *app) backupCommand() *cobra.Command {
 }
 
 func (a *app) restoreCommand() *cobra.Command {
-	return &cobra.Command{
+	var kitFile string
+	var forgotten bool
+	cmd := &cobra.Command{
 		Use: "restore FILE", Short: "Restore a backup into an agent that has no account", Args: args(cobra.ExactArgs(1)),
+		Long: "Restores a backup into an agent that has no account and unlocks it, with the password of the time of the backup. On a machine that has not got the\naccount key, --kit brings it. With --kit and --forgotten the kit alone opens the backup, and a new password is set.",
 		RunE: func(cmd *cobra.Command, list []string) error {
+			if forgotten && kitFile == "" {
+				return usageError{errors.New("--forgotten needs --kit")}
+			}
 			f, err := os.Open(list[0])
 			if err != nil {
 				return usageError{err}
 			}
 			defer f.Close()
-			c, password, err := a.agentAndPassword(cmd.Context())
+			o, err := a.restoreOptions(kitFile, forgotten)
 			if err != nil {
 				return err
 			}
-			if err := c.Restore(cmd.Context(), password, f); err != nil {
+			c, err := a.agent(cmd.Context())
+			if err != nil {
 				return err
 			}
-			a.say("restored; unlock to go on")
+			if err := c.RestoreWith(cmd.Context(), f, o); err != nil {
+				return err
+			}
+			a.say("restored and unlocked")
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&kitFile, "kit", "", "file with the recovery kit")
+	cmd.Flags().BoolVar(&forgotten, "forgotten", false, "the password is lost: open with the kit and set a new one")
+	return cmd
+}
+
+func (a *app) restoreOptions(kitFile string, forgotten bool) (o localapi.RestoreOptions, err error) {
+	if kitFile != "" {
+		kit, err := os.ReadFile(kitFile)
+		if err != nil {
+			return o, usageError{err}
+		}
+		o.RecoveryKit = string(kit)
+	}
+	if forgotten {
+		o.NewPassword, err = a.secrets.askNew("New password")
+	} else {
+		o.Password, err = a.secrets.ask("Password of the time of the backup")
+	}
+	return o, err
 }
 
 func (a *app) eventsCommand() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"coldframe/internal/fault"
+	"coldframe/localapi"
 )
 
 // Exit codes, documented in docs/cli.md. A script can tell what to do next from them alone.
@@ -13,12 +14,12 @@ const (
 	exitFailure     = 1 // anything that has no code of its own
 	exitUsage       = 2 // wrong arguments or bad input; nothing was done
 	exitLocked      = 3 // unlock first
-	exitUntrusted   = 4 // what came from the store or the vault is not what was signed: do not go on, look
+	exitUntrusted   = 4 // what came from store or vault is not what was signed, or the password is wrong (the two look the same)
 	exitNotFound    = 5
 	exitConflict    = 6 // somebody else changed it, or the same key was used for another request
 	exitUnavailable = 7 // agent, store or network not there, or busy: try again later
 	exitStorageFull = 8
-	exitRefused     = 9 // policy, missing permission, wrong password
+	exitRefused     = 9 // policy, missing permission
 	exitInterrupted = 130
 )
 
@@ -56,10 +57,18 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
-	if code, ok := exitCodes[fault.CodeOf(err)]; ok {
+	if code, ok := exitCodes[codeOf(err)]; ok {
 		return code
 	}
 	return exitFailure
+}
+
+// codeOf returns the code of a failure here or in the agent.
+func codeOf(err error) fault.Code {
+	if e, ok := errors.AsType[*localapi.Error](err); ok {
+		return fault.Code(e.Problem.Code)
+	}
+	return fault.CodeOf(err)
 }
 
 // usageError is a call of the command line that cannot be taken.

@@ -1,0 +1,237 @@
+// Command store measures the main job over the local API: put and get of a table of ten mixed columns through a real agent with the folder
+// store, against arrow-go writing and reading plain zstd Parquet (bench/plain) in the same run, turn by turn; the agent's peak memory for
+// a stream of one and of five gigabytes; what an append uploads; and, by the benchmark of package columnar, the CPU cost of encryption.
+//
+// Each figure is a line `name value unit target ok|short`, at the end. The exit code is 1 if one falls short.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"coldframe/bench/store/agent"
+	"coldframe/columnar/columnartest"
+	"coldframe/localapi"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 3, "rounds of each comparison")
+	rows := flag.Int("rows", 1_000_000_000/columnartest.RowBytes, "rows of the table (the default is 1 GB)")
+	flag.Parse()
+	if err := run(*rounds, *rows); err != nil {
+		fmt.Fprintln(os.Stderr, "store:", err)
+		os.Exit(1)
+	}
+}
+
+// figures collects the lines of the end.
+type figures struct {
+	lines []string
+	short bool
+}
+
+func (f *figures) add(name string, value float64, unit string, bound float64, atLeast bool) {
+	verdict, sign := "ok", "<="
+	if atLeast {
+		sign = ">="
+	}
+	if (atLeast && value < bound) || (!atLeast && value > bound) {
+		verdict, f.short = "short", true
+	}
+	f.lines = append(f.lines, fmt.Sprintf("%-32s %10.3f %-6s %s%g %s", name, value, unit, sign, bound, verdict))
+}
+
+func (f *figures) note(name string, value float64, unit string) {
+	f.lines = append(f.lines, fmt.Sprintf("%-32s %10.3f %-6s - ok", name, value, unit))
+}
+
+func run(rounds, rows int) error {
+	work, err := os.MkdirTemp("", "coldframe-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	t := &table{path: filepath.Join(work, "table.arrow"), rows: rows, raw: float64(rows) * columnartest.RowBytes}
+	fmt.Printf("making a table of %d rows, %.2f GB\n", rows, t.raw/1e9)
+	if err := t.make(); err != nil {
+		return err
+	}
+	var f figures
+	for _, step := range []func(string, *table, *figures, int) error{speed, memory, encryption} {
+		if err := step(work, t, &f, rounds); err != nil {
+			return err
+		}
+	}
+	fmt.Println(strings.Join(f.lines, "\n"))
+	if f.short {
+		return fmt.Errorf("a figure falls short of its target")
+	}
+	return nil
+}
+
+// speed compares put and get over the API with arrow-go alone, in turns.
+func speed(work string, t *table, f *figures, rounds int) error {
+	ctx := context.Background()
+	a, err := agent.Start(work + "/speed")
+	if err != nil {
+		return err
+	}
+	defer a.Stop()
+	d, err := a.Client.CreateDataset(ctx, "bench", "")
+	if err != nil {
+		return err
+	}
+	plain := filepath.Join(work, "plain")
+	if out, err := exec.Command("go", "build", "-o", plain, "./bench/plain").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the peer: %w\n%s", err, out)
+	}
+	parquet := filepath.Join(work, "plain.parquet")
+	var put, get, putRatio, getRatio []float64
+	for i := range rounds {
+		w, err := peer(plain, "write", t.path, parquet)
+		if err != nil {
+			return err
+		}
+		p, err := timed(func() error { return putFile(ctx, a.Client, d.Id, t) })
+		if err != nil {
+			return err
+		}
+		r, err := peer(plain, "read", parquet)
+		if err != nil {
+			return err
+		}
+		g, err := timed(func() error { return getAll(ctx, a.Client, d.Id) })
+		if err != nil {
+			return err
+		}
+		fmt.Printf("round %d: arrow-go write %.2f s, put %.2f s, arrow-go read %.2f s, get %.2f s\n", i+1, w, p, r, g)
+		put, get = append(put, t.raw/1e6/p), append(get, t.raw/1e6/g)
+		putRatio, getRatio = append(putRatio, w/p), append(getRatio, r/g)
+	}
+	f.note("store.put", median(put), "MB/s")
+	f.note("store.get", median(get), "MB/s")
+	f.add("store.put_vs_arrow_plain", median(putRatio), "ratio", 0.8, true)
+	f.add("store.get_vs_arrow_plain", median(getRatio), "ratio", 0.8, true)
+	return appended(ctx, a.Client, d.Id, f)
+}
+
+// appended puts 10 MB onto the table and reports what that uploaded.
+func appended(ctx context.Context, c *localapi.Client, id string, f *figures) error {
+	small := &table{rows: 10_000_000 / columnartest.RowBytes}
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(small.write(w)) }()
+	result, err := c.Put(ctx, id, r, localapi.PutOptions{Format: "arrow", Append: true})
+	if err != nil {
+		return err
+	}
+	f.add("store.append_10MB_uploads", float64(result.Bytes)/1e6, "MB", 12, false)
+	return nil
+}
+
+// memory reports the highest resident size of an agent that takes and gives a stream, beyond what it has before; the argon2 buffer is
+// given back by then.
+func memory(work string, t *table, f *figures, _ int) error {
+	for _, times := range []int{1, 5} {
+		peak, idle, err := peakMemory(fmt.Sprintf("%s/memory%d", work, times), t, times)
+		if err != nil {
+			return err
+		}
+		f.note(fmt.Sprintf("store.rss_idle_%dGB", times), idle, "MiB")
+		f.add(fmt.Sprintf("store.rss_peak_%dGB", times), peak, "MiB", 256, false)
+	}
+	return nil
+}
+
+func peakMemory(dir string, t *table, times int) (peak, idle float64, err error) {
+	ctx := context.Background()
+	a, err := agent.Start(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer a.Stop()
+	d, err := a.Client.CreateDataset(ctx, "bench", "")
+	if err != nil {
+		return 0, 0, err
+	}
+	idle = a.ResidentMiB()
+	watch := a.WatchResident()
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(t.repeat(w, times)) }()
+	if _, err := a.Client.Put(ctx, d.Id, r, localapi.PutOptions{Format: "arrow"}); err != nil {
+		return 0, 0, err
+	}
+	if err := getAll(ctx, a.Client, d.Id); err != nil {
+		return 0, 0, err
+	}
+	return watch(), idle, nil
+}
+
+// encryption runs the benchmark of package columnar, where alone the sealer can be taken away.
+func encryption(_ string, _ *table, f *figures, _ int) error {
+	out, err := exec.Command("go", "test", "-count=1", "-run", "^$", "-bench", "AgainstArrow", "-benchtime", "1x", "./columnar").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("benchmark of columnar: %w\n%s", err, out)
+	}
+	fmt.Print(string(out))
+	for line := range strings.Lines(string(out)) {
+		var name, unit string
+		var value float64
+		if n, _ := fmt.Sscan(line, &name, &value, &unit); n == 3 && name == "columnar.encryption_cpu" {
+			f.add("store.encryption_cpu", value, unit, 5, false)
+			return nil
+		}
+	}
+	return fmt.Errorf("the benchmark of columnar did not tell the cost of encryption:\n%s", out)
+}
+
+func putFile(ctx context.Context, c *localapi.Client, id string, t *table) error {
+	in, err := os.Open(t.path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	_, err = c.Put(ctx, id, in, localapi.PutOptions{Format: "arrow"})
+	return err
+}
+
+func getAll(ctx context.Context, c *localapi.Client, id string) error {
+	r, err := c.Get(ctx, id, localapi.GetOptions{Format: "arrow"})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+// peer runs bench/plain and returns its wall seconds, as it measured them itself.
+func peer(program string, args ...string) (float64, error) {
+	out, err := exec.Command(program, args...).Output()
+	if err != nil {
+		return 0, fmt.Errorf("peer: %w", err)
+	}
+	var wall, cpu float64
+	if _, err := fmt.Sscan(string(out), &wall, &cpu); err != nil {
+		return 0, err
+	}
+	return wall, nil
+}
+
+func timed(fn func() error) (float64, error) {
+	started := time.Now()
+	err := fn()
+	return time.Since(started).Seconds(), err
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The scripts run the real programs, built here.
+func TestScripts(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin, "coldframe/cmd/coldframe", "coldframe/cmd/coldframed")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	tables, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			e.Setenv("TABLES", tables)
+			// Sockets have short paths; the scripts' own folders need not.
+			run, err := os.MkdirTemp("", "cf")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { os.RemoveAll(run) })
+			e.Setenv("RUN", run)
+			e.Values[agentsKey{}] = agents{}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"agent": startAgent, "stop": stopAgent},
+	})
+}
+
+// agents of a script, by name.
+type agents map[string]*exec.Cmd
+
+type agentsKey struct{}
+
+// startAgent is `agent NAME [ARG...]`: starts an agent in folders of its own and makes it the one that coldframe speaks to.
+func startAgent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: agent NAME [ARG...]")
+	}
+	run := filepath.Join(ts.Getenv("RUN"), args[0])
+	dir := ts.MkAbs(args[0])
+	log, err := os.OpenFile(ts.MkAbs(args[0]+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(filepath.SplitList(ts.Getenv("PATH"))[0], "coldframed"), append([]string{"--data-dir", dir + "/data", "--state-dir", dir + "/state", "--runtime-dir", run, "--no-tcp"}, args[1:]...)...)
+	cmd.Env = []string{"HOME=" + dir, "PATH=" + ts.Getenv("PATH"), "CREDENTIALS_DIRECTORY=" + ts.Getenv("CREDENTIALS_DIRECTORY")}
+	cmd.Stdout, cmd.Stderr = log, log
+	ts.Check(cmd.Start())
+	running(ts)[args[0]] = cmd
+	ts.Defer(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	ts.Setenv("COLDFRAME_SOCKET", filepath.Join(run, "agent.sock"))
+	for range 200 {
+		if ts.Exec("coldframe", "--quiet", "status") == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	text, _ := os.ReadFile(log.Name())
+	ts.Fatalf("the agent did not start:\n%s", text)
+}
+
+// stopAgent is `stop NAME`: ends an agent by SIGTERM and wants it to exit with 0 in ten seconds.
+func stopAgent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: stop NAME")
+	}
+	cmd := running(ts)[args[0]]
+	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		ts.Check(err)
+	case <-time.After(10 * time.Second):
+		ts.Fatalf("the agent did not stop within ten seconds")
+	}
+	if _, err := os.Lstat(ts.Getenv("COLDFRAME_SOCKET")); err == nil {
+		ts.Check(fmt.Errorf("the socket is still there"))
+	}
+}
+
+func running(ts *testscript.TestScript) agents {
+	return ts.Value(agentsKey{}).(agents)
+}
