@@ -129,7 +129,7 @@ func whole(c *arrow.Chunked) (arrow.Array, error) {
 		return c.Chunk(0), nil
 	}
 	if len(c.Chunks()) == 0 {
-		return array.MakeArrayOfNull(memory.DefaultAllocator, c.DataType(), 0), nil
+		return nulls(c.DataType(), 0), nil
 	}
 	return array.Concatenate(c.Chunks(), memory.DefaultAllocator)
 }

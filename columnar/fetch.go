@@ -22,9 +22,11 @@ const (
 	wasteShare = 25
 
 	// refetches is how often bytes are asked for again that are not what the manifest says.
-	refetches   = 3
-	refetchWait = 50 * time.Millisecond
+	refetches = 3
 )
+
+// refetchWait is the wait before the first of them; it doubles.
+var refetchWait = 50 * time.Millisecond
 
 // span is a range of an object whose bytes are known by their hash.
 type span struct {

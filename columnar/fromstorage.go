@@ -189,7 +189,7 @@ func fixedListFromStorage(a *array.List, t *arrow.FixedSizeListType) (arrow.Arra
 			continue
 		}
 		flush(i)
-		pieces = append(pieces, array.MakeArrayOfNull(memory.DefaultAllocator, values.DataType(), int(width)))
+		pieces = append(pieces, nulls(values.DataType(), int(width)))
 		start = i + 1
 	}
 	flush(a.Len())
@@ -204,6 +204,14 @@ func fixedListFromStorage(a *array.List, t *arrow.FixedSizeListType) (arrow.Arra
 	}
 	defer elem.Release()
 	return build(t, a.Len(), a.NullN(), []*memory.Buffer{validity(a)}, elem), nil
+}
+
+// nulls returns n nulls of a storage type.
+func nulls(t arrow.DataType, n int) arrow.Array {
+	b := array.NewBuilder(memory.DefaultAllocator, t)
+	defer b.Release()
+	b.AppendNulls(n)
+	return b.NewArray()
 }
 
 func join(pieces []arrow.Array, empty arrow.Array) (arrow.Array, error) {
@@ -281,6 +289,9 @@ func indexBuffer(index []uint64, t arrow.DataType) *memory.Buffer {
 
 // valueBytes returns the bytes that make a value of a flat array what it is.
 func valueBytes(arr arrow.Array) (func(i int) []byte, error) {
+	if arr.Len() == 0 {
+		return nil, nil
+	}
 	switch a := arr.(type) {
 	case *array.Boolean:
 		return func(i int) []byte { return []byte{b2i(a.Value(i))} }, nil
@@ -304,9 +315,6 @@ func b2i(b bool) byte {
 }
 
 func binaryBytes(a array.BinaryLike) func(i int) []byte {
-	if a.Len() == 0 {
-		return nil
-	}
 	bytes, base := a.ValueBytes(), a.ValueOffset64(0)
 	return func(i int) []byte {
 		start := a.ValueOffset64(i) - base

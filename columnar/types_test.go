@@ -261,7 +261,9 @@ func TestTypes(t *testing.T) {
 			batches = append(batches, b.NewSlice(from, b.NumRows()))
 		}
 		w := newWorld(t, store, schema)
-		w.options = func(o *columnar.WriterOptions) { o.RowGroupBytes = rapid.SampledFrom([]int64{1, 4 << 10, 1 << 20}).Draw(t, "row group") }
+		w.options = func(o *columnar.WriterOptions) {
+			o.RowGroupBytes = rapid.SampledFrom([]int64{1, 4 << 10, 1 << 20}).Draw(t, "row group")
+		}
 		w.mustPut(batches...)
 		got, err := w.get(columnar.ReadOptions{})
 		if err != nil {
