@@ -129,6 +129,9 @@ func (w *World) Stop() {
 	})
 }
 
+// Dir returns the folder of the agent, for another Start.
+func (w *World) Dir() string { return w.o.Dir }
+
 // Token returns the user's own token.
 func (w *World) Token() string {
 	w.t.Helper()

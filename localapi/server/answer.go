@@ -44,7 +44,7 @@ func (a *answer) WriteHeader(status int) {
 	a.allowWrite()
 	if a.unread {
 		// net/http reads what is left of the body before it answers; a caller that sends nothing must not hold it up.
-		a.control.SetReadDeadline(time.Now().Add(drainTime)) //nolint:errcheck // a dead connection shows in the write
+		a.control.SetReadDeadline(time.Now().Add(min(drainTime, a.limit/2))) //nolint:errcheck // a dead connection shows in the write
 	}
 	a.ResponseWriter.WriteHeader(status)
 }

@@ -83,7 +83,7 @@ func TestL11_LargeBodyIsRefused(t *testing.T) {
 
 // TestL11_NoProgress stops in the middle of a body and stops reading in the middle of an answer; both end, and the handler learns of it.
 func TestL11_NoProgress(t *testing.T) {
-	b := startBench(t, limits{times: times{progress: 200 * time.Millisecond}})
+	b := startBench(t, limits{times: times{progress: time.Second}})
 	ended := make(chan error, 1)
 	b.api.write = func(_ context.Context, body io.Reader) error {
 		_, err := io.Copy(io.Discard, body)
@@ -99,7 +99,7 @@ func TestL11_NoProgress(t *testing.T) {
 	}
 	answers, _, _ = b.exchange("POST /v1/unlock HTTP/1.1\r\n{host}\r\n{auth}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{", 1)
 	if len(answers) != 1 || answers[0].StatusCode != http.StatusRequestTimeout {
-		t.Fatalf("a JSON body that stops: %d answers", len(answers))
+		t.Fatalf("a JSON body that stops: %d answers\n%s", len(answers), b.logs)
 	}
 	b.api.read = func(w io.Writer) error {
 		piece := make([]byte, 1<<20)

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"coldframe/daemon"
+)
+
+// TestRoutesAreThoseOfTheSpecification holds the table, the document and the generated router against one another, in all directions.
+func TestRoutesAreThoseOfTheSpecification(t *testing.T) {
+	inTable := map[string]bool{}
+	for _, r := range routes {
+		inTable[r.operation] = true
+		op := checks[r.operation]
+		if op == nil {
+			t.Errorf("%s is in the table but not in the document", r.operation)
+			continue
+		}
+		flag := func(name string) bool { b, _ := op.flags[name].(bool); return b }
+		if op.method != r.method || op.path != r.path || op.scope != string(r.scope) || flag("x-streaming") != r.streaming || flag("x-password") != r.password {
+			t.Errorf("%s differs: table %+v, document %s %s %s", r.operation, r, op.method, op.path, op.scope)
+		}
+		if (op.body != nil) != (r.body == jsonBody) || changes(r.method) == (r.body == noBody) {
+			t.Errorf("%s: the bodies differ", r.operation)
+		}
+		if r.password && !requires(op, "password") {
+			t.Errorf("%s wants the password again, but its schema does not", r.operation)
+		}
+		if max, ok := op.flags["x-max-body"]; ok && toInt(t, max) != r.maxBody {
+			t.Errorf("%s: x-max-body is %v", r.operation, max)
+		}
+		if r.scope != scopeNone && r.scope != scopeAny && !knownScope(r.scope) {
+			t.Errorf("%s has the unknown scope %s", r.operation, r.scope)
+		}
+	}
+	for id := range checks {
+		if !inTable[id] {
+			t.Errorf("%s is in the document but not in the table", id)
+		}
+	}
+	router := map[string]bool{}
+	for _, r := range newRouter(&benchAPI{}).Routes() {
+		router[r.Method+" "+r.Path] = true
+	}
+	for _, r := range routes {
+		at := r.method + " " + echoPath(r.path)
+		if !router[at] {
+			t.Errorf("the router has no %s", at)
+		}
+		delete(router, at)
+	}
+	for at := range router {
+		t.Errorf("the router has %s, the table does not", at)
+	}
+}
+
+func requires(op *operationCheck, field string) bool {
+	s := op.body
+	for s.Ref != nil {
+		s = s.Ref
+	}
+	for _, f := range s.Required {
+		if f == field {
+			return true
+		}
+	}
+	return false
+}
+
+func knownScope(s daemon.Scope) bool {
+	for _, k := range daemon.Scopes() {
+		if k == s {
+			return true
+		}
+	}
+	return false
+}
+
+func toInt(t *testing.T, v any) int64 {
+	n, ok := v.(interface{ Int64() (int64, error) })
+	if !ok {
+		t.Fatalf("%v is no number", v)
+	}
+	i, err := n.Int64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func echoPath(path string) string {
+	out := ""
+	for _, c := range path {
+		switch c {
+		case '{':
+			out += ":"
+		case '}':
+		default:
+			out += string(c)
+		}
+	}
+	return out
+}
+
+// TestGeneratedFilesAreUpToDate generates again and compares the bytes.
+func TestGeneratedFilesAreUpToDate(t *testing.T) {
+	tool, err := exec.LookPath("oapi-codegen")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("oapi-codegen is not there")
+	}
+	for dir, spec := range map[string]string{"..": "openapi.yaml", ".": "../openapi.yaml"} {
+		want, err := os.ReadFile(filepath.Join(dir, "api.gen.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(t.TempDir(), "api.gen.go")
+		config, err := os.ReadFile(filepath.Join(dir, "oapi-codegen.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(elsewhere, []byte(strings.Replace(string(config), "output: api.gen.go", "output: "+out, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), tool, "-config", elsewhere, spec)
+		cmd.Dir = dir
+		if b, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, b)
+		}
+		got, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("%s/api.gen.go is not what openapi.yaml gives; run go generate", dir)
+		}
+	}
+}
