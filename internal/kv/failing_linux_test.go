@@ -126,9 +126,34 @@ func onBadDisk(t *testing.T, dir string) {
 			t.Errorf("a write after the failure: %v", err)
 		}
 	}
-	checkRecords(t, db, acknowledged)
+	if err := db.View(func(*Tx) error { return nil }); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("a read after the failure: %v", err)
+	}
+	mendDisk(t, db, image, disk)
+	again := open(t, filepath.Join(disk, "kv"))
+	checkRecords(t, again, acknowledged)
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
 	if !t.Failed() {
 		fmt.Printf("survived: %d writes, then %v\n", acknowledged, failure)
+	}
+}
+
+// mendDisk gives the disk room again and mounts it anew, so that only what it really holds is seen.
+func mendDisk(t *testing.T, db *DB, image, disk string) {
+	t.Helper()
+	if err := unix.Mount("none", filepath.Dir(image), "tmpfs", unix.MS_REMOUNT, "size=600m"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		fmt.Println("close:", err)
+	}
+	if out, err := exec.Command("umount", disk).CombinedOutput(); err != nil {
+		t.Fatalf("umount: %v %s", err, out)
+	}
+	if err := mountImage(image, disk); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -91,25 +91,41 @@ func (db *DB) checkAcknowledged() error {
 	return nil
 }
 
-// View calls fn with a transaction that reads the store as it is at one moment.
+// View calls fn with a transaction that reads the store as it is at one moment. Once the disk failed, also while fn runs, it is
+// fault.Unavailable: Badger then shows writes that are not durable, and passes over records that it cannot read.
 func (db *DB) View(fn func(tx *Tx) error) error {
 	if !db.users.enter() {
 		return fault.New(fault.Unavailable, "%v", errClosed)
 	}
 	defer db.users.leave()
+	if err := db.checkHealth(); err != nil {
+		return err
+	}
 	t := db.b.NewTransaction(false)
 	defer t.Discard()
-	return fn(&Tx{t: t})
+	err := fn(&Tx{t: t})
+	if failure := db.checkHealth(); failure != nil {
+		return failure
+	}
+	return err
+}
+
+// checkHealth refuses to go on after the disk failed.
+func (db *DB) checkHealth() error {
+	if err := db.health.failure(); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the disk failed; the store must be opened again")
+	}
+	return nil
 }
 
 // Update calls fn with a transaction and makes what it wrote durable, all of it or nothing. An error of fn is returned as it is, and
 // nothing is written. fn must not call Update. Failures: fault.StorageFull; fault.TooLarge for more than about 1 MiB of values below
-// 256 KiB; fault.Unavailable when the disk failed, after which the store refuses writes until it is opened again.
+// 256 KiB; fault.Unavailable when the disk failed, after which the store refuses everything until it is opened again.
 func (db *DB) Update(fn func(tx *Tx) error) error {
 	db.write.Lock()
 	defer db.write.Unlock()
-	if err := db.health.failure(); err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the store takes no writes since one failed")
+	if err := db.checkHealth(); err != nil {
+		return err
 	}
 	if !db.users.enter() {
 		return fault.New(fault.Unavailable, "%v", errClosed)
