@@ -68,6 +68,7 @@ type parquetSource struct {
 	columns []*pqarrow.ColumnReader
 	left    int64 // rows of the current row group
 	rows    int64 // to ask for
+	most    int64 // rows of the current row group to ask for at once
 	ended   bool
 }
 
@@ -264,7 +265,7 @@ func (s *parquetSource) more() error {
 			return err
 		}
 	}
-	n := min(s.rows, s.left)
+	n := min(s.rows, s.left, s.most)
 	arrays := make([]arrow.Array, len(s.columns))
 	for i, c := range s.columns {
 		a, err := nextRows(c, n)
@@ -290,11 +291,14 @@ func (s *parquetSource) more() error {
 // nextGroup opens the next row group.
 func (s *parquetSource) nextGroup() error {
 	g := s.meta.RowGroup(s.group)
+	var err error
+	if s.most, err = dictionaryRows(s.fr.ParquetReader().RowGroup(s.group), 2*int64(s.batch)); err != nil {
+		return err
+	}
 	leaves := make([]int, s.meta.Schema.NumColumns())
 	for i := range leaves {
 		leaves[i] = i
 	}
-	var err error
 	if s.columns, _, err = s.fr.GetFieldReaders(s.ctx, leaves, []int{s.group}); err != nil {
 		return err
 	}

@@ -72,10 +72,10 @@ func TestG01_SpoolIsSealed(t *testing.T) {
 	}
 }
 
-// One Arrow message of 80 MiB, and the same compressed, is read in batches, in little memory and right.
+// One Arrow message of 38 MiB, and the same compressed, is read in batches, in little memory and right.
 func TestD13_LargeMessage(t *testing.T) {
 	schema := mustSchema(t, "id int64, name string, tags list<int32>")
-	const rows = 1_500_000
+	const rows = 700_000
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	b.Reserve(rows)
 	for i := range rows {
