@@ -24,9 +24,9 @@ func (a *Agent) Register(ctx context.Context, r RegisterRequest) (RegisterResult
 		return RegisterResult{}, err
 	}
 	if err := a.openSession(true); err != nil {
-		return RegisterResult{}, err
+		a.log.Error("account registered, but not opened", failure(err)...) // unlocking tries again; the kit must not be lost
 	}
-	a.log.Info("account registered", "state", string(StateUnlocked))
+	a.log.Info("account registered")
 	return RegisterResult{UserID: a.vault.UserID(), Kit: kit}, nil
 }
 
@@ -128,12 +128,14 @@ func (a *Agent) Recover(ctx context.Context, r RecoverRequest) error {
 		return err
 	}
 	defer done()
-	a.lockNow(errLocked())
-	a.closeSession(errLocked())
 	if err := a.recoverVault(ctx, r); err != nil {
 		return err
 	}
 	a.event(Event{Type: EventRecovered})
+	if a.hasSession() {
+		a.openGate()
+		return nil
+	}
 	return a.openSession(true)
 }
 

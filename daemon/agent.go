@@ -77,6 +77,8 @@ type Agent struct {
 	alive  sync.RWMutex // read-held by calls that use the local store without entering a gate
 	closed bool         // under alive
 
+	keepOpen bool // a call did not end in time: the local store is left to the end of the process, which it survives
+
 	ready   chan struct{}
 	wake    chan struct{} // asks the housekeeping to look now
 	closing sync.Once
@@ -219,7 +221,7 @@ func (a *Agent) close() {
 		if a.token != [32]byte{} {
 			removeTokenFile(a.cfg.Folders.Runtime, a.token)
 		}
-		if a.db != nil {
+		if a.db != nil && !a.keepOpen {
 			if err := a.db.Close(); err != nil {
 				a.log.Error("local store not closed cleanly", "code", string(fault.CodeOf(err)))
 			}

@@ -487,6 +487,30 @@ func TestF12_StoreGoneUntilTheNextStart(t *testing.T) {
 	eventually(t, "the sweep", func() bool { return a.uploads() == 0 && len(a.objectFiles()) == 0 })
 }
 
+func TestF07_FailedCommitKeepsTheObject(t *testing.T) {
+	a := startAgent(t, t.TempDir(), nil)
+	a.register()
+	id := a.create("x")
+	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+	store, err := a.session.objects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := columnar.ObjectName(filepath.Base(a.objectFiles()[0]))
+	j := journal{a: a.Agent, dataset: columnar.DatasetID(id)}
+	if err := j.register(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.db.Close(); err != nil { // from here on the local store refuses writes, as after a failed fsync
+		t.Fatal(err)
+	}
+	a.keepOpen = true
+	j.end(t.Context(), store)
+	if len(a.objectFiles()) != 1 {
+		t.Error("an object was removed although nobody knows whether a version on the disk names it")
+	}
+}
+
 func TestF19_GoroutinesComeBack(t *testing.T) {
 	before := runtime.NumGoroutine()
 	a := startAgent(t, t.TempDir(), nil)

@@ -10,6 +10,7 @@ import (
 
 	"coldframe/columnar"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
 	"coldframe/internal/signed"
@@ -210,17 +211,16 @@ func (a *Agent) Datasets(ctx context.Context, c Caller, title string) ([]Dataset
 		if err := context.Cause(ctx); err != nil {
 			return nil, ended(ctx, err)
 		}
-		ds, err := a.load(s, id)
+		d, wanted, err := a.listed(s, id, title)
 		if errors.Is(err, fault.NotFound) {
 			continue // deleted meanwhile
 		}
 		if err != nil {
 			return nil, err
 		}
-		if title == "" || ds.title == title {
-			out = append(out, ds.describe())
+		if wanted {
+			out = append(out, d)
 		}
-		ds.wipe()
 	}
 	slices.SortFunc(out, func(x, y Dataset) int {
 		if n := strings.Compare(x.Title, y.Title); n != 0 {
@@ -229,6 +229,33 @@ func (a *Agent) Datasets(ctx context.Context, c Caller, title string) ([]Dataset
 		return strings.Compare(x.ID, y.ID)
 	})
 	return out, nil
+}
+
+// listed describes a dataset if its title is the wanted one, or any is wanted. The chains of the others are not looked at.
+func (a *Agent) listed(s *session, id columnar.DatasetID, title string) (Dataset, bool, error) {
+	if title != "" {
+		got, err := a.titleOf(id)
+		if err != nil || got != title {
+			return Dataset{}, false, err
+		}
+	}
+	d, err := a.describe(s, id)
+	return d, true, err
+}
+
+func (a *Agent) titleOf(id columnar.DatasetID) (string, error) {
+	meta, err := getMetadata(a.vault.Get, id)
+	if err != nil {
+		return "", err
+	}
+	d := dataset{a: a, id: id, meta: meta}
+	defer d.wipe()
+	err = a.db.View(func(tx *kv.Tx) error { return present(readRecord(tx, infoKey(id), &d.info)) })
+	if err != nil {
+		return "", err
+	}
+	err = d.openTitle()
+	return d.title, err
 }
 
 // datasetIDs lists all datasets from the closed list of the vault.

@@ -19,6 +19,9 @@ import (
 type uploadRecord struct {
 	Dataset string `cbor:"1,keyasint"`
 	Time    int64  `cbor:"2,keyasint"` // Unix seconds
+
+	// Condemned is set before the object is removed: from then on no switch may name it.
+	Condemned bool `cbor:"3,keyasint,omitempty"`
 }
 
 func uploadKey(n columnar.ObjectName) string { return uploadPrefix + string(n) }
@@ -105,22 +108,36 @@ func (j *journal) end(ctx context.Context, store columnar.Store) {
 	}
 }
 
-// removeUpload removes an object that the journal still names, in whatever state it is, and then its entry.
+// removeUpload removes an object that the journal still names, in whatever state it is, and then its entry. The entry is marked first:
+// after a failed commit nobody knows whether the disk holds a switch that names the object (R19). The local store then refuses the mark,
+// the object stays, and the next start reads what really is there.
 func (a *Agent) removeUpload(ctx context.Context, store columnar.Store, n columnar.ObjectName) error {
-	err := a.db.View(func(tx *kv.Tx) error {
-		_, err := tx.Get(uploadKey(n))
-		return err
-	})
-	if errors.Is(err, fault.NotFound) {
+	err := a.condemn(n)
+	switch {
+	case errors.Is(err, fault.NotFound):
 		return nil
+	case errors.Is(err, fault.StorageFull): // refused before anything was written: the entry stands, and removing makes room
+	case err != nil:
+		return err
 	}
-	if err := errors.Join(err, store.AbortUploads(ctx, n)); err != nil {
+	if err := store.AbortUploads(ctx, n); err != nil {
 		return err
 	}
 	if err := store.Delete(ctx, n); err != nil {
 		return err
 	}
 	return a.db.Update(func(tx *kv.Tx) error { return tx.Delete(uploadKey(n)) })
+}
+
+func (a *Agent) condemn(n columnar.ObjectName) error {
+	return a.db.Update(func(tx *kv.Tx) error {
+		var r uploadRecord
+		if err := readRecord(tx, uploadKey(n), &r); err != nil {
+			return err
+		}
+		r.Condemned = true
+		return writeRecord(tx, uploadKey(n), r)
+	})
 }
 
 // sweepUploads removes what the journal names and no transfer of this process writes: what a dead process or a failed removal left.

@@ -76,16 +76,17 @@ func (a *Agent) openGate() {
 	}
 }
 
-// closeSession ends background work, locks the vault and wipes the keys of the session. a.change is held.
-func (a *Agent) closeSession(cause error) {
+// closeSession ends background work, locks the vault and wipes the keys of the session. a.change is held. It reports whether the
+// background work has ended.
+func (a *Agent) closeSession(cause error) bool {
 	a.mu.Lock()
 	s, work := a.session, a.work
 	a.session, a.work = nil, nil
 	a.mu.Unlock()
 	if s == nil {
-		return
+		return true
 	}
-	work.drain(cause)
+	drained := work.drain(cause)
 	a.vault.Lock()
 	s.wipe()
 	for _, store := range append(s.retired, s.store) {
@@ -93,6 +94,7 @@ func (a *Agent) closeSession(cause error) {
 			a.log.Warn("store not closed cleanly", failure(err)...)
 		}
 	}
+	return drained
 }
 
 // loadSession reads the user's own keys and opens the store. A vault without any of them is new and gets them.

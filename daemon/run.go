@@ -65,15 +65,14 @@ func (a *Agent) stop() {
 	a.stopping = true
 	g := a.gate
 	a.mu.Unlock()
-	if g != nil {
-		g.drain(errStopping())
-	}
+	drained := g == nil || g.drain(errStopping())
 	a.change.Lock()
 	defer a.change.Unlock()
 	a.mu.Lock()
 	a.gate = nil
 	a.mu.Unlock()
-	a.closeSession(errStopping())
+	drained = a.closeSession(errStopping()) && drained
+	a.keepOpen = !drained
 	a.close()
 	a.log.Info("stopped")
 }

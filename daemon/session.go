@@ -75,8 +75,8 @@ func newGate() *gate {
 	return &gate{ctx: ctx, cancel: cancel}
 }
 
-// drain cancels all calls with cause and waits for them, at most drainTime.
-func (g *gate) drain(cause error) {
+// drain cancels all calls with cause and waits for them, at most drainTime. It reports whether all have ended.
+func (g *gate) drain(cause error) bool {
 	g.cancel(cause)
 	done := make(chan struct{})
 	go func() {
@@ -85,7 +85,9 @@ func (g *gate) drain(cause error) {
 	}()
 	select {
 	case <-done:
+		return true
 	case <-time.After(drainTime):
+		return false
 	}
 }
 

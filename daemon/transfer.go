@@ -87,18 +87,30 @@ func (t *transfer) end(err error) {
 	t.send(EventTransferDone, "")
 }
 
-// countingBody counts and hashes a body as it streams. It stops when its context ends.
+// countingBody counts a body as it streams, and hashes it if an Idempotency-Key needs that. It stops when its context ends.
 type countingBody struct {
 	ctx context.Context
 	r   io.Reader
-	h   hash.Hash
+	h   hash.Hash // nil: not needed
 	n   atomic.Int64
 
 	start []byte // the first headerKept bytes
 }
 
-func newCountingBody(ctx context.Context, r io.Reader) *countingBody {
-	return &countingBody{ctx: ctx, r: r, h: sha256.New()}
+func newCountingBody(ctx context.Context, r io.Reader, hashed bool) *countingBody {
+	b := &countingBody{ctx: ctx, r: r}
+	if hashed {
+		b.h = sha256.New()
+	}
+	return b
+}
+
+// sum returns the SHA-256 of what was read; zero if it was not needed.
+func (b *countingBody) sum() [32]byte {
+	if b.h == nil {
+		return [32]byte{}
+	}
+	return [32]byte(b.h.Sum(nil))
 }
 
 func (b *countingBody) Read(p []byte) (int, error) {
@@ -106,7 +118,9 @@ func (b *countingBody) Read(p []byte) (int, error) {
 		return 0, context.Cause(b.ctx)
 	}
 	n, err := b.r.Read(p)
-	b.h.Write(p[:n])
+	if b.h != nil {
+		b.h.Write(p[:n])
+	}
 	b.start = append(b.start, p[:min(n, headerKept-len(b.start))]...)
 	b.n.Add(int64(n))
 	return n, err
@@ -121,7 +135,7 @@ func (b *countingBody) rest() ([32]byte, error) {
 	if n > 0 {
 		return [32]byte{}, fault.New(fault.InvalidRequest, "there are %d bytes after the end of the table", n)
 	}
-	return [32]byte(b.h.Sum(nil)), nil
+	return b.sum(), nil
 }
 
 // skip reads the whole body for its hash alone.
@@ -129,5 +143,5 @@ func (b *countingBody) skip() ([32]byte, error) {
 	if _, err := io.Copy(io.Discard, b); err != nil {
 		return [32]byte{}, fault.Wrap(fault.Incomplete, err, "the body could not be read to its end")
 	}
-	return [32]byte(b.h.Sum(nil)), nil
+	return b.sum(), nil
 }

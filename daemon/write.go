@@ -55,7 +55,7 @@ func (a *Agent) WriteData(ctx context.Context, c Caller, r WriteRequest, body io
 		return WriteResult{}, err
 	}
 	defer idem.done()
-	counted := newCountingBody(ctx, body)
+	counted := newCountingBody(ctx, body, r.IdempotencyKey != "")
 	if idem.stored != nil {
 		return replayWrite(ctx, s, idem, r.Dataset, counted)
 	}
@@ -235,6 +235,9 @@ func (w *write) take(out *columnar.Writer, schema *arrow.Schema, rec arrow.Recor
 // commit signs the manifest and makes the switch: keys, heads, manifest, journal and answer in one transaction. Readers see the old
 // version whole before it and the new one whole after it.
 func (w *write) commit(ctx context.Context, store columnar.Store, schema *arrow.Schema, parts []columnar.Part, body [32]byte) (storedWrite, error) {
+	if ctx.Err() != nil {
+		return storedWrite{}, context.Cause(ctx)
+	}
 	for _, p := range parts {
 		w.stored += int64(p.Length)
 	}
