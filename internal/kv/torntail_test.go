@@ -107,6 +107,9 @@ func TestF05_TornTail(t *testing.T) {
 			default:
 				t.Errorf("%s %d, acknowledged: %q, %v", shape, at, value, err)
 			}
+			if !nightly() && shape != "zero from" { // what a torn write of a mapped file looks like
+				continue
+			}
 			if value, err := valueAfter(t, s.with(damage(at), 2)); err == nil && value != lastValue && value != beforeValue ||
 				err != nil && !errors.Is(err, fault.Unavailable) {
 				t.Errorf("%s %d, not acknowledged: %q, %v", shape, at, value, err)
@@ -132,7 +135,7 @@ func TestF05_HeaderBits(t *testing.T) {
 		}
 		whole := s.whole[name].bytes()
 		for bit := range 8 * size {
-			if !nightly() && bit%3 != 0 && name != s.mem {
+			if !nightly() && bit%7 != 0 && name != s.mem {
 				continue
 			}
 			b := bytes.Clone(whole)
