@@ -487,6 +487,42 @@ func TestF12_StoreGoneUntilTheNextStart(t *testing.T) {
 	eventually(t, "the sweep", func() bool { return a.uploads() == 0 && len(a.objectFiles()) == 0 })
 }
 
+func TestAppendUploadsOnlyWhatIsNew(t *testing.T) {
+	a := startAgent(t, t.TempDir(), nil)
+	a.register()
+	id := a.create("x")
+	if _, err := a.WriteData(t.Context(), user, WriteRequest{Dataset: id, Format: format.CSV}, &tableBody{left: 32 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	old := a.objectFiles()
+	w, err := a.WriteData(t.Context(), user, WriteRequest{Dataset: id, Format: format.CSV, Append: true}, &tableBody{left: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Bytes > 1200<<10 {
+		t.Errorf("1 MiB onto 32 MiB stored %d bytes", w.Bytes)
+	}
+	if n := len(a.objectFiles()); n != len(old)+1 {
+		t.Errorf("%d objects, before %d", n, len(old))
+	}
+	for _, p := range old {
+		if _, err := os.Stat(p); err != nil {
+			t.Errorf("an old part is gone: %v", err)
+		}
+	}
+	s, err := a.ReadData(t.Context(), user, ReadRequest{Dataset: id, Columns: []string{"id"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.Rows != w.Rows || w.Written >= w.Rows {
+		t.Errorf("%d rows to read, %d in the version, %d written", s.Rows, w.Rows, w.Written)
+	}
+	if err := s.WriteTo(t.Context(), io.Discard, format.NDJSON); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestF07_FailedCommitKeepsTheObject(t *testing.T) {
 	a := startAgent(t, t.TempDir(), nil)
 	a.register()

@@ -50,6 +50,7 @@ type order struct {
 	Doubt    int    // an operation that was under way at the last kill, or 0
 	Next     int    // number of the next new operation
 	Pause    bool   // harden, unlock, say so, and wait for the end of the input
+	Stream   int64  // write a table of so many bytes, read it back, say how much memory that took
 }
 
 func childAgent(in io.Reader, out io.Writer) error {
@@ -84,7 +85,79 @@ func childAgent(in io.Reader, out io.Writer) error {
 		_, err := io.Copy(io.Discard, in)
 		return err
 	}
+	if o.Stream > 0 {
+		return stream(ctx, a, o.Stream, out)
+	}
 	return (&load{a: a, o: o, out: out}).run(ctx)
+}
+
+// stream writes a table of about size bytes, reads it back as Parquet and reports the peak of the resident memory before and after.
+func stream(ctx context.Context, a *Agent, size int64, out io.Writer) error {
+	idle := residentPeak()
+	d, err := a.CreateDataset(ctx, user, CreateDatasetRequest{Title: "stream"})
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	w, err := a.WriteData(ctx, user, WriteRequest{Dataset: d.ID, Format: format.CSV}, &tableBody{left: size})
+	if err != nil {
+		return err
+	}
+	put := time.Since(begun)
+	begun = time.Now()
+	s, err := a.ReadData(ctx, user, ReadRequest{Dataset: d.ID})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.WriteTo(ctx, io.Discard, format.Arrow); err != nil {
+		return err
+	}
+	rate := func(t time.Duration) float64 { return float64(size) / (1 << 20) / t.Seconds() }
+	fmt.Fprintln(out, "stream", idle, residentPeak(), w.Rows, int(rate(put)), int(rate(time.Since(begun))))
+	return nil
+}
+
+// tableBody is a CSV table of mixed columns that are not all the same.
+type tableBody struct {
+	left int64
+	row  int64
+	rest []byte
+}
+
+func (b *tableBody) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		if b.left <= 0 {
+			return 0, io.EOF
+		}
+		if b.row == 0 {
+			b.rest = append(b.rest, "id,name,value,flag,day,note\n"...)
+		}
+		for len(b.rest) < 64<<10 {
+			b.row++
+			b.rest = fmt.Appendf(b.rest, "%d,station %d,%d.%02d,%t,2024-%02d-%02d,note %x\n", b.row, b.row%5000, b.row*7919%1000,
+				b.row%100, b.row%3 == 0, b.row%12+1, b.row%28+1, uint32(b.row)*2654435761)
+		}
+		b.left -= int64(len(b.rest))
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// residentPeak is the most memory that this process ever had resident, in MiB.
+func residentPeak() int {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, _ := strconv.Atoi(strings.Fields(rest)[0]) // 0 fails the test
+			return n >> 10
+		}
+	}
+	return 0
 }
 
 // load checks what the kill left and then writes until it is killed.
@@ -314,6 +387,36 @@ func atoi(t *testing.T, s string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func TestF17_MemoryOfAStream(t *testing.T) {
+	size := int64(64 << 20)
+	if os.Getenv("COLDFRAME_NIGHTLY") != "" {
+		size = 1 << 30
+	}
+	p := startProcess(t, order{Dir: t.TempDir(), Password: testPassword, Stream: size})
+	for p.lines.Scan() {
+		word, rest, _ := strings.Cut(p.lines.Text(), " ")
+		if word == "error" {
+			t.Fatal(rest)
+		}
+		if word != "stream" {
+			continue
+		}
+		f := strings.Fields(rest)
+		idle, peak := atoi(t, f[0]), atoi(t, f[1])
+		t.Logf("%d MiB of CSV, %s rows: idle %d MiB, peak %d MiB, in %s MB/s, out %s MB/s (argon2 is the cheap profile here)", size>>20, f[2], idle, peak, f[3], f[4])
+		switch {
+		case raceEnabled:
+			t.Log("the race detector multiplies memory: not judged")
+		case idle == 0 || idle > 80:
+			t.Errorf("idle agent: %d MiB resident, at most 80", idle)
+		case peak > 256:
+			t.Errorf("streaming agent: %d MiB resident, at most 256", peak)
+		}
+		return
+	}
+	t.Fatal("the agent said nothing")
 }
 
 // pausedAgent is a child that has hardened itself and unlocked.
