@@ -79,7 +79,7 @@ func csvBytes(o CSVOptions) (delim, quote byte, err error) {
 func (r *csvReader) header(o ReadOptions) ([]string, error) {
 	if !o.CSV.NoHeader {
 		err := r.s.record()
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 			return nil, fault.New(fault.InvalidRequest, "the body is empty: not even a header")
 		} else if err != nil {
 			return nil, err
@@ -219,7 +219,7 @@ func (r *csvReader) Next() (arrow.RecordBatch, error) {
 	rows, size := 0, 0
 	for rows < maxBatchRows && size < r.batch {
 		err := r.s.record()
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 			r.ended = true
 			break
 		} else if err != nil {

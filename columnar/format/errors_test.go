@@ -267,7 +267,7 @@ func TestEncryptedParquet(t *testing.T) {
 }
 
 func TestCanonicalRefuses(t *testing.T) {
-	deep := arrow.DataType(arrow.PrimitiveTypes.Int8)
+	deep := arrow.PrimitiveTypes.Int8
 	for range 70 {
 		deep = arrow.ListOf(deep)
 	}

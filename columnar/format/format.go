@@ -201,7 +201,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, fault.Wrap(fault.Incomplete, err, "the request ended before the body did")
 	}
 	n, err := b.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		if _, ok := errors.AsType[*fault.Error](err); !ok {
 			err = fault.Wrap(fault.Incomplete, err, "the body could not be read to its end")
 		}

@@ -119,7 +119,7 @@ func (r *arrowReader) skip(n int64) error {
 
 // cutShort turns the end of the input into the error that it is inside a message.
 func cutShort(err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		return fault.New(fault.Incomplete, "the Arrow stream ends in the middle of a message")
 	}
 	return err
@@ -189,7 +189,7 @@ func (t *tracked) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF && t.in.N > 0:
 		t.err = io.ErrUnexpectedEOF
-	case err != nil && err != io.EOF:
+	case err != nil && err != io.EOF: //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		t.err = err
 	}
 	return n, err

@@ -141,7 +141,7 @@ func (l *loader) take(values arrow.Array, t arrow.DataType, indices []int64) (ar
 		for i+k < len(indices) && (from < 0 && indices[i+k] < 0 || from >= 0 && indices[i+k] == from+int64(k)) {
 			k++
 		}
-		a := arrow.Array(nil)
+		var a arrow.Array
 		if from < 0 {
 			a = array.MakeArrayOfNull(memory.DefaultAllocator, t, k)
 		} else {

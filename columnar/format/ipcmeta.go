@@ -91,7 +91,7 @@ func (r *schemaReader) field(t fbTable, depth int) *wireField {
 	if !ok {
 		return w
 	}
-	index := arrow.DataType(arrow.PrimitiveTypes.Int32)
+	index := arrow.PrimitiveTypes.Int32
 	if it, ok := d.table(1); ok {
 		index = wireInt(it)
 	}

@@ -75,7 +75,7 @@ func (r *arrowReader) open(o ReadOptions) error {
 // start returns the Schema table: from the first message of a stream, from the footer of a file.
 func (r *arrowReader) start(dir string) (fbTable, error) {
 	head, err := r.in.Peek(8)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		return fbTable{}, err
 	}
 	switch {
@@ -186,7 +186,7 @@ func (r *arrowReader) message() (ipcMessage, error) {
 // full reads all of p; the end of the input is an error.
 func (r *arrowReader) full(p []byte) error {
 	_, err := io.ReadFull(r.in, p)
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		return fault.New(fault.Incomplete, "the Arrow stream ends without its end mark")
 	}
 	return err

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -151,12 +152,12 @@ func (n *node) misfit() error { return jsonError("not a value of type " + Format
 
 func (d *jsonDecoder) plain(n *node, c byte) (err error) {
 	var t []byte
-	switch {
-	case c == '"':
+	switch c {
+	case '"':
 		if t, err = d.str(); err == nil && n.bare {
 			return n.misfit()
 		}
-	case c == 't' || c == 'f':
+	case 't', 'f':
 		t = []byte("true")
 		if c == 'f' {
 			t = []byte("false")
@@ -164,7 +165,7 @@ func (d *jsonDecoder) plain(n *node, c byte) (err error) {
 		if err = d.word(string(t)); err == nil && n.field.Type.ID() != arrow.BOOL {
 			return n.misfit()
 		}
-	case c == '{' || c == '[':
+	case '{', '[':
 		return n.misfit()
 	default:
 		if t, err = d.number(); err == nil && n.quoted {
@@ -350,7 +351,7 @@ func rowError(err error, place, path, hint string) error {
 		place += ", field " + strconv.Quote(path)
 	}
 	code, why := fault.InvalidRequest, err.Error()
-	if f, ok := err.(*fault.Error); ok {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		code, why = f.Code, f.Detail
 	}
 	return fault.New(code, "%s", fmt.Sprintf("%s: %s%s", place, why, hint))

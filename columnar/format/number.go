@@ -270,7 +270,8 @@ func appendPoint(dst, digits []byte, scale int32) []byte {
 
 func appendDecimal128(dst []byte, n decimal128.Num, scale int32) []byte {
 	lo := n.LowBits()
-	if h := n.HighBits(); !(h == 0 && lo <= math.MaxInt64 || h == -1 && int64(lo) < 0 && int64(lo) > math.MinInt64) {
+	// Not the sign extension of an int64, or the int64 that has no negative:
+	if h := n.HighBits(); h != int64(lo)>>63 || int64(lo) == math.MinInt64 {
 		return appendDecimal(dst, n.BigInt(), scale)
 	}
 	v := int64(lo)

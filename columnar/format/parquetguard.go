@@ -67,7 +67,7 @@ func longestEntry(g *file.RowGroupReader, column int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer pages.Close()
+	defer pages.Close() //nolint:errcheck // frees memory only
 	if !pages.Next() {
 		return 0, pages.Err()
 	}

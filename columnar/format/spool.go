@@ -77,7 +77,7 @@ func unnamedFile(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(f.Name()); err != nil {
+	if err := os.Remove(f.Name()); err != nil { //nolint:gosec // the name is of the file just made
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
