@@ -2,7 +2,9 @@ package kv
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 )
 
 // BenchmarkDurableWrite is one small record a transaction, synced.
@@ -39,4 +41,25 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkDurableWriteTail reports the slowest hundredth of small durable writes, in milliseconds.
+func BenchmarkDurableWriteTail(b *testing.B) {
+	db, err := Open(b.TempDir(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	value := make([]byte, 1<<10)
+	var took []time.Duration
+	for i := range b.N {
+		start := time.Now()
+		if err := db.Update(func(tx *Tx) error { return tx.Set(fmt.Sprintf("k/%d", i%1000), value) }); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[len(took)*99/100].Seconds()*1000, "p99-ms")
+	b.ReportMetric(took[len(took)/2].Seconds()*1000, "p50-ms")
 }
