@@ -14,6 +14,7 @@ import (
 // the recovery kit of today. extra, if not nil, adds records of the agent: it reads them from tx, the same moment, and hands each to
 // put. The vault must be open. The file is complete only if Backup returned nil.
 func (v *Vault) Backup(ctx context.Context, w io.Writer, extra func(tx *kv.Tx, put func(key string, value []byte) error) error) error {
+	defer scrubbed()()
 	v.writing.Lock()
 	release := v.writing.Unlock
 	c, key, err := v.snapshot()

@@ -32,6 +32,7 @@ func (v *Vault) Register(ctx context.Context, r Registration) (RecoveryKit, erro
 		return RecoveryKit{}, err
 	}
 	defer end()
+	defer scrubbed()()
 	if err := v.mustBeEmpty(); err != nil {
 		return RecoveryKit{}, err
 	}

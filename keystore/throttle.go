@@ -81,6 +81,7 @@ func parseThrottle(in []byte, now time.Time) throttle {
 // fault.NotAuthentic without that is a wrong one. The failure is counted, durably, before judge runs (THREATS R6): ending the process
 // in the middle gains no try. Anything else (a cancelled wait, a failed disk) is not counted.
 func (v *Vault) attempt(ctx context.Context, judge func() (right bool, err error)) error {
+	defer scrubbed()()
 	end, err := v.turn(ctx)
 	if err != nil {
 		return err

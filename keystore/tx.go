@@ -22,6 +22,7 @@ type Tx struct {
 
 // Get returns an item; fault.NotFound if there is none. The body is the caller's.
 func (v *Vault) Get(id string) (Item, error) {
+	defer scrubbed()()
 	v.mu.RLock() // over all of it: the keys stay, and no change becomes pending or done meanwhile
 	defer v.mu.RUnlock()
 	if v.c == nil {
@@ -88,6 +89,7 @@ func (v *Vault) Update(fn func(tx *Tx) error) error {
 
 // update is Update for a caller that holds writing.
 func (v *Vault) update(fn func(tx *Tx) error) error {
+	defer scrubbed()()
 	c, err := v.writable()
 	if err != nil {
 		return err

@@ -47,6 +47,7 @@ func (v *Vault) UnlockUnattended(ctx context.Context, credential secret.Key) err
 		return err
 	}
 	defer end()
+	defer scrubbed()()
 	h, err := v.readHeader()
 	if err != nil {
 		return err

@@ -195,7 +195,8 @@ func (v *Vault) leave() bool {
 	if was == nil {
 		return false
 	}
-	debug.FreeOSMemory() // what ciphers left on the heap goes with it
+	debug.FreeOSMemory() // what ciphers left on the heap, and stacks of goroutines that ended, go with it;
+	debug.FreeOSMemory() // the collector is done with the latter at its second round
 	return true
 }
 
