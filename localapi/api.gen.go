@@ -635,7 +635,7 @@ type AppendDataParams struct {
 	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
 	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
 
-	// Schema Names and types of the columns, instead of inferring them: `name: type, name: type`
+	// Schema Names and types of columns, instead of inferring them: `name type [not null], …`; columns that it does not name are inferred still
 	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
 
 	// Delimiter CSV: what separates fields, one character. A comma if absent
@@ -665,7 +665,7 @@ type ReplaceDataParams struct {
 	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
 	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
 
-	// Schema Names and types of the columns, instead of inferring them: `name: type, name: type`
+	// Schema Names and types of columns, instead of inferring them: `name type [not null], …`; columns that it does not name are inferred still
 	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
 
 	// Delimiter CSV: what separates fields, one character. A comma if absent

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,11 +43,12 @@ type World struct {
 	TCP    string  // address on 127.0.0.1
 	Socket string
 
-	t    testing.TB
-	o    Options
-	stop context.CancelFunc
-	done chan error
-	once sync.Once
+	t      testing.TB
+	o      Options
+	secret string // of the user's token
+	stop   context.CancelFunc
+	done   chan error
+	once   sync.Once
 }
 
 // cheap is a derivation that takes no time.
@@ -74,7 +76,7 @@ func Start(t testing.TB, o Options) *World {
 	t.Cleanup(func() {
 		w.Stop()
 		if t.Failed() {
-			t.Logf("log of agent and server:\n%s", w.Logs.Bytes())
+			t.Logf("log of agent and server:\n%s", w.Logs.withoutStore())
 		}
 	})
 	return w
@@ -115,6 +117,7 @@ func (w *World) start() {
 		}
 	}
 	<-w.Agent.Ready()
+	w.secret = w.Token()[len("cf_user_"):]
 }
 
 // Stop stops server and agent and waits for both.
@@ -141,6 +144,9 @@ func (w *World) Token() string {
 	}
 	return token
 }
+
+// TokenSecret returns the secret part of the user's token, which a test may look for where it must not be.
+func (w *World) TokenSecret() string { return w.secret }
 
 // Caller returns a client with a token.
 func (w *World) Caller(token string) *localapi.Client {
@@ -202,4 +208,15 @@ func (b *Buffer) Bytes() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return bytes.Clone(b.b.Bytes())
+}
+
+// withoutStore leaves out what the local store says of itself.
+func (b *Buffer) withoutStore() string {
+	var out strings.Builder
+	for line := range strings.Lines(string(b.Bytes())) {
+		if !strings.Contains(line, `"msg":"badger"`) {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }

@@ -115,8 +115,15 @@ func TestL04_BrowsersAreRefused(t *testing.T) {
 	c := newCaller(t, w, "tcp")
 	eachRoute(func(op server.Operation, path string, headers []string) {
 		for _, h := range [][2]string{
-			{"Origin", "https://evil.example"}, {"Origin", "null"}, {"Origin", ""}, {"Origin", "http://" + w.TCP}, {"Referer", "https://evil.example/"}, {"Referer", ""},
-			{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-origin"}, {"Sec-Fetch-Site", "none"},
+			{"Origin", "https://evil.example"},
+			{"Origin", "null"},
+			{"Origin", ""},
+			{"Origin", "http://" + w.TCP},
+			{"Referer", "https://evil.example/"},
+			{"Referer", ""},
+			{"Sec-Fetch-Site", "cross-site"},
+			{"Sec-Fetch-Site", "same-origin"},
+			{"Sec-Fetch-Site", "none"},
 		} {
 			c.send(op.Method, path, "", append(headers, h[0], h[1], "token", "")...).want(t, 403, localapi.Forbidden)
 		}
@@ -129,7 +136,9 @@ func TestL05_NoPreflight(t *testing.T) {
 	for _, path := range []string{"/v1/status", "/healthz", "/nothing", "/v1/datasets/a/data"} {
 		for _, h := range [][]string{
 			{"Origin", "https://evil.example", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization"},
-			{"Access-Control-Request-Method", "PUT"}, {"Access-Control-Request-Private-Network", "true"}, {"token", ""},
+			{"Access-Control-Request-Method", "PUT"},
+			{"Access-Control-Request-Private-Network", "true"},
+			{"token", ""},
 		} {
 			r := c.send("OPTIONS", path, "", h...)
 			r.want(t, 403, localapi.Forbidden)

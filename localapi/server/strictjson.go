@@ -133,12 +133,22 @@ func firstCause(err error) (field, why string) {
 		return "", "the body does not fit"
 	}
 	for len(v.Causes) > 0 {
-		v = v.Causes[0]
+		v = mostUseful(v.Causes)
 	}
 	for _, name := range v.InstanceLocation {
 		field += "/" + clip(name)
 	}
 	return field, complaint(v.ErrorKind)
+}
+
+// mostUseful prefers the name of a field that does not exist to that of one that is missing: it is the same one, misspelt.
+func mostUseful(causes []*jsonschema.ValidationError) *jsonschema.ValidationError {
+	for _, c := range causes {
+		if _, ok := c.ErrorKind.(*kind.AdditionalProperties); ok {
+			return c
+		}
+	}
+	return causes[0]
 }
 
 // reason is the innermost complaint alone.
