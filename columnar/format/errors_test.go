@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -202,9 +203,13 @@ func TestCutAnywhere(t *testing.T) {
 
 func TestBodyFails(t *testing.T) {
 	for _, k := range Kinds() {
-		_, _, err := tryRead(k, io.MultiReader(strings.NewReader("a,b\n1,2\n"), iotest.ErrReader(errors.New("reset"))), ReadOptions{})
-		if k != Arrow && k != Parquet && fault.CodeOf(err) != fault.Incomplete {
-			t.Errorf("%s: %v", k, err)
+		// Whole rows, then a failure. One that wraps io.EOF is no end either.
+		for _, failure := range []error{errors.New("reset"), fmt.Errorf("closed: %w", io.EOF), io.ErrUnexpectedEOF} {
+			rows := map[Kind]string{CSV: "a,b\n1,2\n", NDJSON: "{\"a\":1}\n", Arrow: string(fixture(t, "pandas.arrows")), Parquet: string(fixture(t, "pandas.parquet"))}[k]
+			_, _, err := tryRead(k, io.MultiReader(strings.NewReader(rows), iotest.ErrReader(failure)), ReadOptions{})
+			if fault.CodeOf(err) != fault.Incomplete {
+				t.Errorf("%s: %v: %v", k, failure, err)
+			}
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

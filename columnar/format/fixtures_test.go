@@ -71,7 +71,7 @@ func tryRead(k Kind, body io.Reader, o ReadOptions) (*arrow.Schema, []arrow.Reco
 	var batches []arrow.RecordBatch
 	for {
 		b, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return r.Schema(), batches, r.Close()
 		} else if err != nil {
 			return nil, nil, errors.Join(err, r.Close())

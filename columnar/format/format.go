@@ -148,7 +148,7 @@ func NewReader(ctx context.Context, k Kind, r io.Reader, o ReadOptions) (Reader,
 	}
 	rd, err := open(in, o)
 	if err != nil {
-		return nil, err
+		return nil, notEnd(err)
 	}
 	return &stickyReader{Reader: rd}, nil
 }
@@ -186,8 +186,20 @@ func (s *stickyReader) Next() (arrow.RecordBatch, error) {
 		return nil, s.err
 	}
 	b, err := s.Reader.Next()
-	s.err = err
-	return b, err
+	s.err = notEnd(err)
+	return b, s.err
+}
+
+// notEnd makes sure that a failure cannot be taken for the end: errors.Is finds no io.EOF in what it returns, unless err is io.EOF.
+func notEnd(err error) error {
+	if err == io.EOF || !errors.Is(err, io.EOF) { //nolint:errorlint // the difference is the point
+		return err
+	}
+	out := &fault.Error{Code: fault.CodeOf(err), Err: errors.New(err.Error())}
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		out.Detail = f.Detail
+	}
+	return out
 }
 
 // body is the input: it stops when the context ends, and what it fails with keeps its code or becomes fault.Incomplete.

@@ -46,7 +46,7 @@ func drain(t *testing.T, k Kind, in []byte, o ReadOptions) {
 			t.Fatal(cerr)
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code == fault.Internal || f.Detail == "" {
 			t.Fatalf("an error without a code: %v", err)
 		}

@@ -187,7 +187,7 @@ type tracked struct {
 func (t *tracked) Read(p []byte) (int, error) {
 	n, err := t.in.Read(p)
 	switch {
-	case err == io.EOF && t.in.N > 0:
+	case err == io.EOF && t.in.N > 0: //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		t.err = io.ErrUnexpectedEOF
 	case err != nil && err != io.EOF: //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		t.err = err

@@ -1,6 +1,8 @@
 package format
 
 import (
+	"errors"
+
 	"coldframe/internal/fault"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -60,7 +62,7 @@ func (r *arrowReader) dictionary(m ipcMessage) error {
 	}
 	l := &loader{body: &r.body, dicts: r.dicts, budget: 2 * maxDictBytes}
 	data, err := l.load(cols[0], d.dtype, 0, n)
-	if err == errCut || n > maxDictBytes {
+	if errors.Is(err, errCut) || n > maxDictBytes {
 		return dictTooLarge()
 	} else if err != nil {
 		return inColumn(err, d.wire.Name)

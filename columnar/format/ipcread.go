@@ -90,7 +90,7 @@ func (r *arrowReader) start(dir string) (fbTable, error) {
 	}
 	m, err := r.message()
 	switch {
-	case err == io.EOF:
+	case err == io.EOF: //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 		return fbTable{}, badMessage("it ends before the schema")
 	case err != nil:
 		return fbTable{}, err
@@ -221,7 +221,7 @@ func (r *arrowReader) Next() (arrow.RecordBatch, error) {
 	n := min(r.rows-r.next, maxBatchRows, max(1, int64(r.batch)/max(1, r.body.size/r.rows)))
 	for {
 		b, err := r.cut(n)
-		if err == errCut {
+		if errors.Is(err, errCut) {
 			if n == 1 {
 				return nil, fault.New(fault.TooLarge, "row %d of an Arrow batch is larger than %d bytes", r.next+1, cutBytes)
 			}

@@ -182,7 +182,7 @@ func (r *ndjsonReader) Next() (arrow.RecordBatch, error) {
 	rows, size := 0, 0
 	for rows < maxBatchRows && size < r.batch {
 		b, err := r.lines.next()
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 			break
 		} else if err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -57,7 +58,7 @@ func TestG01_SpoolIsSealed(t *testing.T) {
 			t.Errorf("byte %d: %v", off, err)
 		}
 	}
-	if n, err := s.ReadAt(make([]byte, 10), int64(len(plain))-3); n != 3 || err != io.EOF {
+	if n, err := s.ReadAt(make([]byte, 10), int64(len(plain))-3); n != 3 || !errors.Is(err, io.EOF) {
 		t.Errorf("over the end: %d, %v", n, err)
 	}
 	raw[spoolBlockSize/2] ^= 1
@@ -113,7 +114,7 @@ func TestD13_LargeMessage(t *testing.T) {
 			next, peak := int64(0), uint64(0)
 			for {
 				got, err := r.Next()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				} else if err != nil {
 					t.Fatal(err)
