@@ -56,11 +56,14 @@ func (db *DB) clean(size uint64, done <-chan struct{}) uint64 {
 	}
 	for db.checkFree(0) == nil && db.b.RunValueLogGC(discardRatio) == nil {
 	}
-	now, err = bytesOf(db.dir, ".vlog")
+	after, err := bytesOf(db.dir, ".vlog")
 	if err != nil {
 		return size
 	}
-	return now
+	if after+after/4 > now { // little was dead yet: look again soon, but not without any growth
+		return after - min(after, logSlack*3/4)
+	}
+	return after
 }
 
 // turnOver fills the table in memory, so that Badger writes it out.

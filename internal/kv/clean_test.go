@@ -61,15 +61,16 @@ func TestDirectoryDoesNotGrowWithoutBound(t *testing.T) {
 			defer func() { _ = db.Close() }()
 			r := seeded(t)
 			written, value := 0, make([]byte, c.size)
-			for written < c.total {
+			use := int64(0)
+			for written < 4*c.total {
 				value[r.IntN(len(value))]++
 				if err := db.Update(func(tx *Tx) error { return tx.Set(fmt.Sprintf("k/%d", r.IntN(20)), value) }); err != nil {
 					t.Fatal(err)
 				}
 				written += c.size
-			}
-			use := int64(0)
-			for range 200 {
+				if written < c.total {
+					continue
+				}
 				if use = diskUse(t, dir); use < int64(c.limit) {
 					break
 				}
