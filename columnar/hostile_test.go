@@ -237,7 +237,7 @@ func TestD08_D11_FlippedBits(t *testing.T) {
 		used += l
 	}
 	noticed, tries := 0, 500
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		tries = 50
 	}
 	for range tries {

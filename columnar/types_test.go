@@ -262,7 +262,7 @@ func TestTypes(t *testing.T) {
 		}
 		w := newWorld(t, store, schema)
 		w.options = func(o *columnar.WriterOptions) {
-			o.RowGroupBytes = rapid.SampledFrom([]int64{1, 4 << 10, 1 << 20}).Draw(t, "row group")
+			o.RowGroupBytes = rapid.SampledFrom([]int64{8 << 10, 32 << 10, 1 << 20}).Draw(t, "row group")
 		}
 		w.mustPut(batches...)
 		got, err := w.get(columnar.ReadOptions{})
