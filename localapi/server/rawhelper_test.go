@@ -3,6 +3,7 @@ package server_test
 import (
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,4 +24,9 @@ func rawAnswer(t *testing.T, w *localapitest.World, raw string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
 }
