@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -246,14 +245,7 @@ func (a *Agent) passwordAgain(ctx context.Context, password []byte) error {
 	return a.vault.CheckPassword(ctx, password)
 }
 
-// noteRefusal makes one event of an error that is a refused check (R3).
-func (a *Agent) noteRefusal(err error) {
-	if err == nil || !isRefusal(fault.CodeOf(err)) || errors.Is(err, context.Canceled) {
-		return
-	}
-	a.event(Event{Type: EventRefused, Code: fault.CodeOf(err)})
-}
-
+// isRefusal reports whether a code is that of a check of the threat model that said no (R3).
 func isRefusal(c fault.Code) bool {
 	switch c {
 	case fault.UntrustedKey, fault.KeyChanged, fault.NotAuthentic, fault.RolledBack, fault.Forked, fault.Stale, fault.Incomplete,

@@ -50,7 +50,7 @@ func (a *Agent) ReadData(ctx context.Context, c Caller, r ReadRequest) (*DataStr
 	}
 	out := &DataStream{Dataset: r.Dataset, a: a, t: t, ctx: ctx, leave: func() { free(); leave() }}
 	if err := out.open(s, id, r); err != nil {
-		out.Close() //nolint:errcheck // it returns nil
+		_ = out.Close() // it returns nil
 		return nil, ended(ctx, err)
 	}
 	return out, nil
@@ -183,7 +183,7 @@ func (s *sink) Write(p []byte) (int, error) {
 func (d *DataStream) Close() error {
 	d.once.Do(func() {
 		if d.in != nil {
-			d.in.Close() //nolint:errcheck // it returns nil
+			_ = d.in.Close() // it returns nil
 		}
 		d.leave()
 	})

@@ -47,15 +47,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.watchIdle(work) })
 	g.Go(func() error { return a.housekeep(work) })
 	err := g.Wait()
-	if err != nil && ctx.Err() == nil {
-		a.mu.Lock()
-		a.failed = err
-		a.mu.Unlock()
-	}
+	a.mu.Lock()
+	a.failed = err
+	a.mu.Unlock()
 	a.stop()
-	if ctx.Err() != nil {
-		return nil
-	}
 	return err
 }
 

@@ -20,7 +20,7 @@ func takeRunLock(dir string) (*runLock, error) {
 		return nil, fault.Wrap(fault.Policy, err, "the lock file in the runtime folder cannot be opened")
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close() //nolint:errcheck // nothing was written
+		_ = f.Close() // nothing was written
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fault.New(fault.Conflict, "another agent runs with this runtime folder")
 		}
@@ -31,6 +31,6 @@ func takeRunLock(dir string) (*runLock, error) {
 
 func (l *runLock) release() {
 	if l != nil {
-		l.f.Close() //nolint:errcheck // nothing was written
+		_ = l.f.Close() // nothing was written
 	}
 }
