@@ -371,7 +371,11 @@ func TestD15_SizesFallIntoBuckets(t *testing.T) {
 	w := newWorld(t, folder(t), schema)
 	sizes := map[uint64]int{}
 	r := rand.New(rand.NewPCG(1, 2))
-	for n := range 200 {
+	datasets := 200
+	if raceEnabled {
+		datasets = 40
+	}
+	for n := range datasets {
 		b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 		for range 5000 + n {
 			v := make([]byte, 16)
@@ -403,7 +407,7 @@ func TestD15_SizesFallIntoBuckets(t *testing.T) {
 		}
 	}
 	if len(sizes) > 6 {
-		t.Errorf("200 datasets have %d sizes: %v", len(sizes), sizes)
+		t.Errorf("%d datasets have %d sizes: %v", datasets, len(sizes), sizes)
 	}
 }
 

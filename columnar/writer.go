@@ -46,6 +46,7 @@ type Writer struct {
 	options WriterOptions
 	schema  *arrow.Schema
 	leaves  int
+	nulls   bool // some column holds the null type
 
 	pending      []arrow.RecordBatch
 	pendingBytes int64
@@ -87,6 +88,9 @@ func NewWriter(ctx context.Context, store Store, o WriterOptions) (*Writer, erro
 	}
 	w.line = newPipeline(store, w.options, stored, plain)
 	w.leaves = w.line.leaves
+	for _, f := range o.Schema.Fields() {
+		w.nulls = w.nulls || holdsNulls(f.Type)
+	}
 	groups := w.groups // the field is the writer's alone
 	go func() {
 		defer close(w.done)
@@ -174,7 +178,11 @@ func (w *Writer) take(rec arrow.RecordBatch, size int64) {
 	if rec.NumRows() == 0 {
 		return
 	}
-	rec.Retain()
+	if w.nulls {
+		rec = detach(rec)
+	} else {
+		rec.Retain()
+	}
 	w.pending = append(w.pending, rec)
 	w.pendingBytes += size
 }
