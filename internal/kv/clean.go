@@ -54,7 +54,7 @@ func (db *DB) clean(size uint64, done <-chan struct{}) uint64 {
 	if db.turnOver() != nil || !db.waitFlushed(done) || db.b.Flatten(1) != nil {
 		return size
 	}
-	for db.checkFree(0) == nil && db.b.RunValueLogGC(discardRatio) == nil {
+	for db.checkFree(0) == nil && db.rewrite() {
 	}
 	after, err := bytesOf(db.dir, ".vlog")
 	if err != nil {
@@ -64,6 +64,14 @@ func (db *DB) clean(size uint64, done <-chan struct{}) uint64 {
 		return after - min(after, logSlack*3/4)
 	}
 	return after
+}
+
+// rewrite rewrites the value log file with the most dead values, and reports whether there was one. Nothing is written meanwhile:
+// Badger reads the end of its log there without a lock.
+func (db *DB) rewrite() bool {
+	db.write.Lock()
+	defer db.write.Unlock()
+	return db.b.RunValueLogGC(discardRatio) == nil
 }
 
 // turnOver fills the table in memory, so that Badger writes it out.
