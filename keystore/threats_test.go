@@ -15,7 +15,6 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"coldframe/internal/fault"
-	"coldframe/internal/secret"
 	"coldframe/keystore"
 )
 
