@@ -24,7 +24,7 @@ type bench struct {
 	addr string
 	host string
 	api  *benchAPI
-	logs *strings.Builder
+	logs *lockedWriter
 	srv  *Server
 }
 
@@ -87,7 +87,16 @@ func (a *benchAPI) ReplaceData(ctx context.Context, r ReplaceDataRequestObject) 
 }
 
 func (a *benchAPI) ReadData(context.Context, ReadDataRequestObject) (ReadDataResponseObject, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return readFunc(a.read), nil
+}
+
+// setRead changes what GET …/data answers.
+func (a *benchAPI) setRead(f func(io.Writer) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.read = f
 }
 
 type readFunc func(io.Writer) error
@@ -115,8 +124,8 @@ func startBench(t *testing.T, l limits) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, addr: listener.Addr().String(), host: listener.Addr().String(), api: &benchAPI{}, logs: &strings.Builder{}}
-	b.srv = newServer(benchGate{}, b.api, slog.New(slog.NewJSONHandler(&lockedWriter{w: b.logs}, &slog.HandlerOptions{Level: slog.LevelDebug})), l)
+	b := &bench{t: t, addr: listener.Addr().String(), host: listener.Addr().String(), api: &benchAPI{}, logs: &lockedWriter{}}
+	b.srv = newServer(benchGate{}, b.api, slog.New(slog.NewJSONHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), l)
 	b.srv.use([]net.Listener{listener}, l)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -132,13 +141,19 @@ func startBench(t *testing.T, l limits) *bench {
 
 type lockedWriter struct {
 	mu sync.Mutex
-	w  io.Writer
+	b  strings.Builder
 }
 
 func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.b.Write(p)
+}
+
+func (l *lockedWriter) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // dial opens a connection for raw bytes.

@@ -101,7 +101,7 @@ func TestL11_NoProgress(t *testing.T) {
 	if len(answers) != 1 || answers[0].StatusCode != http.StatusRequestTimeout {
 		t.Fatalf("a JSON body that stops: %d answers\n%s", len(answers), b.logs)
 	}
-	b.api.read = func(w io.Writer) error {
+	b.api.setRead(func(w io.Writer) error {
 		piece := make([]byte, 1<<20)
 		for {
 			if _, err := w.Write(piece); err != nil {
@@ -109,7 +109,7 @@ func TestL11_NoProgress(t *testing.T) {
 				return err
 			}
 		}
-	}
+	})
 	c := b.dial()
 	io.WriteString(c, b.fill("GET /v1/datasets/d/data HTTP/1.1\r\n{host}\r\n{auth}\r\n\r\n")) //nolint:errcheck // the answer is what counts
 	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -297,7 +297,7 @@ func TestF19_GoroutinesOfTheServer(t *testing.T) {
 func TestStreamThatFailsIsCutOff(t *testing.T) {
 	b := startBench(t, limits{})
 	get := "GET /v1/datasets/d/data HTTP/1.1\r\n{host}\r\n{auth}\r\n\r\n"
-	b.api.read = func(io.Writer) error { return fault.New(fault.NotAuthentic, "a chunk does not match its hash") }
+	b.api.setRead(func(io.Writer) error { return fault.New(fault.NotAuthentic, "a chunk does not match its hash") })
 	answers, bodies, _ := b.exchange(get+"GET /healthz HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n", 2)
 	if len(answers) != 2 || answers[0].StatusCode != http.StatusUnprocessableEntity || !strings.Contains(bodies[0], "not_authentic") {
 		t.Fatalf("%d answers, %q", len(answers), bodies)
@@ -307,12 +307,12 @@ func TestStreamThatFailsIsCutOff(t *testing.T) {
 			"error": func() error { return fault.New(fault.NotAuthentic, "a chunk does not match its hash") },
 			"panic": func() error { panic("secret") },
 		} {
-			b.api.read = func(w io.Writer) error {
+			b.api.setRead(func(w io.Writer) error {
 				if _, err := w.Write(make([]byte, n)); err != nil {
 					return err
 				}
 				return end()
-			}
+			})
 			c := b.dial()
 			io.WriteString(c, b.fill(get)) //nolint:errcheck // the answer is what counts
 			r, err := http.ReadResponse(bufio.NewReader(c), nil)
