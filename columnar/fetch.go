@@ -135,7 +135,7 @@ func refetch(ctx context.Context, store Store, s span, fetched *atomic.Int64) ([
 	return nil, fault.New(fault.NotAuthentic, "the store keeps giving other bytes than those that were written")
 }
 
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) } //nolint:gosec // spreads retries, keeps no secret
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

@@ -14,7 +14,8 @@ import (
 )
 
 // Keys hands out the keys of a version: the keystore does, through the daemon. It returns the keys that this user has, which may be
-// those of some columns only, and fault.NotFound if there are none.
+// those of some columns only, and fault.NotFound if there are none. They are a copy: whoever asked
+// wipes them.
 type Keys interface {
 	VersionKeys(ctx context.Context, dataset DatasetID, version Version) (*VersionKeys, error)
 }

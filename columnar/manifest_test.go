@@ -190,12 +190,9 @@ func TestE06_VersionJumps(t *testing.T) {
 					m.Parts[i].Digest = m.Parts[i].digest()
 				}
 			}
+			m.Author = "ada"
 			e, err := signed.Sign(c.ada, manifestType, m)
 			if err != nil {
-				t.Fatal(err)
-			}
-			m.Author = "ada"
-			if e, err = signed.Sign(c.ada, manifestType, m); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := VerifyManifest(e, c.link, c.v1.Head()); err == nil {

@@ -137,6 +137,7 @@ func (r *Reader) Close() error {
 	if r.err == nil {
 		r.err = errReaderClosed
 	}
+	r.plan.wipe()
 	return nil
 }
 

@@ -20,6 +20,7 @@ type readPlan struct {
 	columns []int         // their places in the version, as wanted
 	stored  []string      // ARROW:schema of each wanted column's storage type, in base64
 	leaves  int           // of the version
+	keys    map[Version]*VersionKeys
 	parts   []*readPart
 }
 
@@ -40,7 +41,7 @@ func newReadPlan(ctx context.Context, store Store, m *Manifest, keys Keys, wante
 	if m.Contents == nil {
 		panic("columnar: the manifest was not unsealed")
 	}
-	p := &readPlan{store: store}
+	p := &readPlan{store: store, keys: map[Version]*VersionKeys{}}
 	if err := p.chooseColumns(m, wanted); err != nil {
 		return nil, err
 	}
@@ -48,23 +49,40 @@ func newReadPlan(ctx context.Context, store Store, m *Manifest, keys Keys, wante
 	if err != nil {
 		return nil, err
 	}
-	had := map[Version]*VersionKeys{}
 	for _, part := range parts {
 		if part.Rows == 0 {
 			continue
 		}
-		if had[part.Version] == nil {
-			if had[part.Version], err = keys.VersionKeys(ctx, m.Dataset, part.Version); err != nil {
-				return nil, err
-			}
-		}
-		r := &readPart{plan: p, dataset: m.Dataset, part: part, ready: make(chan struct{})}
-		if r.keys, err = p.keysFor(m, &part, had[part.Version]); err != nil {
+		if err := p.addPart(ctx, m, part, keys); err != nil {
+			p.wipe()
 			return nil, err
 		}
-		p.parts = append(p.parts, r)
 	}
 	return p, nil
+}
+
+func (p *readPlan) addPart(ctx context.Context, m *Manifest, part Part, keys Keys) error {
+	if p.keys[part.Version] == nil {
+		k, err := keys.VersionKeys(ctx, m.Dataset, part.Version)
+		if err != nil {
+			return err
+		}
+		p.keys[part.Version] = k
+	}
+	r := &readPart{plan: p, dataset: m.Dataset, part: part, ready: make(chan struct{})}
+	var err error
+	if r.keys, err = p.keysFor(m, &part, p.keys[part.Version]); err != nil {
+		return err
+	}
+	p.parts = append(p.parts, r)
+	return nil
+}
+
+// wipe wipes the keys that were handed out for the plan. Nothing may use it any more.
+func (p *readPlan) wipe() {
+	for _, k := range p.keys {
+		k.Wipe()
+	}
 }
 
 // chooseColumns finds the wanted columns in the version.

@@ -121,7 +121,7 @@ func storageTimestamp(t *arrow.TimestampType) (arrow.DataType, error) {
 func storageDecimal(t arrow.DecimalType) (arrow.DataType, error) {
 	p, s := t.GetPrecision(), t.GetScale()
 	if s < 0 || p < 1 || s > p {
-		return nil, fmt.Errorf("Parquet has no decimal of precision %d and scale %d", p, s)
+		return nil, fmt.Errorf("no decimal in Parquet has precision %d and scale %d", p, s)
 	}
 	if p <= 38 {
 		return &arrow.Decimal128Type{Precision: p, Scale: s}, nil
@@ -161,7 +161,7 @@ func storageNested(t arrow.DataType, depth int) (arrow.DataType, error) {
 		return arrow.MapOfFields(key, item), err
 	case *arrow.StructType:
 		if t.NumFields() == 0 {
-			return nil, fmt.Errorf("Parquet has no struct without fields")
+			return nil, fmt.Errorf("a struct without fields has no form in Parquet")
 		}
 		fields := make([]arrow.Field, t.NumFields())
 		for i, f := range t.Fields() {

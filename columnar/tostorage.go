@@ -179,11 +179,11 @@ func narrow(v decimal256.Num) (decimal128.Num, bool) {
 
 // fits128 and fits256 guard against the one value whose negation is itself.
 func fits128(v decimal128.Num, precision int32) bool {
-	return !(v.Sign() < 0 && v.Negate() == v) && v.FitsInPrecision(precision)
+	return (v.Sign() >= 0 || v.Negate() != v) && v.FitsInPrecision(precision)
 }
 
 func fits256(v decimal256.Num, precision int32) bool {
-	return !(v.Sign() < 0 && v.Negate() == v) && v.FitsInPrecision(precision)
+	return (v.Sign() >= 0 || v.Negate() != v) && v.FitsInPrecision(precision)
 }
 
 func undictionary(a *array.Dictionary) (arrow.Array, error) {

@@ -57,7 +57,7 @@ func newWorld(t fataler, store columnar.Store, schema *arrow.Schema) *world {
 // VersionKeys makes the world columnar.Keys.
 func (w *world) VersionKeys(_ context.Context, d columnar.DatasetID, v columnar.Version) (*columnar.VersionKeys, error) {
 	if k, ok := w.keys[v]; ok && d == w.roster.ID {
-		return k, nil
+		return k.Clone(), nil
 	}
 	return nil, fault.New(fault.NotFound, "no keys")
 }
