@@ -92,7 +92,7 @@ func (j *journal) keep(tx *kv.Tx, names []columnar.ObjectName) error {
 }
 
 // cleanupTime bounds the removal of a failed transfer's objects: a stop waits for it.
-const cleanupTime = 4 * time.Second
+const cleanupTime = 2 * time.Second
 
 // end lets go of the names. Those that are still in the journal are removed from the store at once if that works, else by the sweep.
 func (j *journal) end(ctx context.Context, store columnar.Store) {

@@ -16,9 +16,9 @@ import (
 // purposeLocal is what the local key is for: small records of this agent that never leave it (names of tokens, stored answers).
 const purposeLocal = "daemon/local"
 
-// drainTime is how long locking and stopping wait for calls and transfers to end after their contexts were cancelled. A stop must be
+// drainTime is how long locking and stopping wait for calls to end after their contexts were cancelled. A stop does it twice and must be
 // done within 10 s (L24).
-const drainTime = 6 * time.Second
+const drainTime = 4 * time.Second
 
 // namedKey is a key and the id that sealed values name it by.
 type namedKey struct {

@@ -74,6 +74,7 @@ func (a *Agent) s3Config(i storeItem) s3.Config {
 	return s3.Config{
 		Endpoint: endpoint, Region: i.Region, Bucket: i.Bucket, Prefix: i.Prefix, PathStyle: i.PathStyle, CAFile: i.CAFile,
 		Credentials:  s3.NewCredentials(i.AccessKeyID, i.SecretAccessKey, nil),
+		Limits:       s3.Limits{Cleanup: cleanupTime}, // what takes longer is the sweep's
 		AllowPrivate: a.cfg.Store.AllowPrivate, AllowLoopback: a.cfg.Store.AllowLoopback, AllowPlainHTTP: a.cfg.Store.AllowPlainHTTP,
 	}
 }
