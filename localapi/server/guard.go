@@ -18,6 +18,7 @@ import (
 type gate interface {
 	Authenticate(token string) (daemon.Caller, error)
 	Touch()
+	Refused(code fault.Code)
 }
 
 // guard checks every request before a handler sees it, in the order of docs/localapi.md: framing, Host, origin, preflight, upgrade, token, route,
@@ -75,6 +76,7 @@ func (g *guard) admit(out *answer, r *http.Request, c *call) error {
 	c.network = k.network
 	for _, check := range []func(*http.Request, *call, *conn) error{checkFraming, checkHostList, checkOrigin, checkMethod} {
 		if err := check(r, c, k); err != nil {
+			g.gate.Refused(fault.CodeOf(err))
 			return err
 		}
 	}
@@ -140,6 +142,7 @@ func (g *guard) authenticate(r *http.Request, c *call) error {
 	caller, err := g.gate.Authenticate(token)
 	if err != nil {
 		if errors.Is(err, fault.Unauthorized) {
+			g.gate.Refused(fault.Unauthorized)
 			return fault.Unauthorized
 		}
 		return err

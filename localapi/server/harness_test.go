@@ -42,6 +42,8 @@ func (benchGate) Authenticate(token string) (daemon.Caller, error) {
 
 func (benchGate) Touch() {}
 
+func (benchGate) Refused(fault.Code) {}
+
 // benchAPI answers three operations as a test wants; others are not called.
 type benchAPI struct {
 	StrictServerInterface
