@@ -2,6 +2,7 @@ package columnar
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 )
 
@@ -13,4 +14,18 @@ func Resign(p *Part, body []byte) {
 	p.Length, p.TailOffset = uint64(len(body)), firstChunk
 	p.TailHash = sha256.Sum256(body[firstChunk:])
 	p.Digest = p.digest()
+}
+
+// ChunkBytes returns the length of the chunks of some fields, in a table whose every field has one leaf, and that of the tails.
+func ChunkBytes(m *Manifest, fields []int) (chunks, tails int64) {
+	for _, p := range m.Parts {
+		leaves := p.chunkCount() / int(p.RowGroups)
+		for i := range p.chunkCount() {
+			if n, _ := p.chunk(i); slices.Contains(fields, i%leaves) {
+				chunks += n
+			}
+		}
+		tails += p.tailLength()
+	}
+	return chunks, tails
 }
