@@ -153,7 +153,7 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 		return nil, err
 	}
 	defer leave()
-	if err := errors.Join(s.writable(), a.passwordAgain(ctx, password)); err != nil {
+	if err := errors.Join(s.writable(), passwordGiven(password)); err != nil {
 		return nil, err
 	}
 	key, err := a.vault.EnableUnattended(ctx, password)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -332,6 +333,30 @@ func TestLockInTheMiddleOfATransfer(t *testing.T) {
 	a.unlock()
 	if got := a.mustRead(ReadRequest{Dataset: id}); got != "a,b\n1,x\n" {
 		t.Errorf("read %q", got)
+	}
+}
+
+func TestLockInterruptsASilentBody(t *testing.T) {
+	a := startAgent(t, t.TempDir(), nil)
+	a.register()
+	id := a.create("x")
+	r, w := io.Pipe()
+	req := WriteRequest{Dataset: id, Format: "csv", Interrupt: func() { r.CloseWithError(io.ErrUnexpectedEOF) }} //nolint:errcheck // returns nil
+	failed := make(chan error, 1)
+	go func() {
+		_, err := a.WriteData(context.Background(), user, req, r)
+		failed <- err
+	}()
+	if _, err := io.WriteString(w, "a,b\n1,"); err != nil { // and then nothing
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if err := a.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "the transfer", <-failed, fault.Locked)
+	if took := time.Since(begun); took > drainTime {
+		t.Errorf("locking took %v", took)
 	}
 }
 

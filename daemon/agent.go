@@ -239,10 +239,17 @@ func closeStore(s columnar.Store) error {
 
 // passwordAgain is the check of L23, under the same throttle as unlocking.
 func (a *Agent) passwordAgain(ctx context.Context, password []byte) error {
+	if err := passwordGiven(password); err != nil {
+		return err
+	}
+	return a.vault.CheckPassword(ctx, password)
+}
+
+func passwordGiven(password []byte) error {
 	if len(password) == 0 {
 		return fault.New(fault.Forbidden, "this needs the password again")
 	}
-	return a.vault.CheckPassword(ctx, password)
+	return nil
 }
 
 // isRefusal reports whether a code is that of a check of the threat model that said no (R3).

@@ -216,6 +216,10 @@ type WriteRequest struct {
 	Transfer       string // id in progress events, ^[a-z0-9-]{1,64}$; empty: drawn by the agent
 	Total          int64  // bytes in the body if known (Content-Length), else 0
 	IdempotencyKey string // 1 to 255 visible ASCII characters, or empty
+
+	// Interrupt, if set, is called when the write must end although the body has not (locked, stopping, the caller gone): it makes a
+	// Read of the body that waits for a slow caller return.
+	Interrupt func()
 }
 
 // WriteResult is the answer to a write that is durable.

@@ -125,6 +125,6 @@ func removeTokenFile(dir string, hash [32]byte) {
 	}
 	defer clear(b)
 	if text, err := parseTokenFile(b); err == nil && tokenHash([]byte(text)) == hash {
-		os.Remove(path) //nolint:errcheck // the next start replaces it
+		_ = os.Remove(path) // the next start replaces it
 	}
 }

@@ -56,6 +56,9 @@ func (a *Agent) WriteData(ctx context.Context, c Caller, r WriteRequest, body io
 	}
 	defer idem.done()
 	counted := newCountingBody(ctx, body, r.IdempotencyKey != "")
+	if r.Interrupt != nil {
+		defer context.AfterFunc(ctx, r.Interrupt)()
+	}
 	if idem.stored != nil {
 		return replayWrite(ctx, s, idem, r.Dataset, counted)
 	}
