@@ -149,7 +149,7 @@ func readRows(path string) ([]row, error) {
 	return rows, nil
 }
 
-var idInName = regexp.MustCompile(`^(?:Test|Fuzz)(?:[A-Z][0-9]{2})+`)
+var idInName = regexp.MustCompile(`^(?:Test|Fuzz)(?:_?[A-Z][0-9]{2})+`)
 
 var id = regexp.MustCompile(`[A-Z][0-9]{2}`)
 
