@@ -9,8 +9,8 @@
 //
 // # What stays behind
 //
-// Ciphers, HMAC and HKDF copy a key into state of their own on the Go heap; that state is not wiped, and neither are the copies
-// that registers and stacks hold for a moment. Root, or other code in the same process, reads everything.
+// Derive wipes all that it used. Ciphers and HMAC copy a key into state of their own on the Go heap; that state is not wiped, and
+// neither are the copies that registers and stacks hold for a moment. Root, or other code in the same process, reads everything.
 //
 // # Terms
 //

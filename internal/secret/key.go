@@ -1,9 +1,7 @@
 package secret
 
 import (
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
@@ -120,21 +118,15 @@ func (k Key) Wipe() {
 // length (4 bytes, big-endian) and its bytes (RFC 5869). It panics if there is no key, or if the label holds a zero byte.
 func (k Key) Derive(label string, info ...[]byte) Key {
 	full := deriveInfo(label, info)
-	var out Key
-	ok := k.Use(func(b []byte) {
-		sub, err := hkdf.Key(sha256.New, b, nil, full, KeySize)
-		if err != nil {
-			panic("secret: " + err.Error())
-		}
-		out, _ = FromBytes(sub)
-	})
-	if !ok {
+	d := newHKDF(len(full) + 1)
+	defer d.wipe()
+	if !k.Use(d.extract) {
 		panic("secret: derive from no key")
 	}
-	return out
+	return keys.create(func(dst []byte) { copy(dst, d.expand(full)) })
 }
 
-func deriveInfo(label string, info [][]byte) string {
+func deriveInfo(label string, info [][]byte) []byte {
 	b := append([]byte(labelPrefix), label...)
 	for i := range b {
 		if b[i] == 0 {
@@ -146,7 +138,7 @@ func deriveInfo(label string, info [][]byte) string {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
-	return string(b)
+	return b
 }
 
 // Wipe zeroes b.
