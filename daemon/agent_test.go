@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -298,5 +297,4 @@ func TestTwoAgentsAreApart(t *testing.T) {
 	wantCode(t, "another agent's token", err, fault.Unauthorized)
 	_, err = New(a.Config(), Options{})
 	wantCode(t, "a second agent on the same folders", err, fault.Conflict)
-	_ = fmt.Sprint()
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -229,9 +228,5 @@ func TestF06_DiskFullAtEveryCall(t *testing.T) {
 }
 
 func TestF07_FileErrorAtEveryCall(t *testing.T) {
-	for _, short := range []bool{false, true} {
-		t.Run(fmt.Sprintf("short=%v", short), func(t *testing.T) {
-			everyCall(t, &faulty{with: syscall.EIO, short: short}, fault.Unavailable)
-		})
-	}
+	everyCall(t, &faulty{with: syscall.EIO, short: true}, fault.Unavailable)
 }

@@ -352,7 +352,7 @@ func TestF01_KilledUnderWriteLoad(t *testing.T) {
 				o.Dataset = rest
 			case "checked":
 				if timer == nil {
-					timer = time.AfterFunc(time.Duration(random.IntN(150))*time.Millisecond, func() { p.cmd.Process.Kill() }) //nolint:errcheck // it may be dead
+					timer = time.AfterFunc(time.Duration(random.IntN(100))*time.Millisecond, func() { p.cmd.Process.Kill() }) //nolint:errcheck // it may be dead
 				}
 			case "begin":
 				o.Doubt = atoi(t, rest)
@@ -391,6 +391,9 @@ func atoi(t *testing.T, s string) int {
 
 func TestF17_MemoryOfAStream(t *testing.T) {
 	size := int64(64 << 20)
+	if raceEnabled {
+		size = 16 << 20
+	}
 	if os.Getenv("COLDFRAME_NIGHTLY") != "" {
 		size = 1 << 30
 	}
