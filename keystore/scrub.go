@@ -3,8 +3,8 @@ package keystore
 import "runtime"
 
 // scrubbed zeroes the stack below its caller and returns the function that does so again: defer scrubbed()() brackets whatever handles
-// keys. SHA-256 copies its state to the stack when it is asked for a sum, and in HKDF that state holds the key; without this a copy
-// stays until other calls of the goroutine happen to overwrite it. The first call makes the stack grow before there is a key on it:
+// keys. Ciphers, hashes and the encapsulation leave parts of what they work on in frames of the stack; without this they stay until
+// other calls of the goroutine happen to overwrite them. The first call makes the stack grow before there is a key on it:
 // a stack that grows later leaves its former memory behind as it was.
 func scrubbed() func() {
 	scrubStack()

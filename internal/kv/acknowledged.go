@@ -15,16 +15,36 @@ import (
 )
 
 // Badger reads its write-ahead file up to the first record that is damaged and takes that for the end: a flipped bit would silently
-// undo acknowledged transactions. So every transaction counts itself in a record of its own, and after it is durable the count is
+// undo acknowledged transactions. So every transaction counts itself in a record of its own (state), and after it is durable the count is
 // written to a small file beside the store. That file is not synced: it may be behind after a power loss, but never ahead. A store
 // that is behind it lost what it had acknowledged.
 
 const (
-	ackName   = "ACKNOWLEDGED"
-	ackSize   = 12          // count, 8 bytes big-endian; CRC-32C of it, 4 bytes
-	countKey  = "\x00count" // before every key of a caller
-	countSize = 8
+	ackName  = "ACKNOWLEDGED"
+	ackSize  = 12          // count, 8 bytes big-endian; CRC-32C of it, 4 bytes
+	countKey = "\x00count" // of the state; before every key of a caller
 )
+
+// state is what every transaction records of the store after it: count, 8 bytes big-endian, and sum.
+type state struct {
+	count uint64 // transactions so far
+	sum   sum    // of all records but this one
+}
+
+func (s state) encode() []byte {
+	return append(binary.BigEndian.AppendUint64(nil, s.count), s.sum[:]...)
+}
+
+// judge compares a recorded state with the sum of the records that are there, and with the count that was acknowledged.
+func (s state) judge(found sum, acknowledged uint64) error {
+	switch {
+	case s.count < acknowledged:
+		return fault.New(fault.RolledBack, "the store lost %d acknowledged transactions", acknowledged-s.count)
+	case s.sum != found:
+		return fault.New(fault.RolledBack, "the store's records are not those of its last transaction: some are lost")
+	}
+	return nil
+}
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
@@ -79,8 +99,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// readCount returns how many transactions the store holds.
-func readCount(b *badger.DB) (count uint64, err error) {
+// readState returns the recorded state; that of a new store if there is none.
+func readState(b *badger.DB) (s state, err error) {
 	err = b.View(func(t *badger.Txn) error {
 		item, err := t.Get([]byte(countKey))
 		if errors.Is(err, badger.ErrKeyNotFound) {
@@ -90,14 +110,14 @@ func readCount(b *badger.DB) (count uint64, err error) {
 			return err
 		}
 		return item.Value(func(v []byte) error {
-			if len(v) != countSize {
-				return errors.New("malformed count")
+			if len(v) != 8+len(s.sum) {
+				return errors.New("malformed state")
 			}
-			count = binary.BigEndian.Uint64(v)
+			s = state{binary.BigEndian.Uint64(v), sum(v[8:])}
 			return nil
 		})
 	})
-	return count, err
+	return s, err
 }
 
 // checkKey refuses keys that are not a caller's: they never start with a zero byte.
@@ -105,9 +125,4 @@ func checkKey(key string) {
 	if key == "" || key[0] == 0 || strings.HasPrefix(key, "!badger!") {
 		panic("kv: malformed key")
 	}
-}
-
-// lost is the error for a store that is behind what it acknowledged.
-func lost(have, acknowledged uint64) error {
-	return fault.New(fault.RolledBack, "the store lost %d acknowledged transactions", acknowledged-have)
 }

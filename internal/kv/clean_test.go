@@ -80,6 +80,10 @@ func TestDirectoryDoesNotGrowWithoutBound(t *testing.T) {
 			if use >= int64(c.limit) {
 				t.Errorf("%d MiB on disk for %d KiB of values", use>>20, 20*c.size>>10)
 			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			open(t, dir) // merged and rewritten, it is still the store that was acknowledged
 		})
 	}
 }

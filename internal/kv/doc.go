@@ -13,6 +13,15 @@
 // there is room. After a failed write or fsync nobody knows what the disk holds: the write is reported as not durable, is never
 // tried again, and the store refuses writes and reads until it was opened anew, which reads what really is there (THREATS R19).
 //
+// # Damage
+//
+// Badger takes damaged files for shorter ones: it drops the end of its write-ahead file, or whole tables, and says nothing. So each
+// transaction records its number and the sum of all records, and the highest number that was acknowledged is in a file beside the
+// store (ACKNOWLEDGED). Opening compares all three: what lost a transaction or a record is fault.RolledBack. A store whose files are
+// gone altogether, that file with them, is a new one: whoever must notice keeps a mark of their own elsewhere, as the vault does with
+// its anchor. The check is against damage, not against people, and it does not see a value that is damaged: reading that is an error.
+// A disk that cannot read a page of a mapped file ends the process.
+//
 // # What is in the files
 //
 // Badger keeps deleted values in its files for a while and takes no part in secrecy: whatever is secret is sealed before it comes

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +24,7 @@ type DB struct {
 	users  *users
 
 	write sync.Mutex // held by the one transaction that writes
-	count uint64     // transactions so far; guarded by write
+	state state      // after the last transaction; guarded by write
 	ack   ackFile    // guarded by write
 
 	stopCleaning func()
@@ -35,7 +34,7 @@ var errClosed = errors.New("the store is closed")
 
 // Open opens the store in dir and makes it if there is none; dir becomes 0700. The store of a directory is open once: a second Open,
 // by any process, is fault.Conflict. Too little free space is fault.StorageFull; a store that cannot be read is fault.Unavailable;
-// one that lost transactions which it had acknowledged is fault.RolledBack.
+// one that lost transactions or records which it had acknowledged is fault.RolledBack.
 func Open(dir string, o Options) (*DB, error) {
 	o = o.withDefaults()
 	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the directory is the user's choice
@@ -73,21 +72,22 @@ func openBadger(o badger.Options) (b *badger.DB, err error) {
 
 // checkAcknowledged compares what the store holds with what it once acknowledged.
 func (db *DB) checkAcknowledged() error {
-	if err := db.health.failure(); err != nil { // a table was left out
+	recorded, err := readState(db.b)
+	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the store is damaged")
 	}
-	count, err := readCount(db.b)
-	if err != nil {
+	found, err := sumOf(db.b)
+	if err = errors.Join(err, db.health.failure()); err != nil { // the latter: a table or a block was left out
 		return fault.Wrap(fault.Unavailable, err, "the store is damaged")
 	}
 	ack, acknowledged, err := openAck(db.dir)
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the store cannot be read")
 	}
-	if count < acknowledged && !db.o.AcceptLoss {
-		return errors.Join(lost(count, acknowledged), ack.f.Close())
+	if err := recorded.judge(found, acknowledged); err != nil {
+		return errors.Join(err, ack.f.Close())
 	}
-	db.count, db.ack = max(count, acknowledged), ack
+	db.state, db.ack = recorded, ack
 	return nil
 }
 
@@ -131,29 +131,32 @@ func (db *DB) Update(fn func(tx *Tx) error) error {
 		return fault.New(fault.Unavailable, "%v", errClosed)
 	}
 	defer db.users.leave()
-	t := db.b.NewTransaction(true)
-	tx := &Tx{t: t}
-	if err := fn(tx); err != nil || tx.size == 0 {
-		t.Discard()
+	tx := &Tx{t: db.b.NewTransaction(true), written: map[string]written{}}
+	defer tx.t.Discard()
+	err := fn(tx)
+	if failure := db.checkHealth(); failure != nil { // what fn read may be short of records: nothing may follow from it
+		return failure
+	}
+	if err != nil || len(tx.written) == 0 {
 		return err
 	}
-	if err := db.prepare(tx); err != nil {
-		t.Discard()
+	next := state{db.state.count + 1, tx.sumAfter(db.state.sum)}
+	if err := db.prepare(tx, next); err != nil {
 		return err
 	}
-	return db.commit(t)
+	return db.commit(tx.t, next)
 }
 
-// prepare makes sure that there is room, and counts the transaction.
-func (db *DB) prepare(tx *Tx) error {
+// prepare makes sure that there is room, and records the state after the transaction in it.
+func (db *DB) prepare(tx *Tx, next state) error {
 	if err := db.checkFree(2 * tx.size); err != nil { // a value is in two files for a while: log and table
 		return err
 	}
-	return tx.wrote(0, tx.t.Set([]byte(countKey), binary.BigEndian.AppendUint64(nil, db.count+1)))
+	return writeFault(tx.t.Set([]byte(countKey), next.encode()))
 }
 
 // commit waits until the transaction is durable, or the disk has failed: Badger itself would wait for ever.
-func (db *DB) commit(t *badger.Txn) error {
+func (db *DB) commit(t *badger.Txn, next state) error {
 	done := make(chan error, 1)
 	t.CommitWith(func(err error) { done <- err })
 	select {
@@ -172,8 +175,8 @@ func (db *DB) commit(t *badger.Txn) error {
 	if err := db.health.failure(); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the write is not durable")
 	}
-	db.count++
-	if err := db.ack.write(db.count); err != nil {
+	db.state = next
+	if err := db.ack.write(next.count); err != nil {
 		db.health.fail(err) // this one is durable; the next is not accepted
 	}
 	return nil

@@ -28,8 +28,6 @@ type Options struct {
 	MinFree uint64
 	// Logger gets Badger's messages at debug level. They hold no keys and no values. Default: none.
 	Logger *slog.Logger
-	// AcceptLoss opens a store that lost transactions which it had acknowledged.
-	AcceptLoss bool
 	// CleanEvery is the time between two rounds of giving back the space of deleted values. Default: 10 minutes.
 	CleanEvery time.Duration
 

@@ -10,8 +10,9 @@ import (
 
 // Tx is a transaction, valid until the function it was given to returns. It is not for several goroutines.
 type Tx struct {
-	t    *badger.Txn
-	size uint64 // bytes set or deleted, keys included
+	t       *badger.Txn
+	size    uint64 // bytes set or deleted, keys included
+	written map[string]written
 }
 
 // Get returns the value of key, or fault.NotFound. The slice is the caller's.
@@ -52,20 +53,35 @@ func (tx *Tx) Set(key string, value []byte) error {
 }
 
 func (tx *Tx) set(key string, value []byte) error {
-	marked := append(make([]byte, 0, 1+len(value)), valueMark)
-	return tx.wrote(len(key)+len(value), tx.t.Set([]byte(key), append(marked, value...)))
+	return tx.write(key, len(value), true, func() error {
+		marked := append(make([]byte, 0, 1+len(value)), valueMark)
+		return tx.t.Set([]byte(key), append(marked, value...))
+	})
 }
 
 // Delete removes a record; an absent one is no error.
 func (tx *Tx) Delete(key string) error {
 	checkKey(key)
-	return tx.wrote(len(key), tx.t.Delete([]byte(key)))
+	return tx.write(key, 0, false, func() error { return tx.t.Delete([]byte(key)) })
 }
 
-func (tx *Tx) wrote(size int, err error) error {
+// write does one write and notes it.
+func (tx *Tx) write(key string, size int, stays bool, do func() error) error {
+	before, err := tx.before(key)
+	if err != nil {
+		return err
+	}
+	if err := writeFault(do()); err != nil {
+		return err
+	}
+	tx.size += uint64(len(key) + size)
+	tx.written[key] = written{before: before, stays: stays}
+	return nil
+}
+
+func writeFault(err error) error {
 	switch {
 	case err == nil:
-		tx.size += uint64(size)
 		return nil
 	case errors.Is(err, badger.ErrTxnTooBig):
 		return fault.Wrap(fault.TooLarge, err, "too much for one transaction")
