@@ -159,6 +159,30 @@ func TestD08_BitFlips(t *testing.T) {
 	}
 }
 
+// TestD08_ClearBytes flips every bit of the tail that no tag protects: the crypto header, the footer's length and the magic bytes.
+func TestD08_ClearBytes(t *testing.T) {
+	k := newKeyring(testSchema.NumFields())
+	s, _ := sealShape(t, k, shapes()[1], 27)
+	places := make([]int, 0, 1024)
+	for at := range cryptoSize(t, s) {
+		places = append(places, int(s.tail.Offset)+at)
+	}
+	for at := len(s.bytes) - 8; at < len(s.bytes); at++ {
+		places = append(places, at)
+	}
+	for _, at := range places {
+		for bit := range 8 {
+			b := bytes.Clone(s.bytes)
+			b[at] ^= 1 << bit
+			_, err := open(b, k.keys(), strict)
+			if !errors.Is(err, fault.NotAuthentic) && !errors.Is(err, fault.TooLarge) && !errors.Is(err, fault.Policy) {
+				t.Errorf("bit %d of byte %d of the tail flipped: %v", bit, at-int(s.tail.Offset), err)
+			}
+		}
+	}
+	t.Logf("%d bytes", len(places))
+}
+
 // cryptoSize returns the length of FileCryptoMetaData at the start of the tail: what the footer's frame leaves of it.
 func cryptoSize(t *testing.T, s sealed) int {
 	t.Helper()
