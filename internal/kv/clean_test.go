@@ -49,8 +49,8 @@ func diskUse(t *testing.T, dir string) (sum int64) {
 // Values that are replaced again and again give their space back, the small ones and those in the value log.
 func TestDirectoryDoesNotGrowWithoutBound(t *testing.T) {
 	for name, c := range map[string]struct{ size, total, limit int }{
-		"tables":    {50 << 10, 60 << 20, 30 << 20},
-		"value log": {300 << 10, 160 << 20, 100 << 20},
+		"tables":    {50 << 10, 36 << 20, 24 << 20},
+		"value log": {300 << 10, 112 << 20, 80 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

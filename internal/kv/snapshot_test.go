@@ -18,6 +18,8 @@ import (
 
 const pageSize = 4096
 
+var zeroPage [pageSize]byte
+
 // memory is a file system without a disk, where there is one: thousands of stores are opened, and none needs to last.
 const memory = "/dev/shm"
 
@@ -31,19 +33,25 @@ func (f file) equal(g file) bool {
 	return f.size == g.size && maps.EqualFunc(f.pages, g.pages, bytes.Equal)
 }
 
-// bytes returns the whole content; only for files that are small.
-func (f file) bytes() []byte {
-	b := make([]byte, f.size)
+// head returns the content up to the zeros at the end; only for files with little in them.
+func (f file) head() []byte {
+	b := []byte{}
 	for n, p := range f.pages {
+		if short := int(n*pageSize) + len(p) - len(b); short > 0 {
+			b = append(b, make([]byte, short)...)
+		}
 		copy(b[n*pageSize:], p)
 	}
 	return b
 }
 
-func fileOf(b []byte) file {
-	f := file{size: int64(len(b)), pages: map[int64][]byte{}}
+// fileOf is the file of that size that starts with b and then holds zeros.
+func fileOf(b []byte, size int64) file {
+	f := file{size: size, pages: map[int64][]byte{}}
 	for at := 0; at < len(b); at += pageSize {
-		f.pages[int64(at/pageSize)] = b[at:min(at+pageSize, len(b))]
+		if page := b[at:min(at+pageSize, len(b))]; !bytes.Equal(page, zeroPage[:len(page)]) {
+			f.pages[int64(at/pageSize)] = page
+		}
 	}
 	return f
 }
@@ -118,7 +126,7 @@ func readFile(path string) (file, error) {
 			if _, err := f.ReadAt(page, n*pageSize); err != nil && !errors.Is(err, io.EOF) {
 				return file{}, err
 			}
-			if !bytes.Equal(page, make([]byte, len(page))) {
+			if !bytes.Equal(page, zeroPage[:len(page)]) {
 				out.pages[n] = page
 			}
 		}

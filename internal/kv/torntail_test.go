@@ -41,7 +41,7 @@ func makeTail(t *testing.T) tail {
 			out.mem = name
 		}
 	}
-	old, last := before[out.mem].bytes(), out.whole[out.mem].bytes()
+	old, last := before[out.mem].head(), out.whole[out.mem].head()
 	for out.from = 0; old[out.from] == last[out.from]; out.from++ {
 	}
 	for out.to = len(last); last[out.to-1] == 0; out.to-- {
@@ -49,12 +49,12 @@ func makeTail(t *testing.T) tail {
 	return out
 }
 
-// with returns the store with other bytes in its write-ahead file, and with so many transactions acknowledged.
-func (s tail) with(mem []byte, acknowledged uint64) snapshot {
+// with returns the store with another write-ahead file, and with so many transactions acknowledged.
+func (s tail) with(mem file, acknowledged uint64) snapshot {
 	out := maps.Clone(s.whole)
-	out[s.mem] = fileOf(mem)
+	out[s.mem] = mem
 	b := binary.BigEndian.AppendUint64(nil, acknowledged)
-	out[ackName] = fileOf(binary.BigEndian.AppendUint32(b, checksum(b)))
+	out[ackName] = fileOf(binary.BigEndian.AppendUint32(b, checksum(b)), ackSize)
 	return out
 }
 
@@ -85,15 +85,15 @@ const (
 // what was not may be there or not. Other data never is.
 func TestF05_TornTail(t *testing.T) {
 	s := makeTail(t)
-	mem := s.whole[s.mem].bytes()
+	mem, size := s.whole[s.mem].head(), s.whole[s.mem].size
 	r := seeded(t)
-	shapes := map[string]func(at int) []byte{
-		"cut at":    func(at int) []byte { return bytes.Clone(mem[:at]) },
-		"zero from": func(at int) []byte { return append(bytes.Clone(mem[:at]), make([]byte, len(mem)-at)...) },
-		"flipped at": func(at int) []byte {
+	shapes := map[string]func(at int) file{
+		"cut at":    func(at int) file { return fileOf(mem[:at], int64(at)) },
+		"zero from": func(at int) file { return fileOf(mem[:at], size) },
+		"flipped at": func(at int) file {
 			b := bytes.Clone(mem)
 			b[at] ^= 1 << r.IntN(8)
-			return b
+			return fileOf(b, size)
 		},
 	}
 	recovered, refused := 0, 0
@@ -117,7 +117,7 @@ func TestF05_TornTail(t *testing.T) {
 		}
 	}
 	t.Logf("record of %d bytes: %d recovered, %d refused", s.to-s.from, recovered, refused)
-	if value, err := valueAfter(t, s.with(mem, 3)); err != nil || value != lastValue {
+	if value, err := valueAfter(t, s.with(fileOf(mem, size), 3)); err != nil || value != lastValue {
 		t.Errorf("undamaged: %q, %v", value, err)
 	}
 }
@@ -133,7 +133,7 @@ func TestF05_HeaderBits(t *testing.T) {
 		case name == "MANIFEST", name == "KEYREGISTRY":
 			size = int(s.whole[name].size)
 		}
-		whole := s.whole[name].bytes()
+		whole := s.whole[name].head()
 		for bit := range 8 * size {
 			if !nightly() && bit%7 != 0 && name != s.mem {
 				continue
@@ -141,7 +141,7 @@ func TestF05_HeaderBits(t *testing.T) {
 			b := bytes.Clone(whole)
 			b[bit/8] ^= 1 << (bit % 8)
 			damaged := maps.Clone(s.whole)
-			damaged[name] = fileOf(b)
+			damaged[name] = fileOf(b, s.whole[name].size)
 			value, err := valueAfter(t, damaged)
 			if err == nil && value != lastValue || err != nil && !errors.Is(err, fault.RolledBack) && !errors.Is(err, fault.Unavailable) {
 				t.Errorf("%s, bit %d: %q, %v", name, bit, value, err)
@@ -167,9 +167,9 @@ func TestF05_DamagedValueIsAnError(t *testing.T) {
 		if !strings.HasSuffix(name, ".vlog") || len(f.pages) == 0 {
 			continue
 		}
-		damaged := f.bytes()
+		damaged := f.head()
 		damaged[100<<10] ^= 1
-		s[name] = fileOf(damaged)
+		s[name] = fileOf(damaged, f.size)
 		tried++
 	}
 	if tried != 1 {
