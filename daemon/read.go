@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 
@@ -144,7 +143,7 @@ func (d *DataStream) send(out io.Writer, k format.Kind) error {
 	}
 	for d.in != nil {
 		rec, err := d.in.Next()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // a failure that wraps io.EOF is not the end
 			break
 		}
 		if err != nil {

@@ -211,7 +211,7 @@ func (w *write) stream(ctx context.Context, store columnar.Store, schema *arrow.
 	}
 	for {
 		rec, err := in.Next()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // a failure that wraps io.EOF is not the end
 			return out.Close()
 		}
 		if err != nil {

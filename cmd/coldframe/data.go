@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,24 +152,16 @@ func target(ctx context.Context, c *localapi.Client, title, dataset string) (loc
 
 // find returns the dataset that name stands for: a title, an id, or the beginning of an id (6 characters or more) that fits only one.
 func find(ctx context.Context, c *localapi.Client, name string) (localapi.Dataset, error) {
-	list, err := c.Datasets(ctx, "")
+	found, err := c.Datasets(ctx, name)
 	if err != nil {
 		return localapi.Dataset{}, err
 	}
-	var titled, prefixed []localapi.Dataset
-	for _, d := range list {
-		switch {
-		case d.Id == name:
-			return d, nil
-		case d.Title == name:
-			titled = append(titled, d)
-		case len(name) >= 6 && strings.HasPrefix(d.Id, name):
-			prefixed = append(prefixed, d)
+	if len(found) == 0 && idStart.MatchString(name) {
+		all, err := c.Datasets(ctx, "")
+		if err != nil {
+			return localapi.Dataset{}, err
 		}
-	}
-	found := titled
-	if len(found) == 0 {
-		found = prefixed
+		found = slices.DeleteFunc(all, func(d localapi.Dataset) bool { return !strings.HasPrefix(d.Id, name) })
 	}
 	switch len(found) {
 	case 0:
@@ -177,6 +171,9 @@ func find(ctx context.Context, c *localapi.Client, name string) (localapi.Datase
 	}
 	return localapi.Dataset{}, fault.New(fault.Conflict, "%d datasets fit %q: name one by its id", len(found), name)
 }
+
+// idStart is what the beginning of an id looks like.
+var idStart = regexp.MustCompile(`^[a-z0-9-]{6,64}$`)
 
 func (a *app) getCommand() *cobra.Command {
 	var o localapi.GetOptions

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"coldframe/internal/fault"
@@ -82,6 +83,14 @@ type progressBody struct {
 	out   *answer
 	limit time.Duration
 	by    time.Time
+
+	interrupted atomic.Bool
+}
+
+// Interrupt ends the read that waits and all that follow: the caller's work was ended by something other than its body.
+func (b *progressBody) Interrupt() {
+	b.interrupted.Store(true)
+	b.out.control.SetReadDeadline(time.Now()) //nolint:errcheck // a dead connection shows in the read
 }
 
 func (b *progressBody) Read(p []byte) (int, error) {
@@ -90,6 +99,9 @@ func (b *progressBody) Read(p []byte) (int, error) {
 		by = time.Now().Add(b.limit)
 	}
 	b.out.control.SetReadDeadline(by) //nolint:errcheck // a dead connection shows in the read
+	if b.interrupted.Load() {         // looked at after the deadline was moved, so that an interrupt is never lost
+		return 0, bodyError(os.ErrDeadlineExceeded)
+	}
 	n, err := b.body.Read(p)
 	switch {
 	case errors.Is(err, io.EOF):

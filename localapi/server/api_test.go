@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"coldframe/localapi"
 	"coldframe/localapi/localapitest"
@@ -99,3 +100,31 @@ func must(t testing.TB, err error) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// A lock ends a write whose body has gone silent, long before the 30 s that a body may rest, and nothing of the write is left.
+func TestLockEndsASilentBody(t *testing.T) {
+	w := localapitest.Start(t, localapitest.Options{})
+	c := w.Registered()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	d, err := c.CreateDataset(ctx, "silent", "")
+	must(t, err)
+	r, body := io.Pipe()
+	defer body.Close()
+	written := make(chan error, 1)
+	go func() {
+		_, err := c.Put(ctx, d.Id, r, localapi.PutOptions{Format: "csv"})
+		written <- err
+	}()
+	if _, err := io.WriteString(body, weather); err != nil { // the agent reads: the write is in work
+		t.Fatal(err)
+	}
+	must(t, c.Lock(ctx))
+	if err := <-written; !errors.Is(err, localapi.Locked) {
+		t.Fatalf("the write ended with %v", err)
+	}
+	must(t, c.Unlock(ctx, localapi.UnlockRequest{Password: localapitest.Password}))
+	if v, err := c.Versions(ctx, d.Id); err != nil || len(v) != 0 {
+		t.Fatalf("versions after it: %v, %v", v, err)
+	}
+}

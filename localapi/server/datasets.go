@@ -122,6 +122,9 @@ func (h *handlers) write(ctx context.Context, id string, p ReplaceDataParams, me
 	if req.Read, err = readOptions(kind, p); err != nil {
 		return WriteResult{}, err
 	}
+	if b, ok := body.(interface{ Interrupt() }); ok {
+		req.Interrupt = b.Interrupt
+	}
 	res, err := h.agent.WriteData(ctx, c.caller, req, body)
 	if err != nil {
 		return WriteResult{}, err
