@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
 
+	vectors "coldframe/docs/vectors/vault"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/secret"
@@ -59,13 +61,14 @@ func TestVectors(t *testing.T) {
 	if os.Getenv("COLDFRAME_NEW_VECTORS") != "" {
 		writeVectors(t)
 	}
-	names, err := filepath.Glob(filepath.Join(vectorDir, "*.json"))
-	if err != nil || len(names) == 0 {
-		t.Fatal("no vectors", err)
+	names, err := fs.Glob(vectors.Files, "*.json")
+	if err != nil {
+		t.Fatal(err)
 	}
+	opened, refused := 0, 0
 	for _, name := range names {
-		t.Run(filepath.Base(name), func(t *testing.T) {
-			raw, err := os.ReadFile(name)
+		t.Run(name, func(t *testing.T) {
+			raw, err := vectors.Files.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -85,9 +88,17 @@ func TestVectors(t *testing.T) {
 			if c.Code == "" && err != nil || c.Code != "" && string(fault.CodeOf(err)) != c.Code {
 				t.Fatalf("got %v, want %q", err, c.Code)
 			}
+			if c.Code == "" {
+				opened++
+			} else {
+				refused++
+			}
 		})
 	}
-	t.Logf("%d vectors", len(names))
+	t.Logf("%d vectors opened, %d refused", opened, refused)
+	if opened == 0 || refused == 0 {
+		t.Error("no vectors run")
+	}
 }
 
 func runSalt(t *testing.T, c vector) error {
