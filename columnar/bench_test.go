@@ -21,12 +21,10 @@ import (
 
 	"coldframe/columnar/columnartest"
 	"coldframe/internal/fault"
+	"coldframe/internal/parquetguard"
 	"coldframe/internal/secret"
 	"coldframe/internal/signed"
 )
-
-// stockZstd is arrow-go's own codec: package variables are set before init puts libzstd in its place.
-var stockZstd, _ = compress.GetCodec(compress.Codecs.Zstd)
 
 // memory store: objects in a map.
 type memStore struct {
@@ -207,8 +205,8 @@ func BenchmarkAgainstArrow(tb *testing.B) {
 	b := newBench(tb, 800_000)
 	stocked := func(fn func()) func() {
 		return func() {
-			compress.RegisterCodec(compress.Codecs.Zstd, stockZstd)
-			defer compress.RegisterCodec(compress.Codecs.Zstd, libzstd{})
+			compress.RegisterCodec(compress.Codecs.Zstd, parquetguard.StockZstd)
+			defer compress.RegisterCodec(compress.Codecs.Zstd, parquetguard.Zstd)
 			fn()
 		}
 	}

@@ -9,19 +9,24 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"golang.org/x/sync/errgroup"
 
 	"coldframe/columnar/pme"
 	"coldframe/internal/fault"
+	"coldframe/internal/parquetguard"
 )
+
+// maxDecoded bounds the memory of a row group while it is decoded. What a Writer lets through takes no more.
+const maxDecoded = 48 << 20
 
 // decode unseals and decodes the wanted chunks of a row group, each column by itself on all processors, and returns its rows: one
 // batch, or more if a dictionary has more values in it than its index type counts.
 func (p *readPart) decode(ctx context.Context, rowGroup int, sealed [][]byte) ([]arrow.RecordBatch, error) {
 	rows := p.file.RowGroupRows(rowGroup)
+	mem := parquetguard.NewBudget(maxDecoded)
 	columns := make([]arrow.Array, len(p.plan.columns))
 	defer func() {
 		for _, c := range columns {
@@ -40,7 +45,7 @@ func (p *readPart) decode(ctx context.Context, rowGroup int, sealed [][]byte) ([
 					return context.Cause(ctx)
 				}
 				var err error
-				if columns[order[i]], err = p.decodeColumn(ctx, rowGroup, order[i], sealed); err != nil {
+				if columns[order[i]], err = p.decodeColumn(ctx, mem, rowGroup, order[i], sealed); err != nil {
 					return err
 				}
 			}
@@ -57,7 +62,7 @@ func (p *readPart) decode(ctx context.Context, rowGroup int, sealed [][]byte) ([
 	}
 	var batches []arrow.RecordBatch
 	err := pme.Guard(func() (err error) {
-		batches, err = p.plan.restore(columns, int(rows))
+		batches, err = p.plan.restore(mem, columns, int(rows))
 		return err
 	})
 	return batches, err
@@ -77,7 +82,7 @@ func (p *readPart) largestFirst(sealed [][]byte) []int {
 }
 
 // decodeColumn returns wanted column i of a row group as an array of its storage type.
-func (p *readPart) decodeColumn(ctx context.Context, rowGroup, i int, sealed [][]byte) (arrow.Array, error) {
+func (p *readPart) decodeColumn(ctx context.Context, mem *parquetguard.Budget, rowGroup, i int, sealed [][]byte) (arrow.Array, error) {
 	column := p.plan.columns[i]
 	first, end := p.file.LeavesOf(column)
 	var chunks []*pme.UnsealedChunk
@@ -91,26 +96,39 @@ func (p *readPart) decodeColumn(ctx context.Context, rowGroup, i int, sealed [][
 	plain := p.file.PlainFile([]int{rowGroup}, []int{column}, chunks, []byte(p.plan.stored[i]))
 	var out arrow.Array
 	err := pme.Guard(func() (err error) {
-		out, err = decodePlain(ctx, plain, end-first)
+		out, err = decodePlain(ctx, mem, plain, chunks)
 		return err
 	})
 	return out, err
 }
 
-// decodePlain reads the only column of a plain file, of so many leaves, with arrow-go.
-func decodePlain(ctx context.Context, plain *pme.PlainFile, leaves int) (arrow.Array, error) {
-	f, err := file.NewParquetReader(plain)
+// valueScratch is what arrow-go allocates for a value of a page beside its allocator: the header of a string.
+const valueScratch = 24
+
+// decodePlain reads the only column of a plain file, of one row group with these chunks, with arrow-go.
+func decodePlain(ctx context.Context, mem *parquetguard.Budget, plain *pme.PlainFile, chunks []*pme.UnsealedChunk) (arrow.Array, error) {
+	f, err := file.NewParquetReader(plain, file.WithReadProps(parquet.NewReaderProperties(mem)))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // memory only
-	r, err := pqarrow.NewFileReader(f, pqarrow.ArrowReadProperties{PreAllocBinaryData: true}, memory.DefaultAllocator)
+	indices := make([]int, len(chunks))
+	for i, c := range chunks {
+		indices[i] = i
+		if t := f.MetaData().Schema.Column(i).PhysicalType(); t == parquet.Types.ByteArray || t == parquet.Types.FixedLenByteArray {
+			mem.Take(valueScratch * c.LongestPage())
+			defer mem.Give(valueScratch * c.LongestPage())
+		}
+		if !c.Deltas() {
+			continue
+		}
+		if err := parquetguard.CheckDeltas(f.RowGroup(0), i); err != nil {
+			return nil, err
+		}
+	}
+	r, err := pqarrow.NewFileReader(f, pqarrow.ArrowReadProperties{PreAllocBinaryData: true}, mem)
 	if err != nil {
 		return nil, err
-	}
-	indices := make([]int, leaves)
-	for i := range indices {
-		indices[i] = i
 	}
 	table, err := r.ReadRowGroups(ctx, indices, []int{0})
 	if err != nil {
@@ -120,28 +138,28 @@ func decodePlain(ctx context.Context, plain *pme.PlainFile, leaves int) (arrow.A
 	if table.NumCols() != 1 {
 		return nil, errors.New("not one column")
 	}
-	return whole(table.Column(0).Data())
+	return whole(mem, table.Column(0).Data())
 }
 
-func whole(c *arrow.Chunked) (arrow.Array, error) {
+func whole(mem *parquetguard.Budget, c *arrow.Chunked) (arrow.Array, error) {
 	if len(c.Chunks()) == 1 {
 		c.Chunk(0).Retain()
 		return c.Chunk(0), nil
 	}
 	if len(c.Chunks()) == 0 {
-		return nulls(c.DataType(), 0), nil
+		return nulls(mem, c.DataType(), 0), nil
 	}
-	return array.Concatenate(c.Chunks(), memory.DefaultAllocator)
+	return array.Concatenate(c.Chunks(), mem)
 }
 
 // restore makes batches of the dataset's own types.
-func (p *readPlan) restore(stored []arrow.Array, rows int) ([]arrow.RecordBatch, error) {
+func (p *readPlan) restore(mem *parquetguard.Budget, stored []arrow.Array, rows int) ([]arrow.RecordBatch, error) {
 	columns := make([]arrow.Array, 0, len(stored))
 	defer func() { releaseAll(columns) }()
 	for i, s := range stored {
-		c, err := fromStorage(s, p.schema.Field(i).Type)
+		c, err := fromStorage(mem, s, p.schema.Field(i).Type)
 		if errors.Is(err, errIndexes) && rows > 1 {
-			return p.restoreHalves(stored, rows)
+			return p.restoreHalves(mem, stored, rows)
 		}
 		if err != nil {
 			return nil, err
@@ -151,14 +169,14 @@ func (p *readPlan) restore(stored []arrow.Array, rows int) ([]arrow.RecordBatch,
 	return []arrow.RecordBatch{array.NewRecordBatch(p.schema, columns, int64(rows))}, nil
 }
 
-func (p *readPlan) restoreHalves(stored []arrow.Array, rows int) ([]arrow.RecordBatch, error) {
+func (p *readPlan) restoreHalves(mem *parquetguard.Budget, stored []arrow.Array, rows int) ([]arrow.RecordBatch, error) {
 	var out []arrow.RecordBatch
 	for _, half := range [][2]int{{0, rows / 2}, {rows / 2, rows}} {
 		slices := make([]arrow.Array, len(stored))
 		for i, s := range stored {
 			slices[i] = array.NewSlice(s, int64(half[0]), int64(half[1]))
 		}
-		batches, err := p.restore(slices, half[1]-half[0])
+		batches, err := p.restore(mem, slices, half[1]-half[0])
 		releaseAll(slices)
 		if err != nil {
 			releaseBatches(out)

@@ -7,6 +7,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/parquet"
+
+	"coldframe/internal/parquetguard"
 )
 
 // Sizes of what is looked at to choose an encoding.
@@ -186,8 +188,8 @@ func splitPays(b []byte, width int) bool {
 			split[j*n+i] = b[i*width+j]
 		}
 	}
-	whole := len(libzstd{}.Encode(nil, b))
-	return 20*len(libzstd{}.Encode(nil, split)) < 19*whole
+	whole := len(parquetguard.Zstd.Encode(nil, b))
+	return 20*len(parquetguard.Zstd.Encode(nil, split)) < 19*whole
 }
 
 // leafArrays returns the leaves of a storage array, in Parquet's order.

@@ -11,13 +11,16 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/decimal256"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"coldframe/internal/parquetguard"
 )
 
 // errIndexes says that a batch has more distinct values than the index type of a dictionary counts: smaller batches have fewer.
 var errIndexes = errors.New("more distinct values than the dictionary's index type counts")
 
-// fromStorage undoes toStorage: it returns arr, as read from Parquet, as an array of type t. The caller releases it.
-func fromStorage(arr arrow.Array, t arrow.DataType) (arrow.Array, error) {
+// fromStorage undoes toStorage: it returns arr, as read from Parquet, as an array of type t. The caller releases it. What can become
+// larger than arr comes out of mem.
+func fromStorage(mem *parquetguard.Budget, arr arrow.Array, t arrow.DataType) (arrow.Array, error) {
 	switch t := t.(type) {
 	case *arrow.Time32Type:
 		if t.Unit == arrow.Second {
@@ -30,22 +33,22 @@ func fromStorage(arr arrow.Array, t arrow.DataType) (arrow.Array, error) {
 	case *arrow.Decimal32Type, *arrow.Decimal64Type, *arrow.Decimal256Type:
 		return decimalFromStorage(arr, t)
 	case *arrow.DictionaryType:
-		return dictionaryFromStorage(arr, t)
+		return dictionaryFromStorage(mem, arr, t)
 	case arrow.ExtensionType:
-		s, err := fromStorage(arr, t.StorageType())
+		s, err := fromStorage(mem, arr, t.StorageType())
 		if err != nil {
 			return nil, err
 		}
 		defer s.Release()
 		return array.NewExtensionArrayWithStorage(t, s), nil
 	case *arrow.MapType:
-		return listFromStorage(arr, t)
+		return listFromStorage(mem, arr, t)
 	case *arrow.ListType:
-		return listFromStorage(arr, t)
+		return listFromStorage(mem, arr, t)
 	case *arrow.FixedSizeListType:
-		return fixedListFromStorage(arr.(*array.List), t)
+		return fixedListFromStorage(mem, arr.(*array.List), t)
 	case *arrow.StructType:
-		return structFromStorage(arr.(*array.Struct), t)
+		return structFromStorage(mem, arr.(*array.Struct), t)
 	}
 	if arr.DataType().Layout().Buffers == nil || !sameLayout(arr.DataType(), t) {
 		return nil, fmt.Errorf("read %s, want %s", arr.DataType(), t)
@@ -113,7 +116,7 @@ func decimalWords[T int32 | int64](a *array.Decimal128) []T {
 	return out
 }
 
-func structFromStorage(a *array.Struct, t *arrow.StructType) (arrow.Array, error) {
+func structFromStorage(mem *parquetguard.Budget, a *array.Struct, t *arrow.StructType) (arrow.Array, error) {
 	if a.NumField() != t.NumFields() {
 		return nil, fmt.Errorf("read %s, want %s", a.DataType(), t)
 	}
@@ -124,7 +127,7 @@ func structFromStorage(a *array.Struct, t *arrow.StructType) (arrow.Array, error
 		}
 	}()
 	for i := range a.NumField() {
-		c, err := fromStorage(a.Field(i), t.Field(i).Type)
+		c, err := fromStorage(mem, a.Field(i), t.Field(i).Type)
 		if err != nil {
 			return nil, err
 		}
@@ -148,14 +151,14 @@ func elements(a array.ListLike) (offsets []int32, elem arrow.Array) {
 	return offsets, array.NewSlice(a.ListValues(), first, last)
 }
 
-func listFromStorage(arr arrow.Array, t arrow.DataType) (arrow.Array, error) {
+func listFromStorage(mem *parquetguard.Budget, arr arrow.Array, t arrow.DataType) (arrow.Array, error) {
 	a, ok := arr.(array.ListLike)
 	if !ok || arr.DataType().ID() != t.ID() {
 		return nil, fmt.Errorf("read %s, want %s", arr.DataType(), t)
 	}
 	offsets, values := elements(a)
 	defer values.Release()
-	elem, err := fromStorage(values, t.(arrow.ListLikeType).Elem())
+	elem, err := fromStorage(mem, values, t.(arrow.ListLikeType).Elem())
 	if err != nil {
 		return nil, err
 	}
@@ -165,40 +168,36 @@ func listFromStorage(arr arrow.Array, t arrow.DataType) (arrow.Array, error) {
 }
 
 // fixedListFromStorage puts elements back under the nulls, which have none in Parquet.
-func fixedListFromStorage(a *array.List, t *arrow.FixedSizeListType) (arrow.Array, error) {
+func fixedListFromStorage(mem *parquetguard.Budget, a *array.List, t *arrow.FixedSizeListType) (arrow.Array, error) {
 	width := int64(t.Len())
-	pieces := make([]arrow.Array, 0, 1)
-	defer func() {
-		for _, p := range pieces {
-			p.Release()
-		}
-	}()
 	offsets, values := elements(a)
 	defer values.Release()
-	start := 0
-	flush := func(end int) {
-		if end > start {
-			pieces = append(pieces, array.NewSlice(values, int64(offsets[start]), int64(offsets[end])))
-		}
-	}
-	for i := range a.Len() {
-		if a.IsValid(i) {
-			if int64(offsets[i+1]-offsets[i]) != width {
-				return nil, fmt.Errorf("a list of %d elements, want %d", offsets[i+1]-offsets[i], width)
+	j := joiner{mem: mem}
+	defer j.release()
+	for start, end := 0, 0; start < a.Len(); start = end { // a run of nulls, or of lists
+		for end = start; end < a.Len() && a.IsValid(end) == a.IsValid(start); end++ {
+			if n := int64(offsets[end+1] - offsets[end]); a.IsValid(end) && n != width {
+				return nil, fmt.Errorf("a list of %d elements, want %d", n, width)
 			}
-			continue
 		}
-		flush(i)
-		pieces = append(pieces, nulls(values.DataType(), int(width)))
-		start = i + 1
+		run, err := array.NewSlice(values, int64(offsets[start]), int64(offsets[end])), error(nil)
+		if a.IsNull(start) {
+			run.Release()
+			run, err = j.nulls(values.DataType(), int64(end-start)*width)
+		}
+		if err == nil {
+			err = j.add(run)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	flush(a.Len())
-	whole, err := join(pieces, values)
+	whole, err := j.join(values)
 	if err != nil {
 		return nil, err
 	}
 	defer whole.Release()
-	elem, err := fromStorage(whole, t.Elem())
+	elem, err := fromStorage(mem, whole, t.Elem())
 	if err != nil {
 		return nil, err
 	}
@@ -206,28 +205,9 @@ func fixedListFromStorage(a *array.List, t *arrow.FixedSizeListType) (arrow.Arra
 	return build(t, a.Len(), a.NullN(), []*memory.Buffer{validity(a)}, elem), nil
 }
 
-// nulls returns n nulls of a storage type.
-func nulls(t arrow.DataType, n int) arrow.Array {
-	b := array.NewBuilder(memory.DefaultAllocator, t)
-	defer b.Release()
-	b.AppendNulls(n)
-	return b.NewArray()
-}
-
-func join(pieces []arrow.Array, empty arrow.Array) (arrow.Array, error) {
-	switch len(pieces) {
-	case 0:
-		return array.NewSlice(empty, 0, 0), nil
-	case 1:
-		pieces[0].Retain()
-		return pieces[0], nil
-	}
-	return array.Concatenate(pieces, memory.DefaultAllocator)
-}
-
 // dictionaryFromStorage finds the distinct values of arr, in order of appearance, and numbers them.
-func dictionaryFromStorage(arr arrow.Array, t *arrow.DictionaryType) (arrow.Array, error) {
-	dense, err := fromStorage(arr, t.ValueType)
+func dictionaryFromStorage(mem *parquetguard.Budget, arr arrow.Array, t *arrow.DictionaryType) (arrow.Array, error) {
+	dense, err := fromStorage(mem, arr, t.ValueType)
 	if err != nil {
 		return nil, err
 	}

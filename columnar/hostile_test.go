@@ -415,7 +415,7 @@ func TestD15_SizesFallIntoBuckets(t *testing.T) {
 func TestD16_KeysAreFresh(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.PrimitiveTypes.Int64}}, nil)
 	w := newWorld(t, folder(t), schema)
-	w.options = func(o *columnar.WriterOptions) { o.RowGroupBytes, o.PartBytes = 1<<10, 1 }
+	w.options = func(o *columnar.WriterOptions) { o.RowGroupBytes, o.PartBytes = 2300, 1 }
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	for i := range 20_000 {
 		b.Field(0).(*array.Int64Builder).Append(int64(i))

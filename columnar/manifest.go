@@ -14,7 +14,7 @@ const (
 	MaxPartListSize = 16 << 20 // bytes of a part list that is an object of its own
 	MaxParts        = 10_000
 	MaxChunkSize    = 1 << 30  // bytes of one sealed column chunk
-	MaxTailSize     = 64 << 20 // bytes
+	MaxTailSize     = 17 << 20 // bytes: the footer that package pme reads, and its frame
 	MaxPartSize     = 64 << 30 // bytes, which also bounds what one data key seals (D16)
 	MaxSchemaSize   = 4 << 20  // bytes of the IPC schema message
 

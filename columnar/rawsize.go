@@ -44,20 +44,54 @@ func elementSize(a array.ListLike) int64 {
 	return rawSize(values)
 }
 
-// dictionarySize counts the values in full: that is what they become before they are encoded.
+// dictionarySize counts each value as often as it is there: that is what they become before they are encoded.
 func dictionarySize(a *array.Dictionary) int64 {
-	values := int64(a.Dictionary().Len())
+	n, values := int64(a.Len()), int64(a.Dictionary().Len())
 	if values == 0 {
-		return 4 * int64(a.Len())
+		return 4 * n
 	}
-	return int64(a.Len()) * (rawSize(a.Dictionary())/values + 1)
+	b, ok := a.Dictionary().(array.BinaryLike)
+	if !ok {
+		return n * (rawSize(a.Dictionary())/values + 1)
+	}
+	size := 4 * n
+	for i := range a.Len() {
+		if a.IsValid(i) {
+			size += int64(b.ValueLen(a.GetValueIndex(i)))
+		}
+	}
+	return size
 }
 
-// batchSize returns about how many bytes a batch takes while it is encoded, leaves many.
-func batchSize(rec arrow.RecordBatch, leaves int) int64 {
-	size := rec.NumRows() * int64(leaves) * levelBytes
+// leafValues returns the number of values that arr has in Parquet, over all of its leaves: an empty or null list has one.
+func leafValues(arr arrow.Array) int64 {
+	n := int64(arr.Len())
+	switch a := arr.(type) {
+	case *array.Struct:
+		n = 0
+		for i := range a.NumField() {
+			n += leafValues(a.Field(i))
+		}
+	case array.ExtensionArray:
+		return leafValues(a.Storage())
+	case array.ListLike:
+		if n == 0 {
+			return 0
+		}
+		first, _ := a.ValueOffsets(0)
+		_, last := a.ValueOffsets(a.Len() - 1)
+		values := array.NewSlice(a.ListValues(), first, last)
+		defer values.Release()
+		n += leafValues(values)
+	}
+	return n
+}
+
+// batchSize returns about how many bytes a batch takes while it is encoded.
+func batchSize(rec arrow.RecordBatch) int64 {
+	var size int64
 	for _, c := range rec.Columns() {
-		size += rawSize(c)
+		size += rawSize(c) + levelBytes*leafValues(c)
 	}
 	return size
 }

@@ -18,6 +18,10 @@ const (
 	fetchAhead    = 32 << 20 // bytes of sealed chunks fetched or being fetched
 	fetchParallel = 8        // row groups whose chunks are fetched at once
 	tailsAhead    = 4        // parts whose tails are fetched at once
+	tailBytes     = 4 << 20  // of those ahead of the one that is needed
+
+	// maxSealed bounds the sealed chunks of a row group. What a Writer makes has no more.
+	maxSealed = 32 << 20
 )
 
 // ReadOptions say what is read.
@@ -159,8 +163,12 @@ func (r *Reader) schedule(ctx context.Context, units chan<- *unit) error {
 		if err != nil {
 			return err
 		}
+		r.plan.parts[i] = nil // its footer goes when its last row group was read
 		for rg := 0; rg < part.file.NumRowGroups() && left > 0; rg++ {
-			u := &unit{part: part, rowGroup: rg, weight: min(part.weigh(rg), fetchAhead), ready: make(chan struct{})}
+			u := &unit{part: part, rowGroup: rg, weight: part.weigh(rg), ready: make(chan struct{})}
+			if u.weight > maxSealed {
+				return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", u.weight, maxSealed)
+			}
 			if err := r.ahead.Acquire(ctx, u.weight); err != nil {
 				return context.Cause(ctx)
 			}
@@ -182,8 +190,14 @@ func (r *Reader) schedule(ctx context.Context, units chan<- *unit) error {
 
 // openPart returns part i once its tail is there, and starts to fetch the tails of the next ones.
 func (r *Reader) openPart(ctx context.Context, i int) (*readPart, error) {
+	ahead := int64(0)
 	for j := i; j < min(i+tailsAhead, len(r.plan.parts)); j++ {
 		p := r.plan.parts[j]
+		if j > i {
+			if ahead += p.part.tailLength(); ahead > tailBytes {
+				break
+			}
+		}
 		if p.started {
 			continue
 		}

@@ -15,6 +15,12 @@ const (
 	// DefaultRowGroupBytes is the size in memory of the rows that are encoded together.
 	DefaultRowGroupBytes = 16 << 20
 
+	// MaxRowGroupBytes bounds that size, and a single row. A Reader takes no more.
+	MaxRowGroupBytes = 20 << 20
+
+	// maxGroupRows bounds the rows of a row group: narrow ones cost more to decode than they are long.
+	maxGroupRows = 1 << 20
+
 	// DefaultPartBytes is the size from which on a part is ended and another begun.
 	DefaultPartBytes = 4 << 30
 )
@@ -34,7 +40,7 @@ type WriterOptions struct {
 	// Progress, if set, is told how many bytes of rows were taken in and how many are with the store. One call at a time.
 	Progress func(in, stored int64)
 
-	RowGroupBytes int64 // 0: DefaultRowGroupBytes
+	RowGroupBytes int64 // 0: DefaultRowGroupBytes; at most MaxRowGroupBytes
 	PartBytes     int64 // 0: DefaultPartBytes
 	SizeHint      int64 // expected size in memory of all rows, 0 if unknown
 }
@@ -50,6 +56,7 @@ type Writer struct {
 
 	pending      []arrow.RecordBatch
 	pendingBytes int64
+	pendingRows  int64
 
 	cancel context.CancelCauseFunc
 	ctx    context.Context
@@ -105,6 +112,9 @@ func (o *WriterOptions) check() {
 	if len(o.Columns) != o.Schema.NumFields() || o.Keys == nil || o.Register == nil || o.Version == 0 {
 		panic("columnar: a writer needs dataset, version, an id for each column, keys and Register")
 	}
+	if o.RowGroupBytes < 0 || o.RowGroupBytes > MaxRowGroupBytes {
+		panic("columnar: row groups of that size cannot be read")
+	}
 	for _, c := range o.Columns {
 		if k, ok := o.Keys.Columns[c]; !ok || k.Key.IsZero() {
 			panic("columnar: a writer needs a key for each column")
@@ -130,7 +140,8 @@ func (w *Writer) failed() error {
 	return w.err
 }
 
-// Write takes a batch, whose schema must be the writer's. It waits when encoding or the store is behind.
+// Write takes a batch, whose schema must be the writer's. It waits when encoding or the store is behind. A row of more than
+// MaxRowGroupBytes is fault.TooLarge.
 func (w *Writer) Write(rec arrow.RecordBatch) error {
 	if err := w.failed(); err != nil {
 		return err
@@ -142,16 +153,19 @@ func (w *Writer) Write(rec arrow.RecordBatch) error {
 	rec.Retain()
 	defer func() { rec.Release() }()
 	for rec.NumRows() > 0 {
-		size := batchSize(rec, w.leaves) + w.overhead()
-		room := w.options.RowGroupBytes - w.pendingBytes
-		if size <= room {
-			w.take(rec, size)
+		head, size := w.fitting(rec)
+		n := head.NumRows()
+		if size > MaxRowGroupBytes {
+			head.Release()
+			err := fault.New(fault.TooLarge, "a row of more than %d MiB", MaxRowGroupBytes>>20)
+			w.fail(err)
+			return err
+		}
+		w.take(head, size)
+		head.Release()
+		if n == rec.NumRows() {
 			return nil
 		}
-		n := w.fitting(rec, size, room)
-		head := rec.NewSlice(0, n)
-		w.take(head, n*size/rec.NumRows())
-		head.Release()
 		rest := rec.NewSlice(n, rec.NumRows())
 		rec.Release()
 		rec = rest
@@ -165,13 +179,24 @@ func (w *Writer) Write(rec arrow.RecordBatch) error {
 // overhead is what a batch costs besides its values: many small ones would not be bounded otherwise.
 func (w *Writer) overhead() int64 { return 1024 + 256*int64(w.leaves) }
 
-// fitting returns how many rows of a batch of size bytes go into room, one at least if nothing is pending.
-func (w *Writer) fitting(rec arrow.RecordBatch, size, room int64) int64 {
-	n := int64(float64(rec.NumRows()) * float64(max(room, 0)) / float64(size))
-	if n == 0 && len(w.pending) == 0 {
-		n = 1
+// fitting returns the first rows of a batch, as many as there is room for, and their size: one at least if nothing is pending. Rows
+// differ in size, so what the average promises is looked at again.
+func (w *Writer) fitting(rec arrow.RecordBatch) (head arrow.RecordBatch, size int64) {
+	room := w.options.RowGroupBytes - w.pendingBytes
+	n := min(rec.NumRows(), maxGroupRows-w.pendingRows)
+	least := int64(0)
+	if len(w.pending) == 0 {
+		least = 1
 	}
-	return min(n, rec.NumRows())
+	for {
+		head = rec.NewSlice(0, n)
+		size = batchSize(head) + w.overhead()
+		if size <= room || n <= least {
+			return head, size
+		}
+		head.Release()
+		n = max(least, min(n-1, int64(float64(n)*float64(max(room, 0))/float64(size))))
+	}
 }
 
 func (w *Writer) take(rec arrow.RecordBatch, size int64) {
@@ -185,6 +210,7 @@ func (w *Writer) take(rec arrow.RecordBatch, size int64) {
 	}
 	w.pending = append(w.pending, rec)
 	w.pendingBytes += size
+	w.pendingRows += rec.NumRows()
 }
 
 // sameLayout refuses a batch of other names or types than the writer's schema. Metadata may differ.
@@ -212,7 +238,7 @@ func (w *Writer) flush() error {
 		return nil
 	}
 	group := w.pending
-	w.pending, w.pendingBytes = nil, 0
+	w.pending, w.pendingBytes, w.pendingRows = nil, 0, 0
 	select {
 	case w.groups <- group:
 		return nil

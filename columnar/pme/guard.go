@@ -12,11 +12,15 @@ import (
 var errUndecodable = errors.New("pme: the decoder panicked")
 
 // Guard runs fn, which reads a plain file with an outside decoder. Pages that their author sealed can still be nonsense, and decoders
-// panic over nonsense: a panic becomes fault.NotAuthentic, as does an error without a code, the end of fn's context aside. Goroutines
-// that fn starts are not covered.
+// panic over nonsense: a panic becomes fault.NotAuthentic, as does an error without a code, the end of fn's context aside. A panic with
+// a *fault.Error is that error. Goroutines that fn starts are not covered.
 func Guard(fn func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
+			if e, ok := r.(*fault.Error); ok { // an allocator that is ours
+				err = e
+				return
+			}
 			cause := errUndecodable // what a library panics with may quote the data
 			if e, ok := r.(runtime.Error); ok {
 				cause = e

@@ -25,6 +25,8 @@ type pageHeader struct {
 	values  int64 // nulls included
 	levels  int64 // bytes of levels in a version 2 page
 	detail  int64 // page type that the nested header stands for
+
+	encoding int64 // of the values; PLAIN if not said
 }
 
 // parsePageHeader reads the header at the start of b and returns how many bytes it takes. Nothing is allocated.
@@ -65,6 +67,10 @@ func (h *pageHeader) nested(f field, kind int64) error {
 			v, err := f.integer(tI32)
 			h.values = v
 			return err
+		case kind == pageDataV2 && f.id == 4, kind != pageDataV2 && f.id == 2:
+			v, err := f.integer(tI32)
+			h.encoding = v
+			return err
 		case kind == pageDataV2 && (f.id == 5 || f.id == 6):
 			v, err := f.integer(tI32)
 			if v < 0 {
@@ -87,12 +93,16 @@ const (
 // tally adds up the pages of a chunk.
 type tally struct {
 	values, rawSize int64
+	longest         int64 // values of the data page that has most
+	deltas          bool  // some page is DELTA_BINARY_PACKED
 }
 
 func (t *tally) add(h pageHeader) error {
 	t.rawSize += h.rawSize
 	if h.kind != pageDict {
 		t.values += h.values
+		t.longest = max(t.longest, h.values)
+		t.deltas = t.deltas || h.encoding == encodingDelta
 	}
 	if t.rawSize > MaxChunkBytes {
 		return fault.New(fault.TooLarge, "a column chunk of more than %d MiB", MaxChunkBytes>>20)
@@ -103,12 +113,28 @@ func (t *tally) add(h pageHeader) error {
 	return nil
 }
 
+// Numbers of what the writer uses, from parquet.thrift.
+const (
+	codecNone, codecZstd = 0, 6
+
+	encodingPlain, encodingPlainDict, encodingRLE, encodingDelta, encodingDict, encodingSplit = 0, 2, 3, 5, 8, 9
+)
+
+// checkWritten refuses an encoding that is never written: those of strings by their difference from the one before grow without bound.
+func (h *pageHeader) checkWritten() error {
+	switch h.encoding {
+	case encodingPlain, encodingPlainDict, encodingRLE, encodingDelta, encodingDict, encodingSplit:
+		return nil
+	}
+	return fault.New(fault.Policy, "a page in encoding %d", h.encoding)
+}
+
 // check compares a page with the limits and with itself; size is that of its bytes in the clear.
 func (h *pageHeader) check(size int, codec int64, maxPage int) error {
 	switch {
 	case h.rawSize > int64(maxPage) || size > maxPage:
 		return fault.New(fault.TooLarge, "a page of %d bytes, %d allowed", max(h.rawSize, int64(size)), maxPage)
-	case codec == 0 && h.rawSize != int64(size), h.levels > int64(size), h.levels > h.rawSize:
+	case codec == codecNone && h.rawSize != int64(size), h.levels > int64(size), h.levels > h.rawSize:
 		return errThrift("a page header whose sizes do not agree")
 	case h.kind == pageDict && h.values > h.rawSize:
 		return fault.New(fault.TooLarge, "a dictionary of %d values in %d bytes", h.values, h.rawSize)

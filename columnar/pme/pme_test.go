@@ -91,8 +91,8 @@ func shapes() []shape {
 		{"plain, no dictionary, v1", []parquet.WriterProperty{
 			parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(1024), parquet.WithBatchSize(128),
 		}, 1, 800},
-		{"snappy, v2", []parquet.WriterProperty{
-			parquet.WithCompression(compress.Codecs.Snappy), parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithDataPageSize(2048),
+		{"zstd, v2", []parquet.WriterProperty{
+			parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithDataPageSize(2048),
 			parquet.WithBatchSize(100),
 		}, 3, 600},
 		{"page index", []parquet.WriterProperty{

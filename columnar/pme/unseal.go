@@ -14,10 +14,18 @@ type UnsealedChunk struct {
 	rowGroup, leaf int
 	pages          []byte
 	data           int // bytes before the first data page
+	longest        int64
+	deltas         bool
 }
 
 // Bytes returns the plain pages, a part of the buffer that UnsealChunk was given.
 func (c *UnsealedChunk) Bytes() []byte { return c.pages }
+
+// LongestPage returns the number of values, nulls included, of the data page that has most.
+func (c *UnsealedChunk) LongestPage() int64 { return c.longest }
+
+// Deltas reports whether a page is DELTA_BINARY_PACKED: its values begin with sizes that decoders allocate for.
+func (c *UnsealedChunk) Deltas() bool { return c.deltas }
 
 // UnsealChunk decrypts the chunk of a leaf in place and returns it once all of its pages were found authentic, in order, complete and
 // within the limits. Otherwise the buffer is cleared and nothing is returned. sealed is exactly the bytes of Range, and belongs to the
@@ -41,12 +49,12 @@ func (f *File) UnsealChunk(rowGroupOrdinal, leaf int, sealed []byte) (*UnsealedC
 		out.pages, out.data = sealed, int(m.dataOffset-m.start())
 		return out, nil
 	}
-	u := chunkUnsealer{key: l.key, aad: newPageAAD(f.aad, rowGroupOrdinal, leaf), meta: &m, maxPage: f.options.maxPage(), buf: sealed}
+	u := chunkUnsealer{key: l.key, aad: newPageAAD(f.aad, rowGroupOrdinal, leaf), meta: &m, maxPage: f.options.maxPage(), foreign: f.options.Foreign, buf: sealed}
 	if err := u.unseal(); err != nil {
 		secret.Wipe(sealed)
 		return nil, err
 	}
-	out.pages, out.data = sealed[:u.end:u.end], u.data
+	out.pages, out.data, out.longest, out.deltas = sealed[:u.end:u.end], u.data, u.sum.longest, u.sum.deltas
 	return out, nil
 }
 
@@ -57,6 +65,7 @@ type chunkUnsealer struct {
 	aad     pageAAD
 	meta    *chunkMeta
 	maxPage int
+	foreign bool
 	buf     []byte
 	next    int // start of the next module
 	end     int // end of the plain pages so far
@@ -123,6 +132,11 @@ func (u *chunkUnsealer) page(n int) error {
 	}
 	if err := h.check(int(h.size)-frameOverhead, u.meta.codec, u.maxPage); err != nil {
 		return err
+	}
+	if !u.foreign {
+		if err := h.checkWritten(); err != nil {
+			return err
+		}
 	}
 	if err := u.sum.add(h); err != nil {
 		return err
