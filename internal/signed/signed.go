@@ -61,8 +61,8 @@ func (s Signer) withPrivate(fn func(ed25519.PrivateKey)) {
 // verified. An envelope that is not authentic, or not a strict encoding, or has fields that v has not, is fault.NotAuthentic; one
 // beyond the limits is fault.TooLarge.
 func Open(public ed25519.PublicKey, typ string, b []byte, v any) error {
-	var e envelope
-	if err := decode(strict, b, &e); err != nil {
+	e, err := split(b)
+	if err != nil {
 		return err
 	}
 	if !sound(public) || !ed25519.Verify(public, message(typ, e.Payload), e.Signature) {
@@ -74,11 +74,33 @@ func Open(public ed25519.PublicKey, typ string, b []byte, v any) error {
 // Peek reads an envelope's payload into v WITHOUT verifying anything, and passes over fields that v has not. It is only for learning
 // who claims to have signed; whatever it returned must be read again through Open.
 func Peek(b []byte, v any) error {
-	var e envelope
-	if err := decode(strict, b, &e); err != nil {
+	e, err := split(b)
+	if err != nil {
 		return err
 	}
 	return decode(lenient, e.Payload, v)
+}
+
+// split takes an envelope apart; its parts are views of b. The decoder would also take arrays of numbers for byte strings: a second
+// envelope, with another hash, of a thing that was signed once.
+func split(b []byte) (envelope, error) {
+	if err := check(b); err != nil {
+		return envelope{}, err
+	}
+	w := walker{b: b}
+	if major, _, n, err := w.head(); err != nil || major != majorArray || n != 2 {
+		return envelope{}, errForm
+	}
+	var parts [2][]byte
+	for i := range parts {
+		major, _, n, err := w.head()
+		if err != nil || major != majorBytes {
+			return envelope{}, errForm
+		}
+		parts[i] = w.b[w.at : w.at+int(n)] // there: check has been through it
+		w.at += int(n)
+	}
+	return envelope{Payload: parts[0], Signature: parts[1]}, nil
 }
 
 // Hash is the SHA-256 of an envelope as received: how the next link of a chain names it.

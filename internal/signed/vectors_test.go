@@ -147,6 +147,27 @@ func writeVectors(t *testing.T) {
 	refuse("short", "last byte missing", good[:len(good)-1])
 	refuse("tagged", "the envelope has a tag", append([]byte{0xc1}, good...))
 	refuse("indefinite", "the envelope is an array of indefinite length", append(append([]byte{0x9f}, good[1:]...), 0xff))
+	var parts envelope
+	if err := decode(strict, good, &parts); err != nil {
+		t.Fatal(err)
+	}
+	numbers := func(b []byte) (out []int) {
+		for _, n := range b {
+			out = append(out, int(n))
+		}
+		return out
+	}
+	shaped := func(v ...any) []byte {
+		e, err := encMode.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	refuse("payload-numbers", "the payload is an array of its bytes as numbers", shaped(numbers(parts.Payload), parts.Signature))
+	refuse("signature-numbers", "the signature is an array of its bytes as numbers", shaped(parts.Payload, numbers(parts.Signature)))
+	refuse("null", "null", []byte{0xf6})
+	refuse("three", "an array of three", shaped(parts.Payload, parts.Signature, 0))
 	refuse("key-order", "signed, but the keys are not in order", raw("a2666e756d626572076661757468"+"6f7263616461"))
 	refuse("key-twice", "signed, but a key is there twice", raw("a366617574686f726361646166617574686f72636164616"+"66e756d62657207"))
 	refuse("long-integer", "signed, but a number is not in its shortest form", raw("a266617574686f7263616461666e756d6265721807"))
