@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"sync"
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
@@ -16,10 +17,10 @@ import (
 func (v *Vault) Backup(ctx context.Context, w io.Writer, extra func(tx *kv.Tx, put func(key string, value []byte) error) error) error {
 	defer scrubbed()()
 	v.writing.Lock()
-	release := v.writing.Unlock
+	release := sync.OnceFunc(v.writing.Unlock)
+	defer release()
 	c, key, err := v.snapshot()
 	if err != nil {
-		release()
 		return err
 	}
 	defer key.Wipe()

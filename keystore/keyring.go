@@ -136,6 +136,16 @@ func (k *keyring) renewed() *keyring {
 	return &n
 }
 
+// wipeSlotKeys wipes the slot keys that other has not: it takes the place of k, or was to be replaced by it.
+func (k *keyring) wipeSlotKeys(other *keyring) {
+	if k.recovery != other.recovery {
+		k.recovery.Wipe()
+	}
+	if k.unattended != other.unattended {
+		k.unattended.Wipe()
+	}
+}
+
 func (k *keyring) wipe() {
 	for _, key := range k.old {
 		key.Wipe()

@@ -45,7 +45,8 @@ func normalPassword(password []byte) ([]byte, error) {
 	}
 	in := append([]byte(nil), password...)
 	defer secret.Wipe(in)
-	normal, err := precis.OpaqueString.Bytes(in)
+	normal, err := precis.OpaqueString.Bytes(in) // in itself, or memory of its own
+	defer secret.Wipe(normal)
 	if err != nil {
 		return nil, fault.New(fault.InvalidRequest, "the password has characters that cannot be typed the same everywhere (control, unassigned)")
 	}

@@ -41,10 +41,10 @@ func (v *Vault) Restore(ctx context.Context, r io.Reader, o RestoreOptions) erro
 			return false, notCounted(err)
 		}
 		o, key, err := v.judgeBackup(ctx, b.head, o)
+		defer o.account.Wipe()
 		if err != nil {
 			return false, err
 		}
-		defer o.account.Wipe()
 		if err := v.restore(ctx, b, key, o.account); err != nil {
 			return true, errors.Join(err, v.undoRestore())
 		}

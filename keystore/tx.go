@@ -94,9 +94,10 @@ func (v *Vault) update(fn func(tx *Tx) error) error {
 	if err != nil {
 		return err
 	}
+	tx := &Tx{c: c, staged: make(map[string]*entry)}
 	var next *contents
-	err = v.db.Update(func(k *kv.Tx) error {
-		tx := &Tx{kv: k, c: c, staged: make(map[string]*entry)}
+	err = v.db.Update(func(k *kv.Tx) (err error) {
+		tx.kv = k
 		if err := fn(tx); err != nil {
 			return err
 		}
@@ -107,6 +108,9 @@ func (v *Vault) update(fn func(tx *Tx) error) error {
 		return nil
 	})
 	if err != nil {
+		if tx.keys != nil {
+			tx.keys.wipeSlotKeys(c.keys)
+		}
 		return err // pending stays: after a failed commit nobody knows what the database shows
 	}
 	if next == c {
@@ -114,6 +118,7 @@ func (v *Vault) update(fn func(tx *Tx) error) error {
 	}
 	v.mu.Lock()
 	v.c, v.pending = next, nil
+	c.keys.wipeSlotKeys(next.keys)
 	v.mu.Unlock()
 	v.moveAnchor(next)
 	return nil
