@@ -75,7 +75,7 @@ type Vault struct {
 }
 
 // New returns the vault of a database. There may be one Vault for a database at a time.
-// What an interrupted Restore left is removed.
+// What an interrupted Restore left is removed, and files of Options.Dir that a process which died had not finished.
 func New(db *kv.DB, o Options) *Vault {
 	if o.Profile == (Profile{}) {
 		o.Profile = Production()
@@ -92,6 +92,9 @@ func New(db *kv.DB, o Options) *Vault {
 	v := &Vault{db: db, o: o, attempts: make(chan struct{}, 1)}
 	if err := v.undoRestore(); err != nil {
 		o.Logger.Error("an interrupted restore was not removed", "code", string(fault.CodeOf(err)))
+	}
+	if err := atomicfile.RemoveUnfinished(o.Files, o.Dir); err != nil && !errors.Is(err, fault.NotFound) {
+		o.Logger.Error("unfinished files were not removed", "code", string(fault.CodeOf(err)))
 	}
 	return v
 }

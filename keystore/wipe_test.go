@@ -3,6 +3,8 @@ package keystore
 import (
 	"bytes"
 	"errors"
+	"io/fs"
+	"os"
 	"testing"
 	"time"
 
@@ -80,5 +82,21 @@ func TestFailedBackupBlocksNothing(t *testing.T) {
 	}
 	if s := v.State(); s != Locked {
 		t.Error(s)
+	}
+}
+
+// A process that died while it wrote the account key left a copy of it.
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
+	v, _ := registered(t)
+	left := v.path(".tmp-LEFTOVER")
+	if err := os.WriteFile(left, []byte("half of an account key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := New(v.db, v.o)
+	if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := again.Unlock(t.Context(), []byte(testPassword), UnlockOptions{}); err != nil {
+		t.Error(err)
 	}
 }

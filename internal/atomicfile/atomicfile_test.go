@@ -26,28 +26,19 @@ func names(t *testing.T, dir string) string {
 func TestWriteAndRead(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	if _, err := Read(path); !errors.Is(err, fault.NotFound) {
+	if _, err := ReadFrom(OS, path); !errors.Is(err, fault.NotFound) {
 		t.Errorf("absent: %v", err)
 	}
 	for _, content := range []string{"first", "", "second, longer"} {
 		if err := Write(path, []byte(content), Private); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Read(path); err != nil || string(got) != content {
+		if got, err := ReadFrom(OS, path); err != nil || string(got) != content {
 			t.Errorf("got %q, %v, want %q", got, err, content)
 		}
 	}
-	if err := Create(path, []byte("third"), Private); !errors.Is(err, fault.Conflict) {
-		t.Errorf("create over a file: %v", err)
-	}
-	if err := Create(path+"2", []byte("third"), Private); err != nil {
-		t.Error(err)
-	}
-	if got := names(t, dir); got != "file file2" && got != "file2 file" {
+	if got := names(t, dir); got != "file" {
 		t.Errorf("the directory holds %s", got)
-	}
-	if got, err := Read(path); err != nil || string(got) != "second, longer" {
-		t.Errorf("after a refused create: %q, %v", got, err)
 	}
 }
 
@@ -61,7 +52,7 @@ func TestL18_PrivateFiles(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Read(path); !errors.Is(err, fault.Policy) || got != nil {
+		if got, err := ReadFrom(OS, path); !errors.Is(err, fault.Policy) || got != nil {
 			t.Errorf("mode %o: %q, %v", mode, got, err)
 		}
 	}
@@ -77,7 +68,7 @@ func TestL18_PrivateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []string{link, fifo, dir} {
-		if _, err := Read(p); !errors.Is(err, fault.Policy) {
+		if _, err := ReadFrom(OS, p); !errors.Is(err, fault.Policy) {
 			t.Errorf("%s: %v", filepath.Base(p), err)
 		}
 	}
@@ -85,7 +76,7 @@ func TestL18_PrivateFiles(t *testing.T) {
 		if err := os.Chown(path, 12345, 12345); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Read(path); !errors.Is(err, fault.Policy) {
+		if _, err := ReadFrom(OS, path); !errors.Is(err, fault.Policy) {
 			t.Errorf("of another user: %v", err)
 		}
 	}
@@ -98,16 +89,28 @@ func TestL18_PrivateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for p, want := range map[string]string{target: "old", link: "new"} {
-		if got, err := Read(p); err != nil || string(got) != want {
+		if got, err := ReadFrom(OS, p); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v, want %q", filepath.Base(p), got, err, want)
 		}
 	}
 }
 
-func TestTempNames(t *testing.T) {
-	a, b := TempName("/x"), TempName("/x")
-	if a == b || filepath.Dir(a) != "/x" || !IsTemp(a) || IsTemp("/x/file") {
-		t.Errorf("%s, %s", a, b)
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	temp := tempName(dir)
+	if temp == tempName(dir) || filepath.Dir(temp) != dir {
+		t.Error(temp)
+	}
+	err := errors.Join(Write(filepath.Join(dir, "file"), nil, Private), os.WriteFile(temp, []byte("half of a sec"), Private),
+		os.Mkdir(tempName(dir), 0o700), RemoveUnfinished(OS, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(temp); !errors.Is(err, fs.ErrNotExist) || len(strings.Fields(names(t, dir))) != 2 {
+		t.Errorf("%v, the directory holds %s", err, names(t, dir))
+	}
+	if err := RemoveUnfinished(OS, filepath.Join(dir, "none")); !errors.Is(err, fault.NotFound) {
+		t.Error("no directory:", err)
 	}
 }
 
@@ -119,10 +122,12 @@ func TestTooLarge(t *testing.T) {
 	if err := os.Truncate(path, maxPrivate+1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Read(path); !errors.Is(err, fault.TooLarge) {
+	if _, err := ReadFrom(OS, path); !errors.Is(err, fault.TooLarge) {
 		t.Errorf("%v", err)
 	}
 }
+
+func isTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
 
 // failing is the real file system whose call n fails.
 type failing struct {
@@ -155,13 +160,6 @@ func (l failing) Rename(from, to string) error {
 		return err
 	}
 	return l.Layer.Rename(from, to)
-}
-
-func (l failing) Link(from, to string) error {
-	if err := l.fail("link"); err != nil {
-		return err
-	}
-	return l.Layer.Link(from, to)
 }
 
 func (l failing) Remove(path string) error {
@@ -216,7 +214,6 @@ func TestF06_F07_FailureAtCallN(t *testing.T) {
 	}{
 		"write over a file": {func(l Layer, path string) error { return WriteTo(l, path, content, Private) }, true},
 		"write a new file":  {func(l Layer, path string) error { return WriteTo(l, path, content, Private) }, false},
-		"create":            {func(l Layer, path string) error { return CreateIn(l, path, content, Private) }, false},
 	} {
 		for _, failure := range []struct {
 			err   error
@@ -252,7 +249,7 @@ func TestF06_F07_FailureAtCallN(t *testing.T) {
 					t.Errorf("%s, %v at call %d of %v: the file holds %d bytes, %v", what, failure.err, n, ops, len(got), readErr)
 				}
 				for _, name := range strings.Fields(names(t, dir)) {
-					if name != "file" && !IsTemp(name) || IsTemp(name) && ops[n-1] != "remove" {
+					if name != "file" && !isTemp(name) || isTemp(name) && ops[n-1] != "remove" {
 						t.Errorf("%s, %v at call %d of %v: %s is left over", what, failure.err, n, ops, name)
 					}
 				}

@@ -2,13 +2,13 @@
 //
 // # Terms
 //
-// A layer (Layer) is the file system as this package and the folder store see it: one small interface, so that tests can make every
-// single call fail (THREATS F06, F07). OS is the real one. A file is durable once its content and its directory were synced; an error
+// A layer (Layer) is the file system as this package sees it: one small interface, so that tests can make every single call
+// fail (THREATS F06, F07). OS is the real one. A file is durable once its content and its directory were synced; an error
 // of either sync means that it is not, and is never tried again into a success (THREATS R19).
 //
 // # Order
 //
 // Write makes a new file under a random name in the same directory, writes and syncs it, renames it over the target and syncs the
-// directory. Create does the same, but links it under the target's name, which fails where there is a file already. A failure before
-// the rename leaves the old file as it was and removes the new one.
+// directory. A failure before the rename leaves the old file as it was and removes the new one; what a process leaves that dies
+// there, RemoveUnfinished removes.
 package atomicfile

@@ -17,16 +17,10 @@ type Layer interface {
 	Open(path string) (File, error)
 	// Rename puts a file in the place of another, at once.
 	Rename(from, to string) error
-	// Link gives a file a second name; fs.ErrExist if that name is taken.
-	Link(from, to string) error
 	// Remove removes a file or an empty directory.
 	Remove(path string) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(path string) error
-	// MkdirAll makes a directory and those above it.
-	MkdirAll(path string, perm fs.FileMode) error
-	// Stat describes a file; a link is not followed.
-	Stat(path string) (fs.FileInfo, error)
 	// ReadDir calls fn with each entry of a directory, in no order, until all were seen or fn failed.
 	ReadDir(path string, fn func(fs.DirEntry) error) error
 }
@@ -34,7 +28,6 @@ type Layer interface {
 // File is an open file of a Layer.
 type File interface {
 	io.Reader
-	io.ReaderAt
 	io.Writer
 	io.Closer
 	Sync() error
@@ -54,11 +47,8 @@ func (osLayer) Open(path string) (File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a FIFO in its place must not hang us
 }
 
-func (osLayer) Rename(from, to string) error                 { return os.Rename(from, to) }
-func (osLayer) Link(from, to string) error                   { return os.Link(from, to) }
-func (osLayer) Remove(path string) error                     { return os.Remove(path) }
-func (osLayer) MkdirAll(path string, perm fs.FileMode) error { return os.MkdirAll(path, perm) }
-func (osLayer) Stat(path string) (fs.FileInfo, error)        { return os.Lstat(path) }
+func (osLayer) Rename(from, to string) error { return os.Rename(from, to) }
+func (osLayer) Remove(path string) error     { return os.Remove(path) }
 
 func (osLayer) SyncDir(path string) error {
 	d, err := os.Open(filepath.Clean(path))
