@@ -122,7 +122,7 @@ func decodePlain(ctx context.Context, mem *parquetguard.Budget, plain *pme.Plain
 		if !c.Deltas() {
 			continue
 		}
-		if err := parquetguard.CheckDeltas(f.RowGroup(0), i); err != nil {
+		if _, err := parquetguard.CheckDeltas(f.RowGroup(0), i); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"testing"
 
@@ -11,7 +12,9 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 )
 
 // A file of a few hundred bytes whose dictionary holds one value of 4 MiB, used in every row.
@@ -50,6 +53,92 @@ func TestD13_DictionaryBomb(t *testing.T) {
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Strings that are each the one before, and fixed-size binary of which one value is in every row.
+func TestD13_RepeatedValues(t *testing.T) {
+	const rows, length = 128, 1 << 20
+	strs, fixed := array.NewStringBuilder(memory.DefaultAllocator), array.NewFixedSizeBinaryBuilder(memory.DefaultAllocator, &arrow.FixedSizeBinaryType{ByteWidth: length})
+	long := bytes.Repeat([]byte("x"), length)
+	for range rows {
+		strs.Append(string(long))
+		fixed.Append(long)
+	}
+	for name, c := range map[string]struct {
+		values arrow.Array
+		props  []parquet.WriterProperty
+	}{
+		"strings by their difference": {strs.NewArray(), []parquet.WriterProperty{
+			parquet.WithDictionaryDefault(false), parquet.WithEncoding(parquet.Encodings.DeltaByteArray),
+		}},
+		"fixed-size binary in a dictionary": {fixed.NewArray(), []parquet.WriterProperty{parquet.WithDictionaryPageSizeLimit(64 << 20)}},
+	} {
+		body := parquetFile(t, c.values, c.props...)
+		c.values.Release()
+		t.Logf("%s: %d bytes for %d MiB", name, len(body), rows*length>>20)
+		base := live()
+		r, err := NewReader(t.Context(), Parquet, bytes.NewReader(body), ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int64(0)
+		for n < rows {
+			b, err := r.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += b.NumRows()
+			if now := live(); now > base+64<<20 {
+				t.Fatalf("%s: %d MiB in use after %d rows", name, (now-base)>>20, n)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func parquetFile(t *testing.T, values arrow.Array, props ...parquet.WriterProperty) []byte {
+	t.Helper()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "a", Type: values.DataType()}}, nil)
+	var out bytes.Buffer
+	w, err := pqarrow.NewFileWriter(schema, &out, parquet.NewWriterProperties(props...), pqarrow.DefaultWriterProps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := array.NewRecordBatch(schema, []arrow.Array{values}, int64(values.Len()))
+	defer rec.Release()
+	if err := w.Write(rec); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// A delta block that says it has 64 Mi values, which the decoder would make.
+func TestD13_DeltaBlock(t *testing.T) {
+	b := array.NewInt64Builder(memory.DefaultAllocator)
+	for i := range 1000 {
+		b.Append(int64(i))
+	}
+	body := parquetFile(t, b.NewArray(), parquet.WithDictionaryDefault(false), parquet.WithEncoding(parquet.Encodings.DeltaBinaryPacked))
+	if _, _, err := tryRead(Parquet, bytes.NewReader(body), ReadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	header := []byte{0x80, 0x01, 4, 0xe8, 0x07} // blocks of 128 values in 4 miniblocks, 1000 in all
+	if bytes.Count(body, header) != 1 {
+		t.Fatal("the delta header is not found")
+	}
+	body = bytes.Replace(body, header, []byte{0x80, 0x80, 0x80, 0x20, 1}, 1)
+	before := allocated()
+	if _, _, err := tryRead(Parquet, bytes.NewReader(body), ReadOptions{}); !errors.Is(err, fault.TooLarge) {
+		t.Errorf("want too_large, got %v", err)
+	}
+	if used := allocated() - before; used > 16<<20 {
+		t.Errorf("%d MiB allocated", used>>20)
 	}
 }
 

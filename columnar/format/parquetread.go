@@ -159,6 +159,9 @@ func checkFooter(f *store) error {
 
 // check looks at what the footer says before arrow-go acts on it.
 func (s *parquetSource) check() error {
+	if s.meta.WriterVersion().LessThan(metadata.Parquet816FixedVersion) { // arrow-go then reads on behind a chunk's end
+		return badParquet("parquet-mr before 1.2.9 wrote it, whose sizes are wrong")
+	}
 	if s.meta.Schema.NumColumns() > maxColumns {
 		return fault.New(fault.TooLarge, "more than %d columns", maxColumns)
 	}
@@ -292,7 +295,7 @@ func (s *parquetSource) more() error {
 func (s *parquetSource) nextGroup() error {
 	g := s.meta.RowGroup(s.group)
 	var err error
-	if s.most, err = dictionaryRows(s.fr.ParquetReader().RowGroup(s.group), 2*int64(s.batch)); err != nil {
+	if s.most, err = safeRows(&s.file, s.fr.ParquetReader().RowGroup(s.group), 2*int64(s.batch)); err != nil {
 		return err
 	}
 	leaves := make([]int, s.meta.Schema.NumColumns())

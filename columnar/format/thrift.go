@@ -55,6 +55,8 @@ const (
 	thriftTrue   = 1
 	thriftFalse  = 2
 	thriftByte   = 3
+	thriftI16    = 4
+	thriftI32    = 5
 	thriftI64    = 6
 	thriftDouble = 7
 	thriftBinary = 8
@@ -96,7 +98,7 @@ func (c *compact) value(kind byte, depth int, inList bool) {
 		}
 	case thriftByte:
 		c.byte()
-	case 4, 5, thriftI64:
+	case thriftI16, thriftI32, thriftI64:
 		c.varint()
 	case thriftDouble:
 		c.skip(8)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/DataDog/zstd"
@@ -92,19 +93,22 @@ func (libzstd) DecodeWithError(dst, src []byte) ([]byte, error) {
 	return dst[:n], nil
 }
 
-// bounded makes sure that a codec is given a destination, if only an empty one: without any, arrow-go's own read on to the end of the
-// stream, however far that is.
+// bounded makes sure that a codec is given a destination: without any, arrow-go's own read on to the end of the stream, however far that
+// is.
 type bounded struct{ compress.Codec }
 
 func (c bounded) DecodeWithError(dst, src []byte) ([]byte, error) {
-	if dst == nil {
-		dst = []byte{}
+	if len(dst) > 0 {
+		return compress.Decode(c.Codec, dst, src)
 	}
-	out, err := compress.Decode(c.Codec, dst, src)
-	if err == nil && len(out) > len(dst) {
-		return nil, errLonger
+	out, err := compress.Decode(c.Codec, make([]byte, 1), src)
+	if err == io.EOF { //nolint:errorlint // what gzip says of a stream of nothing
+		return dst, nil
 	}
-	return out, err
+	if err == nil && len(out) > 0 {
+		err = errLonger
+	}
+	return dst, err
 }
 
 // snappy refuses a block that says it is longer than its page: arrow-go's own allocates what the block says, 4 GiB for five bytes.
