@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
+	"sync/atomic"
 	"testing"
 
 	"coldframe/internal/fault"
@@ -45,6 +47,34 @@ func TestF07_PrintedFailureIsAFailure(t *testing.T) {
 	})
 	if !errors.Is(err, fault.Unavailable) {
 		t.Errorf("the write with the failure: %v", err)
+	}
+	checkRefusesUntilReopened(t, db, dir, 1)
+}
+
+// The same after the transaction's own code has run: the last place where a write can still be refused.
+func TestF07_FailurePrintedWhileCommitting(t *testing.T) {
+	dir := t.TempDir()
+	var armed atomic.Bool
+	var db *DB
+	free := func(string) (uint64, error) { // it is measured between that code and the commit
+		if armed.CompareAndSwap(true, false) {
+			logger{db.o.Logger, db.health}.Errorf("Error while curlf sync: %v\n", errors.New("input/output error"))
+		}
+		return math.MaxInt64, nil
+	}
+	db, err := Open(dir, Options{FreeSpace: free})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := acknowledge(db, 0); err != nil {
+		t.Fatal(err)
+	}
+	armed.Store(true)
+	if err := acknowledge(db, 1); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("the write with the failure: %v", err)
+	}
+	if armed.Load() {
+		t.Error("the free space was not measured")
 	}
 	checkRefusesUntilReopened(t, db, dir, 1)
 }
