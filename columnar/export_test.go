@@ -11,6 +11,13 @@ import (
 
 func init() { refetchWait = 100 * time.Microsecond } // tests meet many wrong bytes
 
+// SetFetchAhead changes the bound of what readers fetch ahead, and returns what sets it back.
+func SetFetchAhead(n int64) (restore func()) {
+	before := fetchAhead
+	fetchAhead = n
+	return func() { fetchAhead = before }
+}
+
 // Resign makes p describe body as a part without row groups whose tail is all of it but the magic, with the rows that p had.
 func Resign(p *Part, body []byte) {
 	p.RowGroups, p.Chunks = 0, []byte{}

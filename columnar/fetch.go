@@ -162,7 +162,7 @@ func readRange(ctx context.Context, store Store, name ObjectName, off, n, object
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 			return nil, fault.New(fault.NotAuthentic, "a transfer that ended early")
 		}
 		return nil, missing(err)

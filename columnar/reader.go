@@ -15,7 +15,6 @@ import (
 
 // Bounds of what a Reader has in hand.
 const (
-	fetchAhead    = 32 << 20 // bytes of sealed chunks fetched or being fetched
 	fetchParallel = 8        // row groups whose chunks are fetched at once
 	tailsAhead    = 4        // parts whose tails are fetched at once
 	tailBytes     = 4 << 20  // of those ahead of the one that is needed
@@ -23,6 +22,9 @@ const (
 	// maxSealed bounds the sealed chunks of a row group. What a Writer makes has no more.
 	maxSealed = 32 << 20
 )
+
+// fetchAhead bounds the sealed chunks that are fetched or being fetched, but for a single row group that is larger.
+var fetchAhead int64 = 32 << 20
 
 // ReadOptions say what is read.
 type ReadOptions struct {
@@ -117,6 +119,9 @@ func (r *Reader) Next() (arrow.RecordBatch, error) {
 // end says how the stream ended.
 func (r *Reader) end() error {
 	if err := r.group.Wait(); err != nil {
+		if errors.Is(err, io.EOF) { // a failure is never taken for the end, whatever a store or a decoder wrapped in it
+			err = fault.Wrap(fault.CodeOf(err), errors.New(err.Error()), "the version cannot be read")
+		}
 		return err
 	}
 	if r.closed {
@@ -169,6 +174,7 @@ func (r *Reader) schedule(ctx context.Context, units chan<- *unit) error {
 			if u.weight > maxSealed {
 				return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", u.weight, maxSealed)
 			}
+			u.weight = min(u.weight, fetchAhead)
 			if err := r.ahead.Acquire(ctx, u.weight); err != nil {
 				return context.Cause(ctx)
 			}

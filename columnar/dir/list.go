@@ -69,7 +69,7 @@ func (s *Store) entries(ctx context.Context, dir string, fn func(fs.DirEntry) er
 				return err
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
 			return nil
 		}
 		if err != nil {

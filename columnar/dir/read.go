@@ -2,7 +2,6 @@ package dir
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -65,7 +64,7 @@ func (r *rangeReader) Read(p []byte) (int, error) {
 	if n == len(p) {
 		return n, nil
 	}
-	if errors.Is(err, io.EOF) { // cut while we read
+	if err == io.EOF { //nolint:errorlint // as os gives it: cut while we read
 		return n, fault.New(fault.Incomplete, "the object is shorter than the range")
 	}
 	return n, classify(err)

@@ -2,7 +2,6 @@ package pme
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -201,7 +200,7 @@ func (p *PlainFile) ReadAt(b []byte, off int64) (int, error) {
 func (p *PlainFile) Read(b []byte) (int, error) {
 	n, err := p.ReadAt(b, p.pos)
 	p.pos += int64(n)
-	if n > 0 && errors.Is(err, io.EOF) {
+	if n > 0 && err == io.EOF { //nolint:errorlint // as it comes from ReadAt
 		err = nil
 	}
 	return n, err
