@@ -53,9 +53,10 @@ func (id Identity) Wipe() { id.private.Wipe() }
 // Sign returns the XEdDSA signature of message, with fresh randomness. It panics if there is no key.
 func (id Identity) Sign(message []byte) [SignatureSize]byte {
 	var z [64]byte
+	defer secret.Wipe(z[:])
 	_, _ = rand.Read(z[:]) // never fails: it ends the process instead
 	var signature [SignatureSize]byte
-	if !id.private.Use(func(k []byte) { signature = sign(k, message, z) }) {
+	if !id.private.Use(func(k []byte) { signature = sign(k, message, &z) }) {
 		panic("ratchet: no identity to sign with")
 	}
 	return signature

@@ -33,13 +33,17 @@ func scalar(k []byte) *edwards25519.Scalar {
 	return s
 }
 
-// hashToScalar is SHA-512 of the parts, mod L.
+// hashToScalar is SHA-512 of the parts, mod L. The parts may hold the private scalar: the unfinished block of the hash is overwritten.
 func hashToScalar(parts ...[]byte) *edwards25519.Scalar {
 	h := sha512.New()
 	for _, p := range parts {
 		_, _ = h.Write(p)
 	}
-	s, err := new(edwards25519.Scalar).SetUniformBytes(h.Sum(nil))
+	sum := h.Sum(make([]byte, 0, sha512.Size))
+	defer secret.Wipe(sum)
+	h.Reset()
+	_, _ = h.Write(make([]byte, sha512.BlockSize-1))
+	s, err := new(edwards25519.Scalar).SetUniformBytes(sum)
 	if err != nil {
 		panic("ratchet: " + err.Error())
 	}
@@ -47,10 +51,12 @@ func hashToScalar(parts ...[]byte) *edwards25519.Scalar {
 }
 
 // sign is XEdDSA signing with the clamped scalar k and 64 random bytes z.
-func sign(k, message []byte, z [64]byte) [SignatureSize]byte {
+func sign(k, message []byte, z *[64]byte) [SignatureSize]byte {
 	a := scalar(k)
+	defer a.Set(edwards25519.NewScalar())
 	encodedA := new(edwards25519.Point).ScalarBaseMult(a).Bytes()
 	r := hashToScalar(hash1Prefix[:], k, message, z[:])
+	defer r.Set(edwards25519.NewScalar())
 	encodedR := new(edwards25519.Point).ScalarBaseMult(r).Bytes()
 	h := hashToScalar(encodedR, encodedA, message)
 	s := new(edwards25519.Scalar).MultiplyAdd(h, a, r)
@@ -59,7 +65,6 @@ func sign(k, message []byte, z [64]byte) [SignatureSize]byte {
 	copy(signature[:], encodedR)
 	copy(signature[32:], s.Bytes())
 	signature[63] |= encodedA[31] & 0x80 // s is below 2^253: the bit is free
-	secret.Wipe(z[:])
 	return signature
 }
 

@@ -44,7 +44,7 @@ func TestKnownAnswers(t *testing.T) {
 		if u := publicOf(k); hex.EncodeToString(u[:]) != c.u {
 			t.Errorf("%d: u = %x, want %s", i, u, c.u)
 		}
-		sig := sign(k, []byte("abc"), z)
+		sig := sign(k, []byte("abc"), &z)
 		if hex.EncodeToString(sig[:]) != c.sig {
 			t.Errorf("%d: signature = %x, want %s", i, sig, c.sig)
 		}
