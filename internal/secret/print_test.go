@@ -70,7 +70,7 @@ func canaryKey(t *testing.T) Key {
 }
 
 func TestDetectorSeesALeak(t *testing.T) {
-	for _, out := range []string{fmt.Sprint(canary), fmt.Sprintf("%x", canary), fmt.Sprintf("%#v", canary), string(canary), base64.StdEncoding.EncodeToString(canary)} {
+	for _, out := range []string{fmt.Sprintf("%d", canary), fmt.Sprintf("%x", canary), fmt.Sprintf("%#v", canary), string(canary), base64.StdEncoding.EncodeToString(canary)} {
 		if leaks(out) == "" {
 			t.Errorf("not seen in %q", out)
 		}
