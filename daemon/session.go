@@ -11,6 +11,7 @@ import (
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
 	"coldframe/internal/signed"
+	"coldframe/keystore"
 )
 
 // purposeLocal is what the local key is for: small records of this agent that never leave it (names of tokens, stored answers).
@@ -91,7 +92,9 @@ func (g *gate) drain(cause error) bool {
 	}
 }
 
-func errLocked() error   { return fault.New(fault.Locked, "the agent is locked") }
+func errLocked() error {
+	return fault.New(fault.Locked, "the agent is locked: it needs the password to unlock")
+}
 func errStopping() error { return fault.New(fault.Unavailable, "the agent is stopping") }
 
 // enter starts a call that needs the open vault. The context it returns ends with ctx, and when the agent locks or stops; leave must
@@ -102,6 +105,8 @@ func (a *Agent) enter(ctx context.Context) (*session, context.Context, func(), e
 	switch {
 	case a.stopping:
 		return nil, nil, nil, errStopping()
+	case a.gate == nil && a.vault.State() == keystore.None:
+		return nil, nil, nil, fault.New(fault.Locked, "nobody is registered here yet: register, or restore a backup")
 	case a.gate == nil:
 		return nil, nil, nil, errLocked()
 	}

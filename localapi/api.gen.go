@@ -439,8 +439,10 @@ type Status struct {
 	Unattended bool `json:"unattended"`
 
 	// Uploads Transfers to the store in work
-	Uploads int     `json:"uploads"`
-	UserId  *string `json:"user_id,omitempty"`
+	Uploads int `json:"uploads"`
+
+	// UserId Like email, store and datasets, only for callers with the scope admin
+	UserId *string `json:"user_id,omitempty"`
 
 	// Version Version of this API
 	Version  string   `json:"version"`

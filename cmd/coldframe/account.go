@@ -65,7 +65,9 @@ func (a *app) printStatus(s localapi.Status) error {
 		rows = append(rows, []string{"warning", printable(w)})
 	}
 	for _, r := range rows {
-		fmt.Fprintf(a.out, "%-12s%s\n", r[0], r[1])
+		if _, err := fmt.Fprintf(a.out, "%-12s%s\n", r[0], r[1]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -94,22 +96,12 @@ func (a *app) registerCommand() *cobra.Command {
 				kit.discard()
 				return err
 			}
-			if err := kit.write(r.RecoveryKit); err != nil {
-				fmt.Fprintln(a.out, r.RecoveryKit) // shown rather than lost
-				return err
+			if err := a.handOver(kit, kitFile, r); err != nil {
+				// Shown on the other channel rather than lost: there is no second time.
+				fmt.Fprintln(a.err, r.RecoveryKit)
+				return fmt.Errorf("the account is made, but its recovery kit could not be written where you asked: %w", err)
 			}
-			if kit != nil {
-				r.RecoveryKit = ""
-			}
-			return a.answer(r, func() error {
-				a.say("registered as %s", r.UserId)
-				if kit == nil {
-					fmt.Fprintf(a.out, "\n%s\nPrint the recovery kit and keep it away from this machine. It is not shown again.\n", r.RecoveryKit)
-				} else {
-					a.say("recovery kit in %s: print it, keep it away from this machine, then delete the file", kitFile)
-				}
-				return nil
-			})
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&passwordOnly, "password-only", false, "no account key: the password alone opens the account on a new device")
@@ -117,7 +109,26 @@ func (a *app) registerCommand() *cobra.Command {
 	return cmd
 }
 
-// kitFile is a new file for the recovery kit, made before the account is so that a kit is never lost to a bad path. Nil: print it.
+// handOver writes the recovery kit to its file, or shows it.
+func (a *app) handOver(kit *kitFileHandle, path string, r localapi.Registered) error {
+	if err := kit.write(r.RecoveryKit); err != nil {
+		return err
+	}
+	text := "\n" + r.RecoveryKit + "\nPrint the recovery kit and keep it away from this machine. It is not shown again."
+	if kit != nil {
+		r.RecoveryKit = ""
+		text = "recovery kit in " + path + ": print it, keep it away from this machine, then delete the file"
+	}
+	return a.answer(r, func() error {
+		if a.quiet && kit != nil {
+			return nil
+		}
+		_, err := fmt.Fprintf(a.out, "registered as %s\n%s\n", r.UserId, text)
+		return err
+	})
+}
+
+// kitFileHandle is a new file for the recovery kit, made before the account is so that a kit is never lost to a bad path. Nil: print it.
 type kitFileHandle struct{ f *os.File }
 
 func newKitFile(path string) (*kitFileHandle, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -17,8 +18,11 @@ func (a *app) backupCommands() []*cobra.Command {
 func (a *app) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Write an encrypted backup of the vault and of what the agent knows of its datasets", Args: args(cobra.ExactArgs(1)),
-		Long: "Writes an encrypted backup. It opens with the password of this moment (and, on another machine, with the recovery kit). The tables themselves\nstay in the store.",
+		Long: "Writes an encrypted backup. It opens with the password of this moment (and, on another machine, with the recovery kit). The tables themselves\nstay in the store, and what is written after the backup is not in it: make a new one after every change that matters.",
 		RunE: func(cmd *cobra.Command, list []string) error {
+			if _, err := os.Lstat(list[0]); err == nil {
+				return usageError{fmt.Errorf("%s is there already", list[0])}
+			}
 			c, password, err := a.agentAndPassword(cmd.Context())
 			if err != nil {
 				return err
@@ -62,7 +66,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err := c.RestoreWith(cmd.Context(), f, o); err != nil {
 				return err
 			}
-			a.say("restored and unlocked")
+			a.say("restored and unlocked. Do not go on with the agent that this backup was made of: two agents on one account do not see each other's changes yet.")
 			return nil
 		},
 	}

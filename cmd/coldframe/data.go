@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"coldframe/internal/fault"
 	"coldframe/localapi"
@@ -32,6 +33,7 @@ var formats = map[string]localapi.PutOptions{
 	".jsonl":   {Format: "ndjson"},
 	".arrow":   {Format: "arrow"},
 	".arrows":  {Format: "arrow"},
+	".feather": {Format: "arrow"},
 	".parquet": {Format: "parquet"},
 }
 
@@ -44,7 +46,7 @@ func (a *app) putCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, list []string) error {
 			byName, known := formats[strings.ToLower(filepath.Ext(list[0]))]
 			if o.Format == "" && !known {
-				return usageError{errors.New("the name of the file does not tell the format: --format csv, ndjson, arrow or parquet")}
+				return usageError{errors.New("the name of the file does not tell the format (.csv .tsv .ndjson .jsonl .arrow .arrows .feather .parquet do): --format csv, ndjson, arrow or parquet")}
 			}
 			if o.Format == "" {
 				o.Format = byName.Format
@@ -54,6 +56,9 @@ func (a *app) putCommand() *cobra.Command {
 			}
 			if (title == "") == (dataset == "") {
 				return usageError{errors.New("one of --title and --dataset is needed")}
+			}
+			if o.Delimiter == `\t` {
+				o.Delimiter = "\t"
 			}
 			return a.put(cmd.Context(), list[0], title, dataset, o)
 		},
@@ -89,7 +94,7 @@ func (a *app) put(ctx context.Context, file, title, dataset string, o localapi.P
 	if err != nil {
 		return err
 	}
-	d, err := target(ctx, c, title, dataset)
+	d, made, err := target(ctx, c, title, dataset, o.Append)
 	if err != nil {
 		return err
 	}
@@ -99,6 +104,9 @@ func (a *app) put(ctx context.Context, file, title, dataset string, o localapi.P
 	r, err := c.Put(ctx, d.Id, bar.reader(counted), o)
 	bar.done(err == nil)
 	if err != nil {
+		if made {
+			undo(c, d.Id)
+		}
 		return err
 	}
 	return a.answer(r, func() error {
@@ -132,22 +140,32 @@ func (a *app) input(file string) (*os.File, error) {
 	return f, nil
 }
 
-// target returns the dataset to write to: one that exists, or a new one of that title.
-func target(ctx context.Context, c *localapi.Client, title, dataset string) (localapi.Dataset, error) {
+// target returns the dataset to write to: one that exists, or, unless rows are appended, a new one of that title.
+func target(ctx context.Context, c *localapi.Client, title, dataset string, add bool) (d localapi.Dataset, made bool, err error) {
 	if dataset != "" {
-		return find(ctx, c, dataset)
+		d, err = find(ctx, c, dataset)
+		return d, false, err
 	}
 	list, err := c.Datasets(ctx, title)
-	if err != nil {
-		return localapi.Dataset{}, err
+	switch {
+	case err != nil:
+		return d, false, err
+	case len(list) == 1:
+		return list[0], false, nil
+	case len(list) > 1:
+		return d, false, fault.New(fault.Conflict, "%d datasets have this title: name one by --dataset ID", len(list))
+	case add:
+		return d, false, fault.New(fault.NotFound, "no dataset has the title %q to append to", title)
 	}
-	switch len(list) {
-	case 0:
-		return c.CreateDataset(ctx, title, "")
-	case 1:
-		return list[0], nil
-	}
-	return localapi.Dataset{}, fault.New(fault.Conflict, "%d datasets have this title: name one by --dataset ID", len(list))
+	d, err = c.CreateDataset(ctx, title, "")
+	return d, err == nil, err
+}
+
+// undo removes a dataset that was made for a table that then could not be written, also after an interrupt.
+func undo(c *localapi.Client, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	_ = c.DeleteDataset(ctx, id) // what is left is an empty dataset, and the failure that is told matters more
 }
 
 // find returns the dataset that name stands for: a title, an id, or the beginning of an id (6 characters or more) that fits only one.
@@ -176,7 +194,7 @@ func find(ctx context.Context, c *localapi.Client, name string) (localapi.Datase
 var idStart = regexp.MustCompile(`^[a-z0-9-]{6,64}$`)
 
 func (a *app) getCommand() *cobra.Command {
-	var o localapi.GetOptions
+	var o getOptions
 	var limit int64
 	var file string
 	cmd := &cobra.Command{
@@ -186,13 +204,16 @@ func (a *app) getCommand() *cobra.Command {
 			if cmd.Flags().Changed("limit") {
 				o.Limit = &limit
 			}
-			if o.Format == "" {
-				o.Format = formats[strings.ToLower(filepath.Ext(file))].Format
+			if cmd.Flags().Changed("version") && o.Version < 1 {
+				return usageError{errors.New("versions are counted from 1")}
 			}
-			if o.Format == "" {
-				o.Format = "csv"
+			if cmd.Flags().Changed("columns") && len(o.Columns) == 0 {
+				return usageError{errors.New("--columns names no column")}
 			}
-			return a.get(cmd.Context(), list[0], file, o)
+			if err := o.chooseFormat(file); err != nil {
+				return err
+			}
+			return a.get(cmd.Context(), list[0], file, o.GetOptions)
 		},
 	}
 	f := cmd.Flags()
@@ -202,6 +223,30 @@ func (a *app) getCommand() *cobra.Command {
 	f.StringVar(&o.Format, "format", "", "csv, ndjson, arrow or parquet (default by the name of the file, else csv)")
 	f.StringVarP(&file, "output", "o", "", "write to this file")
 	return cmd
+}
+
+type getOptions struct{ localapi.GetOptions }
+
+// chooseFormat takes the format from the name of the file if it was not given; without a file it is CSV.
+func (o *getOptions) chooseFormat(file string) error {
+	if o.Format == "" && file != "" && file != "-" {
+		if o.Format = formats[strings.ToLower(filepath.Ext(file))].Format; o.Format == "" && isRegular(file) {
+			return usageError{errors.New("the name of the file does not tell the format: --format csv, ndjson, arrow or parquet")}
+		}
+	}
+	if o.Format == "" {
+		o.Format = "csv"
+	}
+	if binary := o.Format == "arrow" || o.Format == "parquet"; binary && (file == "" || file == "-") && term.IsTerminal(int(os.Stdout.Fd())) {
+		return usageError{errors.New("this format is not for a terminal: name a file with -o, or redirect")}
+	}
+	return nil
+}
+
+// isRegular reports whether path is a regular file or nothing yet.
+func isRegular(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.Mode().IsRegular()
 }
 
 func (a *app) get(ctx context.Context, name, file string, o localapi.GetOptions) error {
@@ -218,7 +263,7 @@ func (a *app) get(ctx context.Context, name, file string, o localapi.GetOptions)
 		return err
 	}
 	defer t.Close()
-	if file == "" {
+	if file == "" || file == "-" {
 		_, err := io.Copy(a.out, t)
 		return err
 	}
@@ -232,11 +277,23 @@ func (a *app) get(ctx context.Context, name, file string, o localapi.GetOptions)
 	return nil
 }
 
-// writeWhole writes r to a file that takes its name only once all of it is there.
+// writeWhole writes r to a file that takes its name only once all of it is there. What is no regular file (a pipe, a device) is written to
+// as it comes; a link is followed.
 func writeWhole(path string, r io.Reader) (n int64, err error) {
+	if !isRegular(path) {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return 0, usageError{err}
+		}
+		n, err = io.Copy(f, r)
+		return n, errors.Join(err, f.Close())
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return 0, usageError{err}
+		return 0, usageError{fmt.Errorf("%s cannot be written: %w", path, errors.Unwrap(err))}
 	}
 	defer func() {
 		if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 
 	"coldframe/internal/fault"
@@ -51,7 +50,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if errors.Is(err, context.Canceled) {
+	if _, ok := errors.AsType[interrupted](err); ok {
 		return exitInterrupted
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
@@ -62,6 +61,9 @@ func exitCode(err error) int {
 	}
 	return exitFailure
 }
+
+// interrupted is what any failure is once the command was interrupted.
+type interrupted struct{ error }
 
 // codeOf returns the code of a failure here or in the agent.
 func codeOf(err error) fault.Code {

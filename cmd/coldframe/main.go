@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,9 +12,11 @@ import (
 	"os/user"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"coldframe/internal/fault"
 	"coldframe/internal/version"
 	"coldframe/localapi"
 )
@@ -29,20 +32,28 @@ type app struct {
 	quiet  bool
 }
 
+// grace is how long an interrupted command may go on.
+const grace = 3 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A read from an idle pipe cannot be ended: an interrupted command gets a moment to clean up, then it is over.
+	context.AfterFunc(ctx, func() { time.Sleep(grace); os.Exit(exitInterrupted) })
 	code := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 func run(ctx context.Context, args []string) int {
-	a := &app{out: os.Stdout, err: os.Stderr, secrets: newSecrets(os.Stdin, os.Stderr)}
+	a := &app{out: os.Stdout, err: os.Stderr, secrets: newSecrets(ctx, os.Stdin, os.Stderr)}
 	root := a.root()
 	root.SetArgs(args)
 	err := known(root, args)
 	if err == nil {
 		err = root.ExecuteContext(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = interrupted{err}
 	}
 	if err != nil {
 		a.report(err)
@@ -90,7 +101,11 @@ func (a *app) agent(ctx context.Context) (*localapi.Client, error) {
 	if socket == "" {
 		socket = socketPath(os.Getenv)
 	}
-	return localapi.Dial(ctx, localapi.Options{Socket: socket, TokenFile: filepath.Join(filepath.Dir(socket), localapi.TokenName)})
+	c, err := localapi.Dial(ctx, localapi.Options{Socket: socket, TokenFile: filepath.Join(filepath.Dir(socket), localapi.TokenName)})
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Unavailable {
+		return nil, fault.Wrap(fault.Unavailable, err, "%s (start it with coldframed, or systemctl --user start coldframed)", e.Detail)
+	}
+	return c, err
 }
 
 // socketPath returns where the agent's socket is: the variable, the user's own agent, or that of the system unit.

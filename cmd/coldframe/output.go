@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"coldframe/internal/fault"
 	"coldframe/localapi"
@@ -56,8 +57,16 @@ func plural(n int64, one string) string {
 
 // printable makes text that somebody else chose safe for a terminal: control and format characters are shown as escapes.
 func printable(s string) string {
-	q := strconv.Quote(s)
-	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		q := strconv.QuoteRune(r)
+		b.WriteString(q[1 : len(q)-1])
+	}
+	return b.String()
 }
 
 // writeLine writes v as one line of JSON.
@@ -69,17 +78,19 @@ func writeLine(w io.Writer, v any) error {
 
 // message is what a person reads of an error: the detail without the chain of causes, and what to do next where that is known.
 func message(err error) string {
+	if _, ok := errors.AsType[interrupted](err); ok {
+		return "interrupted"
+	}
 	if e, ok := errors.AsType[*localapi.Error](err); ok {
 		return problemText(e)
 	}
-	text := err.Error()
+	if e, ok := errors.AsType[usageError](err); ok {
+		return e.Error()
+	}
 	if e, ok := errors.AsType[*fault.Error](err); ok {
-		text = e.Detail
+		return printable(e.Detail)
 	}
-	if errors.Is(err, fault.Unavailable) {
-		text += " (start it with coldframed, or systemctl --user start coldframed)"
-	}
-	return printable(text)
+	return printable(err.Error())
 }
 
 func problemText(e *localapi.Error) string {
@@ -89,9 +100,6 @@ func problemText(e *localapi.Error) string {
 	}
 	if d := e.RetryAfter(); d > 0 {
 		text += fmt.Sprintf(" (try again in %s)", d)
-	}
-	if errors.Is(e, localapi.Locked) {
-		text += " (coldframe unlock)"
 	}
 	return text
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,19 +17,21 @@ import (
 // secrets asks for passwords and other secrets: on the terminal without echo, or, when standard input is no terminal, one line each from
 // there. They are never arguments and never in the environment.
 type secrets struct {
+	ctx   context.Context // an interrupt ends the wait
 	in    *os.File
 	lines *bufio.Reader
 	out   io.Writer // prompts
 }
 
-func newSecrets(in *os.File, out io.Writer) *secrets {
-	return &secrets{in: in, lines: bufio.NewReaderSize(in, 64<<10), out: out}
+func newSecrets(ctx context.Context, in *os.File, out io.Writer) *secrets {
+	return &secrets{ctx: ctx, in: in, lines: bufio.NewReaderSize(in, 64<<10), out: out}
 }
 
 func (s *secrets) terminal() bool { return term.IsTerminal(int(s.in.Fd())) }
 
 // ask returns one secret.
 func (s *secrets) ask(prompt string) (string, error) {
+	defer s.interruptible()()
 	if !s.terminal() {
 		return s.line(prompt)
 	}
@@ -39,6 +42,19 @@ func (s *secrets) ask(prompt string) (string, error) {
 		return "", err
 	}
 	return string(b), nil
+}
+
+// interruptible lets an interrupt end the process while a read waits, which nothing else can, with the terminal as it was before. The
+// function that it returns ends that.
+func (s *secrets) interruptible() func() bool {
+	before, err := term.GetState(int(s.in.Fd()))
+	return context.AfterFunc(s.ctx, func() {
+		if err == nil {
+			_ = term.Restore(int(s.in.Fd()), before)
+		}
+		fmt.Fprintln(s.out, "\ncoldframe: interrupted")
+		os.Exit(exitInterrupted)
+	})
 }
 
 // askNew asks for a new secret, twice on a terminal.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -54,7 +55,7 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&f.data, "data-dir", "", "`folder` of the local store")
 	set.StringVar(&f.state, "state-dir", "", "`folder` of the spool")
 	set.StringVar(&f.runtime, "runtime-dir", "", "`folder` of socket and token")
-	set.IntVar(&f.port, "port", -1, "TCP `port` on 127.0.0.1 and ::1; 0 is any free one")
+	set.IntVar(&f.port, "port", -1, "TCP `port` on 127.0.0.1 and ::1; 0 is any free one, -1 that of the configuration (7878)")
 	set.BoolVar(&f.noTCP, "no-tcp", false, "listen on the Unix socket alone")
 	set.BoolVar(&f.allowLocalStore, "allow-local-store", false, "for tests: allow object stores on loopback and private addresses, and plain http there")
 	set.BoolVar(&f.version, "version", false, "print version and commit")
@@ -70,6 +71,8 @@ func parse(args []string) (flags, error) {
 func run(ctx context.Context, args []string, warnings []string) int {
 	f, err := parse(args)
 	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "coldframed:", err)
 		return exitUsage

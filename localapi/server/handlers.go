@@ -59,9 +59,13 @@ func (h *handlers) GetStatus(ctx context.Context, _ GetStatusRequestObject) (Get
 		return nil, err
 	}
 	out := GetStatus200JSONResponse{
-		State: StatusState(s.State), ReadOnly: s.ReadOnly, Unattended: s.Unattended, UserId: text(s.UserID), Email: text(s.Email), Version: localapi.Version,
-		Datasets: s.Datasets, Uploads: s.Uploads, Started: s.Started, IdleLockSeconds: int64(s.IdleLock / time.Second), Warnings: list(s.Warnings),
+		State: StatusState(s.State), ReadOnly: s.ReadOnly, Unattended: s.Unattended, Version: localapi.Version,
+		Uploads: s.Uploads, Started: s.Started, IdleLockSeconds: int64(s.IdleLock / time.Second), Warnings: list(s.Warnings),
 	}
+	if !callOf(ctx).caller.Has(daemon.ScopeAdmin) {
+		return out, nil // who the user is, and how much there is, is not an application's business
+	}
+	out.UserId, out.Email, out.Datasets = text(s.UserID), text(s.Email), s.Datasets
 	if s.StoreKind != "" {
 		kind := StatusStore(s.StoreKind)
 		out.Store = &kind
