@@ -16,7 +16,7 @@ DESTDIR ?=
 TESTFLAGS ?= -race -timeout 20m
 TESTLOG   ?= .cache/test.json
 
-.PHONY: help build demo test check fuzz interop threats bench bench-store tour dist install generate clean
+.PHONY: help build demo test check fuzz interop threats guards bench bench-store tour dist install generate clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -34,6 +34,9 @@ test: ## everything that needs no outside server, race detector on
 threats: ## each row of the threat model with its tests and their outcome (LOG=file reuses a log of `make test`)
 	@if [ -n "$(LOG)" ]; then cat "$(LOG)"; else go test $(TESTFLAGS) -json ./...; fi | go run ./internal/tools/threats -quiet -coverage docs/threats.csv
 
+guards: ## take guards out, one at a time, and see that the tests of their rows notice
+	@scripts/guards
+
 check: ## format, vet, linter, generated code, systemd units
 	@fmt=$$($$(scripts/tool gofumpt) -l $$(git ls-files '*.go' | grep -v '\.gen\.go$$')); test -z "$$fmt" || { echo "not formatted: $$fmt"; exit 1; }
 	go vet ./...
@@ -43,8 +46,12 @@ check: ## format, vet, linter, generated code, systemd units
 fuzz: ## every fuzz target; FUZZTIME seconds in all (default 360)
 	@scripts/fuzz $${FUZZTIME:-360}
 
-interop: ## checks against outside implementations
-	go test -count=1 -v ./interop/...
+# Wycheproof and RFC vectors, reference files of Parquet C++ and parquet-java, arrow-go's own decryption, tables as pandas, polars and DuckDB
+# emit them, a real S3 server, pyarrow.
+INTEROP := Wycheproof|RFC8452|KnownAnswers|ReferenceFile|StockReader|Fixtures|Gateway|ColumnSubsetFromS3
+interop: build ## checks against outside implementations
+	COLDFRAME_VERSITYGW=$$(scripts/tool versitygw) go test -count=1 -v -run '$(INTEROP)' ./internal/... ./ratchet ./columnar/... | grep -vE '^(=== |    --- PASS|testing: warning|\?)'
+	scripts/python-reader
 
 tour: build ## the README's curl tour, run as it stands there
 	@scripts/readme-tour

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"coldframe/localapi"
 	"coldframe/localapi/localapitest"
@@ -23,6 +24,9 @@ type caller struct {
 	base string
 }
 
+// hang bounds a request, so that a stream of events that must not begin fails the test instead of stopping it.
+const hang = 30 * time.Second
+
 func newCaller(t *testing.T, w *localapitest.World, network string) *caller {
 	tr := &http.Transport{DisableCompression: true}
 	base := "http://" + w.TCP
@@ -33,7 +37,7 @@ func newCaller(t *testing.T, w *localapitest.World, network string) *caller {
 		}
 	}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &caller{t, w, &http.Client{Transport: tr}, base}
+	return &caller{t, w, &http.Client{Transport: tr, Timeout: hang}, base}
 }
 
 type reply struct {
