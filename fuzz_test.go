@@ -14,7 +14,7 @@ import (
 var fuzzed = map[string][]string{
 	"HTTP request bodies and heads": {"localapi/server.FuzzBody", "localapi/server.FuzzL12_Framing", "localapi/server.FuzzAccept", "localapi/server.FuzzEventID"},
 	"answers of the agent":          {"localapi.FuzzEventStream"},
-	"tables in requests":            {"columnar/format.FuzzCSV", "columnar/format.FuzzNDJSON", "columnar/format.FuzzArrow", "columnar/format.FuzzParquet", "columnar/format.FuzzParseSchema"},
+	"tables in requests":            {"columnar/format.FuzzCSV", "columnar/format.FuzzNDJSON", "columnar/format.FuzzArrow", "columnar/format.FuzzParquet", "internal/parquetguard.FuzzDelta", "columnar/format.FuzzParseSchema"},
 	"configuration file":            {"daemon.FuzzConfig"},
 	"vault envelope":                {"keystore.FuzzHeader", "keystore.FuzzKeyring", "keystore.FuzzRootRecord", "keystore.FuzzIndex", "internal/seal.FuzzOpen"},
 	"KDF parameter block":           {"keystore.FuzzKDFBlock"},
