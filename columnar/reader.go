@@ -15,9 +15,9 @@ import (
 
 // Bounds of what a Reader has in hand.
 const (
-	fetchParallel = 8        // row groups whose chunks are fetched at once
-	tailsAhead    = 4        // parts whose tails are fetched at once
-	tailBytes     = 4 << 20  // of those ahead of the one that is needed
+	fetchParallel = 8       // row groups whose chunks are fetched at once
+	tailsAhead    = 4       // parts whose tails are fetched at once
+	tailBytes     = 4 << 20 // of those ahead of the one that is needed
 
 	// maxSealed bounds the sealed chunks of a row group. What a Writer makes has no more.
 	maxSealed = 32 << 20

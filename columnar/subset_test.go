@@ -15,7 +15,9 @@ import (
 // in front of the server.
 func TestColumnSubsetFromS3(t *testing.T) {
 	var sent atomic.Int64
-	counting := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(&countingWriter{w, &sent}, r) }
+	counting := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(&countingWriter{w, &sent}, r)
+	}
 	server := storetest.Gateway(t).Front(t, counting)
 	store, err := s3.New(t.Context(), s3.Config{
 		Endpoint: server.Endpoint, Bucket: server.Bucket, PathStyle: true, AllowLoopback: true, AllowPlainHTTP: true,
