@@ -117,6 +117,9 @@ func TestD13_ChunksThatGrow(t *testing.T) {
 
 // TestWhatIsWrittenIsRead writes tables that take much more memory decoded than they seem to, in row groups of the usual size.
 func TestWhatIsWrittenIsRead(t *testing.T) {
+	if raceEnabled {
+		t.Skip("large tables; the race detector has others")
+	}
 	skewed := array.NewStringBuilder(memory.DefaultAllocator)
 	skewed.Append(strings.Repeat("x", 1<<20))
 	for i := range 1000 {

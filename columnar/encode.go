@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -49,7 +50,11 @@ func newColumnEncoder(f arrow.Field) *columnEncoder {
 func (e *columnEncoder) encode(out *bytes.Buffer, chunks []arrow.Array) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fault.New(fault.InvalidRequest, "column %q cannot be encoded: %v", e.field.Name, r)
+			f := fault.New(fault.InvalidRequest, "column %q cannot be encoded", e.field.Name)
+			if cause, ok := r.(runtime.Error); ok { // what a library panics with may quote the data
+				f.Err = cause
+			}
+			err = f
 		}
 	}()
 	stored, err := e.toStorage(chunks)

@@ -34,9 +34,6 @@ func (b *Budget) Take(n int64) {
 // Give puts n bytes back.
 func (b *Budget) Give(n int64) { b.left.Add(n) }
 
-// Used returns how many bytes are given out.
-func (b *Budget) Used() int64 { return b.limit - b.left.Load() }
-
 // Allocate implements memory.Allocator.
 func (b *Budget) Allocate(size int) []byte {
 	b.Take(int64(size))
