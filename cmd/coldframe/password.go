@@ -72,7 +72,8 @@ func (s *secrets) askNew(prompt string) (string, error) {
 
 func (s *secrets) line(what string) (string, error) {
 	b, err := s.lines.ReadSlice('\n')
-	if err != nil && !(errors.Is(err, io.EOF) && len(b) > 0) {
+	lastLine := errors.Is(err, io.EOF) && len(b) > 0
+	if err != nil && !lastLine {
 		if errors.Is(err, io.EOF) {
 			return "", fault.New(fault.InvalidRequest, "standard input ended before: %s", what)
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -89,7 +90,7 @@ func removeStale(path string) error {
 	if err := own(info, "the old socket"); err != nil {
 		return err
 	}
-	c, err := net.DialTimeout("unix", path, time.Second)
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", path)
 	if err == nil {
 		c.Close() //nolint:errcheck // it was a question
 		return fault.New(fault.Conflict, "an agent listens at the socket already")
@@ -132,12 +133,12 @@ func (s *socket) Close() error {
 
 // listenTCP listens on 127.0.0.1 and, on a machine that has it, ::1, with the same port; 0 means any.
 func listenTCP(port int) ([]net.Listener, error) {
-	four, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	four, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return nil, fault.Wrap(fault.Conflict, err, "port %d on 127.0.0.1 cannot be had", port)
 	}
 	port = four.Addr().(*net.TCPAddr).Port
-	six, err := net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(port)))
+	six, err := new(net.ListenConfig).Listen(context.Background(), "tcp6", net.JoinHostPort("::1", strconv.Itoa(port)))
 	switch {
 	case err == nil:
 		return []net.Listener{four, six}, nil
