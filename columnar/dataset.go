@@ -51,14 +51,6 @@ type ColumnID string
 // NewColumnID returns a random id.
 func NewColumnID() ColumnID { return ColumnID(uuid.NewString()) }
 
-// ParseColumnID returns s as an id, or fault.InvalidRequest if s is not one in its only spelling.
-func ParseColumnID(s string) (ColumnID, error) {
-	if !isUUID(s) {
-		return "", fault.New(fault.InvalidRequest, "not a column id")
-	}
-	return ColumnID(s), nil
-}
-
 func isUUID(s string) bool {
 	u, err := uuid.Parse(s)
 	return err == nil && u.String() == s

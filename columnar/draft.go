@@ -144,19 +144,3 @@ func (m *Manifest) LoadParts(ctx context.Context, store Store) ([]Part, error) {
 	}
 	return parts, nil
 }
-
-// Objects returns the names of all objects that the version needs, those of its part list included: what a sweep must leave.
-func (m *Manifest) Objects(ctx context.Context, store Store) ([]ObjectName, error) {
-	parts, err := m.LoadParts(ctx, store)
-	if err != nil {
-		return nil, err
-	}
-	var names []ObjectName
-	if m.PartList != nil {
-		names = append(names, m.PartList.Name)
-	}
-	for _, p := range parts {
-		names = append(names, p.Name)
-	}
-	return names, nil
-}

@@ -71,9 +71,6 @@ func (f *File) RowGroupRows(rowGroupOrdinal int) int64 { return f.groups[rowGrou
 // Hidden reports whether the key of a leaf is not had.
 func (f *File) Hidden(leaf int) bool { return f.leaves[leaf].hidden }
 
-// KeyValue returns an entry of the key-value metadata, such as ARROW:schema, or nil.
-func (f *File) KeyValue(key string) []byte { return f.meta.value(key) }
-
 // Range tells where the sealed chunk of a leaf lies in the file. A hidden one is fault.Forbidden.
 func (f *File) Range(rowGroupOrdinal, leaf int) (offset, length int64, err error) {
 	if f.leaves[leaf].hidden {

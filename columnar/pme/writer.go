@@ -60,7 +60,6 @@ type FileWriter struct {
 	offset int64
 	rows   int64
 	groups [][]byte
-	size   int // of groups, encoded
 	err    error
 }
 
@@ -177,7 +176,6 @@ func (f *FileWriter) AppendRowGroup(columns []*SealedColumn) ([]Chunk, error) {
 	}
 	group := g.encode(columns[0].Rows, len(f.groups))
 	f.groups = append(f.groups, group)
-	f.size += len(group)
 	f.rows += columns[0].Rows
 	return chunks, nil
 }
@@ -195,15 +193,6 @@ func (f *FileWriter) appendLeaf(g *groupEncoder, leaf sealedLeaf, rowGroup int, 
 	g.raw += leaf.meta.rawSize
 	g.size += leaf.length
 	return nil
-}
-
-// FooterSize returns about how many bytes the footer takes so far. A reader's limit is DefaultMaxFooter: begin another file in time.
-func (f *FileWriter) FooterSize() int {
-	n := f.size + len(f.template.schema.root)
-	for _, e := range f.template.schema.elements {
-		n += len(e.raw)
-	}
-	return n + 48*len(f.leaves) + 4096
 }
 
 // Close writes filler and footer, and reports the tail. It does not close the underlying writer.
