@@ -107,6 +107,9 @@ func (a *app) put(ctx context.Context, file, title, dataset string, o localapi.P
 		if made {
 			undo(c, d.Id)
 		}
+		if errors.Is(err, localapi.Incomplete) {
+			return badInput{err} // the table ends too early
+		}
 		return err
 	}
 	return a.answer(r, func() error {

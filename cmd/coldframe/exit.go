@@ -56,11 +56,19 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
+	if _, ok := errors.AsType[badInput](err); ok {
+		return exitUsage
+	}
 	if code, ok := exitCodes[codeOf(err)]; ok {
 		return code
 	}
 	return exitFailure
 }
+
+// badInput is a failure for which the file that was to be written is to blame.
+type badInput struct{ error }
+
+func (e badInput) Unwrap() error { return e.error }
 
 // interrupted is what any failure is once the command was interrupted.
 type interrupted struct{ error }

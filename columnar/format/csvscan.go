@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"io"
+	"slices"
 
 	"coldframe/internal/fault"
 )
@@ -149,6 +150,9 @@ func (s *csvScanner) parse() (bool, error) {
 			i++
 			breaks++
 		}
+		if s.row == 0 && slices.ContainsFunc(s.fields, csvField.brokenByCR) {
+			return false, fault.New(fault.InvalidRequest, "the lines end in a carriage return alone: they must end in LF or CR LF")
+		}
 		s.pos = i
 		s.row++
 		s.line = s.next
@@ -156,6 +160,9 @@ func (s *csvScanner) parse() (bool, error) {
 		return true, nil
 	}
 }
+
+// brokenByCR reports whether an unquoted field holds a carriage return, as the first record of a file does whose lines end in nothing else.
+func (f csvField) brokenByCR() bool { return !f.quoted && bytes.IndexByte(f.text, '\r') >= 0 }
 
 // quotedField reads the field whose opening quote is at i: its value, the line breaks in it, and the index of the delimiter, line
 // feed or end after it; -1 when more must be read.
