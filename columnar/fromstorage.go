@@ -174,8 +174,9 @@ func fixedListFromStorage(mem *parquetguard.Budget, a *array.List, t *arrow.Fixe
 	defer values.Release()
 	j := joiner{mem: mem}
 	defer j.release()
-	for start, end := 0, 0; start < a.Len(); start = end { // a run of nulls, or of lists
-		for end = start; end < a.Len() && a.IsValid(end) == a.IsValid(start); end++ {
+	for start := 0; start < a.Len(); { // a run of nulls, or of lists
+		end := start
+		for ; end < a.Len() && a.IsValid(end) == a.IsValid(start); end++ {
 			if n := int64(offsets[end+1] - offsets[end]); a.IsValid(end) && n != width {
 				return nil, fmt.Errorf("a list of %d elements, want %d", n, width)
 			}
@@ -191,6 +192,7 @@ func fixedListFromStorage(mem *parquetguard.Budget, a *array.List, t *arrow.Fixe
 		if err != nil {
 			return nil, err
 		}
+		start = end
 	}
 	whole, err := j.join(values)
 	if err != nil {
