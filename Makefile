@@ -31,8 +31,9 @@ test: ## everything that needs no outside server, race detector on
 	@mkdir -p $(dir $(TESTLOG))
 	@go test $(TESTFLAGS) -json ./... | tee $(TESTLOG) | go run ./internal/tools/threats
 
-threats: ## each row of the threat model with its tests and their outcome (LOG=file reuses a log of `make test`)
-	@if [ -n "$(LOG)" ]; then cat "$(LOG)"; else go test $(TESTFLAGS) -json ./...; fi | go run ./internal/tools/threats -quiet -coverage docs/threats.csv
+threats: ## each row of the threat model with its tests and their outcome (LOG="files" reuses logs)
+	@if [ -z "$(LOG)" ]; then $(MAKE) --no-print-directory test && scripts/alone .cache/alone.json; fi
+	@cat $(or $(LOG),$(TESTLOG) .cache/alone.json) | go run ./internal/tools/threats -quiet -coverage docs/threats.csv
 
 guards: ## take guards out, one at a time, and see that the tests of their rows notice
 	@scripts/guards
