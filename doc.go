@@ -17,6 +17,8 @@
 //	internal/signed     deterministic CBOR under Ed25519
 //	internal/kv         the local store, Badger
 //	internal/atomicfile files that are there whole or not at all
+//	internal/netguard   which addresses may be dialled
+//	internal/parquetguard  bounds around arrow-go's Parquet decoder
 //	internal/fault      the codes of failures
 //
 // Who may import whom is in deps_test.go. docs/architecture.md walks one dataset out and back.
