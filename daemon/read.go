@@ -48,7 +48,7 @@ func (a *Agent) ReadData(ctx context.Context, c Caller, r ReadRequest) (*DataStr
 		return nil, err
 	}
 	out := &DataStream{Dataset: r.Dataset, a: a, t: t, ctx: ctx, leave: func() { free(); leave() }}
-	if err := out.open(s, id, r); err != nil {
+	if err := a.guarded(func() error { return out.open(s, id, r) }); err != nil {
 		_ = out.Close() // it returns nil
 		return nil, ended(ctx, err)
 	}
@@ -124,7 +124,7 @@ func (d *DataStream) WriteTo(ctx context.Context, w io.Writer, k format.Kind) er
 	defer cancel(nil)
 	defer context.AfterFunc(d.ctx, func() { cancel(context.Cause(d.ctx)) })()
 	out := &sink{ctx: ctx, w: w}
-	err := d.send(out, k)
+	err := d.a.guarded(func() error { return d.send(out, k) })
 	if err == nil && d.ctx.Err() != nil {
 		err = context.Cause(d.ctx)
 	}
@@ -149,14 +149,17 @@ func (d *DataStream) send(out io.Writer, k format.Kind) error {
 		if err != nil {
 			return err
 		}
-		err = enc.Write(rec)
-		d.a.counter.rowsOut.Add(rec.NumRows())
-		rec.Release()
-		if err != nil {
+		if err := d.sendBatch(enc, rec); err != nil {
 			return err
 		}
 	}
 	return enc.Close()
+}
+
+func (d *DataStream) sendBatch(enc format.Writer, rec arrow.RecordBatch) error {
+	defer rec.Release()
+	d.a.counter.rowsOut.Add(rec.NumRows())
+	return enc.Write(rec)
 }
 
 // sink is where a table goes: it stops when its context ends, and remembers that it was the receiver who failed.

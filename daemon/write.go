@@ -68,7 +68,11 @@ func (a *Agent) WriteData(ctx context.Context, c Caller, r WriteRequest, body io
 	}
 	defer free()
 	w := &write{a: a, s: s, t: t, id: id, r: r, body: counted, idem: idem, journal: journal{a: a, dataset: id}}
-	done, err := w.run(ctx)
+	var done storedWrite
+	err = a.guarded(func() (err error) {
+		done, err = w.run(ctx)
+		return err
+	})
 	err = ended(ctx, err)
 	a.countWrite(w, err)
 	t.end(err)
@@ -148,11 +152,11 @@ func (w *write) run(ctx context.Context) (storedWrite, error) {
 		return storedWrite{}, err
 	}
 	defer w.journal.end(ctx, store)
+	defer w.wipeKeys()
 	schema, parts, err := w.upload(ctx, store)
 	if err != nil {
 		return storedWrite{}, err
 	}
-	defer w.keys.Wipe()
 	sum, err := w.body.rest()
 	if err != nil {
 		return storedWrite{}, err
@@ -160,9 +164,15 @@ func (w *write) run(ctx context.Context) (storedWrite, error) {
 	return w.commit(ctx, store, schema, parts, sum)
 }
 
+func (w *write) wipeKeys() {
+	if w.keys != nil {
+		w.keys.Wipe()
+	}
+}
+
 func (d *dataset) headVersion() columnar.Head { return d.meta.head() }
 
-// upload streams the body into new parts. On success the caller wipes w.keys.
+// upload streams the body into new parts.
 func (w *write) upload(ctx context.Context, store columnar.Store) (*arrow.Schema, []columnar.Part, error) {
 	o := hints(w.r.Format, w.r.Read, w.ds.head, w.r.AllowNewLayout)
 	o.SpoolDir = filepath.Join(w.a.cfg.Folders.State, spoolFolder)
@@ -178,9 +188,6 @@ func (w *write) upload(ctx context.Context, store columnar.Store) (*arrow.Schema
 	w.columns = columnIDs(schema, w.ds.head)
 	w.keys = columnar.NewVersionKeys(w.columns)
 	parts, err := w.stream(ctx, store, schema, in)
-	if err != nil {
-		w.keys.Wipe()
-	}
 	return schema, parts, err
 }
 
@@ -209,16 +216,17 @@ func (w *write) stream(ctx context.Context, store columnar.Store, schema *arrow.
 	if err != nil {
 		return nil, err
 	}
+	defer out.Abort() //nolint:errcheck // it returns nil; after Close, or when it has failed by itself, it does nothing
 	for {
 		rec, err := in.Next()
 		if err == io.EOF { //nolint:errorlint // a failure that wraps io.EOF is not the end
 			return out.Close()
 		}
 		if err != nil {
-			return nil, errors.Join(err, out.Abort())
+			return nil, err
 		}
 		if err := w.take(out, schema, rec); err != nil {
-			return nil, errors.Join(err, out.Abort())
+			return nil, err
 		}
 	}
 }
