@@ -10,15 +10,18 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"coldframe/columnar"
+	"coldframe/columnar/dir"
 	"coldframe/columnar/format"
 	"coldframe/columnar/storetest"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 )
 
 // hostileAgent is an agent with two versions of a dataset in a store that lies as told later.
@@ -161,7 +164,7 @@ func TestF12_CancelledInTheMiddle(t *testing.T) {
 }
 
 func TestF12_StoreGoneUntilTheNextStart(t *testing.T) {
-	dir := t.TempDir()
+	home := t.TempDir()
 	var h *storetest.Hostile
 	wrap := func(_ *Config, o *Options) {
 		o.WrapStore = func(s columnar.Store) columnar.Store {
@@ -169,7 +172,7 @@ func TestF12_StoreGoneUntilTheNextStart(t *testing.T) {
 			return h
 		}
 	}
-	a := startAgent(t, dir, wrap)
+	a := startAgent(t, home, wrap)
 	a.register()
 	id := a.create("x")
 	gone := fault.New(fault.Unavailable, "gone")
@@ -191,15 +194,51 @@ func TestF12_StoreGoneUntilTheNextStart(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
+	half := a.leaveHalfUpload()
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	a = startAgent(t, dir, wrap)
+	a = startAgent(t, home, wrap)
 	if a.uploads() == 0 {
 		t.Fatal("the journal forgot an upload that could not be removed")
 	}
+	if files := a.objectFiles(); len(files) == 0 || !slices.ContainsFunc(files, func(p string) bool { return strings.HasPrefix(filepath.Base(p), half+".") }) {
+		t.Fatalf("no half upload under the name in the journal before the unlock: %v", files)
+	}
 	a.unlock()
-	eventually(t, "the sweep", func() bool { return a.uploads() == 0 && len(a.objectFiles()) == 0 })
+	eventually(t, "the end of the journal", func() bool { return a.uploads() == 0 })
+	if left := a.objectFiles(); len(left) != 0 {
+		t.Errorf("left in the store: %v", left)
+	}
+}
+
+// leaveHalfUpload puts a half upload under the first name in the journal, as a dying process does, and returns the name.
+func (r *running) leaveHalfUpload() string {
+	r.t.Helper()
+	var name string
+	err := r.db.View(func(tx *kv.Tx) error {
+		keys, err := keysUnder(tx, uploadPrefix)
+		if err == nil && len(keys) > 0 {
+			name = strings.TrimPrefix(keys[0], uploadPrefix)
+		}
+		return err
+	})
+	if err != nil || name == "" {
+		r.t.Fatalf("no name in the journal: %v", err)
+	}
+	store, err := dir.New(filepath.Join(r.Config().Folders.Data, "objects"), dir.Options{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { store.Close() }) //nolint:errcheck // end of the test
+	u, err := store.Create(r.t.Context(), columnar.ObjectName(name), columnar.CreateOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := u.Write([]byte("half")); err != nil {
+		r.t.Fatal(err)
+	}
+	return name
 }
 
 func TestAppendUploadsOnlyWhatIsNew(t *testing.T) {
