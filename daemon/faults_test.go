@@ -230,3 +230,32 @@ func TestF06_DiskFullAtEveryCall(t *testing.T) {
 func TestF07_FileErrorAtEveryCall(t *testing.T) {
 	everyCall(t, &faulty{with: syscall.EIO, short: true}, fault.Unavailable)
 }
+
+// TestF06_UnlockOnAFullDisk: what needs no room works, from the password on.
+func TestF06_UnlockOnAFullDisk(t *testing.T) {
+	f := &faulty{with: syscall.ENOSPC}
+	home := t.TempDir()
+	change := func(_ *Config, o *Options) {
+		o.Files = f
+		o.KV.FreeSpace = f.free
+	}
+	a := startAgent(t, home, change)
+	a.register()
+	id := a.create("x")
+	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	a = startAgent(t, home, change)
+	f.stay.Store(true)
+	f.failAt.Store(1)
+	wantCode(t, "a wrong password", a.Unlock(t.Context(), UnlockRequest{Password: []byte("not it")}), fault.NotAuthentic)
+	a.unlock()
+	if got := a.mustRead(ReadRequest{Dataset: id}); got != "x\n1\n" {
+		t.Errorf("read %q", got)
+	}
+	_, err := a.write(WriteRequest{Dataset: id}, "x\n2\n")
+	wantCode(t, "a write", err, fault.StorageFull)
+	f.clear()
+	a.mustWrite(WriteRequest{Dataset: id}, "x\n3\n")
+}
