@@ -61,7 +61,7 @@ func (s *Store) Size(ctx context.Context, name columnar.ObjectName) (int64, erro
 	}
 	info, err := s.root.Lstat(place(name))
 	if err != nil {
-		return 0, classify(err)
+		return 0, s.classify(err)
 	}
 	if !info.Mode().IsRegular() {
 		return 0, errNoObject()
@@ -80,13 +80,13 @@ func (s *Store) Delete(ctx context.Context, name columnar.ObjectName) error {
 // remove takes a file away and makes that durable.
 func (s *Store) remove(dir, path string) error {
 	err := s.files.Remove(s.root, path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !s.gone() {
 		return nil
 	}
 	if err == nil {
 		err = s.files.SyncDir(s.root, dir)
 	}
-	return classify(err)
+	return s.classify(err)
 }
 
 // Check implements columnar.Store.

@@ -217,3 +217,33 @@ func TestCancelledReader(t *testing.T) {
 		t.Fatalf("%d bytes, %v", n, err)
 	}
 }
+
+// TestF11_FolderIsGone tells a folder that somebody removed from objects that are missing.
+func TestF11_FolderIsGone(t *testing.T) {
+	s, path := open(t, Options{})
+	name := columnar.NewObjectName()
+	if err := storetest.Put(t.Context(), s, name, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(path, fan(name))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Size(t.Context(), name); !errors.Is(err, fault.NotFound) {
+		t.Errorf("size of a missing object: %v", err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	_, size := s.Size(t.Context(), name)
+	_, read := s.ReadRange(t.Context(), name, 0, 1)
+	_, create := s.Create(t.Context(), columnar.NewObjectName(), columnar.CreateOptions{})
+	list := s.List(t.Context(), func(columnar.ObjectName, int64, time.Time) error { return nil })
+	for what, err := range map[string]error{
+		"size": size, "read": read, "create": create, "list": list,
+		"delete": s.Delete(t.Context(), name), "abort": s.AbortUploads(t.Context(), name),
+	} {
+		if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "the folder of the store is gone") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

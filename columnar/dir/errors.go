@@ -30,3 +30,23 @@ func classify(err error) error {
 	}
 	return fault.Wrap(fault.Unavailable, err, "the storage folder does not work")
 }
+
+// classify tells an object that is not there from a folder that is not: somebody removed it under us.
+func (s *Store) classify(err error) error {
+	if errors.Is(err, fs.ErrNotExist) && s.gone() {
+		return errGone()
+	}
+	return classify(err)
+}
+
+// gone reports whether the folder has been removed since it was opened: it has no name any more.
+func (s *Store) gone() bool {
+	info, err := s.root.Stat(".")
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 0
+}
+
+func errGone() error { return fault.New(fault.Unavailable, "the folder of the store is gone") }

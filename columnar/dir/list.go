@@ -16,6 +16,9 @@ const listBatch = 1024
 
 // List implements columnar.Store.
 func (s *Store) List(ctx context.Context, fn func(columnar.ObjectName, int64, time.Time) error) error {
+	if s.gone() {
+		return errGone()
+	}
 	return s.entries(ctx, ".", func(d fs.DirEntry) error {
 		if !d.IsDir() || len(d.Name()) != 2 {
 			return nil
@@ -56,7 +59,7 @@ func (s *Store) AbortUploads(ctx context.Context, name columnar.ObjectName) erro
 func (s *Store) entries(ctx context.Context, dir string, fn func(fs.DirEntry) error) error {
 	f, err := s.root.Open(dir)
 	if err != nil {
-		return classify(err)
+		return s.classify(err)
 	}
 	defer func() { _ = f.Close() }() // only read
 	for {

@@ -29,7 +29,7 @@ func (s *Store) ReadRange(ctx context.Context, name columnar.ObjectName, off, n 
 	// Without O_NONBLOCK a pipe that someone put there would hold the call for ever.
 	f, err := s.root.OpenFile(place(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, classify(err)
+		return nil, s.classify(err)
 	}
 	info, err := f.Stat()
 	switch {

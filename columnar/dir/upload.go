@@ -35,7 +35,7 @@ func (s *Store) Create(ctx context.Context, name columnar.ObjectName, o columnar
 		panic("dir: negative size hint")
 	}
 	if err := u.open(); err != nil {
-		return nil, classify(err)
+		return nil, s.classify(err)
 	}
 	return u, nil
 }
