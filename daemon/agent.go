@@ -59,7 +59,8 @@ type Agent struct {
 	names   nameSet       // objects that transfers are writing
 	counter counters
 
-	change sync.Mutex // held while the account changes: unlock, lock, register, restore, stop
+	burying sync.Mutex // held while the rest of a deleted dataset is taken away
+	change  sync.Mutex // held while the account changes: unlock, lock, register, restore, stop
 
 	mu       sync.Mutex
 	session  *session // while the vault is open

@@ -17,8 +17,8 @@ import (
 	"coldframe/keystore"
 )
 
-// Records of a dataset in the local store: dataset/ID/info, dataset/ID/roster/SEQUENCE, dataset/ID/manifest/VERSION. After
-// its end dataset/ID/tombstone and garbage/NAME for each object. garbage.go and sweep.go tell of the others.
+// Records of a dataset in the local store: dataset/ID/info, dataset/ID/roster/SEQUENCE, dataset/ID/manifest/VERSION and those of
+// objects.go. After its end tombstone/ID, and garbage/NAME for each object.
 const (
 	datasetPrefix = "dataset/"
 	uploadPrefix  = "upload/"

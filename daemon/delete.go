@@ -3,8 +3,11 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"coldframe/columnar"
+	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/signed"
 	"coldframe/keystore"
@@ -33,17 +36,19 @@ func (a *Agent) DeleteDataset(ctx context.Context, c Caller, id string) error {
 	if err := a.bury(s, ds); err != nil {
 		return err
 	}
+	if err := a.clearBuried(d); err != nil {
+		a.log.Warn("left of a deleted dataset for the housekeeping", append(failure(err), "dataset", id)...)
+	}
 	a.publish()
 	a.log.Info("dataset deleted", "dataset", id, "caller", c.ID)
 	return nil
 }
 
-// bury makes the switch from a dataset to its tombstone. Keys, head and tombstone change in one transaction; records that nobody can
-// reach any more are removed in further ones, and by the housekeeping after a crash.
+// bury makes the switch from a dataset to its tombstone: head, metadata key and tombstone change in one transaction.
 func (a *Agent) bury(s *session, ds *dataset) error {
-	now := a.clock.Now()
 	envelope, err := signed.Sign(s.signer, tombstoneType, tombstone{
-		Dataset: string(ds.id), RosterHash: ds.meta.RosterHash, Version: ds.meta.Version, Hash: ds.meta.Hash, Author: s.user, Time: now.UnixMilli(),
+		Dataset: string(ds.id), RosterHash: ds.meta.RosterHash, Version: ds.meta.Version, Hash: ds.meta.Hash, Author: s.user,
+		Time: a.clock.Now().UnixMilli(),
 	})
 	if err != nil {
 		return err
@@ -54,39 +59,103 @@ func (a *Agent) bury(s *session, ds *dataset) error {
 			return err
 		}
 		meta.wipe()
-		objects, err := objectsOf(tx.KV(), ds.id)
-		if err != nil {
-			return err
-		}
-		var errs []error
-		for n := range objects {
-			errs = append(errs, discard(tx.KV(), ds.id, n, now.Add(TombstoneLife)))
-		}
-		for v := range versionsNeeded(objects, ds.info.Oldest, meta.Version) {
-			errs = append(errs, tx.Delete(versionItem(ds.id, columnar.Version(v))))
-		}
-		keys, err := keysUnder(tx.KV(), datasetPrefix+string(ds.id)+"/")
-		errs = append(errs, err)
-		for _, k := range keys {
-			errs = append(errs, tx.KV().Delete(k))
-		}
-		return errors.Join(append(
-			errs, tx.Delete(metadataItemID(ds.id)), tx.KV().Set(tombstonePrefix+string(ds.id), envelope),
+		return errors.Join(
+			tx.Delete(metadataItemID(ds.id)), tx.KV().Set(tombstonePrefix+string(ds.id), envelope),
 			a.events.stage(tx.KV(), Event{Type: EventDatasetDeleted, Dataset: string(ds.id), Version: meta.Version}),
-		)...)
+		)
 	})
 }
 
-// versionsNeeded are the versions whose keys the vault holds: those that are kept, and those whose parts later ones name.
-func versionsNeeded(objects map[columnar.ObjectName]objectRecord, oldest, newest uint64) map[uint64]struct{} {
-	out := map[uint64]struct{}{}
-	for _, o := range objects {
-		out[o.First] = struct{}{}
+// clearBatch bounds a transaction that clears up after a dataset: one may have more versions and objects than a transaction takes.
+const clearBatch = 100
+
+// clearBuried takes away what is left of a dataset that has a tombstone: its keys leave the vault, its objects become garbage, its records
+// go. The records go last, so that whoever is interrupted finds the rest by them.
+func (a *Agent) clearBuried(id columnar.DatasetID) error {
+	a.burying.Lock()
+	defer a.burying.Unlock()
+	if err := a.forgetVersions(id); err != nil {
+		return err
 	}
-	for v := max(oldest, 1); v <= newest; v++ {
-		out[v] = struct{}{}
+	var names, keys []string
+	err := a.db.View(func(tx *kv.Tx) (err error) {
+		names, err = keysUnder(tx, objectPrefix(id))
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	return out
+	due := a.clock.Now().Add(TombstoneLife)
+	for batch := range slices.Chunk(names, clearBatch) {
+		err := a.db.Update(func(tx *kv.Tx) error {
+			for _, key := range batch {
+				n, err := columnar.ParseObjectName(strings.TrimPrefix(key, objectPrefix(id)))
+				if err := errors.Join(err, discard(tx, id, n, due)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	err = a.db.View(func(tx *kv.Tx) (err error) {
+		keys, err = keysUnder(tx, datasetPrefix+string(id)+"/")
+		return err
+	})
+	return errors.Join(err, a.deleteKeys(keys))
+}
+
+// forgetVersions removes the keys of all versions of a dataset from the vault.
+func (a *Agent) forgetVersions(id columnar.DatasetID) error {
+	items, err := a.vault.List(kindVersion)
+	if err != nil {
+		return err
+	}
+	items = slices.DeleteFunc(items, func(it string) bool { return !strings.HasPrefix(it, kindVersion+"/"+string(id)+"/") })
+	for batch := range slices.Chunk(items, clearBatch) {
+		err := a.vault.Update(func(tx *keystore.Tx) error {
+			for _, it := range batch {
+				if err := tx.Delete(it); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearAllBuried goes on with what a crash or a full disk interrupted.
+func (a *Agent) clearAllBuried() error {
+	var left []columnar.DatasetID
+	err := a.db.View(func(tx *kv.Tx) error {
+		buried, err := keysUnder(tx, tombstonePrefix)
+		for _, key := range buried {
+			id := strings.TrimPrefix(key, tombstonePrefix)
+			n, countErr := countRecords(tx, datasetPrefix+id+"/")
+			if err = errors.Join(err, countErr); n > 0 {
+				left = append(left, columnar.DatasetID(id))
+			}
+		}
+		return err
+	})
+	for _, id := range left {
+		meta, getErr := getMetadata(a.vault.Get, id)
+		if getErr == nil { // the vault, which nobody else can write, has the dataset: a record beside it does not bury it
+			meta.wipe()
+			continue
+		}
+		if !errors.Is(getErr, fault.NotFound) {
+			return errors.Join(err, getErr)
+		}
+		err = errors.Join(err, a.clearBuried(id))
+	}
+	return err
 }
 
 func keysUnder(tx *kv.Tx, prefix string) ([]string, error) {

@@ -19,10 +19,13 @@ func (a *Agent) expireVersions(s *session, id columnar.DatasetID) error {
 	}
 	defer ds.wipe()
 	oldest, err := ds.oldestKept(a.clock.Now())
-	if err != nil || oldest == ds.info.Oldest {
-		return err
+	for err == nil && ds.info.Oldest < oldest {
+		step := min(oldest, ds.info.Oldest+clearBatch)
+		if err = a.dropBelow(ds, step); err == nil {
+			ds.info.Oldest = step
+		}
 	}
-	return a.dropBelow(ds, oldest)
+	return err
 }
 
 // oldestKept returns the lowest version that must stay at the given time.
@@ -41,6 +44,11 @@ func (d *dataset) oldestKept(now time.Time) (uint64, error) {
 func (a *Agent) dropBelow(ds *dataset, oldest uint64) error {
 	due := a.clock.Now().Add(expiredLife)
 	return a.vault.Update(func(tx *keystore.Tx) error {
+		meta, err := getMetadata(tx.Get, ds.id)
+		if err != nil {
+			return err // deleted meanwhile
+		}
+		meta.wipe()
 		var info infoRecord
 		if err := readRecord(tx.KV(), infoKey(ds.id), &info); err != nil {
 			return err
@@ -72,6 +80,18 @@ func (a *Agent) dropBelow(ds *dataset, oldest uint64) error {
 		info.Oldest = oldest
 		return errors.Join(append(errs, writeRecord(tx.KV(), infoKey(ds.id), info))...)
 	})
+}
+
+// versionsNeeded are the versions whose keys the vault holds: those that are kept, and those whose parts later ones name.
+func versionsNeeded(objects map[columnar.ObjectName]objectRecord, oldest, newest uint64) map[uint64]struct{} {
+	out := map[uint64]struct{}{}
+	for _, o := range objects {
+		out[o.First] = struct{}{}
+	}
+	for v := max(oldest, 1); v <= newest; v++ {
+		out[v] = struct{}{}
+	}
+	return out
 }
 
 // retain is one look at all datasets.

@@ -172,7 +172,7 @@ func (a *Agent) round(ctx context.Context, steady bool) {
 	if s.readOnly {
 		return
 	}
-	steps := []func() error{func() error { return a.sweepUploads(ctx, s) }}
+	steps := []func() error{func() error { return a.sweepUploads(ctx, s) }, a.clearAllBuried}
 	if steady {
 		steps = append(
 			steps, func() error { return a.sweepIdempotency() }, func() error { return a.retain(ctx, s) },
