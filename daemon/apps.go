@@ -252,7 +252,8 @@ func (r appRecord) app(s *session, id string) (App, error) {
 	return App{ID: id, Name: string(name), Scopes: c.Scopes, Datasets: c.Datasets, Created: time.Unix(r.Created, 0).UTC()}, err
 }
 
-// DeleteApp revokes a token at once. It works while the agent is locked.
+// DeleteApp revokes a token at once: no call begins with it, and its subscriptions end. What it has in work goes on. It works while the
+// agent is locked.
 func (a *Agent) DeleteApp(_ context.Context, c Caller, id string) error {
 	if len(id) != tokenIDSize || !isBase32(id) {
 		return fault.New(fault.NotFound, "no such application token")
@@ -272,6 +273,7 @@ func (a *Agent) DeleteApp(_ context.Context, c Caller, id string) error {
 		return a.events.stage(tx, Event{Type: EventAppDeleted, App: id})
 	})
 	if err == nil {
+		a.events.drop(id)
 		a.publish()
 		a.log.Info("application token deleted", "app", id, "caller", c.ID)
 	}

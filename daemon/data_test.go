@@ -192,8 +192,24 @@ func TestAppsAreBoundToScopesAndDatasets(t *testing.T) {
 	if err != nil || len(apps) != 1 || apps[0].Name != "reader" || len(apps[0].Datasets) != 1 {
 		t.Fatalf("apps %+v, %v", apps, err)
 	}
+	revoked, err := a.Subscribe(t.Context(), Caller{ID: apps[0].ID, Scopes: apps[0].Scopes}, FromNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer revoked.Close()
+	users, err := a.Subscribe(t.Context(), user, FromNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer users.Close()
 	if err := a.DeleteApp(t.Context(), user, apps[0].ID); err != nil {
 		t.Fatal(err)
+	}
+	for e, open := <-revoked.C; open; e, open = <-revoked.C {
+		t.Errorf("a revoked token was told of %+v", e)
+	}
+	if e, open := <-users.C; !open || e.Type != EventAppDeleted {
+		t.Errorf("the user was told of %+v, %v", e, open)
 	}
 	_, err = a.Authenticate(string(token))
 	wantCode(t, "revoked token", err, fault.Unauthorized)

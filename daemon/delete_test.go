@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"bytes"
+	"slices"
 	"testing"
+	"time"
 
 	"coldframe/columnar"
 	"coldframe/internal/kv"
@@ -80,5 +83,55 @@ func TestDeleteGoesOnAfterACrash(t *testing.T) {
 	}
 	if got := a.mustRead(ReadRequest{Dataset: kept}); got != "a,b\n1,x\n" {
 		t.Errorf("a record beside the vault buried a dataset: read %q", got)
+	}
+}
+
+// TestF24_AnOlderBackupTakesNothingFromTheNewerState restores a backup beside the agent that went on, with one store: nothing of what was
+// written since is removed, nor an upload that ran while the backup was made.
+func TestF24_AnOlderBackupTakesNothingFromTheNewerState(t *testing.T) {
+	a := startAgent(t, t.TempDir(), nil)
+	res, err := a.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, gone := a.create("x"), a.create("gone")
+	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+	a.mustWrite(WriteRequest{Dataset: gone}, "x\n1\n")
+	if err := a.DeleteDataset(t.Context(), user, gone); err != nil {
+		t.Fatal(err)
+	}
+	j := journal{a: a.Agent, dataset: columnar.DatasetID(id)} // of an upload in work
+	if err := j.register(columnar.NewObjectName()); err != nil {
+		t.Fatal(err)
+	}
+	var backup bytes.Buffer
+	if err := a.Backup(t.Context(), []byte(testPassword), &backup); err != nil {
+		t.Fatal(err)
+	}
+	a.mustWrite(WriteRequest{Dataset: id, Append: true}, "x\n2\n")
+	a.mustWrite(WriteRequest{Dataset: a.create("new")}, "x\n7\n")
+	before := a.objectFiles()
+	clock := newFakeClock()
+	b := startAgent(t, t.TempDir(), func(c *Config, o *Options) { o.Clock, c.Lock = clock, Lock{} })
+	if err := b.Restore(t.Context(), RestoreRequest{Password: []byte(testPassword), Kit: res.Kit}, &backup); err != nil {
+		t.Fatal(err)
+	}
+	clock.pass(6*24*time.Hour, 0) // before the deleted dataset's objects are due
+	b.sweep(clock)
+	if _, err := b.CheckStore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.sweep(clock)
+	if after := a.objectFiles(); !slices.Equal(before, after) {
+		t.Errorf("objects before %v, after %v", before, after)
+	}
+	if got := a.mustRead(ReadRequest{Dataset: id}); got != "x\n1\n2\n" {
+		t.Errorf("read %q", got)
+	}
+	if got := b.mustRead(ReadRequest{Dataset: id}); got != "x\n1\n" {
+		t.Errorf("the restored one read %q", got)
+	}
+	if b.uploads() != 0 || b.count(tombstonePrefix) != 1 {
+		t.Errorf("%d names in the journal, %d tombstones; want none and one", b.uploads(), b.count(tombstonePrefix))
 	}
 }

@@ -11,7 +11,7 @@ const (
 	subscriberBuffer = 512
 )
 
-// Subscription hands out events in order on C until Close, the end of its context, or the agent's stop; then C is closed. A subscriber
+// Subscription hands out events in order on C until Close, the end of its context, the end of its token, or the agent's stop; then C is closed. A subscriber
 // that reads too slowly is dropped: C is closed, and it may come back with the last id that it saw.
 type Subscription struct {
 	C <-chan Event
@@ -93,6 +93,17 @@ func (s *Subscription) end() {
 	close(s.queue)
 	if s.stop != nil {
 		s.stop()
+	}
+}
+
+// drop ends the subscriptions of a token that was revoked.
+func (l *eventLog) drop(tokenID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.subs {
+		if s.caller.ID == tokenID {
+			s.end()
+		}
 	}
 }
 
