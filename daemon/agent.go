@@ -72,7 +72,7 @@ type Agent struct {
 	warnings []string
 
 	refusals  int64         // at the door, since the last event about them
-	refusedAt time.Duration // Monotonic of that event
+	refusedAt time.Duration // Monotonic of that event; 0: there was none
 
 	alive  sync.RWMutex // read-held by calls that use the local store without entering a gate
 	closed bool         // under alive
@@ -263,8 +263,9 @@ func isRefusal(c fault.Code) bool {
 	return false
 }
 
-// refusedEvery is how much time must pass between two events for refusals at the API's door: a flood of them must not wash the log out.
-const refusedEvery = time.Second
+// refusedEvery is how much time must pass between two events for refusals at the API's door: a flood of them, which any user of the
+// machine can make over TCP, must take a week to wash the log out.
+const refusedEvery = time.Minute
 
 // Refused makes an event of a request that the server turned away before it reached the agent: a wrong token, a foreign Host or Origin.
 func (a *Agent) Refused(code fault.Code) {
@@ -276,7 +277,7 @@ func (a *Agent) Refused(code fault.Code) {
 	a.mu.Lock()
 	a.refusals++
 	n, now := a.refusals, a.clock.Monotonic()
-	due := now-a.refusedAt >= refusedEvery
+	due := a.refusedAt == 0 || now-a.refusedAt >= refusedEvery
 	if due {
 		a.refusals, a.refusedAt = 0, now
 	}

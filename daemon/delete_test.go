@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"coldframe/columnar"
+	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 )
 
@@ -43,6 +44,8 @@ func TestDeleteWhatNoTransactionTakes(t *testing.T) {
 	if err := a.DeleteDataset(t.Context(), user, id); err != nil {
 		t.Fatal(err)
 	}
+	set := SetStoreRequest{Settings: StoreSettings{Kind: StoreFolder, Path: t.TempDir()}, Password: []byte(testPassword)}
+	wantCode(t, "another store while objects wait to be removed", a.SetStore(t.Context(), set), fault.Conflict)
 	if left, garbage := a.count(datasetPrefix), a.count(garbagePrefix); left != 0 || garbage != many+1 {
 		t.Errorf("%d records left, %d objects to remove, want 0 and %d", left, garbage, many+1)
 	}

@@ -78,7 +78,7 @@ func TestRefusalsAtTheDoorAreCountedTogether(t *testing.T) {
 	for range 1000 {
 		a.Refused(fault.Unauthorized)
 	}
-	clock.pass(time.Second, 0)
+	clock.pass(refusedEvery, 0)
 	a.Refused(fault.Unauthorized)
 	var counts []int64
 	for _, e := range a.logged(t) {

@@ -197,12 +197,12 @@ func (a *Agent) checkPlace(s *session, item storeItem, force bool) error {
 	}
 	used := false
 	err := a.db.View(func(tx *kv.Tx) error {
-		n, err := countRecords(tx, datasetPrefix, uploadPrefix)
+		n, err := countRecords(tx, datasetPrefix, uploadPrefix, garbagePrefix)
 		used = n > 0
 		return err
 	})
 	if err == nil && used {
-		return fault.New(fault.Conflict, "there are datasets in the present store, which could not be read any more; force changes it all the same")
+		return fault.New(fault.Conflict, "the present store holds datasets, which could not be read any more, or objects of deleted ones, which would stay; force changes it all the same")
 	}
 	return err
 }
