@@ -427,7 +427,7 @@ type Status struct {
 	// IdleLockSeconds The vault locks after so many idle seconds; 0: never
 	IdleLockSeconds int64 `json:"idle_lock_seconds"`
 
-	// ReadOnly A rollback of the vault was overridden: reads work, writes are refused with `stale`
+	// ReadOnly A rollback of the vault was overridden: reads work, writes are refused with `rolled_back`
 	ReadOnly bool        `json:"read_only"`
 	Started  time.Time   `json:"started"`
 	State    StatusState `json:"state"`
