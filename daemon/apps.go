@@ -39,6 +39,7 @@ type appRecord struct {
 }
 
 // Authenticate returns whom a token belongs to, or fault.Unauthorized, the same for every reason. It works while the agent is locked.
+// fault.Unavailable when the local store cannot be asked: an application must not throw away a token that is good.
 func (a *Agent) Authenticate(token string) (Caller, error) {
 	id, err := tokenID(token)
 	if err != nil {
@@ -51,7 +52,11 @@ func (a *Agent) Authenticate(token string) (Caller, error) {
 	defer done()
 	record, err := a.tokenRecord(id)
 	sum := tokenHash([]byte(token))
-	if subtle.ConstantTimeCompare(sum[:], record.Hash[:]) != 1 || err != nil {
+	same := subtle.ConstantTimeCompare(sum[:], record.Hash[:]) == 1
+	if errors.Is(err, fault.Unavailable) {
+		return Caller{}, err
+	}
+	if !same || err != nil {
 		return Caller{}, errToken()
 	}
 	return record.caller(id), nil

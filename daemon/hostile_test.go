@@ -291,6 +291,10 @@ func TestF07_FailedCommitKeepsTheObject(t *testing.T) {
 	if err := j.register(name); err != nil {
 		t.Fatal(err)
 	}
+	_, token, err := a.CreateApp(t.Context(), user, AppRequest{Name: "n", Scopes: []Scope{ScopeRead}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := a.db.Close(); err != nil { // from here on the local store refuses writes, as after a failed fsync
 		t.Fatal(err)
 	}
@@ -299,6 +303,8 @@ func TestF07_FailedCommitKeepsTheObject(t *testing.T) {
 	if len(a.objectFiles()) != 1 {
 		t.Error("an object was removed although nobody knows whether a version on the disk names it")
 	}
+	_, err = a.Authenticate(string(token))
+	wantCode(t, "a good token", err, fault.Unavailable)
 }
 
 func TestF19_GoroutinesComeBack(t *testing.T) {
