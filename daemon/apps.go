@@ -51,12 +51,11 @@ func (a *Agent) Authenticate(token string) (Caller, error) {
 	}
 	defer done()
 	record, err := a.tokenRecord(id)
-	sum := tokenHash([]byte(token))
-	same := subtle.ConstantTimeCompare(sum[:], record.Hash[:]) == 1
 	if errors.Is(err, fault.Unavailable) {
 		return Caller{}, err
 	}
-	if !same || err != nil {
+	sum := tokenHash([]byte(token))
+	if subtle.ConstantTimeCompare(sum[:], record.Hash[:]) != 1 || err != nil {
 		return Caller{}, errToken()
 	}
 	return record.caller(id), nil
