@@ -39,6 +39,9 @@ type Client struct {
 // Errors: fault.Unavailable (nobody listens), fault.NotAuthentic (somebody else does), fault.Policy (socket or token file open to others).
 func Dial(ctx context.Context, o Options) (*Client, error) {
 	token, err := o.token()
+	if errors.Is(err, fault.Unavailable) && o.Socket != "" {
+		token, err = o.awaken(ctx, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +87,33 @@ func (o Options) token() (string, error) {
 		return o.Token, nil
 	}
 	return ReadTokenFile(o.TokenFile)
+}
+
+// awaken knocks at a socket that a service manager holds for an agent that has not started yet (socket activation), and waits for the
+// agent's token. Without a socket, or when nothing comes of it, the failure is missing.
+func (o Options) awaken(ctx context.Context, missing error) (string, error) {
+	conn, err := dialSocket(ctx, o.Socket)
+	if err != nil {
+		if errors.Is(err, fault.Unavailable) {
+			return "", missing
+		}
+		return "", err
+	}
+	defer conn.Close()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(dialTimeout); time.Now().Before(end); {
+		token, err := o.token()
+		if !errors.Is(err, fault.Unavailable) {
+			return token, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", missing
+		case <-tick.C:
+		}
+	}
+	return "", missing
 }
 
 // ReadTokenFile reads a token from a file of one line. The file must be regular, belong to this user and be closed to others.
