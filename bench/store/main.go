@@ -175,10 +175,10 @@ func peakMemory(dir string, t *table, times int) (peak, idle float64, err error)
 	return watch(), idle, nil
 }
 
-// encryption runs the benchmark of package columnar: CPU seconds with the real sealer against one that copies, which exists only under a
-// build tag of tests. Median of seven pairs.
+// encryption runs the benchmark of columnar/pme: CPU seconds with the real sealer against one that only copies, which exists only in its
+// tests. Median of seven pairs.
 func encryption(_ string, _ *table, f *figures, _ int) error {
-	args := []string{"test", "-count=1", "-tags", "coldframe_nullseal", "-run", "^$", "-bench", "EncryptionCost", "-benchtime", "1x", "./columnar"}
+	args := []string{"test", "-count=1", "-run", "^$", "-bench", "EncryptionCost", "-benchtime", "1x", "./columnar/pme"}
 	out, err := exec.Command("go", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("benchmark of columnar: %w\n%s", err, out)

@@ -5,8 +5,8 @@ import (
 	"crypto/cipher"
 )
 
-// newAEAD makes the cipher of a data key. Tests of this package, and builds with the tag coldframe_nullseal, set another one to
-// count nonces or to measure what encryption costs; nothing else can.
+// newAEAD makes the cipher of a data key. Tests of this package set another one to count nonces or to measure what encryption costs;
+// nothing else can.
 var newAEAD = aesGCM
 
 func aesGCM(key []byte) (cipher.AEAD, error) {
