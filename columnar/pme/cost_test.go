@@ -104,7 +104,7 @@ func (d *dataset) read() {
 	defer r.Close()
 	for {
 		rec, err := r.Next()
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a failure that wraps io.EOF is not the end
 			return
 		}
 		d.must(err)
