@@ -19,6 +19,7 @@
 //	internal/atomicfile files that are there whole or not at all
 //	internal/netguard   which addresses may be dialled
 //	internal/parquetguard  bounds around arrow-go's Parquet decoder
+//	internal/outside    test vectors of others, from beside the checkout
 //	internal/fault      the codes of failures
 //
 // Who may import whom is in deps_test.go. docs/architecture.md walks one dataset out and back.

@@ -5,10 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"testing"
 
 	tink "github.com/tink-crypto/tink-go/v2/aead/subtle"
+
+	"coldframe/internal/outside"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -56,17 +57,7 @@ func TestRFC8452(t *testing.T) {
 }
 
 func TestWycheproofAESGCMSIV(t *testing.T) {
-	dir := os.Getenv("COLDFRAME_TESTDATA")
-	if dir == "" {
-		dir = "../../../shared/testdata"
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "wycheproof", "aes_gcm_siv_test.json"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("no Wycheproof vectors: ", err)
-	}
+	b := outside.Wycheproof(t, "aes_gcm_siv_test.json")
 	var file struct {
 		TestGroups []struct {
 			Tests []struct {

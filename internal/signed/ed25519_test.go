@@ -5,13 +5,12 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"filippo.io/edwards25519"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/outside"
 	"coldframe/internal/secret"
 )
 
@@ -21,17 +20,7 @@ func verify(public ed25519.PublicKey, message, signature []byte) bool {
 }
 
 func TestWycheproofEd25519(t *testing.T) {
-	dir := os.Getenv("COLDFRAME_TESTDATA")
-	if dir == "" {
-		dir = "../../../shared/testdata"
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "wycheproof", "ed25519_test.json"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("no Wycheproof vectors: ", err)
-	}
+	b := outside.Wycheproof(t, "ed25519_test.json")
 	var file struct {
 		TestGroups []struct {
 			PublicKey struct{ PK string }

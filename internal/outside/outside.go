@@ -1,0 +1,26 @@
+// Package outside hands tests the data of others that lies beside the checkout, not in it.
+package outside
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Wycheproof returns a file of Project Wycheproof's vectors, from $COLDFRAME_TESTDATA or ../shared/testdata beside the module's root, for a test
+// whose package lies two folders below that root. Without it the test is skipped, and fails if CI is "true".
+func Wycheproof(t testing.TB, name string) []byte {
+	t.Helper()
+	dir := os.Getenv("COLDFRAME_TESTDATA")
+	if dir == "" {
+		dir = "../../../shared/testdata"
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "wycheproof", name))
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("no Wycheproof vectors: ", err)
+	}
+	return b
+}
