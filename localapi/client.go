@@ -72,13 +72,8 @@ type RestoreOptions struct {
 	Password, RecoveryKit, NewPassword string
 }
 
-// Restore restores a backup, with the password of its time, into an agent without an account.
-func (c *Client) Restore(ctx context.Context, password string, backup io.Reader) error {
-	return c.RestoreWith(ctx, backup, RestoreOptions{Password: password})
-}
-
-// RestoreWith restores a backup into an agent without an account.
-func (c *Client) RestoreWith(ctx context.Context, backup io.Reader, o RestoreOptions) error {
+// Restore restores a backup into an agent without an account.
+func (c *Client) Restore(ctx context.Context, backup io.Reader, o RestoreOptions) error {
 	b, err := io.ReadAll(io.LimitReader(backup, MaxBackup+1))
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.RestoreWith(cmd.Context(), f, o); err != nil {
+			if err := c.Restore(cmd.Context(), f, o); err != nil {
 				return err
 			}
 			a.say("restored and unlocked. Do not go on with the agent that this backup was made of: two agents on one account do not see each other's changes yet.")
