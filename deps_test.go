@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"ratchet":               {"internal/secret", "internal/fault"},
 	"keystore":              {"keystore/passphrase", "internal/*"},
 	"keystore/keystoretest": {"keystore"},
-	"columnar":              {"columnar/pme", "internal/parquetguard", "internal/secret", "internal/seal", "internal/signed", "internal/fault"},
+	"columnar":              {"columnar/pme", "columnar/format", "internal/parquetguard", "internal/secret", "internal/seal", "internal/signed", "internal/fault"},
 	"columnar/pme":          {"internal/secret", "internal/fault"},
 	"columnar/format":       {"internal/parquetguard", "internal/secret", "internal/fault"},
 	"columnar/dir":          {"columnar", "internal/atomicfile", "internal/fault"},

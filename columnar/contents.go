@@ -2,11 +2,11 @@ package columnar
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 
+	"coldframe/columnar/format"
 	"coldframe/internal/fault"
 	"coldframe/internal/seal"
 	"coldframe/internal/signed"
@@ -121,19 +121,9 @@ func marshalSchema(s *arrow.Schema) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func unmarshalSchema(b []byte) (s *arrow.Schema, err error) {
+func unmarshalSchema(b []byte) (*arrow.Schema, error) {
 	if len(b) > MaxSchemaSize {
 		return nil, fault.New(fault.TooLarge, "the schema is larger than %d bytes", MaxSchemaSize)
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			s, err = nil, fmt.Errorf("arrow: %v", r)
-		}
-	}()
-	r, err := ipc.NewReader(bytes.NewReader(b))
-	if err != nil {
-		return nil, err
-	}
-	defer r.Release()
-	return r.Schema(), nil
+	return format.ReadSchema(b)
 }

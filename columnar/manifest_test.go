@@ -3,6 +3,7 @@ package columnar
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"slices"
@@ -258,6 +259,30 @@ func FuzzVersionKeys(f *testing.F) {
 			t.Error("what parsed does not encode back")
 		}
 	})
+}
+
+// TestD13_SchemaThatLies: lengths in a schema by which arrow-go would allocate: body of 32 GiB, 2^30 fields, a loop.
+func TestD13_SchemaThatLies(t *testing.T) {
+	good, err := marshalSchema(arrow.NewSchema([]arrow.Field{{Name: "a", Type: arrow.ListOf(arrow.PrimitiveTypes.Int8)}}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unmarshalSchema(good); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for i := 8; i+4 <= len(good); i++ {
+		for _, v := range []uint32{0x3fffffff, 0x7fffffff, 0xfffffff0, uint32(len(good))} {
+			b := bytes.Clone(good)
+			binary.LittleEndian.PutUint32(b[i:], v)
+			if _, err := unmarshalSchema(b); err != nil {
+				refused++
+			}
+		}
+	}
+	if refused == 0 {
+		t.Fatal("no schema was refused")
+	}
 }
 
 // FuzzSchema reads schemas as they come out of a sealed body.

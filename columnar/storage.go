@@ -158,7 +158,10 @@ func storageNested(t arrow.DataType, depth int) (arrow.DataType, error) {
 			return nil, fmt.Errorf("a map needs keys")
 		}
 		item, err := inner(t.ItemField(), "value", true)
-		return arrow.MapOfFields(key, item), err
+		if err != nil {
+			return nil, err
+		}
+		return arrow.MapOfFields(key, item), nil
 	case *arrow.StructType:
 		if t.NumFields() == 0 {
 			return nil, fmt.Errorf("a struct without fields has no form in Parquet")
@@ -173,7 +176,10 @@ func storageNested(t arrow.DataType, depth int) (arrow.DataType, error) {
 		return arrow.StructOf(fields...), nil
 	default:
 		elem, err := inner(t.(arrow.ListLikeType).ElemField(), "element", true)
-		return arrow.ListOfField(elem), err
+		if err != nil {
+			return nil, err
+		}
+		return arrow.ListOfField(elem), nil
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 // flat reads a FlatBuffer whose bytes nobody has checked. Every access is bounded; the first one that leaves the buffer marks it bad,
 // and from then on everything reads as absent.
 type flat struct {
-	b   []byte
-	bad bool
+	b    []byte
+	bad  bool
+	text int // bytes of strings read so far
 }
 
 // fbTable is a table: the place of its fields' offsets, and its own.
@@ -129,9 +130,13 @@ func (t fbTable) vector(i, size int) fbVector {
 	return v
 }
 
-// text returns field i as a string.
+// text returns field i as a string. A buffer in which many fields share one long string is refused: copying it for each would cost the
+// square of what was sent.
 func (t fbTable) text(i int) string {
 	v := t.vector(i, 1)
+	if t.f.text += v.n; t.f.text > 4*len(t.f.b) {
+		t.f.bad = true
+	}
 	return string(t.f.span(v.pos, v.n))
 }
 

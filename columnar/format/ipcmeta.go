@@ -40,7 +40,6 @@ func readSchema(t fbTable) ([]*wireField, error) {
 	}
 	r := schemaReader{}
 	fields := r.fields(t.vector(1, 4), 1)
-	checkMetadata(t.vector(2, 4))
 	t.vector(3, 8)
 	switch {
 	case r.bad != nil:
@@ -77,7 +76,7 @@ func (r *schemaReader) fields(v fbVector, depth int) []*wireField {
 func (r *schemaReader) field(t fbTable, depth int) *wireField {
 	w := &wireField{Field: arrow.Field{Name: t.text(0), Nullable: t.i8(1, 0) != 0}}
 	w.kids = r.fields(t.vector(5, 4), depth+1)
-	checkMetadata(t.vector(6, 4))
+	w.Metadata = pairs(t.vector(6, 4))
 	if r.bad != nil || t.f.bad {
 		return nil
 	}
@@ -100,17 +99,19 @@ func (r *schemaReader) field(t fbTable, depth int) *wireField {
 		return nil
 	}
 	return &wireField{
-		Field:  arrow.Field{Name: w.Name, Nullable: w.Nullable, Type: &arrow.DictionaryType{IndexType: index, ValueType: w.Type, Ordered: d.i8(2, 0) != 0}},
+		Field:  arrow.Field{Name: w.Name, Nullable: w.Nullable, Metadata: w.Metadata, Type: &arrow.DictionaryType{IndexType: index, ValueType: w.Type, Ordered: d.i8(2, 0) != 0}},
 		dictID: d.i64(0), dict: true, value: w,
 	}
 }
 
-// checkMetadata walks through key-value pairs. They are dropped, but arrow-go, which gets the same schema from a Parquet footer, reads them.
-func checkMetadata(v fbVector) {
+// pairs returns key-value metadata.
+func pairs(v fbVector) arrow.Metadata {
+	var keys, values []string
 	for i := 0; i < v.n && !v.f.bad; i++ {
 		t := v.table(i)
-		_, _ = t.text(0), t.text(1)
+		keys, values = append(keys, t.text(0)), append(values, t.text(1))
 	}
+	return arrow.NewMetadata(keys, values)
 }
 
 func wireInt(t fbTable) arrow.DataType {
@@ -163,7 +164,9 @@ func wireType(id int, t fbTable, kids []*wireField) arrow.DataType {
 	case 10:
 		return &arrow.TimestampType{Unit: wireUnit(t.i16(0, 0)), TimeZone: t.text(1)}
 	case 15:
-		return &arrow.FixedSizeBinaryType{ByteWidth: t.i32(0, 0)}
+		if n := t.i32(0, 0); n >= 0 {
+			return &arrow.FixedSizeBinaryType{ByteWidth: n}
+		}
 	case 18:
 		return &arrow.DurationType{Unit: wireUnit(t.i16(0, 1))}
 	case 19:
@@ -196,11 +199,7 @@ func wireDecimal(p, s int32, bits int) arrow.DataType {
 
 func wireNested(id int, t fbTable, kids []*wireField) arrow.DataType {
 	if id == 13 {
-		fields := make([]arrow.Field, len(kids))
-		for i, k := range kids {
-			fields[i] = k.Field
-		}
-		return arrow.StructOf(fields...)
+		return arrow.StructOf(plain(kids)...)
 	}
 	if id == 22 && len(kids) == 2 {
 		switch kids[0].Type.ID() {

@@ -59,11 +59,7 @@ func (r *arrowReader) open(o ReadOptions) error {
 	if r.wire, err = readSchema(table); err != nil {
 		return err
 	}
-	fields := make([]arrow.Field, len(r.wire))
-	for i, w := range r.wire {
-		fields[i] = w.Field
-	}
-	if r.schema, err = Canonical(arrow.NewSchema(fields, nil)); err != nil {
+	if r.schema, err = Canonical(arrow.NewSchema(plain(r.wire), nil)); err != nil {
 		return err
 	}
 	if err := agree(r.schema, o.Schema); err != nil {
@@ -88,6 +84,11 @@ func (r *arrowReader) start(dir string) (fbTable, error) {
 	case bytes.HasPrefix(head, []byte("FEA1")):
 		return fbTable{}, badMessage("it is Feather version 1; write version 2 or a stream")
 	}
+	return r.first()
+}
+
+// first reads the first message of a stream, which is its schema.
+func (r *arrowReader) first() (fbTable, error) {
 	m, err := r.message()
 	switch {
 	case err == io.EOF: //nolint:errorlint // a wrapped io.EOF is a failure, not the end
@@ -98,6 +99,35 @@ func (r *arrowReader) start(dir string) (fbTable, error) {
 		return fbTable{}, badMessage("it does not begin with a schema")
 	}
 	return m.header, nil
+}
+
+// ReadSchema returns the schema at the beginning of an Arrow IPC stream, with its metadata and as it was sent. arrow-go believes every
+// length it reads there and allocates by it; here each is held against the buffer first. Errors: fault.InvalidRequest, fault.TooLarge,
+// fault.Incomplete.
+func ReadSchema(b []byte) (*arrow.Schema, error) {
+	r := &arrowReader{in: bufio.NewReader(bytes.NewReader(b))}
+	table, err := r.first()
+	if err != nil {
+		return nil, err
+	}
+	wire, err := readSchema(table)
+	if err != nil {
+		return nil, err
+	}
+	meta := pairs(table.vector(2, 4))
+	if table.f.bad {
+		return nil, badMessage("the schema is damaged")
+	}
+	return arrow.NewSchema(plain(wire), &meta), nil
+}
+
+// plain returns the fields without what is on the wire only.
+func plain(wire []*wireField) []arrow.Field {
+	fields := make([]arrow.Field, len(wire))
+	for i, w := range wire {
+		fields[i] = w.Field
+	}
+	return fields
 }
 
 // agree fails unless declared is nil or the same schema.
