@@ -2,29 +2,13 @@ package seal
 
 import (
 	"bytes"
-	"encoding/json"
-	"io/fs"
 	"testing"
-
-	vectors "coldframe/docs/vectors/seal"
 )
 
 // FuzzOpen asks that nothing opens but what was sealed, that nothing panics, and that IDOf tells what is in the header.
 func FuzzOpen(f *testing.F) {
-	names, err := fs.Glob(vectors.Files, "*.json")
-	if err != nil || len(names) == 0 {
-		f.Fatal("no seeds: ", err)
-	}
 	genuine := map[string]string{}
-	for _, name := range names {
-		b, err := vectors.Files.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		var v vector
-		if err := json.Unmarshal(b, &v); err != nil {
-			f.Fatal(err)
-		}
+	for _, v := range readVectors(f) {
 		f.Add(unhex(f, v.Sealed))
 		if v.Refused == "" && v.Purpose == "vault/item" {
 			genuine[v.Sealed] = v.Plaintext

@@ -2,7 +2,6 @@ package seal
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/hex"
 
 	"github.com/fxamacker/cbor/v2"
@@ -65,15 +64,7 @@ func Overhead(purpose string) int { return headerSize(purpose) + nonceSize + tag
 // Seal encrypts plaintext for the given purpose and place. It panics if there is no key, if the purpose is not 1 to 64 characters of
 // a-z, 0-9, "/" and "-", and if the plaintext is larger than MaxPlaintext.
 func Seal(key secret.Key, id KeyID, purpose string, c Context, plaintext []byte) []byte {
-	if len(plaintext) > MaxPlaintext {
-		panic("seal: plaintext too large")
-	}
-	header := appendHeader(nil, key, id, purpose)
-	body, err := cipherOf(key, id, purpose).Encrypt(plaintext, associate(header, c))
-	if err != nil {
-		panic("seal: " + err.Error())
-	}
-	return append(header, body...) // the body starts with its random nonce
+	return NewSealer(key, id, purpose).Seal(c, plaintext)
 }
 
 // Open decrypts a sealed value. Bytes that are not the value sealed with this key for this purpose and place are
@@ -84,23 +75,11 @@ func Open(key secret.Key, purpose string, c Context, sealed []byte) ([]byte, err
 	if key.IsZero() {
 		return nil, fault.New(fault.Locked, "the key is not there")
 	}
-	if len(sealed) < Overhead(purpose) || len(sealed) > Overhead(purpose)+MaxPlaintext {
+	if !possible(purpose, sealed) {
 		return nil, versionFault(sealed)
 	}
-	header := sealed[:headerSize(purpose)]
-	id := KeyID(header[len(header)-commitmentSize-len(KeyID{}):])
-	want := appendHeader(nil, key, id, purpose)
-
-	plaintext, err := cipherOf(key, id, purpose).Decrypt(sealed[len(header):], associate(header, c))
-	opened := subtle.ConstantTimeCompare(header, want)
-	if err != nil {
-		opened = 0
-	}
-	if opened != 1 {
-		secret.Wipe(plaintext)
-		return nil, versionFault(sealed)
-	}
-	return plaintext, nil
+	id := KeyID(sealed[headerSize(purpose)-commitmentSize-len(KeyID{}):])
+	return NewSealer(key, id, purpose).Open(c, sealed)
 }
 
 // versionFault is the error for bytes that do not open.

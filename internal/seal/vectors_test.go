@@ -43,21 +43,7 @@ func TestVectors(t *testing.T) {
 		writeVectors(t)
 	}
 	opened, refused := 0, 0
-	names, err := fs.Glob(vectors.Files, "*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		b, err := vectors.Files.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var v vector
-		d := json.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&v); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
+	for name, v := range readVectors(t) {
 		got, err := Open(keyOf(t, v.Key), v.Purpose, v.Context, unhex(t, v.Sealed))
 		switch v.Refused {
 		case "":
@@ -76,6 +62,30 @@ func TestVectors(t *testing.T) {
 	if opened == 0 || refused == 0 {
 		t.Error("no cases run")
 	}
+}
+
+// readVectors returns the cases by the names of their files.
+func readVectors(t testing.TB) map[string]vector {
+	t.Helper()
+	names, err := fs.Glob(vectors.Files, "*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatal("no vectors: ", err)
+	}
+	cases := map[string]vector{}
+	for _, name := range names {
+		b, err := vectors.Files.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v vector
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&v); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		cases[name] = v
+	}
+	return cases
 }
 
 // writeVectors makes all cases anew. They are random: use it only when the format changes.
