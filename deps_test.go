@@ -42,6 +42,9 @@ var mayImport = map[string][]string{
 	"cmd/coldframe":         {"localapi", "keystore/passphrase", "internal/fault", "internal/version"},
 	"bench/store":           {"bench/store/agent", "localapi", "columnar/columnartest"},
 	"bench/store/agent":     {"localapi"},
+
+	"ratchet/internal/erasure":  {"internal/fault"},
+	"ratchet/internal/mlkem768": {"internal/secret", "internal/fault"},
 }
 
 func TestImportLattice(t *testing.T) {

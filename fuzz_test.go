@@ -29,6 +29,7 @@ var fuzzed = map[string][]string{
 	"local store records":           {"daemon.FuzzLocalRecords"},
 	"token file":                    {"daemon.FuzzTokenFile", "localapi.FuzzTokenFile"},
 	"unattended credential":         {"daemon.FuzzCredential"},
+	"post-quantum chunks":           {"ratchet/internal/erasure.FuzzDecoder"},
 }
 
 // Each parser has its targets, and no target is missing from the list. `make fuzz` runs them all.
