@@ -39,6 +39,9 @@ func TailSize(end []byte, fileSize int64, o ReadOptions) (int64, error) {
 		return 0, fault.New(fault.NotAuthentic, "not an encrypted Parquet file")
 	}
 	n := int64(binary.LittleEndian.Uint32(end))
+	if n < frameOverhead {
+		return 0, fault.New(fault.NotAuthentic, "a footer of %d bytes", n)
+	}
 	if n > int64(o.maxFooter()) {
 		return 0, fault.New(fault.TooLarge, "a footer of %d bytes, %d allowed", n, o.maxFooter())
 	}

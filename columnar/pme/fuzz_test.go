@@ -104,7 +104,7 @@ func FuzzFooterTail(f *testing.F) {
 			return
 		}
 		if b[0]%2 == 0 {
-			if n, err := pme.TailSize(b[1:], 1<<30, strict); err == nil && n < 12 {
+			if n, err := pme.TailSize(b[1:], 1<<30, strict); err == nil && n < 40 { // the footer's frame, its length and the magic number
 				t.Fatalf("a tail of %d bytes", n)
 			}
 			if file, err := open(b[1:], keys, strict); err == nil && len(file.Leaves()) != 11 {
