@@ -2,6 +2,7 @@ package ratchet
 
 import (
 	"crypto/rand"
+	"io"
 
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
@@ -51,10 +52,15 @@ func (id Identity) IsZero() bool { return id.private.IsZero() }
 func (id Identity) Wipe() { id.private.Wipe() }
 
 // Sign returns the XEdDSA signature of message, with fresh randomness. It panics if there is no key.
-func (id Identity) Sign(message []byte) [SignatureSize]byte {
+func (id Identity) Sign(message []byte) [SignatureSize]byte { return id.sign(rand.Reader, message) }
+
+// sign is Sign with 64 bytes of random.
+func (id Identity) sign(random io.Reader, message []byte) [SignatureSize]byte {
 	var z [64]byte
 	defer secret.Wipe(z[:])
-	_, _ = rand.Read(z[:]) // never fails: it ends the process instead
+	if _, err := io.ReadFull(random, z[:]); err != nil {
+		panic("ratchet: no randomness: " + err.Error())
+	}
 	var signature [SignatureSize]byte
 	if !id.private.Use(func(k []byte) { signature = sign(k, message, &z) }) {
 		panic("ratchet: no identity to sign with")

@@ -1,0 +1,130 @@
+package ratchet
+
+import (
+	"errors"
+
+	"coldframe/internal/fault"
+)
+
+// Decrypt opens a message of the peer and returns its body once save has stored the record that goes with it. p is needed for the first
+// messages of a new session; it may be nil for others, and with it in use the change holds its new record too. A failure changes nothing.
+//
+// Errors: fault.NotAuthentic for whatever no session opens; fault.Replayed for what was read before, or lost its key to the limits;
+// fault.TooLarge for a jump of more than 25,000 messages; fault.Policy for other versions and for a handshake without its post-quantum
+// part; fault.KeyChanged for another identity than the pinned one; fault.Stale for prekeys that we no longer have; fault.NotFound without a
+// session; fault.Conflict after an error of save; that error.
+func (s *Session) Decrypt(m Message, p *PreKeys, save Save) ([]byte, error) {
+	if err := s.in.usable(); err != nil {
+		return nil, err
+	}
+	switch m.Type {
+	case TypeMessage:
+		return s.in.decryptMessage(m.Body, save)
+	case TypePreKey:
+		return s.in.decryptPreKey(m.Body, p, save)
+	}
+	return nil, fault.New(fault.InvalidRequest, "no message has type %d", m.Type)
+}
+
+// decryptMessage tries the current session, then the archived ones; the one that succeeds becomes the current one.
+func (in *session) decryptMessage(body []byte, save Save) ([]byte, error) {
+	m, err := parseSignalMessage(body)
+	if err != nil {
+		return nil, err
+	}
+	if in.current == nil && len(in.archived) == 0 {
+		return nil, fault.New(fault.NotFound, "there is no session with this peer")
+	}
+	var first error
+	for i := range len(in.archived) + 1 {
+		from := in.candidate(i)
+		if from == nil {
+			continue
+		}
+		plaintext, err := in.decryptWith(from, &m, save)
+		if err == nil || in.broken || errors.Is(err, fault.Replayed) {
+			return plaintext, err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// candidate returns the current state for 0, the archived ones from 1 on.
+func (in *session) candidate(i int) *state {
+	if i == 0 {
+		return in.current
+	}
+	return in.archived[i-1]
+}
+
+// decryptWith opens a message with one of our states and makes it the current one.
+func (in *session) decryptWith(from *state, m *signalMessage, save Save) ([]byte, error) {
+	next := *from
+	plaintext, err := next.decrypt(in.local, in.remote, in.local.random(), m)
+	if err != nil {
+		return nil, err
+	}
+	archived := in.archived
+	if from != in.current {
+		archived = in.archive(from)
+	}
+	if err := in.commit(&next, archived, nil, save); err != nil {
+		return nil, err
+	}
+	return plaintext, nil
+}
+
+// decryptPreKey opens a message that carries a handshake. One whose handshake was done before needs no prekeys (spec section 9).
+func (in *session) decryptPreKey(body []byte, p *PreKeys, save Save) ([]byte, error) {
+	m, err := parsePreKeyMessage(body)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := parseSignalMessage(m.message)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.trust(&m.identityKey); err != nil {
+		return nil, err
+	}
+	for i := range len(in.archived) + 1 {
+		if c := in.candidate(i); c != nil && c.baseKey == m.baseKey && c.remoteIdentity == m.identityKey {
+			return in.decryptWith(c, &inner, save)
+		}
+	}
+	if p == nil {
+		return nil, fault.New(fault.Stale, "the message begins a session, and there are no prekeys")
+	}
+	return in.answer(&m, &inner, p, save)
+}
+
+// answer makes the session that a first message asks for and opens the message with it, and with no other.
+func (in *session) answer(m *preKeyMessage, inner *signalMessage, p *PreKeys, save Save) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	keys, err := p.named(m)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.wipe()
+	next, err := respond(in.local, m, keys)
+	if err != nil {
+		return nil, err
+	}
+	plaintext, err := next.decrypt(in.local, in.remote, in.local.random(), inner)
+	if err != nil {
+		return nil, err
+	}
+	archived := in.archive(nil)
+	next.slot = freeSlot(archived)
+	used := p.use(m)
+	if err := in.commit(next, archived, used, save); err != nil {
+		p.broken = true
+		return nil, err
+	}
+	p.set = used
+	return plaintext, nil
+}

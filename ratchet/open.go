@@ -1,0 +1,206 @@
+package ratchet
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/ratchet/internal/spqr"
+)
+
+// maxParts is how many parts a record can have, the head left out.
+const maxParts = (maxArchived + 1) * (partsPerSlot - 1)
+
+// HeadCounter returns the counter that a head carries, without opening the record: it must not go back. Errors: fault.NotAuthentic,
+// fault.Policy for another version.
+func HeadCounter(head []byte) (uint64, error) {
+	r := recordReader{b: head}
+	r.version()
+	n := r.uint64()
+	return n, r.err()
+}
+
+// OpenSession returns the session of a stored record, all parts of which must be there. Errors: fault.NotAuthentic for bytes that are no
+// record, for the record of another pair of parties, and for a part that is not of the head's time; fault.Incomplete for a missing
+// part; fault.Policy for another version.
+func OpenSession(l *Local, remote Address, parts []Part) (*Session, error) {
+	in := &session{local: l, remote: remote}
+	bodies := make(map[PartID][]byte, len(parts))
+	for _, p := range parts {
+		if _, twice := bodies[p.ID]; twice || len(parts) > maxParts+1 {
+			return nil, errRecord()
+		}
+		bodies[p.ID] = p.Body
+	}
+	r := recordReader{b: bodies[HeadPart]}
+	slots, err := in.readHead(&r, bodies)
+	if err != nil {
+		return nil, err
+	}
+	if in.current, err = readState(r.rest(), bodies); err != nil {
+		return nil, err
+	}
+	for _, slot := range slots {
+		a, err := readState(bodies[PartID(int(slot)*partsPerSlot+partLines)], bodies)
+		if err != nil {
+			return nil, err
+		}
+		if a.slot != slot {
+			return nil, errRecord()
+		}
+		in.archived = append(in.archived, a)
+	}
+	in.pinned = in.current.remoteIdentity
+	return &Session{in}, in.consistent(len(bodies) - 1)
+}
+
+func errRecord() error { return fault.New(fault.NotAuthentic, "this is not the session's record") }
+
+// readHead reads the head up to the current state, and holds the parts against its table.
+func (in *session) readHead(r *recordReader, bodies map[PartID][]byte) (slots []byte, err error) {
+	r.version()
+	in.counter = r.uint64()
+	same := bytes.Equal(r.take(len(in.bound())), in.bound())
+	slots = r.take(int(r.byte()))
+	n := int(r.uint16())
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	if !same || len(slots) > maxArchived || n > maxParts || n < len(bodies)-1 {
+		return nil, errRecord()
+	}
+	for range n {
+		e := storedPart{PartID(r.uint16()), r.key()}
+		if len(in.stored) > 0 && in.stored[len(in.stored)-1].id >= e.id || e.id == HeadPart {
+			return nil, errRecord()
+		}
+		body, ok := bodies[e.id]
+		if !ok && r.bad == nil {
+			return nil, fault.New(fault.Incomplete, "a part of the session's record is missing")
+		}
+		if sha256.Sum256(body) != e.hash {
+			return nil, errRecord()
+		}
+		in.stored = append(in.stored, e)
+	}
+	return slots, r.err()
+}
+
+// consistent checks that every part belongs to a state, and every slot to one state alone.
+func (in *session) consistent(parts int) error {
+	seen := [256]bool{in.current.slot: true}
+	for _, a := range in.archived {
+		if seen[a.slot] || a.slot > maxArchived {
+			return errRecord()
+		}
+		seen[a.slot] = true
+		parts--
+	}
+	if in.current.slot > maxArchived {
+		return errRecord()
+	}
+	for _, s := range append([]*state{in.current}, in.archived...) {
+		for kind := partPending; kind <= partSkippedKeys; kind++ {
+			if len(s.part(kind).Body) > 0 {
+				parts--
+			}
+		}
+	}
+	if parts != 0 {
+		return errRecord()
+	}
+	return nil
+}
+
+// readState reads a state's lines, and its other parts.
+func readState(lines []byte, bodies map[PartID][]byte) (*state, error) {
+	r := recordReader{b: lines}
+	s := &state{slot: r.byte(), remoteIdentity: r.key(), baseKey: r.key(), registrationID: r.uint32(), root: r.key()}
+	s.own = keyPair{r.key(), r.key()}
+	s.sending = r.chain()
+	s.previous, s.serial = r.uint32(), r.uint32()
+	s.chains = int(r.byte())
+	if s.chains > maxChains {
+		return nil, errRecord()
+	}
+	for i := range s.chains {
+		s.receiving[i] = receivingChain{ratchetKey: r.key(), serial: r.uint32(), chain: r.chain()}
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.pending, err = readPending(bodies[s.partID(partPending)]); err != nil {
+		return nil, err
+	}
+	if err := s.readSkipped(bodies[s.partID(partSkipped)]); err != nil {
+		return nil, err
+	}
+	s.pq, err = spqr.Parse(r.rest(), bodies[s.partID(partMachine)], bodies[s.partID(partIntake)], bodies[s.partID(partSkippedKeys)])
+	return s, err
+}
+
+func readPending(b []byte) (*pending, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	r := recordReader{b: b}
+	has := r.byte()
+	p := &pending{hasPreKey: has == 1, preKeyID: r.uint32(), signedPreKeyID: r.uint32(), kemPreKeyID: r.uint32(), made: r.time()}
+	p.kemCiphertext = slices.Clone(r.rest())
+	if has > 1 || len(p.kemCiphertext) != kemSize || !p.hasPreKey && p.preKeyID != 0 {
+		return nil, errRecord()
+	}
+	return p, r.err()
+}
+
+func (s *state) readSkipped(b []byte) error {
+	const size = 4 + 4 + 32
+	if len(b)%size != 0 || len(b)/size > maxSkipped {
+		return errRecord()
+	}
+	r := recordReader{b: b}
+	for range len(b) / size {
+		s.skipped = append(s.skipped, skippedSeed{r.uint32(), r.uint32(), r.key()})
+	}
+	return r.err()
+}
+
+// recordReader reads the fields of a record. After the first one that is not there everything reads as zero.
+type recordReader struct {
+	b   []byte
+	bad error
+}
+
+func (r *recordReader) err() error { return r.bad }
+
+func (r *recordReader) take(n int) []byte {
+	if len(r.b) < n {
+		r.b = nil
+		if r.bad == nil {
+			r.bad = errRecord()
+		}
+		return make([]byte, n)
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+func (r *recordReader) version() {
+	if v := r.byte(); r.bad == nil && v != recordVersion {
+		r.bad = fault.New(fault.Policy, "the record has format version %d; this program knows %d", v, recordVersion)
+	}
+}
+
+func (r *recordReader) rest() []byte    { return r.b }
+func (r *recordReader) byte() byte      { return r.take(1)[0] }
+func (r *recordReader) uint16() uint16  { return binary.BigEndian.Uint16(r.take(2)) }
+func (r *recordReader) uint32() uint32  { return binary.BigEndian.Uint32(r.take(4)) }
+func (r *recordReader) uint64() uint64  { return binary.BigEndian.Uint64(r.take(8)) }
+func (r *recordReader) key() [32]byte   { return [32]byte(r.take(32)) }
+func (r *recordReader) chain() chain    { return chain{r.key(), r.uint32()} }
+func (r *recordReader) time() time.Time { return time.Unix(int64(r.uint64()), 0).UTC() }

@@ -1,0 +1,252 @@
+package ratchet
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+)
+
+// The record of a session (docs/ratchet.md). It is cut into parts, so that a message rewrites only what it changed. The head has the
+// counter, the current session's chain keys, and the hash of every other part: parts of different times do not go together.
+const (
+	recordVersion = 1
+
+	// HeadPart is the part that every change has.
+	HeadPart PartID = 0
+
+	partsPerSlot = 8
+)
+
+// The kinds of part that a state has. The id of one is slot · partsPerSlot + kind.
+const (
+	partLines       = 1 + iota // of an archived session: what the head has of the current one
+	partPending                // what goes with unacknowledged messages
+	partSkipped                // seeds of messages that have not come
+	partMachine                // post-quantum ratchet: its keys and the stream it sends
+	partIntake                 // post-quantum ratchet: the chunks it has got
+	partSkippedKeys            // post-quantum ratchet: keys of messages that have not come
+)
+
+// PartID names a part of a record.
+type PartID uint16
+
+// Part is one piece of a record; each is stored, and sealed, by itself.
+type Part struct {
+	ID   PartID
+	Body []byte
+}
+
+// Change is the step from one record to the next.
+type Change struct {
+	Counter uint64   // of the new record: one more than before
+	Put     []Part   // new or changed parts; the head is the first
+	Drop    []PartID // parts that are no more
+	PreKeys []byte   // the new record of the prekeys, if a first message used some; its counter rises by one too
+}
+
+// storedPart is an entry of the head's table.
+type storedPart struct {
+	id   PartID
+	hash [sha256.Size]byte
+}
+
+// recordLabel is what a record is bound to besides the parties.
+const recordLabel = "coldframe/ratchet/record"
+
+// binding ties a record to the two parties whose it is.
+func binding(l *Local, remote Address) []byte {
+	public := l.Identity.Public()
+	h := sha256.New()
+	_, _ = h.Write(append([]byte(recordLabel), public[:]...))
+	for _, a := range []Address{l.Address, remote} {
+		_, _ = h.Write(append(appendUint32(nil, uint32(len(a.Name))), a.Name...))
+		_, _ = h.Write([]byte{a.Device})
+	}
+	return h.Sum(nil)[:16]
+}
+
+// commit saves the record in which next is the current state, and makes it so in memory. used are the prekeys after it, or nil.
+func (in *session) commit(next *state, archived []*state, used *preKeySet, save Save) error {
+	c := Change{Counter: in.counter + 1}
+	table := in.changed(&c, next, archived)
+	head := in.appendHead(in.scratch[:0], c.Counter, next, archived, table)
+	in.scratch = head
+	c.Put[0] = Part{ID: HeadPart, Body: head}
+	if used != nil {
+		c.PreKeys = used.append(nil, in.local)
+	}
+	if err := save(c); err != nil {
+		in.broken = true
+		return err
+	}
+	in.counter, in.stored, in.archived, in.fresh, in.pinned = c.Counter, table, archived, false, next.remoteIdentity
+	if in.current == nil || in.current.slot != next.slot {
+		in.current = new(state)
+	}
+	*in.current = *next // overwrites the keys that were used
+	return nil
+}
+
+// changed puts the parts that differ from the stored ones into c, after room for the head, and returns the new table.
+func (in *session) changed(c *Change, next *state, archived []*state) []storedPart {
+	c.Put = make([]Part, 1, 4)
+	if in.fresh || in.current == nil || in.current.slot != next.slot || len(archived) != len(in.archived) {
+		return in.rewritten(c, next, archived)
+	}
+	table := in.stored
+	for kind := partPending; kind <= partSkippedKeys; kind++ {
+		if !next.same(in.current, kind) {
+			table = update(c, table, next.part(kind))
+		}
+	}
+	return table
+}
+
+// rewritten is changed where other states are current or archived than before: it compares all parts by their hashes.
+func (in *session) rewritten(c *Change, next *state, archived []*state) []storedPart {
+	var all []Part
+	for kind := partPending; kind <= partSkippedKeys; kind++ {
+		all = append(all, next.part(kind))
+	}
+	for _, a := range archived {
+		for kind := partLines; kind <= partSkippedKeys; kind++ {
+			all = append(all, a.part(kind))
+		}
+	}
+	for _, p := range in.stored {
+		if !slices.ContainsFunc(all, func(a Part) bool { return a.ID == p.id }) {
+			all = append(all, Part{ID: p.id})
+		}
+	}
+	table := in.stored
+	for _, p := range all {
+		table = update(c, table, p)
+	}
+	return table
+}
+
+// update puts a part into the change and into a copy of the table, which is in the order of ids. A part without bytes is none.
+func update(c *Change, table []storedPart, p Part) []storedPart {
+	i, found := slices.BinarySearchFunc(table, p.ID, func(e storedPart, id PartID) int { return int(e.id) - int(id) })
+	if len(p.Body) == 0 {
+		if !found {
+			return table
+		}
+		c.Drop = append(c.Drop, p.ID)
+		return slices.Delete(slices.Clone(table), i, i+1)
+	}
+	entry := storedPart{p.ID, sha256.Sum256(p.Body)}
+	if found && table[i] == entry {
+		return table
+	}
+	c.Put = append(c.Put, p)
+	table = slices.Clone(table)
+	if found {
+		table[i] = entry
+		return table
+	}
+	return slices.Insert(table, i, entry)
+}
+
+// same reports whether a part is certainly the same as that of the state this one was made of.
+func (s *state) same(old *state, kind int) bool {
+	switch kind {
+	case partPending:
+		return s.pending == old.pending
+	case partSkipped:
+		return len(s.skipped) == len(old.skipped) && (len(s.skipped) == 0 || &s.skipped[0] == &old.skipped[0])
+	case partMachine:
+		return s.pq.SameMachine(old.pq)
+	case partIntake:
+		return s.pq.SameIntake(old.pq)
+	case partSkippedKeys:
+		return s.pq.SameSkipped(old.pq)
+	}
+	return false
+}
+
+// part returns the part of a kind, without bytes if there is nothing to store.
+func (s *state) part(kind int) Part {
+	p := Part{ID: s.partID(kind)}
+	switch kind {
+	case partLines:
+		p.Body = s.appendLines(nil)
+	case partPending:
+		p.Body = s.pending.append(nil)
+	case partSkipped:
+		for _, k := range s.skipped {
+			p.Body = append(appendUint32(appendUint32(p.Body, k.serial), k.index), k.seed[:]...)
+		}
+	case partMachine:
+		p.Body = s.pq.AppendMachine(nil)
+	case partIntake:
+		p.Body = s.pq.AppendIntake(nil)
+	case partSkippedKeys:
+		p.Body = s.pq.AppendSkipped(nil)
+	}
+	return p
+}
+
+func (s *state) partID(kind int) PartID { return PartID(int(s.slot)*partsPerSlot + kind) }
+
+// appendHead appends the head: what changes with every message.
+func (in *session) appendHead(b []byte, counter uint64, current *state, archived []*state, table []storedPart) []byte {
+	b = append(b, recordVersion)
+	b = binary.BigEndian.AppendUint64(b, counter)
+	b = append(b, in.bound()...)
+	b = append(b, byte(len(archived)))
+	for _, a := range archived {
+		b = append(b, a.slot)
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(table)))
+	for i := range table {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(table[i].id)), table[i].hash[:]...)
+	}
+	return current.appendLines(b)
+}
+
+// bound returns the binding of the record, made once.
+func (in *session) bound() []byte {
+	if in.boundTo == nil {
+		in.boundTo = binding(in.local, in.remote)
+	}
+	return in.boundTo
+}
+
+// appendLines appends what changes with every message, but the counter.
+func (s *state) appendLines(b []byte) []byte {
+	b = append(b, s.slot)
+	b = append(append(b, s.remoteIdentity[:]...), s.baseKey[:]...)
+	b = append(appendUint32(b, s.registrationID), s.root[:]...)
+	b = append(append(b, s.own.private[:]...), s.own.public[:]...)
+	b = s.sending.append(b)
+	b = appendUint32(appendUint32(b, s.previous), s.serial)
+	b = append(b, byte(s.chains))
+	for i := range s.chains {
+		r := &s.receiving[i]
+		b = r.append(appendUint32(append(b, r.ratchetKey[:]...), r.serial))
+	}
+	return s.pq.AppendLines(b)
+}
+
+func (c *chain) append(b []byte) []byte { return appendUint32(append(b, c.key[:]...), c.index) }
+
+// append appends what waits for the peer's answer; nothing for nil.
+func (p *pending) append(b []byte) []byte {
+	if p == nil {
+		return b
+	}
+	b = append(b, boolByte(p.hasPreKey))
+	b = appendUint32(appendUint32(appendUint32(b, p.preKeyID), p.signedPreKeyID), p.kemPreKeyID)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.made.Unix()))
+	return append(b, p.kemCiphertext...)
+}
+
+func boolByte(v bool) byte {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+func appendUint32(b []byte, n uint32) []byte { return binary.BigEndian.AppendUint32(b, n) }
