@@ -140,7 +140,7 @@ func wireFault(t *testing.T, name string, err error, code fault.Code) {
 }
 
 func TestMalformedSignalMessages(t *testing.T) {
-	key := append(wireTag(fieldRatchetKey, protoBytes), append([]byte{33, 5}, wireRep(7, 32)...)...)
+	key := append([]byte{10, 33, 5}, wireRep(7, 32)...)
 	counter, ciphertext := []byte{16, 0}, []byte{34, 1, 9}
 	message := func(parts ...[]byte) []byte {
 		return append(append([]byte{versionByte}, slices.Concat(parts...)...), wireRep(0, wireMACSize)...)
@@ -153,7 +153,7 @@ func TestMalformedSignalMessages(t *testing.T) {
 	}{
 		{"least", message(key, counter, ciphertext), ""},
 		{"lower half of the version byte", append([]byte{0x4f}, message(key, counter, ciphertext)[1:]...), ""},
-		{"key with bytes after it", message(append(append(wireTag(1, protoBytes), 35, 5), wireRep(7, 34)...), counter, ciphertext), ""},
+		{"key with bytes after it", message(append([]byte{10, 35, 5}, wireRep(7, 34)...), counter, ciphertext), ""},
 		{"second key counts, first is none", message([]byte{10, 0}, key, counter, ciphertext), ""},
 		{"first key is one, second is none", message(key, []byte{10, 0}, counter, ciphertext), fault.NotAuthentic},
 		{"empty", nil, fault.NotAuthentic},
@@ -162,8 +162,8 @@ func TestMalformedSignalMessages(t *testing.T) {
 		{"no key", message(counter, ciphertext), fault.NotAuthentic},
 		{"no counter", message(key, ciphertext), fault.NotAuthentic},
 		{"no ciphertext", message(key, counter), fault.NotAuthentic},
-		{"key too short", message(append(append(wireTag(1, protoBytes), 32, 5), wireRep(7, 31)...), counter, ciphertext), fault.NotAuthentic},
-		{"key of another type", message(append(append(wireTag(1, protoBytes), 33, 6), wireRep(7, 32)...), counter, ciphertext), fault.NotAuthentic},
+		{"key too short", message(append([]byte{10, 32, 5}, wireRep(7, 31)...), counter, ciphertext), fault.NotAuthentic},
+		{"key of another type", message(append([]byte{10, 33, 6}, wireRep(7, 32)...), counter, ciphertext), fault.NotAuthentic},
 		{"addresses", message(key, counter, ciphertext, addresses(36)), ""},
 		{"empty addresses", message(key, counter, ciphertext, addresses(0)), fault.NotAuthentic},
 		{"long addresses", message(key, counter, ciphertext, addresses(37)), fault.NotAuthentic},
