@@ -91,7 +91,8 @@ func (in *session) readHead(r *recordReader, bodies map[PartID][]byte) (slots []
 
 // consistent checks that every part belongs to a state, and every slot to one state alone.
 func (in *session) consistent(parts int) error {
-	seen := [256]bool{in.current.slot: true}
+	var seen [256]bool
+	seen[in.current.slot] = true
 	for _, a := range in.archived {
 		if seen[a.slot] || a.slot > maxArchived {
 			return errRecord()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/subtle"
 	"io"
 	"time"
 
@@ -48,7 +49,7 @@ type pending struct {
 
 // encrypt advances the state by one message to the peer and returns its body (spec section 9).
 func (s *state) encrypt(l *Local, remote Address, rand io.Reader, plaintext []byte) []byte {
-	m := signalMessage{ratchetKey: s.own.public, counter: s.sending.index, previousCounter: s.previous}
+	m := signalMessage{version: versionByte, ratchetKey: s.own.public, counter: s.sending.index, previousCounter: s.previous}
 	var pqKey, seed [32]byte
 	s.pq, m.pqRatchet, pqKey = s.pq.Send(rand, nil)
 	seed = s.sending.seed()
@@ -62,7 +63,7 @@ func (s *state) encrypt(l *Local, remote Address, rand io.Reader, plaintext []by
 	if s.pending != nil {
 		m.addresses = addressField(l.Address, remote)
 	}
-	body := appendSignalMessage(make([]byte, 0, len(m.ciphertext)+len(m.pqRatchet)+len(m.addresses)+wireOverhead), &m)
+	body := appendSignalMessage(nil, &m)
 	self := l.Identity.Public()
 	mac := messageMAC(&keys.mac, &self, &s.remoteIdentity, body)
 	body = append(body, mac[:]...)
@@ -157,7 +158,8 @@ func (s *state) keysOf(seed *[32]byte, m *signalMessage) (messageKeys, error) {
 // the addresses, where the message has them, must be ours and the peer's.
 func (s *state) verify(l *Local, remote Address, keys *messageKeys, m *signalMessage) error {
 	self := l.Identity.Public()
-	ok := m.hasMAC(&keys.mac, &s.remoteIdentity, &self)
+	mac := messageMAC(&keys.mac, &s.remoteIdentity, &self, m.signed)
+	ok := subtle.ConstantTimeCompare(mac[:], m.mac[:]) == 1
 	if !ok || m.addresses != nil && !bytes.Equal(m.addresses, addressField(remote, l.Address)) {
 		return errNotAuthentic()
 	}
