@@ -119,31 +119,3 @@ func TestChunkAllocatesNothing(t *testing.T) {
 		t.Error("no chunk")
 	}
 }
-
-func BenchmarkChunk(b *testing.B) {
-	for _, c := range []struct {
-		name   string
-		size   int
-		number uint16
-	}{{"data", 1152, 3}, {"vector", 1152, 36}, {"c1", 960, 36}, {"c2", 160, 36}, {"header", 96, 36}} {
-		b.Run(c.name, func(b *testing.B) {
-			e := NewEncoder(stream(c.size))
-			number := c.number
-			b.ReportAllocs()
-			for b.Loop() {
-				e.Chunk(number)
-				if int(c.number) >= c.size/ChunkSize {
-					number = max(number+1, c.number)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkNewEncoder(b *testing.B) {
-	data := stream(1152)
-	b.ReportAllocs()
-	for b.Loop() {
-		NewEncoder(data)
-	}
-}
