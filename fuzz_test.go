@@ -29,6 +29,7 @@ var fuzzed = map[string][]string{
 	"local store records":           {"daemon.FuzzLocalRecords"},
 	"token file":                    {"daemon.FuzzTokenFile", "localapi.FuzzTokenFile"},
 	"unattended credential":         {"daemon.FuzzCredential"},
+	"Signal messages":               {"ratchet.FuzzSignalMessage", "ratchet.FuzzPreKeyMessage", "ratchet.FuzzScannable"},
 	"post-quantum chunks":           {"ratchet/internal/erasure.FuzzDecoder"},
 }
 

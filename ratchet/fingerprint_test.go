@@ -17,7 +17,7 @@ func fingerprintKnown() (own, other Fingerprint) {
 }
 
 // Section 14.
-func TestKnownSafetyNumber(t *testing.T) {
+func TestKnownAnswersOfSafetyNumber(t *testing.T) {
 	const digits = "100182963255319928408649240052149359883049664535396062804487"
 	const scannable = "080212220a207655d2a8a2b4504e6a8034a1f2fbb76a0ca6d288705d229c5c71df47f794575e1a220a20b5a74ff1f78c" +
 		"67b8ffee0ad85e93208093b6efa3eec9bf18f4d65e793a87518a"

@@ -16,7 +16,7 @@ import (
 )
 
 // Section 14: the key from seed seq(00,64), m = seq(40,32).
-func TestKnownKyber1024(t *testing.T) {
+func TestKnownAnswersOfKyber1024(t *testing.T) {
 	const (
 		publicHash     = "c7b8fa0aa471d5ae18922d6ccad5b31e1d84f92ae723abfd13747018740a8530"
 		ciphertextHash = "7c89743960f7c3d17bb69572e49de14fe0990c9113a0706963a8f4c7b39afcdf"

@@ -49,7 +49,7 @@ func knownSignalFields(t *testing.T) (m signalMessage, macKey [32]byte) {
 	return m, [32]byte(okm[32:64])
 }
 
-func TestKnownSignalMessage(t *testing.T) {
+func TestKnownAnswersOfSignalMessage(t *testing.T) {
 	m, macKey := knownSignalFields(t)
 	sender, receiver := [32]byte(wireRep(0x21, 32)), [32]byte(wireRep(0x22, 32))
 	b := appendSignalMessage(nil, &m)
