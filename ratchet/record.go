@@ -80,10 +80,12 @@ func (in *session) commit(next *state, archived []*state, used *preKeySet, save 
 		return err
 	}
 	in.counter, in.stored, in.archived, in.fresh, in.pinned = c.Counter, table, archived, false, next.remoteIdentity
-	if in.current == nil || in.current.slot != next.slot {
+	if in.current == nil || in.current.slot != next.slot { // what was current before is in archived now
 		in.current = new(state)
 	}
-	*in.current = *next // overwrites the keys that were used
+	old := *in.current
+	*in.current = *next
+	old.wipe(next)
 	return nil
 }
 

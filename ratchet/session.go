@@ -247,10 +247,10 @@ func (s *Session) Info() SessionInfo {
 func (s *Session) Wipe() {
 	in := s.in
 	for _, a := range in.archived {
-		a.wipe()
+		a.wipe(&state{})
 	}
 	if in.current != nil {
-		in.current.wipe()
+		in.current.wipe(&state{})
 	}
 	in.current, in.archived, in.broken = nil, nil, true
 }

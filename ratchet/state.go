@@ -90,6 +90,9 @@ func (s *state) decrypt(l *Local, remote Address, rand io.Reader, m *signalMessa
 	}
 	defer secret.Wipe(seed[:])
 	keys, err := s.keysOf(&seed, m)
+	if err != nil && stepped { // with a new ratchet key it may as well be a message of another session: nothing can be said of it
+		return nil, errNotAuthentic()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -209,11 +212,12 @@ func blockCipher(k *messageKeys) cipher.Block {
 	return block
 }
 
-// wipe overwrites the keys of a state that will not be used again. Nothing may share its slices.
-func (s *state) wipe() {
-	for i := range s.skipped {
-		secret.Wipe(s.skipped[i].seed[:])
+// wipe overwrites the keys of a state that will not be used again, but for what it shares with one that goes on. No other state may
+// share anything with it.
+func (s *state) wipe(kept *state) {
+	if !s.same(kept, partSkipped) {
+		clear(s.skipped)
 	}
-	s.pq.Wipe()
+	s.pq.WipeExcept(&kept.pq)
 	*s = state{}
 }
