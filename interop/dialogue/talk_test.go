@@ -29,7 +29,7 @@ type talk struct {
 	random   *rand.Rand
 	ends     [2]*peer // the initiator first
 	flying   [2][]message
-	answered bool // the responder has a session
+	answered bool                          // the responder has a session
 	before   func(to int, block []message) // sees a delivery first, if there is one
 	figures
 }

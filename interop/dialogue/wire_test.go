@@ -8,6 +8,7 @@ import (
 // The numbers of the fields that the harness looks at (wire specification, section 8).
 const (
 	fieldPQRatchet    = 5 // of a SignalMessage
+	fieldAddresses    = 6
 	fieldInnerMessage = 4 // of a PreKeySignalMessage
 )
 
@@ -59,4 +60,14 @@ func field(b []byte, number uint64) ([]byte, error) {
 		b = b[value:]
 	}
 	return nil, fmt.Errorf("no field %d", number)
+}
+
+// unauthenticated reports whether byte i of a first message is one that nothing authenticates: the version byte or the registration id.
+func (m message) unauthenticated(i int) bool {
+	if i == 0 {
+		return true
+	}
+	inner := m.inner()
+	end := cap(m.body) - cap(inner) + len(inner) // of field 4; the registration id, field 5, comes next
+	return i >= end && i < end+3
 }

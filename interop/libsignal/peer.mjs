@@ -16,7 +16,9 @@ if (!version || !home) {
   console.error('usage: COLDFRAME_LIBSIGNAL=folder node peer.mjs version');
   process.exit(2);
 }
-const signal = await import(pathToFileURL(path.join(home, 'node_modules', `libsignal-${version}`, 'dist/index.js')));
+const client = path.resolve(home, 'node_modules', `libsignal-${version}`);
+process.chdir(client); // where the client looks for its native library if node is older than 20.11 (Debian 12 has 18)
+const signal = await import(pathToFileURL(path.join(client, 'dist/index.js')));
 signal.initLogger?.(signal.LogLevel.Error, () => {}); // a refused message is answered, not logged
 
 class Refusal extends Error {
