@@ -6,7 +6,9 @@
 //	localapi/server     the local API: routes, guard, listeners
 //	daemon              the agent itself: life, account, datasets, transfers, events
 //	keystore            the vault: passwords, keys, items, backup
-//	ratchet             Signal sessions; for now the identity key alone
+//	ratchet             the Signal protocol: identity, prekeys, handshake, sessions and their records
+//	ratchet/internal    its parts: post-quantum ratchet, erasure code, ML-KEM in halves, key derivation
+//	ratchet/ratchettest a store for records, parties, twins, transcripts
 //	columnar            datasets: roster, manifest, writer, reader
 //	columnar/pme        Parquet modular encryption under plain column chunks
 //	columnar/format     Arrow, CSV, NDJSON and Parquet in and out
