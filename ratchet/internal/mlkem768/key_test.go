@@ -26,6 +26,18 @@ func TestWrongLengths(t *testing.T) {
 	}
 }
 
+func TestFromSeedCopies(t *testing.T) {
+	seed := sequence(0, SeedSize)
+	k, err := FromSeed(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(seed)
+	if !bytes.Equal(k.Seed(), sequence(0, SeedSize)) {
+		t.Error("the key's seed is the caller's")
+	}
+}
+
 func TestGenerateNeedsARandomSeed(t *testing.T) {
 	defer func() {
 		if recover() == nil {
