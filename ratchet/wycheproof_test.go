@@ -14,7 +14,6 @@ import (
 // wireVectors reads a file of Wycheproof's vectors. They are looked for from two folders below the module's root, and we are one below it.
 func wireVectors(t *testing.T, name string, into any) {
 	t.Helper()
-	t.Chdir("internal")
 	if err := json.Unmarshal(outside.Wycheproof(t, name), into); err != nil {
 		t.Fatal(err)
 	}

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// Wycheproof returns a file of Project Wycheproof's vectors, from $COLDFRAME_TESTDATA or ../shared/testdata beside the module's root, for a test
-// whose package lies two folders below that root. Without it the test is skipped, and fails if CI is "true".
+// Wycheproof returns a file of Project Wycheproof's vectors, from $COLDFRAME_TESTDATA or ../shared/testdata beside the module's root.
+// Without it the test is skipped, and fails if CI is "true".
 func Wycheproof(t testing.TB, name string) []byte {
 	t.Helper()
 	dir := os.Getenv("COLDFRAME_TESTDATA")
 	if dir == "" {
-		dir = "../../../shared/testdata"
+		dir = filepath.Join(root(t), "../shared/testdata")
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "wycheproof", name))
 	if err != nil {
@@ -23,4 +23,16 @@ func Wycheproof(t testing.TB, name string) []byte {
 		t.Skip("no Wycheproof vectors: ", err)
 	}
 	return b
+}
+
+// root returns the folder of go.mod, at or above the test's own.
+func root(t testing.TB) string {
+	t.Helper()
+	for dir := "."; len(dir) < 100; dir = filepath.Join(dir, "..") {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no go.mod at or above the test's folder")
+	return ""
 }

@@ -7,7 +7,7 @@ const (
 	units      = 1<<16 - 1 // elements that have an inverse
 )
 
-// tables hold the field and what every stream of a length shares, half a mebibyte a process.
+// tables hold the field and what every stream of a length shares, a quarter of a mebibyte a process.
 type tables struct {
 	exp [units + 1]uint16 // exp[i] is x^i; the last entry is the first again
 	log [units + 1]uint16 // log[exp[i]] is i, from 0 to units-1; log[0] means nothing
