@@ -89,6 +89,9 @@ func (s *state) seedOf(i int, counter uint32) ([32]byte, error) {
 	if jump > maxJump {
 		return [32]byte{}, fault.New(fault.TooLarge, "more than %d messages are missing before this one", maxJump)
 	}
+	if jump > 0 { // into an array of its own: that of the state this one was copied from is wiped
+		s.skipped = append(make([]skippedSeed, 0, len(s.skipped)+int(min(jump, maxSkipped))), s.skipped...)
+	}
 	for ; c.index < counter; c.step() {
 		if counter-c.index <= maxSkipped {
 			s.skipped = append(s.skipped, skippedSeed{c.serial, c.index, c.seed()})

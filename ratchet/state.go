@@ -90,7 +90,8 @@ func (s *state) decrypt(l *Local, remote Address, rand io.Reader, m *signalMessa
 	}
 	defer secret.Wipe(seed[:])
 	keys, err := s.keysOf(&seed, m)
-	if err != nil && stepped { // with a new ratchet key it may as well be a message of another session: nothing can be said of it
+	// With a new ratchet key it may as well be a message of another session: nothing can be said of it but that it has no such part.
+	if err != nil && stepped && !errors.Is(err, fault.Policy) {
 		return nil, errNotAuthentic()
 	}
 	if err != nil {
