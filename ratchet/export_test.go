@@ -1,0 +1,150 @@
+package ratchet
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// KeyName names the key of a message: nothing else is ever encrypted with it.
+type KeyName struct {
+	RatchetKey [32]byte
+	Counter    uint32
+}
+
+// KeyOf reads off a message of either type what its key is. It panics on one that is malformed.
+func KeyOf(m Message) KeyName {
+	inner := innerOf(m)
+	return KeyName{inner.ratchetKey, inner.counter}
+}
+
+// EpochOf reads off a message of either type the post-quantum epoch that its sender was in.
+func EpochOf(m Message) uint64 {
+	inner := innerOf(m)
+	epoch, _ := binary.Uvarint(inner.pqRatchet[1:])
+	return epoch
+}
+
+func innerOf(m Message) signalMessage {
+	body := m.Body
+	if m.Type == TypePreKey {
+		body = must(parsePreKeyMessage(body)).message
+	}
+	return must(parseSignalMessage(body))
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// First is what a first message says beside the message in it.
+type First struct {
+	HasPreKey                             bool
+	PreKeyID, SignedPreKeyID, KEMPreKeyID uint32
+	BaseKey, IdentityKey                  [32]byte
+	Message, KEMCiphertext                []byte
+	RegistrationID                        uint32
+}
+
+// EditFirst returns a first message with its handshake changed.
+func EditFirst(m Message, edit func(*First)) Message {
+	p := must(parsePreKeyMessage(m.Body))
+	f := First{
+		p.hasPreKey, p.preKeyID, p.signedPreKeyID, p.kemPreKeyID, p.baseKey, p.identityKey, slices.Clone(p.message),
+		slices.Clone(p.kemCiphertext), p.registrationID,
+	}
+	edit(&f)
+	return Message{Type: TypePreKey, Body: appendPreKeyMessage(nil, &preKeyMessage{
+		f.PreKeyID, f.HasPreKey, f.BaseKey, f.IdentityKey, f.Message, f.RegistrationID, f.SignedPreKeyID, f.KEMPreKeyID, f.KEMCiphertext,
+	})}
+}
+
+// WithoutField returns a protobuf, after its version byte, without a field of wire type bytes or number.
+func WithoutField(body []byte, field uint64) []byte {
+	out := body[:1:1]
+	for b := body[1:]; len(b) > 0; {
+		number, kind, rest, _ := cutProtoTag(b)
+		rest, _ = skipProto(rest, number, kind, 0)
+		if number != field {
+			out = append(out, b[:len(b)-len(rest)]...)
+		}
+		b = rest
+	}
+	return out
+}
+
+// BaseKey names the handshake of the current session.
+func (s *Session) BaseKey() [32]byte { return s.in.current.baseKey }
+
+// BaseKeys names the handshakes of the current session, which is the first, and of the archived ones.
+func (s *Session) BaseKeys() (keys [][32]byte) {
+	for i := range len(s.in.archived) + 1 {
+		if c := s.in.candidate(i); c != nil {
+			keys = append(keys, c.baseKey)
+		}
+	}
+	return keys
+}
+
+// Kept returns how many receiving chains and skipped seeds the current session has.
+func (s *Session) Kept() (chains, seeds int) { return s.in.current.chains, len(s.in.current.skipped) }
+
+// Record encodes what is in memory, every part of it, as if it had never been stored.
+func (s *Session) Record() (parts []Part) {
+	in := *s.in
+	in.stored, in.scratch, in.fresh, in.counter = nil, nil, true, in.counter-1
+	in.current = nil
+	next := *s.in.current
+	_ = in.commit(&next, in.archived, nil, func(c Change) error {
+		for _, p := range c.Put {
+			parts = append(parts, Part{p.ID, slices.Clone(p.Body)})
+		}
+		return nil
+	})
+	slices.SortFunc(parts, func(a, b Part) int { return int(a.ID) - int(b.ID) })
+	return parts
+}
+
+// Skip is what an insider does to make a gap: n messages of the current sending chain are never made. With post the post-quantum ratchet
+// goes past them too.
+func (s *Session) Skip(n int, post bool) {
+	next := *s.in.current
+	for range n {
+		next.sending.step()
+		if post {
+			next.pq, _, _ = next.pq.Send(s.in.local.random(), nil)
+		}
+	}
+	s.in.current, s.in.fresh = &next, true
+}
+
+// Record encodes the prekeys in memory.
+func (p *PreKeys) Record() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.set.append(nil, p.local)
+}
+
+// PreKeyIDs are the ids of the prekeys that are held, newest first.
+type PreKeyIDs struct{ Signed, LastResort, KEM, OneTime []uint32 }
+
+// IDs returns which prekeys are held.
+func (p *PreKeys) IDs() (ids PreKeyIDs) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.set.signed {
+		ids.Signed = append(ids.Signed, p.set.signed[i].id)
+	}
+	for i := range p.set.lastResort {
+		ids.LastResort = append(ids.LastResort, p.set.lastResort[i].id)
+	}
+	for i := range p.set.kem {
+		ids.KEM = append(ids.KEM, p.set.kem[i].id)
+	}
+	for i := range p.set.oneTime {
+		ids.OneTime = append(ids.OneTime, p.set.oneTime[i].id)
+	}
+	return ids
+}
