@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 
 	"ratchet/internal/erasure":  {"internal/fault"},
 	"ratchet/internal/mlkem768": {"internal/secret", "internal/fault"},
+	"ratchet/internal/spqr":     {"ratchet/internal/erasure", "ratchet/internal/kdf", "ratchet/internal/mlkem768", "internal/secret", "internal/fault"},
 }
 
 func TestImportLattice(t *testing.T) {

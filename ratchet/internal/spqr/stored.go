@@ -9,23 +9,24 @@ import (
 )
 
 // A State is stored in four parts, so that a message rewrites only what it changed. Each has one form for a State. Numbers are
-// big-endian. The parts belong together: how to read the others is said by the first.
+// big-endian. How to read the others is said by the first.
 //
-//	lines    kind of the machine (1) ‖ direction (1) ‖ epoch (8) ‖ how far the send epoch is behind it (1) ‖ number of the next chunk (2) ‖
+//	lines    kind of the machine (1) ‖ epoch (8) ‖ direction (1) ‖ how far the send epoch is behind it (1) ‖ number of the next chunk (2) ‖
 //	         next_root (32) ‖ for each epoch held, oldest first: the send line unless erased, the receive line; each ctr (4) ‖ next (32)
-//	machine  authenticator: root (32) ‖ mac (32); then what traitsOf says for the kind: seed ‖ header ‖ m ‖ c1 ‖ c2 ‖ stream
+//	machine  kind ‖ epoch, as before; authenticator: root (32) ‖ mac (32); what traitsOf says: seed ‖ header ‖ m ‖ c1 ‖ c2 ‖ stream
 //	intake   the decoder, or nothing
 //	skipped  for each skipped key, ascending: lowest byte of the epoch (1) ‖ number (4) ‖ key (32)
 //
 // Which epochs are held follows from the first part, see restore.
 const (
 	storedLine    = 4 + 32
-	storedHead    = 1 + 1 + 8 + 1 + 2 + 32
+	storedKind    = 1 + 8
+	storedHead    = storedKind + 1 + 1 + 2 + 32
 	storedSkipped = 1 + 4 + 32
 
 	// MaxLines, MaxMachine, MaxIntake and MaxSkipped are the longest the parts can be, in bytes.
 	MaxLines   = storedHead + 5*storedLine
-	MaxMachine = 64 + seedSize + vectorSize + c1Size
+	MaxMachine = storedKind + 64 + seedSize + vectorSize + c1Size
 	MaxIntake  = 3 + (vectorSize/erasure.ChunkSize-1)*(2+erasure.ChunkSize)
 	MaxSkipped = maxSkipped * storedSkipped
 
@@ -36,9 +37,7 @@ const (
 // AppendLines appends the first part, which changes with every message: 117 to 225 bytes.
 func (s *State) AppendLines(b []byte) []byte {
 	c, m := &s.chain, s.machine
-	b = append(b, byte(m.kind), byte(c.direction))
-	b = binary.BigEndian.AppendUint64(b, m.epoch)
-	b = append(b, byte(m.epoch-c.sending))
+	b = append(m.appendKind(b), byte(c.direction), byte(m.epoch-c.sending))
 	b = binary.BigEndian.AppendUint16(b, s.nextChunk)
 	b = append(b, c.nextRoot[:]...)
 	for epoch := c.oldest; epoch <= c.newest(); epoch++ {
@@ -51,15 +50,19 @@ func (s *State) AppendLines(b []byte) []byte {
 	return b
 }
 
+func (m *machine) appendKind(b []byte) []byte {
+	return binary.BigEndian.AppendUint64(append(b, byte(m.kind)), m.epoch)
+}
+
 func (l *line) appendTo(b []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(b, l.ctr), l.next[:]...)
 }
 
-// AppendMachine appends the second part, which changes at transitions of the machine: 64 to 2,240 bytes.
+// AppendMachine appends the second part, which changes at transitions of the machine: 73 to 2,249 bytes.
 func (s *State) AppendMachine(b []byte) []byte {
 	m := s.machine
 	t := &traitsOf[m.kind]
-	b = append(append(b, m.auth.root[:]...), m.auth.mac[:]...)
+	b = append(append(m.appendKind(b), m.auth.root[:]...), m.auth.mac[:]...)
 	b = append(append(append(b, m.seed[:t.seed]...), m.header[:t.header]...), m.m[:t.m]...)
 	b = append(append(b, m.c1...), m.c2...)
 	if m.stream != nil {
@@ -109,8 +112,8 @@ func (s *State) parseLines(b []byte) bool {
 	if len(b) < storedHead {
 		return false
 	}
-	m, c := &machine{kind: kind(b[0]), epoch: binary.BigEndian.Uint64(b[2:])}, &s.chain
-	s.machine, c.direction = m, Direction(b[1])
+	m, c := &machine{kind: kind(b[0]), epoch: binary.BigEndian.Uint64(b[1:])}, &s.chain
+	s.machine, c.direction = m, Direction(b[9])
 	if !c.restore(m, uint64(b[10])) {
 		return false
 	}
@@ -139,7 +142,7 @@ func (c *chain) restore(m *machine, behind uint64) bool {
 	}
 	silent := m.epoch > 1 && (m.kind == keysUnsampled || m.kind == noHeader || m.kind == headerReceived)
 	spoken := m.epoch == 1 || m.kind != keysUnsampled
-	if !(behind == 2 && silent) && !(behind == 1 && spoken) {
+	if behind != 1 && behind != 2 || behind == 1 && !spoken || behind == 2 && !silent {
 		return false
 	}
 	if m.kind.ownsKey() != ((c.direction == A2B) == (m.epoch%2 == 1)) {
@@ -167,6 +170,10 @@ func (l *line) parse(b []byte) []byte {
 func (s *State) parseMachine(b []byte) bool {
 	m := s.machine
 	t := &traitsOf[m.kind]
+	if !bytes.HasPrefix(b, m.appendKind(nil)) {
+		return false
+	}
+	b = b[storedKind:]
 	if len(b) != len(m.auth.root)+len(m.auth.mac)+t.seed+t.header+t.m+t.c1+t.c2+t.stream {
 		return false
 	}
