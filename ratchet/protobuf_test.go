@@ -105,7 +105,7 @@ func TestProtoRefusesTheMalformed(t *testing.T) {
 		{"number of 33 bits", binary.AppendUvarint([]byte{8}, 1<<32), false},
 		{"number cut off", []byte{8, 0x80}, false},
 		{"no value", []byte{8}, false},
-		{"bytes for a number", []byte{10, 1, 0}, false},
+		{"bytes for a number", []byte{10, 0}, false},
 		{"number for bytes", []byte{24, 0}, false},
 		{"bytes cut off", []byte{26, 2, 0}, false},
 		{"bytes of a size above all bounds", binary.AppendUvarint([]byte{26}, 1<<64-1), false},

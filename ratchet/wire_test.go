@@ -96,9 +96,14 @@ func TestSignalMessageThereAndBack(t *testing.T) {
 		}
 		signed := b[len(prefix):]
 		m.mac = [wireMACSize]byte(rapid.SliceOfN(rapid.Byte(), wireMACSize, wireMACSize).Draw(t, "mac"))
-		got, err := parseSignalMessage(append(slices.Clone(signed), m.mac[:]...))
+		whole := append(slices.Clone(signed), m.mac[:]...)
+		got, err := parseSignalMessage(whole)
 		if err != nil || !wireSameSignal(&got, &m) || !bytes.Equal(got.signed, signed) {
 			t.Fatalf("got %+v, %v, want %+v", got, err, m)
+		}
+		_, _ = append(got.ciphertext, '!'), append(got.signed, '!')
+		if !bytes.Equal(whole, append(signed, m.mac[:]...)) {
+			t.Fatal("appending to a field writes into the message")
 		}
 	})
 }
