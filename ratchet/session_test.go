@@ -17,29 +17,38 @@ var (
 	lastResort = ratchet.BundleOptions{LastResort: true}
 )
 
+// tester is what *testing.T, *testing.F and *rapid.T have in common.
+type tester interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // meet returns two parties with a session that both have used.
-func meet(t testing.TB) (alice, bob *ratchettest.Party) {
+func meet(t tester) (alice, bob *ratchettest.Party) {
 	t.Helper()
 	alice, bob = ratchettest.NewParty("alice"), ratchettest.NewParty("bob")
 	introduce(t, alice, bob)
 	return alice, bob
 }
 
-func introduce(t testing.TB, alice, bob *ratchettest.Party) {
+func introduce(t tester, alice, bob *ratchettest.Party) {
 	t.Helper()
 	start(t, alice, bob, oneTime)
 	say(t, alice, bob, "hello")
 	say(t, bob, alice, "hello back")
 }
 
-func start(t testing.TB, from, to *ratchettest.Party, o ratchet.BundleOptions) {
+func start(t tester, from, to *ratchettest.Party, o ratchet.BundleOptions) {
 	t.Helper()
 	if err := from.Start(to.Bundle(o)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func send(t testing.TB, from, to *ratchettest.Party, text string) ratchet.Message {
+func send(t tester, from, to *ratchettest.Party, text string) ratchet.Message {
 	t.Helper()
 	m, err := from.Send(to.Address(), text)
 	if err != nil {
@@ -49,7 +58,7 @@ func send(t testing.TB, from, to *ratchettest.Party, text string) ratchet.Messag
 }
 
 // read delivers a message and wants it to say text.
-func read(t testing.TB, from, to *ratchettest.Party, m ratchet.Message, text string) {
+func read(t tester, from, to *ratchettest.Party, m ratchet.Message, text string) {
 	t.Helper()
 	got, err := to.Receive(from.Address(), m)
 	if err != nil || got != text {
@@ -57,13 +66,13 @@ func read(t testing.TB, from, to *ratchettest.Party, m ratchet.Message, text str
 	}
 }
 
-func say(t testing.TB, from, to *ratchettest.Party, text string) {
+func say(t tester, from, to *ratchettest.Party, text string) {
 	t.Helper()
 	read(t, from, to, send(t, from, to, text), text)
 }
 
 // refuse delivers a message and wants it refused with the code, and nothing changed: neither in the store nor in memory.
-func refuse(t testing.TB, from, to *ratchettest.Party, m ratchet.Message, code fault.Code) {
+func refuse(t tester, from, to *ratchettest.Party, m ratchet.Message, code fault.Code) {
 	t.Helper()
 	before, keys := stored(t, to, from), to.PreKeys.Record()
 	got, err := to.Receive(from.Address(), m)
@@ -74,7 +83,7 @@ func refuse(t testing.TB, from, to *ratchettest.Party, m ratchet.Message, code f
 }
 
 // unchanged wants the record and the prekeys of a party as they were, in the store and in memory.
-func unchanged(t testing.TB, p, peer *ratchettest.Party, before []ratchet.Part, keys []byte) {
+func unchanged(t tester, p, peer *ratchettest.Party, before []ratchet.Part, keys []byte) {
 	t.Helper()
 	sameParts(t, "the store", stored(t, p, peer), before)
 	if s := session(t, p, peer); before != nil {
@@ -87,7 +96,7 @@ func unchanged(t testing.TB, p, peer *ratchettest.Party, before []ratchet.Part, 
 	}
 }
 
-func stored(t testing.TB, p, peer *ratchettest.Party) []ratchet.Part {
+func stored(t tester, p, peer *ratchettest.Party) []ratchet.Part {
 	t.Helper()
 	parts, err := p.Store.Parts(peer.Address())
 	if err != nil {
@@ -96,7 +105,7 @@ func stored(t testing.TB, p, peer *ratchettest.Party) []ratchet.Part {
 	return parts
 }
 
-func sameParts(t testing.TB, where string, got, want []ratchet.Part) {
+func sameParts(t tester, where string, got, want []ratchet.Part) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%s has %d parts, not %d", where, len(got), len(want))
@@ -108,7 +117,7 @@ func sameParts(t testing.TB, where string, got, want []ratchet.Part) {
 	}
 }
 
-func session(t testing.TB, p, peer *ratchettest.Party) *ratchet.Session {
+func session(t tester, p, peer *ratchettest.Party) *ratchet.Session {
 	t.Helper()
 	s, err := p.Session(peer.Address())
 	if err != nil {
@@ -117,7 +126,7 @@ func session(t testing.TB, p, peer *ratchettest.Party) *ratchet.Session {
 	return s
 }
 
-func wantFault(t testing.TB, what string, err error, code fault.Code) {
+func wantFault(t tester, what string, err error, code fault.Code) {
 	t.Helper()
 	if !errors.Is(err, code) {
 		t.Errorf("%s: %v; want %s", what, err, code)

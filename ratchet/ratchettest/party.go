@@ -72,6 +72,18 @@ func (p *Party) Reload() {
 	p.PreKeys = keys
 }
 
+// Restore goes back to an older copy of the store, which is what nobody must do: tests see to it that it is noticed.
+func (p *Party) Restore(copied *Store) {
+	p.Store = copied
+	p.Reload()
+}
+
+// Drop forgets a peer, in memory and in the store.
+func (p *Party) Drop(peer ratchet.Address) {
+	delete(p.sessions, peer)
+	p.Store.Drop(peer)
+}
+
 // Bundle returns a new bundle. It panics on an error.
 func (p *Party) Bundle(o ratchet.BundleOptions) *ratchet.Bundle {
 	list, err := p.PreKeys.Bundles(1, o, Day, p.Store.SavePreKeys)

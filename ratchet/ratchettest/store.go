@@ -169,6 +169,20 @@ func (s *Store) Each(peer ratchet.Address, fn func(id ratchet.PartID, body []byt
 	}
 }
 
+// EachPreKeys is Each for the prekeys.
+func (s *Store) EachPreKeys(fn func(body []byte) []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.preKeys.body = fn(s.preKeys.body)
+}
+
+// Drop deletes the record of a peer.
+func (s *Store) Drop(peer ratchet.Address) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.records, peer)
+}
+
 // Size returns the bytes of a peer's record as stored.
 func (s *Store) Size(peer ratchet.Address) int {
 	n := 0
