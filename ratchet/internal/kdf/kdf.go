@@ -30,6 +30,7 @@ func HMAC(key []byte, parts ...[]byte) [Size]byte {
 	copy(outer[sha256.BlockSize:], inner[:])
 	mac := sha256.Sum256(outer[:])
 	secret.Wipe(b)
+	secret.Wipe(buffer[:]) // not the same as b if the message was too long for it
 	secret.Wipe(outer[:])
 	return mac
 }
@@ -64,5 +65,6 @@ func HKDF(out, salt, ikm []byte, info ...[]byte) {
 		n += copy(out[n:], hash[:])
 	}
 	secret.Wipe(message)
+	secret.Wipe(buffer[:])
 	secret.Wipe(prk[:])
 }
