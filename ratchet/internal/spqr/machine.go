@@ -74,13 +74,14 @@ type machine struct {
 	epoch  uint64
 	auth   authenticator
 	stream *erasure.Encoder // what is being sent in chunks, nil if nothing is
+	vector *erasure.Encoder // in keysSampled what is sent next, nil if the State was stored since: it follows from the seed
 	seed   [seedSize]byte   // d ‖ z of the epoch's key
 	header [headerSize]byte // of the peer's key
 	m      [randomSize]byte // randomness of the encapsulation, as secret as what it gives
 	c1, c2 []byte
 }
 
-// key expands the seed. It is done twice an epoch, which is cheaper than to keep some 8 KiB for each session.
+// key expands the seed, which is cheaper than to keep some 8 KiB for each session.
 func (m *machine) key() *mlkem768.DecapsulationKey {
 	k, err := mlkem768.FromSeed(m.seed[:])
 	if err != nil {
@@ -133,6 +134,7 @@ func (s *State) sampleKeys(rand io.Reader) {
 	h := k.Header()
 	mac := m.auth.macHeader(m.epoch, h[:])
 	next := machine{kind: keysSampled, epoch: m.epoch, auth: m.auth, stream: erasure.NewEncoder(append(h[:], mac[:]...))}
+	next.vector = vectorOf(k)
 	copy(next.seed[:], k.Seed())
 	k.Wipe()
 	s.enter(next)
@@ -212,10 +214,18 @@ func (s *State) consumeAnswer(h *header) error {
 
 func (s *State) sendVector() {
 	m := s.machine
-	k := m.key()
-	defer k.Wipe()
+	vector := m.vector
+	if vector == nil {
+		k := m.key()
+		defer k.Wipe()
+		vector = vectorOf(k)
+	}
+	s.enter(machine{kind: headerSent, epoch: m.epoch, auth: m.auth, seed: m.seed, stream: vector})
+}
+
+func vectorOf(k *mlkem768.DecapsulationKey) *erasure.Encoder {
 	vector := k.Vector()
-	s.enter(machine{kind: headerSent, epoch: m.epoch, auth: m.auth, seed: m.seed, stream: erasure.NewEncoder(vector[:])})
+	return erasure.NewEncoder(vector[:])
 }
 
 // decapsulate ends the epoch of the side that owns its key.
