@@ -196,3 +196,15 @@ func (p *peer) starts(t testing.TB, to *peer, options fields) {
 	bundle := to.must(t, "bundle", options).Bundle
 	p.must(t, "process_bundle", fields{"bundle": bundle})
 }
+
+// reload has p go on from what it dumps.
+func (p *peer) reload(t testing.TB) {
+	t.Helper()
+	state := p.must(t, "dump", nil).State
+	if a := p.must(t, "load", fields{"state": state}); a.IdentityKey != p.identity {
+		t.Fatalf("%s has another identity after load", p.kind)
+	}
+	if again := p.must(t, "dump", nil).State; p.kind == ours && again != state {
+		t.Fatalf("%s dumps another state after load", p.kind)
+	}
+}

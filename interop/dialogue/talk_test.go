@@ -13,6 +13,7 @@ const (
 	hold          = 0.10 // of them arrive with the sender's next block only
 	again         = 0.01 // of them are delivered twice
 	forge         = 0.01 // of them are first delivered with one bit turned
+	reload        = 0.05 // of the blocks come after an end was stored and read again
 	epochsAtLeast = 50   // post-quantum epochs that a full dialogue completes
 )
 
@@ -29,14 +30,15 @@ type talk struct {
 	random   *rand.Rand
 	ends     [2]*peer // the initiator first
 	flying   [2][]message
-	answered bool                          // the responder has a session
-	before   func(to int, block []message) // sees a delivery first, if there is one
+	answered bool                                          // the responder has a session
+	around   func(to int, block []message, deliver func()) // is told of each delivery, and has to make it
+	longest  int                                           // plaintext, in bytes
 	figures
 }
 
 func newTalk(t testing.TB, seed uint64, initiator, responder *peer) *talk {
 	t.Helper()
-	return &talk{t: t, random: rand.New(rand.NewPCG(seed, 0)), ends: [2]*peer{initiator, responder}}
+	return &talk{t: t, random: rand.New(rand.NewPCG(seed, 0)), ends: [2]*peer{initiator, responder}, longest: 300}
 }
 
 // run has both ends send blocks until n messages were sent in all, then delivers what is still on its way.
@@ -45,6 +47,9 @@ func (k *talk) run(n int) {
 	goal := k.sent + n
 	for k.sent < goal {
 		from := k.blocks % 2
+		if k.random.Float64() < reload {
+			k.ends[from].reload(k.t)
+		}
 		k.send(from, min(k.block(), goal-k.sent))
 		if k.random.IntN(3) == 0 { // both write before either reads
 			k.send(1-from, min(k.block(), goal-k.sent))
@@ -72,7 +77,7 @@ func (k *talk) send(from, count int) {
 		return
 	}
 	for range count {
-		plaintext := make([]byte, k.random.IntN(300))
+		plaintext := make([]byte, k.random.IntN(k.longest))
 		for i := range plaintext {
 			plaintext[i] = byte(k.random.Uint32())
 		}
@@ -102,11 +107,15 @@ func (k *talk) deliver(to int) {
 	}
 	k.flying[from] = later
 	k.random.Shuffle(len(now), func(i, j int) { now[i], now[j] = now[j], now[i] })
-	if k.before != nil && len(now) > 0 {
-		k.before(to, now)
+	deliver := func() {
+		for _, m := range now {
+			k.deliverOne(to, m)
+		}
 	}
-	for _, m := range now {
-		k.deliverOne(to, m)
+	if k.around != nil && len(now) > 0 {
+		k.around(to, now, deliver)
+	} else {
+		deliver()
 	}
 }
 

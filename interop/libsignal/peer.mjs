@@ -190,7 +190,7 @@ async function session({ remote: to }) {
   if (!record) return { exists: false };
   const identity = await store.identities.getIdentity(address(to));
   return {
-    exists: record.hasCurrentState(), remote_registration_id: record.remoteRegistrationId(),
+    remote_registration_id: record.remoteRegistrationId(),
     ...(identity ? { remote_identity: hex(identity.serialize()) } : {}), ...describe(record.serialize()),
   };
 }

@@ -27,7 +27,7 @@ function fields(bytes) {
 
 const only = (message, number) => message.get(number)?.[0];
 
-// describe returns {archived, unacknowledged, epoch}. epoch is the newest for which the session holds keys, plus one: as the epoch that the
+// describe returns {exists, archived, unacknowledged, epoch}. epoch is the newest for which the session holds keys, plus one: as the epoch that the
 // exchange is in counts from 1.
 export function describe(record) {
   const whole = fields(record);
@@ -35,6 +35,7 @@ export function describe(record) {
   const spqr = only(session, 15) ? fields(only(session, 15)) : new Map();
   const chain = only(spqr, 2) ? fields(only(spqr, 2)) : new Map();
   return {
+    exists: whole.has(1),
     archived: (whole.get(2) ?? []).length,
     unacknowledged: session.has(9),
     epoch: Number(only(chain, 2) ?? 0n) + 1,
