@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -124,6 +126,41 @@ func session(t tester, p, peer *ratchettest.Party) *ratchet.Session {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// plain keeps a record unsealed: sealing takes long under the race detector where each change is large.
+type plain struct {
+	parts map[ratchet.PartID][]byte
+	put   int // bytes of the last change
+}
+
+func (p *plain) save(c ratchet.Change) error {
+	if p.parts == nil {
+		p.parts = map[ratchet.PartID][]byte{}
+	}
+	p.put = 0
+	for _, part := range c.Put {
+		p.put += len(part.Body)
+		p.parts[part.ID] = bytes.Clone(part.Body)
+	}
+	for _, id := range c.Drop {
+		delete(p.parts, id)
+	}
+	return nil
+}
+
+func (p *plain) record() (parts []ratchet.Part) {
+	for _, id := range slices.Sorted(maps.Keys(p.parts)) {
+		parts = append(parts, ratchet.Part{ID: id, Body: p.parts[id]})
+	}
+	return parts
+}
+
+func (p *plain) size() (n int) {
+	for _, b := range p.parts {
+		n += len(b)
+	}
+	return n
 }
 
 func wantFault(t tester, what string, err error, code fault.Code) {
