@@ -52,7 +52,10 @@ func TestKnownAnswersOfLibsignal(t *testing.T) {
 		options     fields
 	}{
 		{"initiator", "libsignal began, with a one-time prekey; both names are service ids", true, uuids, fields{"one_time": true}},
-		{"initiator-last-resort", "libsignal began, with the last-resort KEM prekey and no one-time prekey", true, plain, fields{"kyber_last_resort": true}},
+		{
+			"initiator-last-resort", "libsignal began, with the last-resort KEM prekey and no one-time prekey", true, plain,
+			fields{"kyber_last_resort": true},
+		},
 		{"responder", "we began, with a one-time prekey", false, uuids, fields{"one_time": true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

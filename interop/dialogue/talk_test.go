@@ -153,6 +153,7 @@ func (k *talk) forgery(m message) message {
 
 func (k *talk) log() {
 	k.t.Helper()
-	k.t.Logf("%s to %s: %d messages sent in %d blocks, %d delivered, %d lost, %d repeats and %d forgeries refused, %d post-quantum epochs completed, %d failures",
-		k.ends[0].kind, k.ends[1].kind, k.sent, k.blocks, k.delivered, k.lost, k.repeated, k.forged, k.epoch-1, k.failures)
+	k.t.Logf("%s to %s: %d messages sent in %d blocks, %d delivered, %d lost, %d repeats and %d forgeries refused, %d failures, "+
+		"%d post-quantum epochs completed",
+		k.ends[0].kind, k.ends[1].kind, k.sent, k.blocks, k.delivered, k.lost, k.repeated, k.forged, k.failures, k.epoch-1)
 }

@@ -98,7 +98,8 @@ async function init({ name, device = 1, registration_id = randomInt(1, 16381), i
 async function about() {
   const identity = await store.identities.getIdentityKey();
   return {
-    name: state.name, device: state.device, registration_id: state.registrationID, identity_key: hex(identity.getPublicKey().serialize()),
+    name: state.name, device: state.device, registration_id: state.registrationID,
+    identity_key: hex(identity.getPublicKey().serialize()),
   };
 }
 
@@ -114,7 +115,8 @@ async function load({ state: dumped }) {
 async function makeBundle({ one_time = false, kyber_last_resort = false }) {
   const identity = await store.identities.getIdentityKey();
   const made = {
-    name: state.name, device_id: state.device, registration_id: state.registrationID, identity_key: hex(identity.getPublicKey().serialize()),
+    name: state.name, device_id: state.device, registration_id: state.registrationID,
+    identity_key: hex(identity.getPublicKey().serialize()),
     signed_prekey: await signedPreKey(identity), kyber_prekey: await kyberPreKey(identity, kyber_last_resort),
   };
   if (one_time) made.one_time_prekey = await oneTimePreKey();
@@ -201,7 +203,8 @@ async function session({ remote: to }) {
 function code(err) {
   if (err.refusal) return err.refusal;
   const { DuplicatedMessage, UntrustedIdentity, InvalidSession } = signal.ErrorCode;
-  return new Map([[DuplicatedMessage, 'replayed'], [UntrustedIdentity, 'key_changed'], [InvalidSession, 'policy']]).get(err.code) ?? 'not_authentic';
+  const known = new Map([[DuplicatedMessage, 'replayed'], [UntrustedIdentity, 'key_changed'], [InvalidSession, 'policy']]);
+  return known.get(err.code) ?? 'not_authentic';
 }
 
 // noSession: libsignal has no code of its own for a missing session.

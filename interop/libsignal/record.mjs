@@ -27,8 +27,8 @@ function fields(bytes) {
 
 const only = (message, number) => message.get(number)?.[0];
 
-// describe returns {exists, archived, unacknowledged, epoch}. epoch is the newest for which the session holds keys, plus one: as the epoch that the
-// exchange is in counts from 1.
+// describe returns {exists, archived, unacknowledged, epoch}. epoch is the newest for which the session holds keys, plus one: the epoch
+// that the exchange is in counts from 1.
 export function describe(record) {
   const whole = fields(record);
   const session = only(whole, 1) ? fields(only(whole, 1)) : new Map();

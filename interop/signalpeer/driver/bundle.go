@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"coldframe/internal/fault"
 	"coldframe/ratchet"
 )
 
@@ -42,7 +43,10 @@ func (k *kemPublicKey) UnmarshalText(text []byte) error {
 	if err := b.UnmarshalText(text); err != nil {
 		return err
 	}
-	if len(b) != 1+kemPublicSize || b[0] != typeKyber1024 {
+	if len(b) > 0 && b[0] != typeKyber1024 {
+		return fault.New(fault.Policy, "a KEM public key of another type than 08")
+	}
+	if len(b) != 1+kemPublicSize {
 		return invalid("a KEM public key has 1569 bytes, the first of them 08")
 	}
 	*k = kemPublicKey(b[1:])
@@ -98,7 +102,9 @@ type oneTimePreKeyJSON struct {
 
 // bundleOf returns what travels of a bundle.
 func bundleOf(b *ratchet.Bundle) *bundleJSON {
-	j := &bundleJSON{Name: &b.Address.Name, DeviceID: &b.Address.Device, RegistrationID: &b.RegistrationID, IdentityKey: (*publicKey)(&b.IdentityKey)}
+	j := &bundleJSON{
+		Name: &b.Address.Name, DeviceID: &b.Address.Device, RegistrationID: &b.RegistrationID, IdentityKey: (*publicKey)(&b.IdentityKey),
+	}
 	s, k := &b.SignedPreKey, &b.KEMPreKey
 	j.SignedPreKey.ID, j.SignedPreKey.Public, j.SignedPreKey.Signature = &s.ID, (*publicKey)(&s.Public), (*signature)(&s.Signature)
 	j.KyberPreKey.ID, j.KyberPreKey.Public, j.KyberPreKey.Signature = &k.ID, (*kemPublicKey)(&k.Public), (*signature)(&k.Signature)

@@ -44,12 +44,11 @@ func newPeer(r initRequest) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{local: &ratchet.Local{Identity: identity, Address: address, RegistrationID: newRegistrationID()}, sessions: map[ratchet.Address]*entry{}}
+	l := &ratchet.Local{Identity: identity, Address: address, RegistrationID: newRegistrationID()}
 	if r.RegistrationID != nil {
-		p.local.RegistrationID = *r.RegistrationID
+		l.RegistrationID = *r.RegistrationID
 	}
-	p.preKeys = ratchet.NewPreKeys(p.local)
-	return p, nil
+	return &peer{local: l, preKeys: ratchet.NewPreKeys(l), sessions: map[ratchet.Address]*entry{}}, nil
 }
 
 // newRegistrationID returns one that fits 14 bits and is not 0.
