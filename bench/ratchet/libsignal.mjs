@@ -104,8 +104,9 @@ class Party {
   }
 
   decryptFirst(body, peer) {
-    return signal.signalDecryptPreKey(signal.PreKeySignalMessage.deserialize(body), peer.address, this.address, this.sessions, this.identities,
-      this.preKeys, this.signedPreKeys, this.kyberPreKeys);
+    const message = signal.PreKeySignalMessage.deserialize(body);
+    return signal.signalDecryptPreKey(message, peer.address, this.address, this.sessions, this.identities, this.preKeys,
+      this.signedPreKeys, this.kyberPreKeys);
   }
 }
 
@@ -145,13 +146,13 @@ const resident = () => {
   return process.memoryUsage().rss;
 };
 
-// idle keeps n sessions as the client holds them in memory. Session i of a hundred has seen i pairs; the others are read from copies. As many
-// again come before them, to use up the memory that making them has left free.
+// idle keeps n sessions as the client holds them in memory. Session i of a hundred has seen i pairs; the others are read from copies of
+// their records. As many again come before them, to use up the memory that making them has left free.
 async function idle(n) {
   const records = [];
   for (let i = 0; i < 100; i++) {
     const [a, b] = await connected();
-    await pairs(a, b, i);
+    await pairs(a, b, 1 + i);
     records.push(a.sessions.records.get(key(b.address)));
   }
   const open = [];
