@@ -101,6 +101,18 @@ func TestInteropArchived(t *testing.T) {
 	})
 }
 
+// Either end begins anew at any time, also both at once, with messages of several sessions on their way.
+func TestInteropUnruly(t *testing.T) {
+	eachPair(t, tried(), func(t *testing.T, initiator, responder string) {
+		a, b := begin(t, initiator, responder, uuids, fields{"one_time": true})
+		k := newTalk(t, seedOf(t), a, b)
+		k.restarts = 30
+		k.run(length() / 4)
+		k.log()
+		t.Logf("%d times a new session was begun", 30-k.restarts)
+	})
+}
+
 // A first message is read once: not again at once, not after the answer, not as if it came from somebody else, whatever its KEM prekey.
 func TestInteropReplayedFirstMessage(t *testing.T) {
 	eachPair(t, tried(), func(t *testing.T, initiator, responder string) {
@@ -130,36 +142,6 @@ func TestInteropLastResort(t *testing.T) {
 			k := newTalk(t, seedOf(t)+uint64(i), a, b)
 			k.run(few / 3)
 			k.log()
-		}
-	})
-}
-
-// A message that comes late opens for as long as its chain is among the five newest, and is refused after that, by both.
-func TestInteropLateMessages(t *testing.T) {
-	eachPair(t, tried(), func(t *testing.T, initiator, responder string) {
-		for turns := range 8 {
-			a, b := begin(t, initiator, responder, plain, fields{"one_time": true})
-			a.says(t, b, "hello")
-			b.says(t, a, "good morning")
-			late := [2]message{a.encrypt(t, b, []byte("late"))}
-			a.says(t, b, "on time")
-			late[1] = b.encrypt(t, a, []byte("late"))
-			for range turns {
-				b.says(t, a, "turn")
-				a.says(t, b, "turn")
-			}
-			opens := func(p, from *peer, m message, chains int) {
-				t.Helper()
-				if chains < 5 {
-					p.opens(t, from, m)
-				} else {
-					p.refuses(t, from, m, "not_authentic")
-				}
-			}
-			opens(b, a, late[0], turns)
-			opens(a, b, late[1], turns-1)
-			b.says(t, a, "and on")
-			a.says(t, b, "and on")
 		}
 	})
 }
@@ -197,28 +179,4 @@ func TestInteropTamperedFirstMessage(t *testing.T) {
 		k.run(few)
 		t.Logf("%d first messages with one bit turned, %d of them taken as what is not authenticated", tried, taken)
 	})
-}
-
-// As far ahead as a message may be, and one more. It takes 25,000 messages, so a short run asks ourselves alone.
-func TestInteropFarAhead(t *testing.T) {
-	farAhead := func(t *testing.T, initiator, responder string) {
-		a, b := begin(t, initiator, responder, plain, fields{"one_time": true})
-		a.says(t, b, "hello")
-		b.says(t, a, "good morning")
-		a.says(t, b, "and you")
-		const furthest = 24_999 // messages left out: with the post-quantum ratchet one less than 25,000
-		for range furthest {
-			a.encrypt(t, b, nil)
-		}
-		last := a.encrypt(t, b, []byte("furthest"))
-		tooFar := a.encrypt(t, b, []byte("too far"))
-		b.refuses(t, a, tooFar, "not_authentic", "too_large")
-		b.opens(t, a, last)
-		b.opens(t, a, tooFar)
-		b.says(t, a, "there you are")
-	}
-	t.Run(ours, func(t *testing.T) { farAhead(t, ours, ours) })
-	if full() {
-		eachPair(t, versions[:1], farAhead)
-	}
 }

@@ -33,6 +33,7 @@ type talk struct {
 	answered bool                                          // the responder has a session
 	around   func(to int, block []message, deliver func()) // is told of each delivery, and has to make it
 	longest  int                                           // plaintext, in bytes
+	restarts int                                           // how often an end may begin a new session; libsignal archives 40
 	figures
 }
 
@@ -49,6 +50,11 @@ func (k *talk) run(n int) {
 		from := k.blocks % 2
 		if k.random.Float64() < reload {
 			k.ends[from].reload(k.t)
+		}
+		if k.restarts > 0 && k.random.IntN(25) == 0 {
+			k.restarts--
+			k.ends[from].starts(k.t, k.ends[1-from], fields{"one_time": k.random.IntN(2) == 0, "kyber_last_resort": k.random.IntN(2) == 0})
+			k.answered = k.answered || from == 1
 		}
 		k.send(from, min(k.block(), goal-k.sent))
 		if k.random.IntN(3) == 0 { // both write before either reads
