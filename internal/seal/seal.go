@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 
-	"github.com/fxamacker/cbor/v2"
 	tink "github.com/tink-crypto/tink-go/v2/aead/subtle"
 
 	"coldframe/internal/fault"
@@ -43,19 +42,11 @@ func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
 // Context is the place of a value. Opening needs exactly the one it was sealed with.
 type Context struct {
-	_       struct{} `cbor:",toarray"`
-	Owner   string   `json:"owner"`   // user or dataset
-	Type    string   `json:"type"`    // kind of the object, such as "vault"
-	ID      string   `json:"id"`      // the object
-	Field   string   `json:"field"`   // part of the object; "" if it has none
-	Version uint64   `json:"version"` // of the object; 0 if it has none
-}
-
-// associated is the associated data: the header up to the commitment, and the context.
-type associated struct {
-	_       struct{} `cbor:",toarray"`
-	Header  []byte
-	Context Context
+	Owner   string `json:"owner"`   // user or dataset
+	Type    string `json:"type"`    // kind of the object, such as "vault"
+	ID      string `json:"id"`      // the object
+	Field   string `json:"field"`   // part of the object; "" if it has none
+	Version uint64 `json:"version"` // of the object; 0 if it has none
 }
 
 // Overhead returns how many bytes longer than its plaintext a value sealed for purpose is.
@@ -125,23 +116,6 @@ func appendHeader(b []byte, key secret.Key, id KeyID, purpose string) []byte {
 	b = append(b, id[:]...)
 	return append(b, commitment[:]...)
 }
-
-func associate(header []byte, c Context) []byte {
-	ad, err := deterministic.Marshal(associated{Header: header, Context: c})
-	if err != nil {
-		panic("seal: context: " + err.Error())
-	}
-	return ad
-}
-
-// deterministic is core deterministic CBOR (RFC 8949 section 4.2.1).
-var deterministic = func() cbor.EncMode {
-	m, err := cbor.CoreDetEncOptions().EncMode()
-	if err != nil {
-		panic("seal: " + err.Error())
-	}
-	return m
-}()
 
 // cipherOf returns the cipher of one key, id and purpose.
 func cipherOf(key secret.Key, id KeyID, purpose string) *tink.AESGCMSIV {
