@@ -106,6 +106,23 @@ func TestS12_SkippedKeysOfAllEpochs(t *testing.T) {
 	}
 }
 
+// Keys that fall off a list are erased, for the array that held them lives on.
+func TestS12_KeysThatFallOffAreErased(t *testing.T) {
+	all := make(skippedKeys, maxSkipped+3)
+	for i := range all {
+		all[i] = skippedKey{number: uint32(i + 1), key: *rep32(1)}
+	}
+	kept := all.newest()
+	if len(kept) != maxSkipped || kept[0].number != 4 {
+		t.Errorf("%d keys from %d on are kept", len(kept), kept[0].number)
+	}
+	for _, k := range all[:3] {
+		if k != (skippedKey{}) {
+			t.Error("a key is still there")
+		}
+	}
+}
+
 // Keys of an epoch that was dropped are gone, key 0 of a later epoch than the first never was.
 func TestNoSuchKey(t *testing.T) {
 	for kind, s := range states(t, 4) {

@@ -1,11 +1,13 @@
 package spqr
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"testing"
 
 	"coldframe/internal/fault"
+	"coldframe/ratchet/internal/mlkem768"
 )
 
 // states returns the last State of each kind in an epoch, as they come up in two dialogues: one without loss, and one in which the owner
@@ -145,6 +147,36 @@ func TestMachineForgets(t *testing.T) {
 		}
 		if (m.stream != nil) != (traits.stream > 0) || len(m.c1) != traits.c1 || len(m.c2) != traits.c2 {
 			t.Errorf("kind %d holds other streams than it says", kind)
+		}
+	}
+}
+
+// Each MAC and each secret is of the machine's own epoch, and the authenticator is updated where section 7.7 says.
+func TestExchange(t *testing.T) {
+	for _, epoch := range []uint64{1, 2, 3} {
+		all := states(t, epoch)
+		m := all[keysSampled].machine
+		k := m.key()
+		h := k.Header()
+		mac := m.auth.macHeader(epoch, h[:])
+		if want := append(h[:], mac[:]...); !bytes.Equal(m.stream.Data(), want) || m.auth != all[headerReceived].machine.auth {
+			t.Errorf("epoch %d: the header's stream differs", epoch)
+		}
+		m = all[ct1Sampled].machine
+		c1, shared := mlkem768.EncapsulateFirst(&h, &m.m)
+		key := epochSecret(epoch, &shared)
+		auth := all[keysSampled].machine.auth.update(epoch, &key)
+		if m.auth != auth || !bytes.Equal(m.stream.Data(), c1[:]) {
+			t.Errorf("epoch %d: the first half differs", epoch)
+		}
+		vector := k.Vector()
+		c2, err := mlkem768.EncapsulateSecond(&h, &m.m, &vector)
+		mac = auth.macCiphertext(epoch, c1[:], c2[:])
+		if want := append(c2[:], mac[:]...); err != nil || !bytes.Equal(all[ct2Sampled].machine.stream.Data(), want) {
+			t.Errorf("epoch %d: the second half differs, %v", epoch, err)
+		}
+		if next := states(t, epoch+1); next[keysUnsampled].machine.auth != auth || next[noHeader].machine.auth != auth {
+			t.Errorf("epoch %d: the authenticator after it differs", epoch)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"coldframe/internal/fault"
+	"coldframe/ratchet/internal/erasure"
 )
 
 func TestStoreEveryKind(t *testing.T) {
@@ -94,13 +95,91 @@ func TestS03_ImpossibleLines(t *testing.T) {
 	}
 }
 
+// An epoch so high that sums with it would run over, in both parts that say it.
+func TestS03_ImpossibleEpoch(t *testing.T) {
+	s := states(t, 3)[noHeader]
+	m := *s.machine
+	s.machine = &m
+	for epoch, ok := range map[uint64]bool{maxStoredEpoch - 1: true, maxStoredEpoch + 1: false, math.MaxUint64: false} {
+		s.chain.sending += epoch - m.epoch
+		s.chain.oldest += epoch - m.epoch
+		m.epoch = epoch
+		if _, err := store(s).parse(); (err == nil) != ok {
+			t.Errorf("epoch %d: %v", epoch, err)
+		}
+	}
+}
+
+// Send epochs that do not go with the kind: nobody is in keysUnsampled of a later epoch who has sent in it, nor in keysSampled who has not.
+func TestS03_ImpossibleSendEpoch(t *testing.T) {
+	all := states(t, 3)
+	s := all[noHeader]
+	m := *s.machine
+	s.machine = &m
+	if _, err := store(s).parse(); err != nil || m.epoch-s.chain.sending != 1 {
+		t.Fatal("not the State that this test is about", err)
+	}
+	m.kind, s.chain.direction, s.intake = keysUnsampled, 1-s.chain.direction, erasure.Decoder{}
+	wantRefused(t, store(s))
+
+	s = all[keysUnsampled]
+	m = *s.machine
+	s.machine = &m
+	if _, err := store(s).parse(); err != nil || m.epoch-s.chain.sending != 2 {
+		t.Fatal("not the State that this test is about", err)
+	}
+	m.kind, m.stream = keysSampled, erasure.NewEncoder(rep(1, headerStream))
+	wantRefused(t, store(s))
+}
+
+// A decoder that has its stream, or is for another one.
+func TestS03_ImpossibleIntake(t *testing.T) {
+	good := store(states(t, 3)[noHeader])
+	for what, d := range map[string]erasure.Decoder{
+		"whole":          erasure.NewDecoder(headerStream).Add(0, rep32(1)).Add(1, rep32(2)).Add(2, rep32(3)),
+		"of another one": erasure.NewDecoder(c2Stream).Add(0, rep32(1)),
+	} {
+		bad := good
+		if bad[2] = d.AppendTo(nil); bad[2] == nil {
+			t.Fatal("no decoder")
+		}
+		if _, err := bad.parse(); !errors.Is(err, fault.NotAuthentic) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// entry is a skipped key as it is stored.
+func entry(epoch byte, number uint32) []byte {
+	return append([]byte{epoch, byte(number >> 24), byte(number >> 16), byte(number >> 8), byte(number)}, rep(7, 32)...)
+}
+
+// Two lines may together keep as many keys as one.
+func TestS12_TooManyStoredKeys(t *testing.T) {
+	s := states(t, 3)[noHeader]
+	for i := range s.chain.held {
+		s.chain.epochs[i].receive.ctr = 5000
+	}
+	p := store(s)
+	p[3] = nil
+	for n := range uint32(maxSkipped) {
+		p[3] = append(p[3], entry(byte(s.chain.oldest), 3000+n)...)
+	}
+	if _, err := p.parse(); err != nil {
+		t.Error(err)
+	}
+	p[3] = append(p[3], entry(byte(s.chain.newest()), 4999)...)
+	wantRefused(t, p)
+}
+
 func TestS03_ImpossibleSkippedKeys(t *testing.T) {
 	p := peer{State: New(rep32(1), B2A)}
-	p.jump(t, 5000)
+	p.jump(t, 5)
+	early := store(p.State)
+	early[3] = entry(0, 0)
+	wantRefused(t, early)
+	p.jump(t, 4995)
 	s := p.State
-	entry := func(epoch byte, number uint32) []byte {
-		return append([]byte{epoch, byte(number >> 24), byte(number >> 16), byte(number >> 8), byte(number)}, rep(7, 32)...)
-	}
 	for what, keys := range map[string][][]byte{
 		"twice":          {entry(0, 4000), entry(0, 4000)},
 		"in no order":    {entry(0, 4001), entry(0, 4000)},
@@ -108,7 +187,6 @@ func TestS03_ImpossibleSkippedKeys(t *testing.T) {
 		"still to come":  {entry(0, 5000)},
 		"of no epoch":    {entry(1, 4000)},
 		"of epoch 255":   {entry(255, 4000)},
-		"number 0":       {entry(0, 0)},
 		"too many":       {s.AppendSkipped(nil), entry(0, 4999)},
 		"one and a half": {entry(0, 4000), entry(0, 4001)[:20]},
 	} {
