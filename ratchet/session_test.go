@@ -464,3 +464,44 @@ func TestOneGapAfterAnother(t *testing.T) {
 		}
 	}
 }
+
+// A message that comes after five newer ratchet keys of its sender is lost, after four it is read.
+func TestMessageBehindNewerRatchetKeys(t *testing.T) {
+	for newer := range 7 {
+		alice, bob := meet(t)
+		late := send(t, alice, bob, "late")
+		say(t, alice, bob, "the first of its chain")
+		for range newer {
+			say(t, bob, alice, "answer")
+			say(t, alice, bob, "a new ratchet key")
+		}
+		if newer < mostChains {
+			read(t, alice, bob, late, "late")
+		} else {
+			refuse(t, alice, bob, late, fault.NotAuthentic)
+		}
+	}
+}
+
+// And one whose post-quantum epoch was dropped: when the receiver sends in the second epoch after that of the message's key.
+func TestMessageBehindItsEpoch(t *testing.T) {
+	alice, bob := meet(t)
+	epoch := func() uint64 { return session(t, bob, alice).Info().Epoch }
+	block := func(from, to *ratchettest.Party) { // long ones, so that it is not the number of chains that loses the message
+		for range 80 {
+			say(t, from, to, "text")
+		}
+	}
+	block(alice, bob)
+	late, kept, began := send(t, alice, bob, "late"), send(t, alice, bob, "kept"), epoch()
+	for i := 0; epoch() < began+2; i++ {
+		if i == mostChains-1 {
+			t.Fatalf("no two epochs in %d blocks", i)
+		}
+		block(bob, alice)
+		block(alice, bob)
+	}
+	read(t, alice, bob, kept, "kept")
+	say(t, bob, alice, "in the new epoch")
+	refuse(t, alice, bob, late, fault.Replayed)
+}

@@ -1,6 +1,7 @@
 package ratchettest
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -156,6 +157,14 @@ func (s *Store) Copy() *Store {
 		c.records[peer] = &record{r.counter, maps.Clone(r.parts)}
 	}
 	return c
+}
+
+// Same reports whether both stores hold the same, byte for byte as it is sealed. Neither may change meanwhile.
+func (s *Store) Same(o *Store) bool {
+	same := func(a, b sealed) bool { return a.counter == b.counter && bytes.Equal(a.body, b.body) }
+	return same(s.preKeys, o.preKeys) && maps.EqualFunc(s.records, o.records, func(a, b *record) bool {
+		return a.counter == b.counter && maps.EqualFunc(a.parts, b.parts, same)
+	})
 }
 
 // Each calls fn for every sealed part of a peer's record. What fn returns takes its place; the same bytes leave it alone.
