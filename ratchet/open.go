@@ -54,7 +54,10 @@ func OpenSession(l *Local, remote Address, parts []Part) (*Session, error) {
 		in.archived = append(in.archived, a)
 	}
 	in.pinned = in.current.remoteIdentity
-	return &Session{in}, in.consistent(len(bodies) - 1)
+	if err := in.consistent(len(bodies) - 1); err != nil {
+		return nil, err
+	}
+	return &Session{in}, nil
 }
 
 func errRecord() error { return fault.New(fault.NotAuthentic, "this is not the session's record") }

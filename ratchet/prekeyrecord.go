@@ -74,7 +74,10 @@ func OpenPreKeys(l *Local, record []byte) (*PreKeys, error) {
 	if r.bad == nil && (len(r.rest()) != 0 || s.nextID < 1 || s.nextID > lastPreKey || len(s.signed) == 0 || len(s.lastResort) == 0) {
 		return nil, errRecord()
 	}
-	return &PreKeys{local: l, set: s}, r.err()
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return &PreKeys{local: l, set: s}, nil
 }
 
 func (r *recordReader) signedPreKeys(s *preKeySet) {
