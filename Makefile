@@ -49,18 +49,22 @@ fuzz: ## every fuzz target; FUZZTIME seconds in all (default 360)
 
 # Wycheproof and RFC vectors, reference files of Parquet C++ and parquet-java, arrow-go's own decryption, tables as pandas, polars and DuckDB
 # emit them, a real S3 server, pyarrow.
-INTEROP := Wycheproof|RFC8452|KnownAnswers|ReferenceFile|StockReader|Fixtures|Gateway|ColumnSubsetFromS3
+INTEROP := Wycheproof|RFC8452|Known|ReferenceFile|StockReader|Fixtures|Gateway|ColumnSubsetFromS3
 interop: build ## checks against outside implementations
-	COLDFRAME_VERSITYGW=$$(scripts/tool versitygw) go test -count=1 -v -run '$(INTEROP)' ./internal/... ./ratchet ./columnar/... | grep -vE '^(=== |    --- PASS|testing: warning|\?)'
+	COLDFRAME_VERSITYGW=$$(scripts/tool versitygw) go test -count=1 -v -run '$(INTEROP)' ./internal/... ./ratchet/... ./columnar/... | grep -vE '^(=== |    --- PASS|testing: warning|\?)'
 	scripts/python-reader
+	dir=$$(interop/libsignal/install); COLDFRAME_LIBSIGNAL=$$dir COLDFRAME_DIALOGUES=full go test -count=1 -v -timeout 30m ./interop/... | grep -vE '^(=== | +--- PASS|\?)'
 
 tour: build ## the README's curl tour, run as it stands there
 	@scripts/readme-tour
 
-bench: bench-store ## all benchmarks
+bench: bench-store bench-ratchet ## all benchmarks
 
 bench-store: build ## put and get over the API against arrow-go's plain zstd; cost of encryption; memory; bytes fetched
 	@go run ./bench/store
+
+bench-ratchet: ## messages a second against libsignal through node, each storing its record at every message; memory of idle sessions
+	@dir=$$(interop/libsignal/install); COLDFRAME_LIBSIGNAL=$$dir go run ./bench/ratchet
 
 dist: ## release files in dist/, built twice and compared
 	@scripts/dist "$(VERSION)" "$(COMMIT)"

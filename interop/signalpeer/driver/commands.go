@@ -1,11 +1,9 @@
 package driver
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"coldframe/internal/fault"
 )
@@ -15,17 +13,14 @@ type driver struct{ peer *peer }
 
 // command is one that a request can name.
 type command struct {
-	first              bool // it needs no peer yet
-	required, optional []string
-	run                func(d *driver, request []byte) (fields, error)
+	first    bool // it needs no peer yet
+	required []string
+	run      func(d *driver, request []byte) (fields, error)
 }
 
 var commands = map[string]command{
-	"init": {
-		first: true, required: []string{"name"}, optional: []string{"device", "registration_id", "identity_private"},
-		run: decoded((*driver).init),
-	},
-	"bundle":         {optional: []string{"one_time", "kyber_last_resort"}, run: decoded((*driver).bundle)},
+	"init":           {first: true, required: []string{"name"}, run: decoded((*driver).init)},
+	"bundle":         {run: decoded((*driver).bundle)},
 	"process_bundle": {required: []string{"bundle"}, run: decoded((*driver).processBundle)},
 	"encrypt":        {required: []string{"remote", "plaintext"}, run: decoded((*driver).encrypt)},
 	"decrypt":        {required: []string{"remote", "type", "ciphertext"}, run: decoded((*driver).decrypt)},
@@ -36,18 +31,10 @@ var commands = map[string]command{
 	"quit":           {first: true, run: decoded(func(*driver, struct{}) (fields, error) { return nil, nil })},
 }
 
-// check asks that a request has the fields it needs and no others, none of them null.
+// check asks that a request has the fields it needs. What else it has is the outside harness's own business.
 func (c *command) check(request map[string]json.RawMessage) error {
-	for name, value := range request {
-		if !slices.Contains(c.required, name) && !slices.Contains(c.optional, name) {
-			return invalid("unknown field %q", name)
-		}
-		if string(value) == "null" {
-			return invalid("%q is null", name)
-		}
-	}
 	for _, name := range c.required {
-		if _, ok := request[name]; !ok {
+		if value, ok := request[name]; !ok || string(value) == "null" {
 			return invalid("%q is missing", name)
 		}
 	}
@@ -58,18 +45,16 @@ func (c *command) check(request map[string]json.RawMessage) error {
 func decoded[T any](run func(*driver, T) (fields, error)) func(*driver, []byte) (fields, error) {
 	return func(d *driver, b []byte) (fields, error) {
 		var request T
-		if err := strictly(b, &request); err != nil {
+		if err := decode(b, &request); err != nil {
 			return nil, err
 		}
 		return run(d, request)
 	}
 }
 
-// strictly decodes JSON with no field that is not known.
-func strictly(b []byte, v any) error {
-	decoder := json.NewDecoder(bytes.NewReader(b))
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(v)
+// decode decodes JSON. An error is that of what was decoded, or fault.InvalidRequest.
+func decode(b []byte, v any) error {
+	err := json.Unmarshal(b, v)
 	var known *fault.Error
 	if err == nil || errors.As(err, &known) {
 		return err

@@ -23,6 +23,6 @@
 //	{"cmd":"quit"}
 //
 // A request may carry an "id", a number or a string, which its answer repeats. An answer has "ok": true, or false with "error", a code of
-// package fault, and "detail". Whatever is wrong with a request (no JSON, unknown commands and fields, missing ones, bad hex) is
-// invalid_request and changes nothing. Before init and load every other command is refused so too.
+// package fault, and "detail". Whatever is wrong with a request (no JSON, an unknown command, missing fields, bad hex) is invalid_request
+// and changes nothing; fields that are not listed here are ignored. Before init and load every other command is refused so too.
 package driver

@@ -152,7 +152,7 @@ func compareAddresses(a, b ratchet.Address) int {
 // loadPeer returns the peer that dump wrote. Everything in it is opened, so that a state which is none is refused at once.
 func loadPeer(b []byte) (*peer, error) {
 	var d dumped
-	if err := strictly(b, &d); err != nil {
+	if err := decode(b, &d); err != nil {
 		return nil, err
 	}
 	p, err := newPeer(initRequest{Name: d.Name, Device: &d.Device, RegistrationID: &d.RegistrationID, IdentityPrivate: d.IdentityPrivate})
