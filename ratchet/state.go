@@ -146,12 +146,18 @@ func (s *state) newSendingChain(rand io.Reader, ratchetKey *[32]byte) error {
 	return nil
 }
 
+// keylessEpochs is up to which epoch of the post-quantum ratchet a message may come without its key. Peers that still negotiate send their
+// first messages so (spec section 7.6); later it would only serve whoever can break X25519 alone.
+const keylessEpochs = 2
+
 func (s *state) keysOf(seed *[32]byte, m *signalMessage) (messageKeys, error) {
 	next, pqKey, has, err := s.pq.Receive(m.pqRatchet)
 	if err != nil {
 		return messageKeys{}, err
 	}
-	s.pq = next
+	if s.pq = next; !has && next.Epoch() > keylessEpochs {
+		return messageKeys{}, fault.New(fault.Policy, "a message without post-quantum key, late in a session that has them")
+	}
 	if !has {
 		return deriveMessageKeys(seed, nil), nil
 	}
