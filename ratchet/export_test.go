@@ -1,6 +1,7 @@
 package ratchet
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"slices"
 )
@@ -147,4 +148,33 @@ func (p *PreKeys) IDs() (ids PreKeyIDs) {
 		ids.OneTime = append(ids.OneTime, p.set.oneTime[i].id)
 	}
 	return ids
+}
+
+// SortParts puts parts into the order of their ids.
+func SortParts(parts []Part) {
+	slices.SortFunc(parts, func(a, b Part) int { return int(a.ID) - int(b.ID) })
+}
+
+// Rehash puts the right hashes into the head's table, where the head has one.
+func Rehash(parts []Part) {
+	at := slices.IndexFunc(parts, func(p Part) bool { return p.ID == HeadPart })
+	if at < 0 {
+		return
+	}
+	r := recordReader{b: parts[at].Body}
+	r.take(1 + 8 + 16)
+	r.take(int(r.byte()))
+	n := int(r.uint16())
+	for range n {
+		if r.err() != nil || len(r.b) < 2+sha256.Size {
+			return
+		}
+		id, hash := PartID(r.uint16()), r.take(sha256.Size)
+		for _, p := range parts {
+			if p.ID == id {
+				sum := sha256.Sum256(p.Body)
+				copy(hash, sum[:])
+			}
+		}
+	}
 }
