@@ -30,6 +30,7 @@ var fuzzed = map[string][]string{
 	"token file":                            {"daemon.FuzzTokenFile", "localapi.FuzzTokenFile"},
 	"unattended credential":                 {"daemon.FuzzCredential"},
 	"Signal messages":                       {"ratchet.FuzzSignalMessage", "ratchet.FuzzPreKeyMessage", "ratchet.FuzzScannable"},
+	"ratchet records and messages":          {"ratchet.FuzzRecord", "ratchet.FuzzPreKeysRecord", "ratchet.FuzzDecrypt", "ratchet.FuzzBundle"},
 	"post-quantum chunks":                   {"ratchet/internal/erasure.FuzzDecoder"},
 	"post-quantum ratchet header and state": {"ratchet/internal/spqr.FuzzHeader", "ratchet/internal/spqr.FuzzState"},
 }
