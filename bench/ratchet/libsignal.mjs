@@ -5,6 +5,8 @@
 //   pairs N       A sends one, B decrypts it and answers one, A decrypts it, N times -> {"seconds"}
 //   idle N        N sessions in memory, in all phases                -> {"memory", "stored"}: bytes of each session
 //
+// COLDFRAME_LIBSIGNAL is the folder that interop/libsignal/install prints.
+//
 // It does what an application around this client must: the stores hold bytes, so a session is read from them and written to them at every
 // message. Nothing else is done for a message, and nothing that could be shared is done twice.
 import { createInterface } from 'node:readline';
@@ -147,7 +149,7 @@ const resident = () => {
 };
 
 // idle keeps n sessions as the client holds them in memory. Session i of a hundred has seen i pairs; the others are read from copies of
-// their records. As many again come before them, to use up the memory that making them has left free.
+// their records. Twice as many again come before them, to use up the memory that making them has left free.
 async function idle(n) {
   const records = [];
   for (let i = 0; i < 100; i++) {
@@ -160,6 +162,7 @@ async function idle(n) {
     for (let i = 0; i < n; i++) open.push(signal.SessionRecord.deserialize(records[i % records.length]));
     return resident();
   };
+  fill();
   const before = fill();
   const memory = (fill() - before) / n;
   return { memory, stored: records.reduce((sum, r) => sum + r.length, 0) / records.length, sessions: open.length };

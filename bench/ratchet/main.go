@@ -53,11 +53,17 @@ func run(rounds, core int, profile string) error {
 	if err != nil {
 		return err
 	}
-	defer libsignal.stop()
 	var f figures
-	if err := speed(ours, libsignal, &f, rounds); err != nil {
+	err = speed(ours, libsignal, &f, rounds)
+	libsignal.stop()
+	if err != nil {
 		return err
 	}
+	// What a process has in its memory cannot be told from what it has freed, so this asks a new one.
+	if libsignal, err = startLibsignal(core); err != nil {
+		return err
+	}
+	defer libsignal.stop()
 	if err := idle(ours, libsignal, &f); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"coldframe/ratchet"
+	"coldframe/ratchet/ratchettest"
 )
 
 // serve is our side: the requests of libsignal.mjs, and `reopen N`.
@@ -142,8 +143,8 @@ func processorTime() (time.Duration, error) {
 
 const differentSessions = 100
 
-// idleSessions keeps so many sessions open. Session i of a hundred has seen i pairs; the others are opened from copies of their records.
-// Each makes one message more, so that it holds what a session in use does.
+// idleSessions keeps so many sessions open. Session i of a hundred has seen i pairs; the others are opened from the same records. Each
+// makes one message more, so that it holds what a session in use does.
 func idleSessions(count int) (answer, error) {
 	parties, total, err := sessionsInAllPhases()
 	if err != nil {
@@ -153,14 +154,10 @@ func idleSessions(count int) (answer, error) {
 	before := heap()
 	for i := range open {
 		p := parties[i%differentSessions]
-		parts, err := p.unsealed()
-		if err != nil {
+		if open[i], err = p.Store.Session(p.Local, p.peer); err != nil {
 			return answer{}, err
 		}
-		if open[i], err = ratchet.OpenSession(p.local, p.remote, parts); err != nil {
-			return answer{}, err
-		}
-		if _, err := open[i].Encrypt(plaintext, time.Now(), func(ratchet.Change) error { return nil }); err != nil {
+		if _, err := open[i].Encrypt(plaintext, ratchettest.Day, func(ratchet.Change) error { return nil }); err != nil {
 			return answer{}, err
 		}
 	}
@@ -179,14 +176,14 @@ func sessionsInAllPhases() (parties []*party, mean answer, err error) {
 		if err := pairs(a, b, 1+i); err != nil {
 			return nil, mean, err
 		}
-		parts, err := a.unsealed()
+		parts, err := a.Store.Parts(a.peer)
 		if err != nil {
 			return nil, mean, err
 		}
 		for _, p := range parts {
 			mean.Stored += float64(len(p.Body)) / differentSessions
-			mean.Sealed += float64(len(a.store[p.ID])) / differentSessions
 		}
+		mean.Sealed += float64(a.Store.Size(a.peer)) / differentSessions
 		mean.Saved += float64(a.savedBytes) / float64(a.saves) / differentSessions
 		parties = append(parties, a)
 	}

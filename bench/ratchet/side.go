@@ -26,7 +26,7 @@ type answer struct {
 	Memory float64 `json:"memory"` // bytes of an open session
 	Stored float64 `json:"stored"` // of its record
 	Sealed float64 `json:"sealed"` // of its sealed record
-	Saved  float64 `json:"saved"`  // sealed bytes stored for one message
+	Saved  float64 `json:"saved"`  // of the record, for one message, before they are sealed
 }
 
 // startOurs starts this program once more.
