@@ -8,7 +8,7 @@ import (
 	"coldframe/ratchet/ratchettest"
 )
 
-// party is one end with an open session. Its store is ratchettest's: each part sealed by itself, swapped by the record's counter, in memory.
+// party is one end with an open session. Its store is ratchettest's: in memory, each part sealed by itself, swapped by the record's counter.
 type party struct {
 	*ratchettest.Party
 	peer    ratchet.Address
