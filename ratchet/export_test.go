@@ -178,3 +178,33 @@ func Rehash(parts []Part) {
 		}
 	}
 }
+
+// Forge is a message by an insider: the keys of the next one with any bytes as ciphertext, and without a post-quantum key if so asked. It
+// does not advance the session.
+func (s *Session) Forge(ciphertext []byte, keyless bool) Message {
+	next := *s.in.current
+	m := signalMessage{version: versionByte, ratchetKey: next.own.public, counter: next.sending.index, ciphertext: ciphertext}
+	seed := next.sending.seed()
+	_, header, key := next.pq.Send(s.in.local.random(), nil)
+	m.pqRatchet = header
+	keys := deriveMessageKeys(&seed, key[:])
+	if keyless {
+		m.pqRatchet = []byte{1, 1, 0, 0}
+		keys = deriveMessageKeys(&seed, nil)
+		m.ciphertext = encryptCBC(&keys, ciphertext)
+	}
+	self := s.in.local.Identity.Public()
+	body := appendSignalMessage(nil, &m)
+	mac := messageMAC(&keys.mac, &self, &next.remoteIdentity, body)
+	return Message{Type: TypeMessage, Body: append(body, mac[:]...)}
+}
+
+// FillFirsts has the last-resort prekey serve n first messages.
+func (p *PreKeys) FillFirsts(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := *p.set
+	s.lastResort = slices.Clone(s.lastResort)
+	s.lastResort[0].firsts = make([][firstDigest]byte, n)
+	p.set = &s
+}
