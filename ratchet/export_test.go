@@ -208,3 +208,6 @@ func (p *PreKeys) FillFirsts(n int) {
 	s.lastResort[0].firsts = make([][firstDigest]byte, n)
 	p.set = &s
 }
+
+// Scratch is where the last head was made.
+func (s *Session) Scratch() []byte { return s.in.scratch[:cap(s.in.scratch)] }

@@ -207,6 +207,7 @@ type namedPreKeys struct {
 func (k *namedPreKeys) wipe() {
 	secret.Wipe(k.signed.private[:])
 	secret.Wipe(k.oneTime.private[:])
+	secret.Wipe(k.kem[:])
 }
 
 // named finds the keys of a first message. Errors: fault.Stale for keys that are not there, fault.Replayed for the second use of a

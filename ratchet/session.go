@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/secret"
 )
 
 // Limits of sessions (spec section 10).
@@ -252,5 +253,6 @@ func (s *Session) Wipe() {
 	if in.current != nil {
 		in.current.wipe(&state{})
 	}
+	secret.Wipe(in.scratch[:cap(in.scratch)]) // the last head
 	in.current, in.archived, in.broken = nil, nil, true
 }

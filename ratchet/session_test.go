@@ -212,6 +212,9 @@ func TestWithoutASession(t *testing.T) {
 
 	s := session(t, alice, bob)
 	s.Wipe()
+	if bytes.Count(s.Scratch(), []byte{0}) != len(s.Scratch()) || len(s.Scratch()) == 0 {
+		t.Error("Wipe leaves the last head")
+	}
 	_, err = s.Encrypt(nil, ratchettest.Day, alice.Store.Save(bob.Address()))
 	wantFault(t, "encrypting after Wipe", err, fault.Conflict)
 	_, err = s.Decrypt(send(t, bob, alice, "late"), nil, alice.Store.Save(bob.Address()))
