@@ -56,7 +56,8 @@ func TestS10_MessageWithoutPostQuantumKey(t *testing.T) {
 func TestWeakRatchetKeys(t *testing.T) {
 	alice, bob := meet(t)
 	m := send(t, alice, bob, "text")
-	for name, key := range map[string][32]byte{"zero": {}, "one": {1}, "minus one": [32]byte(append(append([]byte{0xec}, bytes.Repeat([]byte{0xff}, 30)...), 0x7f))} {
+	minusOne := [32]byte(append(append([]byte{0xec}, bytes.Repeat([]byte{0xff}, 30)...), 0x7f))
+	for name, key := range map[string][32]byte{"zero": {}, "one": {1}, "minus one": minusOne} {
 		body := slices.Clone(m.Body)
 		copy(body[4:], key[:])
 		t.Run(name, func(t *testing.T) {
@@ -147,14 +148,17 @@ func TestRecordsThatNobodyWrites(t *testing.T) {
 		parts []ratchet.Part
 		edit  func(parts []ratchet.Part)
 	}{
-		"as they are":           {unacknowledged, func([]ratchet.Part) {}},
-		"pending too short":     {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = b.Body[:len(b.Body)-1] }},
-		"pending too long":      {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = append(b.Body, 0) }},
-		"pending, no boolean":   {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[0] = 2 }},
-		"an id of no prekey":    {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[4] = 1 }},
-		"half a seed":           {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = b.Body[:20] }},
-		"2,001 seeds":           {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = bytes.Repeat(b.Body[:40], 2001) }},
-		"a slot twice":          {unacknowledged, func(p []ratchet.Part) { s, _ := headerOf(p[head].Body); p[head].Body[s+1] = currentSlot }},
+		"as they are":         {unacknowledged, func([]ratchet.Part) {}},
+		"pending too short":   {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = b.Body[:len(b.Body)-1] }},
+		"pending too long":    {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = append(b.Body, 0) }},
+		"pending, no boolean": {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[0] = 2 }},
+		"an id of no prekey":  {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[4] = 1 }},
+		"half a seed":         {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = b.Body[:20] }},
+		"2,001 seeds":         {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = bytes.Repeat(b.Body[:40], 2001) }},
+		"a slot twice": {unacknowledged, func(p []ratchet.Part) {
+			s, _ := headerOf(p[head].Body)
+			p[head].Body[s+1] = currentSlot
+		}},
 		"another slot":          {unacknowledged, func(p []ratchet.Part) { part(p, archivedLines).Body[0] = 7 }},
 		"lines cut off":         {unacknowledged, func(p []ratchet.Part) { b := part(p, archivedLines); b.Body = b.Body[:100] }},
 		"six chains":            {unacknowledged, func(p []ratchet.Part) { part(p, archivedLines).Body[1+32+32+4+32+64+36+8] = 6 }},
@@ -225,7 +229,8 @@ func TestMessagesThatAreNone(t *testing.T) {
 			}
 		}
 	}
-	_, err := bob.Receive(alice.Address(), ratchet.Message{Type: ratchet.TypeMessage, Body: bytes.Repeat([]byte{0x44}, ratchet.MaxMessageSize+1)})
+	large := bytes.Repeat([]byte{0x44}, ratchet.MaxMessageSize+1)
+	_, err := bob.Receive(alice.Address(), ratchet.Message{Type: ratchet.TypeMessage, Body: large})
 	wantFault(t, "a message too large", err, fault.TooLarge)
 	start(t, alice, bob, oneTime)
 	m := send(t, alice, bob, "anew")

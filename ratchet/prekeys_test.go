@@ -115,13 +115,14 @@ func TestOneTimePreKeys(t *testing.T) {
 	late := send(t, carol, bob, "me too")
 	say(t, alice, bob, "hello")
 	ids := bob.PreKeys.IDs()
-	if slices.Contains(ids.OneTime, b.OneTimePreKey.ID) || slices.Contains(ids.KEM, b.KEMPreKey.ID) || len(ids.OneTime) != 1 || len(ids.KEM) != 1 {
+	if !slices.Equal(ids.OneTime, []uint32{other.OneTimePreKey.ID}) || !slices.Equal(ids.KEM, []uint32{other.KEMPreKey.ID}) {
 		t.Errorf("after %d was used: %v", b.OneTimePreKey.ID, ids)
 	}
 	refuse(t, carol, bob, late, fault.Stale)
 	bundles(t, bob, ratchet.MaxOneTimePreKeys, oneTime, ratchettest.Day)
 	ids = bob.PreKeys.IDs()
-	if len(ids.OneTime) != ratchet.MaxOneTimePreKeys || len(ids.KEM) != ratchet.MaxOneTimePreKeys || slices.Contains(ids.OneTime, other.OneTimePreKey.ID) {
+	const most = ratchet.MaxOneTimePreKeys
+	if len(ids.OneTime) != most || len(ids.KEM) != most || slices.Contains(ids.OneTime, other.OneTimePreKey.ID) {
 		t.Errorf("%d and %d prekeys are kept", len(ids.OneTime), len(ids.KEM))
 	}
 	bob.Reload()
@@ -211,12 +212,13 @@ func TestPreKeysConflict(t *testing.T) {
 	bob.Bundle(oneTime)
 	second := bob.Again()
 	start(t, alice, bob, oneTime)
-	if list, err := second.PreKeys.Bundles(1, oneTime, ratchettest.Day, second.Store.SavePreKeys); !errors.Is(err, fault.Conflict) || list != nil {
+	list, err := second.PreKeys.Bundles(1, oneTime, ratchettest.Day, second.Store.SavePreKeys)
+	if !errors.Is(err, fault.Conflict) || list != nil {
 		t.Fatalf("%d bundles, %v", len(list), err)
 	}
 	m := send(t, alice, bob, "hello")
 	session(t, bob, alice) // none yet, as far as he knows
-	_, err := second.Receive(alice.Address(), m)
+	_, err = second.Receive(alice.Address(), m)
 	wantFault(t, "prekeys that could not be saved", err, fault.Conflict)
 	second.Reload()
 	read(t, alice, second, m, "hello")

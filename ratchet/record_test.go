@@ -207,8 +207,8 @@ func TestRecordOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// What a message changes is small. In one chain it is the head and, while chunks come in, those; now and then the post-quantum ratchet makes
-// a step, which a dialogue of hundreds of messages without an answer does not have.
+// What a message changes is small. In one chain it is the head and, while chunks come in, those; the post-quantum ratchet makes a step now
+// and then, and hardly any where hundreds of messages have no answer.
 func TestChangesAreSmall(t *testing.T) {
 	const steady, most = 1_536, 4_096
 	alice, bob := meet(t)
@@ -244,7 +244,7 @@ func TestChangesAreSmall(t *testing.T) {
 				t.Errorf("%s: decrypting message %d puts %d bytes", d.name, i, store.put)
 			}
 		}
-		t.Logf("%s: %d bytes put a message, %d messages with a chunk, %d with a step of the post-quantum ratchet", d.name, sum/1000, intakes, steps)
+		t.Logf("%s: %d bytes put a message, %d messages with a chunk, %d with another step", d.name, sum/1000, intakes, steps)
 		if sum/1000 > steady || steps > 3 {
 			t.Errorf("%s: %d bytes, %d steps", d.name, sum/1000, steps)
 		}

@@ -174,8 +174,9 @@ func TestS10_LoweredMessages(t *testing.T) {
 	read(t, alice, bob, m, "first")
 	say(t, bob, alice, "answer")
 	m = send(t, alice, bob, "no longer the first")
-	mac := m.Body[len(m.Body)-8:]
-	refuse(t, alice, bob, ratchet.Message{Type: m.Type, Body: append(ratchet.WithoutField(m.Body[:len(m.Body)-8], fieldPQRatchet), mac...)}, fault.Policy)
+	signed, mac := m.Body[:len(m.Body)-8], m.Body[len(m.Body)-8:]
+	stripped := append(ratchet.WithoutField(signed, fieldPQRatchet), mac...)
+	refuse(t, alice, bob, ratchet.Message{Type: m.Type, Body: stripped}, fault.Policy)
 	// A header that says: no key for this message. Only the MAC tells, since older peers may begin so.
 	refuse(t, alice, bob, ratchet.Message{Type: m.Type, Body: withHeader(t, m.Body, []byte{1, 1, 0, 0})}, fault.NotAuthentic)
 	refuse(t, alice, bob, ratchet.Message{Type: m.Type, Body: withHeader(t, m.Body, []byte{2, 1, 1, 0})}, fault.NotAuthentic)
