@@ -3,6 +3,8 @@ package ratchet
 import (
 	"encoding/hex"
 	"strings"
+
+	"coldframe/internal/fault"
 )
 
 // Address names a party: the device of a user.
@@ -13,6 +15,7 @@ type Address struct {
 
 const (
 	maxDevice = 127
+	maxName   = 1024 // bytes
 
 	addressFieldSize = 2 * (1 + uuidSize + 1) // of two parties: kind, UUID, device
 	uuidSize         = 16
@@ -21,6 +24,14 @@ const (
 	kindPhoneNumber = 1 // one that stands for a phone number
 	prefixPhone     = "PNI:"
 )
+
+// check refuses an address that cannot be one: fault.InvalidRequest.
+func (a Address) check() error {
+	if a.Device < 1 || a.Device > maxDevice || a.Name == "" || len(a.Name) > maxName {
+		return fault.New(fault.InvalidRequest, "an address has a name of 1 to %d bytes and a device from 1 to %d", maxName, maxDevice)
+	}
+	return nil
+}
 
 // addressField returns the field of a message that binds it to its two ends, 36 bytes (spec section 8.1), or nil if one of them is no
 // service id or has no valid device.

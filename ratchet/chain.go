@@ -9,7 +9,7 @@ import (
 // Limits of the Double Ratchet (spec section 10). maxSkipped counts all receiving chains of a session together, which is stricter than
 // the reference's 2,000 for each chain.
 const (
-	maxJump    = 25_000 // messages that may be missing before the one that came
+	maxJump    = 25_000 // messages that may be missing before the one that came; with SPQR one less
 	maxSkipped = 2_000  // seeds kept for messages that may still come
 	maxChains  = 5      // receiving chains kept: ratchet keys of the peer
 )
@@ -78,17 +78,24 @@ func (k *messageKeys) wipe() {
 	secret.Wipe(k.mac[:])
 }
 
+// effort is how many keys of each ratchet may still be passed over for a message. A message that no session is known for is tried with all
+// of them, and anyone can send one.
+type effort struct{ seeds, keys uint32 }
+
+func newEffort() effort { return effort{seeds: maxJump, keys: maxJump - 1} }
+
 // seedOf returns the seed of message counter on chain number i of the state, and removes it: it can be had once. Seeds that are passed
-// over are kept. Errors: fault.Replayed, fault.TooLarge.
-func (s *state) seedOf(i int, counter uint32) ([32]byte, error) {
+// over are kept, and taken off the effort. Errors: fault.Replayed, fault.TooLarge.
+func (s *state) seedOf(i int, counter uint32, e *effort) ([32]byte, error) {
 	c := &s.receiving[i]
 	if counter < c.index {
 		return s.takeSkipped(c.serial, counter)
 	}
 	jump := counter - c.index
-	if jump > maxJump {
-		return [32]byte{}, fault.New(fault.TooLarge, "more than %d messages are missing before this one", maxJump)
+	if jump > e.seeds {
+		return [32]byte{}, fault.New(fault.TooLarge, "too many messages are missing before this one; at most %d may be", maxJump)
 	}
+	e.seeds -= jump
 	if jump > 0 { // into an array of its own: that of the state this one was copied from is wiped
 		s.skipped = append(make([]skippedSeed, 0, len(s.skipped)+int(min(jump, maxSkipped))), s.skipped...)
 	}

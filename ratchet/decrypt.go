@@ -11,8 +11,11 @@ import (
 //
 // Errors: fault.NotAuthentic for whatever no session opens; fault.Replayed for what was read before, or lost its key to the limits;
 // fault.TooLarge for a jump of more than 25,000 messages; fault.Policy for other versions and for a handshake without its post-quantum
-// part; fault.KeyChanged for another identity than the pinned one; fault.Stale for prekeys that we no longer have; fault.NotFound without a
-// session; fault.Conflict after an error of save; that error.
+// part; fault.KeyChanged for another identity than the pinned one; fault.Stale for prekeys that are not in p: used, expired, or made by
+// another agent since p was opened (open both again and try once more); fault.Locked; fault.NotFound without a session; fault.Conflict
+// after an error of save; that error. All but fault.KeyChanged and what comes from save may be a forger's doing.
+//
+// save is called with p locked: it may ask p for Counter and Remaining and nothing else.
 func (s *Session) Decrypt(m Message, p *PreKeys, save Save) ([]byte, error) {
 	if err := s.in.usable(); err != nil {
 		return nil, err
@@ -36,12 +39,17 @@ func (in *session) decryptMessage(body []byte, save Save) ([]byte, error) {
 		return nil, fault.New(fault.NotFound, "there is no session with this peer")
 	}
 	var first error
+	current, others := newEffort(), newEffort()
 	for i := range len(in.archived) + 1 {
 		from := in.candidate(i)
 		if from == nil {
 			continue
 		}
-		plaintext, err := in.decryptWith(from, &m, save)
+		effort := &others // all archived ones together
+		if from == in.current {
+			effort = &current
+		}
+		plaintext, err := in.decryptWith(from, &m, effort, save)
 		if err == nil || in.broken || errors.Is(err, fault.Replayed) {
 			return plaintext, err
 		}
@@ -61,18 +69,23 @@ func (in *session) candidate(i int) *state {
 }
 
 // decryptWith opens a message with one of our states and makes it the current one.
-func (in *session) decryptWith(from *state, m *signalMessage, save Save) ([]byte, error) {
+func (in *session) decryptWith(from *state, m *signalMessage, e *effort, save Save) ([]byte, error) {
 	next := *from
-	plaintext, err := next.decrypt(in.local, in.remote, in.local.random(), m)
+	plaintext, err := next.decrypt(in.local, in.remote, in.local.random(), m, e)
 	if err != nil {
+		next.wipe(from)
 		return nil, err
 	}
 	archived := in.archived
 	if from != in.current {
 		archived = in.archive(from)
 	}
+	promoted := from != in.current
 	if err := in.commit(&next, archived, nil, save); err != nil {
 		return nil, err
+	}
+	if promoted {
+		from.wipe(in.current)
 	}
 	return plaintext, nil
 }
@@ -92,7 +105,8 @@ func (in *session) decryptPreKey(body []byte, p *PreKeys, save Save) ([]byte, er
 	}
 	for i := range len(in.archived) + 1 {
 		if c := in.candidate(i); c != nil && c.baseKey == m.baseKey && c.remoteIdentity == m.identityKey {
-			return in.decryptWith(c, &inner, save)
+			e := newEffort()
+			return in.decryptWith(c, &inner, &e, save)
 		}
 	}
 	if p == nil {
@@ -114,17 +128,19 @@ func (in *session) answer(m *preKeyMessage, inner *signalMessage, p *PreKeys, sa
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := next.decrypt(in.local, in.remote, in.local.random(), inner)
+	e := newEffort()
+	plaintext, err := next.decrypt(in.local, in.remote, in.local.random(), inner, &e)
 	if err != nil {
+		next.wipe(&state{})
 		return nil, err
 	}
 	archived := in.archive(nil)
 	next.slot = freeSlot(archived)
 	used := p.use(m)
+	p.broken = true // until it is known what is stored, even if save panics
 	if err := in.commit(next, archived, used, save); err != nil {
-		p.broken = true
 		return nil, err
 	}
-	p.set = used
+	p.replace(used)
 	return plaintext, nil
 }

@@ -93,19 +93,21 @@ func (s *Session) BaseKeys() (keys [][32]byte) {
 func (s *Session) Kept() (chains, seeds int) { return s.in.current.chains, len(s.in.current.skipped) }
 
 // Record encodes what is in memory, every part of it, as if it had never been stored.
-func (s *Session) Record() (parts []Part) {
+func (s *Session) Record() []Part {
 	in := *s.in
-	in.stored, in.scratch, in.fresh, in.counter = nil, nil, true, in.counter-1
-	in.current = nil
+	in.stored, in.fresh, in.current = nil, true, nil
 	next := *s.in.current
-	_ = in.commit(&next, in.archived, nil, func(c Change) error {
-		for _, p := range c.Put {
-			parts = append(parts, Part{p.ID, slices.Clone(p.Body)})
-		}
-		return nil
-	})
-	slices.SortFunc(parts, func(a, b Part) int { return int(a.ID) - int(b.ID) })
-	return parts
+	var archived []*state
+	for _, a := range s.in.archived {
+		c := *a
+		c.stored = false
+		archived = append(archived, &c)
+	}
+	c := Change{Put: make([]Part, 1)}
+	table := in.rewritten(&c, &next, archived)
+	c.Put[0] = Part{HeadPart, in.appendHead(nil, in.counter, &next, archived, table)}
+	SortParts(c.Put)
+	return c.Put
 }
 
 // Skip is what an insider does to make a gap: n messages of the current sending chain are never made. With post the post-quantum ratchet
@@ -125,7 +127,7 @@ func (s *Session) Skip(n int, post bool) {
 func (p *PreKeys) Record() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.set.append(nil, p.local)
+	return p.set.Load().append(nil, p.local)
 }
 
 // PreKeyIDs are the ids of the prekeys that are held, newest first.
@@ -135,17 +137,17 @@ type PreKeyIDs struct{ Signed, LastResort, KEM, OneTime []uint32 }
 func (p *PreKeys) IDs() (ids PreKeyIDs) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := range p.set.signed {
-		ids.Signed = append(ids.Signed, p.set.signed[i].id)
+	for i := range p.set.Load().signed {
+		ids.Signed = append(ids.Signed, p.set.Load().signed[i].id)
 	}
-	for i := range p.set.lastResort {
-		ids.LastResort = append(ids.LastResort, p.set.lastResort[i].id)
+	for i := range p.set.Load().lastResort {
+		ids.LastResort = append(ids.LastResort, p.set.Load().lastResort[i].id)
 	}
-	for i := range p.set.kem {
-		ids.KEM = append(ids.KEM, p.set.kem[i].id)
+	for i := range p.set.Load().kem {
+		ids.KEM = append(ids.KEM, p.set.Load().kem[i].id)
 	}
-	for i := range p.set.oneTime {
-		ids.OneTime = append(ids.OneTime, p.set.oneTime[i].id)
+	for i := range p.set.Load().oneTime {
+		ids.OneTime = append(ids.OneTime, p.set.Load().oneTime[i].id)
 	}
 	return ids
 }
@@ -166,7 +168,7 @@ func Rehash(parts []Part) {
 	r.take(int(r.byte()))
 	n := int(r.uint16())
 	for range n {
-		if r.err() != nil || len(r.b) < 2+sha256.Size {
+		if r.bad != nil || len(r.b) < 2+sha256.Size {
 			return
 		}
 		id, hash := PartID(r.uint16()), r.take(sha256.Size)
@@ -203,10 +205,10 @@ func (s *Session) Forge(ciphertext []byte, keyless bool) Message {
 func (p *PreKeys) FillFirsts(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := *p.set
+	s := *p.set.Load()
 	s.lastResort = slices.Clone(s.lastResort)
 	s.lastResort[0].firsts = make([][firstDigest]byte, n)
-	p.set = &s
+	p.set.Store(&s)
 }
 
 // Scratch is where the last head was made.

@@ -58,7 +58,7 @@ func FuzzRecord(f *testing.F) {
 		if rehash {
 			ratchet.Rehash(parts)
 		}
-		s, err := ratchet.OpenSession(bob.Local, alice.Address(), parts)
+		s, err := ratchet.OpenSession(bob.Local, alice.Address(), parts, 0)
 		if err != nil {
 			if c := fault.CodeOf(err); s != nil || c != fault.NotAuthentic && c != fault.Policy && c != fault.Incomplete {
 				t.Fatal(err)
@@ -87,7 +87,7 @@ func FuzzPreKeysRecord(f *testing.F) {
 	say(f, alice, bob, "hello")
 	f.Add(bob.PreKeys.Record())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		keys, err := ratchet.OpenPreKeys(bob.Local, b)
+		keys, err := ratchet.OpenPreKeys(bob.Local, b, 0)
 		if err != nil {
 			if c := fault.CodeOf(err); keys != nil || c != fault.NotAuthentic && c != fault.Policy {
 				t.Fatal(err)
@@ -124,14 +124,14 @@ func FuzzDecrypt(f *testing.F) {
 	f.Add(send(f, alice, bob, "anew").Body, true, false)
 	parts, keys := stored(f, bob, alice), bob.PreKeys.Record()
 	f.Fuzz(func(t *testing.T, body []byte, first, alone bool) {
-		s, err := ratchet.OpenSession(bob.Local, alice.Address(), parts)
+		s, err := ratchet.OpenSession(bob.Local, alice.Address(), parts, 0)
 		if alone {
-			s, err = ratchet.NewSession(bob.Local, alice.Address()), nil
+			s, err = ratchet.NewSession(bob.Local, alice.Address(), 0), nil
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := ratchet.OpenPreKeys(bob.Local, keys)
+		p, err := ratchet.OpenPreKeys(bob.Local, keys, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func FuzzBundle(f *testing.F) {
 			b.OneTimePreKey = &ratchet.OneTimePreKey{}
 			copy(b.OneTimePreKey.Public[:], one)
 		}
-		s := ratchet.NewSession(alice.Local, bob.Address())
+		s := ratchet.NewSession(alice.Local, bob.Address(), 0)
 		err := s.Start(&b, ratchettest.Day)
 		if s.Info().Exists != (err == nil) || errors.Is(err, fault.Internal) {
 			t.Fatalf("%v, %+v", err, s.Info())

@@ -56,7 +56,11 @@ func initiate(l *Local, rand io.Reader, b *Bundle, now time.Time) (*state, error
 	if err != nil {
 		return nil, err
 	}
-	identity := l.private()
+	defer secret.Wipe(kemSecret[:])
+	identity, err := l.private()
+	if err != nil {
+		return nil, err
+	}
 	defer secret.Wipe(identity[:])
 	list := []agreementOf{{&identity, &b.SignedPreKey.Public}, {&base.private, &b.IdentityKey}, {&base.private, &b.SignedPreKey.Public}}
 	p := &pending{signedPreKeyID: b.SignedPreKey.ID, kemPreKeyID: b.KEMPreKey.ID, kemCiphertext: ciphertext, made: now.Truncate(time.Second)}
@@ -68,6 +72,7 @@ func initiate(l *Local, rand io.Reader, b *Bundle, now time.Time) (*state, error
 	if err != nil {
 		return nil, err
 	}
+	defer clear(agreements)
 	keys := deriveHandshake(agreements, &kemSecret)
 	defer keys.wipe()
 
@@ -89,16 +94,21 @@ func respond(l *Local, m *preKeyMessage, k *namedPreKeys) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	identity := l.private()
+	defer secret.Wipe(kemSecret[:])
+	identity, err := l.private()
+	if err != nil {
+		return nil, err
+	}
 	defer secret.Wipe(identity[:])
 	list := []agreementOf{{&k.signed.private, &m.identityKey}, {&identity, &m.baseKey}, {&k.signed.private, &m.baseKey}}
 	if m.hasPreKey {
-		list = append(list, agreementOf{&k.oneTime.private, &m.baseKey})
+		list = append(list, agreementOf{&k.oneTime, &m.baseKey})
 	}
 	agreements, err := agreeAll(list)
 	if err != nil {
 		return nil, err
 	}
+	defer clear(agreements)
 	keys := deriveHandshake(agreements, &kemSecret)
 	defer keys.wipe()
 	return &state{

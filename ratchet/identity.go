@@ -52,10 +52,16 @@ func (id Identity) IsZero() bool { return id.private.IsZero() }
 func (id Identity) Wipe() { id.private.Wipe() }
 
 // Sign returns the XEdDSA signature of message, with fresh randomness. It panics if there is no key.
-func (id Identity) Sign(message []byte) [SignatureSize]byte { return id.sign(rand.Reader, message) }
+func (id Identity) Sign(message []byte) [SignatureSize]byte {
+	signature, err := id.sign(rand.Reader, message)
+	if err != nil {
+		panic("ratchet: no identity to sign with")
+	}
+	return signature
+}
 
-// sign is Sign with 64 bytes of random.
-func (id Identity) sign(random io.Reader, message []byte) [SignatureSize]byte {
+// sign is Sign with 64 bytes of random; without a key it is fault.Locked.
+func (id Identity) sign(random io.Reader, message []byte) ([SignatureSize]byte, error) {
 	var z [64]byte
 	defer secret.Wipe(z[:])
 	if _, err := io.ReadFull(random, z[:]); err != nil {
@@ -63,9 +69,9 @@ func (id Identity) sign(random io.Reader, message []byte) [SignatureSize]byte {
 	}
 	var signature [SignatureSize]byte
 	if !id.private.Use(func(k []byte) { signature = sign(k, message, &z) }) {
-		panic("ratchet: no identity to sign with")
+		return signature, fault.New(fault.Locked, "the identity key is not there")
 	}
-	return signature
+	return signature, nil
 }
 
 // clamp makes 32 bytes an X25519 scalar (RFC 7748 section 5).

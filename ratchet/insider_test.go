@@ -189,7 +189,7 @@ func TestRecordsThatNobodyWrites(t *testing.T) {
 		}
 		c.edit(parts)
 		ratchet.Rehash(parts)
-		s, err := ratchet.OpenSession(alice.Local, bob.Address(), parts)
+		s, err := ratchet.OpenSession(alice.Local, bob.Address(), parts, 0)
 		if name == "as they are" {
 			if err != nil {
 				t.Error(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -20,13 +21,27 @@ func HeadCounter(head []byte) (uint64, error) {
 	r := recordReader{b: head}
 	r.version()
 	n := r.uint64()
-	return n, r.err()
+	return n, r.bad
 }
 
-// OpenSession returns the session of a stored record, all parts of which must be there. Errors: fault.NotAuthentic for bytes that are no
-// record, for the record of another pair of parties, and for a part that is not of the head's time; fault.Incomplete for a missing
-// part; fault.Policy for another version.
-func OpenSession(l *Local, remote Address, parts []Part) (*Session, error) {
+// checkCounter refuses a record whose counter went back, or cannot rise.
+func checkCounter(bad error, counter, seen uint64) error {
+	switch {
+	case bad != nil:
+		return bad
+	case counter == 0 || counter == math.MaxUint64:
+		return errRecord()
+	case counter < seen:
+		return fault.New(fault.RolledBack, "the record is at %d, and was at %d before", counter, seen)
+	}
+	return nil
+}
+
+// OpenSession returns the session of a stored record, all parts of which must be there. seen is the highest counter of a record of this
+// peer that was ever seen. Errors: fault.NotAuthentic for bytes that are no record, for the record of another pair of parties, and for a
+// part that is not of the head's time; fault.Incomplete for a missing part; fault.RolledBack for a counter below seen: the next
+// message key was used before; fault.Policy for another version.
+func OpenSession(l *Local, remote Address, parts []Part, seen uint64) (*Session, error) {
 	in := &session{local: l, remote: remote}
 	bodies := make(map[PartID][]byte, len(parts))
 	for _, p := range parts {
@@ -37,7 +52,7 @@ func OpenSession(l *Local, remote Address, parts []Part) (*Session, error) {
 	}
 	r := recordReader{b: bodies[HeadPart]}
 	slots, err := in.readHead(&r, bodies)
-	if err != nil {
+	if err := checkCounter(err, in.counter, seen); err != nil {
 		return nil, err
 	}
 	if in.current, err = readState(r.rest(), bodies); err != nil {
@@ -51,6 +66,7 @@ func OpenSession(l *Local, remote Address, parts []Part) (*Session, error) {
 		if a.slot != slot {
 			return nil, errRecord()
 		}
+		a.stored = true
 		in.archived = append(in.archived, a)
 	}
 	in.pinned = in.current.remoteIdentity
@@ -69,7 +85,7 @@ func (in *session) readHead(r *recordReader, bodies map[PartID][]byte) (slots []
 	same := bytes.Equal(r.take(len(in.bound())), in.bound())
 	slots = r.take(int(r.byte()))
 	n := int(r.uint16())
-	if err := r.err(); err != nil {
+	if err := r.bad; err != nil {
 		return nil, err
 	}
 	if !same || len(slots) > maxArchived || n > maxParts || n < len(bodies)-1 {
@@ -89,24 +105,18 @@ func (in *session) readHead(r *recordReader, bodies map[PartID][]byte) (slots []
 		}
 		in.stored = append(in.stored, e)
 	}
-	return slots, r.err()
+	return slots, r.bad
 }
 
-// consistent checks that every part belongs to a state, and every slot to one state alone.
+// consistent checks that every part belongs to a state, every slot to one state alone, and all states to one peer who is not we.
 func (in *session) consistent(parts int) error {
 	var seen [256]bool
-	seen[in.current.slot] = true
-	for _, a := range in.archived {
-		if seen[a.slot] || a.slot > maxArchived {
+	parts -= len(in.archived) // their lines
+	for _, s := range append([]*state{in.current}, in.archived...) {
+		if seen[s.slot] || s.slot > maxArchived || in.trust(&s.remoteIdentity) != nil || !s.consistent() {
 			return errRecord()
 		}
-		seen[a.slot] = true
-		parts--
-	}
-	if in.current.slot > maxArchived {
-		return errRecord()
-	}
-	for _, s := range append([]*state{in.current}, in.archived...) {
+		seen[s.slot] = true
 		for kind := partPending; kind <= partSkippedKeys; kind++ {
 			if len(s.part(kind).Body) > 0 {
 				parts--
@@ -117,6 +127,28 @@ func (in *session) consistent(parts int) error {
 		return errRecord()
 	}
 	return nil
+}
+
+// consistent reports whether the ratchet key is a pair, and each seed is once there and one that its chain passed over.
+func (s *state) consistent() bool {
+	next := map[uint32]uint32{} // message of each chain
+	for i := range s.chains {
+		c := &s.receiving[i]
+		if _, twice := next[c.serial]; twice || c.serial >= s.serial {
+			return false
+		}
+		next[c.serial] = c.index
+	}
+	type message struct{ serial, index uint32 }
+	seen := make(map[message]bool, len(s.skipped))
+	for _, k := range s.skipped {
+		m := message{k.serial, k.index}
+		if seen[m] || k.index >= next[k.serial] {
+			return false
+		}
+		seen[m] = true
+	}
+	return publicOf(s.own.private[:]) == s.own.public
 }
 
 // readState reads a state's lines, and its other parts.
@@ -133,7 +165,7 @@ func readState(lines []byte, bodies map[PartID][]byte) (*state, error) {
 	for i := range s.chains {
 		s.receiving[i] = receivingChain{ratchetKey: r.key(), serial: r.uint32(), chain: r.chain()}
 	}
-	if err := r.err(); err != nil {
+	if err := r.bad; err != nil {
 		return nil, err
 	}
 	var err error
@@ -158,7 +190,7 @@ func readPending(b []byte) (*pending, error) {
 	if has > 1 || len(p.kemCiphertext) != kemSize || !p.hasPreKey && p.preKeyID != 0 {
 		return nil, errRecord()
 	}
-	return p, r.err()
+	return p, r.bad
 }
 
 func (s *state) readSkipped(b []byte) error {
@@ -170,7 +202,7 @@ func (s *state) readSkipped(b []byte) error {
 	for range len(b) / size {
 		s.skipped = append(s.skipped, skippedSeed{r.uint32(), r.uint32(), r.key()})
 	}
-	return r.err()
+	return r.bad
 }
 
 // recordReader reads the fields of a record. After the first one that is not there everything reads as zero.
@@ -178,8 +210,6 @@ type recordReader struct {
 	b   []byte
 	bad error
 }
-
-func (r *recordReader) err() error { return r.bad }
 
 func (r *recordReader) take(n int) []byte {
 	if len(r.b) < n {

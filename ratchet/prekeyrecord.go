@@ -39,7 +39,7 @@ func (s *preKeySet) append(b []byte, l *Local) []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s.oneTime)))
 	for i := range s.oneTime {
-		b = append(appendUint32(b, s.oneTime[i].id), s.oneTime[i].pair.private[:]...)
+		b = append(appendUint32(b, s.oneTime[i].id), s.oneTime[i].private[:]...)
 	}
 	return b
 }
@@ -52,9 +52,11 @@ func (k *kemPreKey) append(b []byte) []byte {
 // fault.Policy for another version.
 func PreKeysCounter(record []byte) (uint64, error) { return HeadCounter(record) }
 
-// OpenPreKeys returns the prekeys of a stored record. Errors: fault.NotAuthentic for bytes that are no such record, or that of another
-// party; fault.Policy for another version.
-func OpenPreKeys(l *Local, record []byte) (*PreKeys, error) {
+// OpenPreKeys returns the prekeys of a stored record. seen is the highest counter of such a record that was ever seen. They are opened
+// before the sessions that are used with them: other agents change both, and a message whose prekeys are not there yet is fault.Stale.
+// Errors: fault.NotAuthentic for bytes that are no such record, or that of another party; fault.RolledBack for a counter below seen;
+// fault.Policy for another version.
+func OpenPreKeys(l *Local, record []byte, seen uint64) (*PreKeys, error) {
 	r := recordReader{b: record}
 	s := &preKeySet{}
 	r.version()
@@ -69,15 +71,37 @@ func OpenPreKeys(l *Local, record []byte) (*PreKeys, error) {
 		s.kem = append(s.kem, r.kemPreKey())
 	}
 	for range r.count(MaxOneTimePreKeys) {
-		s.oneTime = append(s.oneTime, oneTimePreKey{r.uint32(), r.pair()})
+		s.oneTime = append(s.oneTime, oneTimePreKey{r.uint32(), r.key()})
 	}
-	if r.bad == nil && (len(r.rest()) != 0 || s.nextID < 1 || s.nextID > lastPreKey || len(s.signed) == 0 || len(s.lastResort) == 0) {
+	if r.bad == nil && (len(r.b) != 0 || !s.consistent()) {
 		return nil, errRecord()
 	}
-	if err := r.err(); err != nil {
+	if err := checkCounter(r.bad, s.counter, seen); err != nil {
 		return nil, err
 	}
-	return &PreKeys{local: l, set: s}, nil
+	p := &PreKeys{local: l}
+	p.set.Store(s)
+	return p, nil
+}
+
+// consistent reports whether there is what every record has, and no id twice.
+func (s *preKeySet) consistent() bool {
+	ids := map[uint32]bool{}
+	n := 0
+	add := func(id uint32) { ids[id], n = true, n+1 }
+	for i := range s.signed {
+		add(s.signed[i].id)
+	}
+	for i := range s.lastResort {
+		add(s.lastResort[i].id)
+	}
+	for i := range s.kem {
+		add(s.kem[i].id)
+	}
+	for i := range s.oneTime {
+		add(s.oneTime[i].id)
+	}
+	return len(ids) == n && s.nextID >= 1 && s.nextID <= lastPreKey && len(s.signed) > 0 && len(s.lastResort) > 0
 }
 
 func (r *recordReader) signedPreKeys(s *preKeySet) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"coldframe/internal/fault"
@@ -30,9 +31,9 @@ const (
 // NewPreKeys or OpenPreKeys and is safe for concurrent use.
 type PreKeys struct {
 	local *Local
+	set   atomic.Pointer[preKeySet] // replaced under mu, never written to
 
 	mu     sync.Mutex
-	set    *preKeySet // replaced, never written to
 	broken bool
 }
 
@@ -66,28 +67,50 @@ type lastResortPreKey struct {
 }
 
 type oneTimePreKey struct {
-	id   uint32
-	pair keyPair
+	id      uint32
+	private [32]byte
 }
 
 // Format prints nothing of the keys.
 func (p *PreKeys) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[prekeys]") }
 
-// NewPreKeys returns prekeys without any key yet: the first Bundles makes them.
-func NewPreKeys(l *Local) *PreKeys { return &PreKeys{local: l, set: &preKeySet{nextID: 1}} }
-
-// Counter returns the counter of the record: it rises by one at every change.
-func (p *PreKeys) Counter() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.set.counter
+// NewPreKeys returns prekeys without any key yet: the first Bundles makes them. seen is the highest counter of any record of prekeys
+// there ever was for this party, 0 if there was none.
+func NewPreKeys(l *Local, seen uint64) *PreKeys {
+	p := &PreKeys{local: l}
+	p.set.Store(&preKeySet{counter: seen, nextID: 1})
+	return p
 }
 
-// Remaining returns how many one-time prekeys, of the kind there is less of, have not been used yet, as far as we know.
+// Counter returns the counter of the record: it rises by one at every change. It never waits.
+func (p *PreKeys) Counter() uint64 { return p.set.Load().counter }
+
+// Remaining returns how many one-time prekeys, of the kind there is less of, have not been used yet, as far as we know. It never waits.
 func (p *PreKeys) Remaining() int {
+	s := p.set.Load()
+	return min(len(s.kem), len(s.oneTime))
+}
+
+// replace makes the next set the one that is stored, and wipes the one before. p.mu is held.
+func (p *PreKeys) replace(next *preKeySet) {
+	p.set.Swap(next).wipe()
+	p.broken = false
+}
+
+// Wipe overwrites the keys in memory. Everything fails with fault.Conflict after that.
+func (p *PreKeys) Wipe() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return min(len(p.set.kem), len(p.set.oneTime))
+	p.broken = true
+	p.set.Load().wipe()
+}
+
+// wipe overwrites the keys; how many there were can still be asked.
+func (s *preKeySet) wipe() {
+	clear(s.signed)
+	clear(s.lastResort)
+	clear(s.kem)
+	clear(s.oneTime)
 }
 
 // BundleOptions says what bundles hold.
@@ -96,9 +119,44 @@ type BundleOptions struct {
 	LastResort bool // the last-resort KEM prekey instead of a one-time one
 }
 
-// Bundles makes n bundles with one-time keys of their own, and returns them once save has stored the record. Signed and last-resort
-// prekeys are made, and replaced when they are older than PreKeyRotation; those that were replaced are dropped after MaxPreKeyAge.
-// Errors: fault.InvalidRequest for an n out of 1 to MaxOneTimePreKeys; fault.Conflict after an error of save; that error.
+// Rotate makes signed and last-resort prekeys, or replaces them when they are older than PreKeyRotation, and drops those that were
+// replaced MaxPreKeyAge ago and more; the one before the newest stays. It reports whether that changed anything, and if so, save has stored
+// the record. It is to be called once a day. Errors as those of Bundles.
+func (p *PreKeys) Rotate(now time.Time, save func(record []byte) error) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken {
+		return false, errPreKeysBroken()
+	}
+	before := p.set.Load()
+	next, err := p.rotated(now)
+	if err != nil {
+		return false, err
+	}
+	if len(before.signed) > 0 && next.nextID == before.nextID && len(next.signed) == len(before.signed) &&
+		len(next.lastResort) == len(before.lastResort) {
+		next.wipe()
+		return false, nil
+	}
+	return true, p.commit(next, save)
+}
+
+// commit stores the next set. p.mu is held.
+func (p *PreKeys) commit(next *preKeySet, save func(record []byte) error) error {
+	record := next.append(nil, p.local)
+	defer secret.Wipe(record)
+	p.broken = true // until it is known what is stored, even if save panics
+	if err := save(record); err != nil {
+		return err
+	}
+	p.replace(next)
+	return nil
+}
+
+// Bundles makes n bundles with one-time keys of their own, and returns them once save has stored the record, which is compared and
+// swapped by its PreKeysCounter as Save says, and overwritten after that. What Rotate does is done first. save is called with p locked: it
+// may ask p for Counter and Remaining and nothing else. Errors: fault.InvalidRequest for an n out of 1 to MaxOneTimePreKeys; fault.Locked
+// without an identity key; fault.Conflict after an error of save; that error.
 func (p *PreKeys) Bundles(n int, o BundleOptions, now time.Time, save func(record []byte) error) ([]Bundle, error) {
 	if n < 1 || n > MaxOneTimePreKeys {
 		return nil, fault.New(fault.InvalidRequest, "1 to %d bundles can be made at once", MaxOneTimePreKeys)
@@ -108,18 +166,21 @@ func (p *PreKeys) Bundles(n int, o BundleOptions, now time.Time, save func(recor
 	if p.broken {
 		return nil, errPreKeysBroken()
 	}
-	next := p.rotated(now)
+	next, err := p.rotated(now)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Bundle, n)
 	for i := range out {
-		out[i] = p.bundle(next, o)
+		if out[i], err = p.bundle(next, o); err != nil {
+			return nil, err
+		}
 	}
 	next.kem = next.kem[:min(len(next.kem), MaxOneTimePreKeys)]
 	next.oneTime = next.oneTime[:min(len(next.oneTime), MaxOneTimePreKeys)]
-	if err := save(next.append(nil, p.local)); err != nil {
-		p.broken = true
+	if err := p.commit(next, save); err != nil {
 		return nil, err
 	}
-	p.set = next
 	return out, nil
 }
 
@@ -136,26 +197,37 @@ func (s *preKeySet) clone() *preKeySet {
 }
 
 // rotated returns a copy in which the newest signed and last-resort prekeys are young enough.
-func (p *PreKeys) rotated(now time.Time) *preKeySet {
-	s := p.set.clone()
+func (p *PreKeys) rotated(now time.Time) (*preKeySet, error) {
+	s := p.set.Load().clone()
 	now = now.Truncate(time.Second)
-	if len(s.signed) == 0 || now.Sub(s.signed[0].made) > PreKeyRotation {
+	var err error
+	if len(s.signed) == 0 || due(s.signed[0].made, now) {
 		k := signedPreKey{id: s.newID(), made: now}
 		k.pair.private, k.pair.public = newKeyPair(p.local.random())
-		k.signature = p.local.sign(appendECKey(nil, &k.pair.public))
+		if k.signature, err = p.local.sign(appendECKey(nil, &k.pair.public)); err != nil {
+			return nil, err
+		}
 		s.signed = slices.Insert(s.signed, 0, k)
 	}
-	if len(s.lastResort) == 0 || now.Sub(s.lastResort[0].made) > PreKeyRotation || len(s.lastResort[0].firsts) >= maxFirsts/2 {
-		s.lastResort = slices.Insert(s.lastResort, 0, lastResortPreKey{kemPreKey: p.newKEM(s), made: now})
+	if len(s.lastResort) == 0 || due(s.lastResort[0].made, now) || len(s.lastResort[0].firsts) >= maxFirsts/2 {
+		k := lastResortPreKey{made: now}
+		if k.kemPreKey, err = p.newKEM(s); err != nil {
+			return nil, err
+		}
+		s.lastResort = slices.Insert(s.lastResort, 0, k)
 	}
 	s.signed = s.signed[:kept(len(s.signed), now, func(i int) time.Time { return s.signed[i].made })]
 	s.lastResort = s.lastResort[:kept(len(s.lastResort), now, func(i int) time.Time { return s.lastResort[i].made })]
-	return s
+	return s, nil
 }
 
-// kept returns how many of n keys, newest first, are to be kept: a key is retired when the one before it was made.
+// due reports whether a key made then is to be replaced: one of the future too, for a wrong clock made it.
+func due(made, now time.Time) bool { return now.Sub(made).Abs() > PreKeyRotation }
+
+// kept returns how many of n keys, newest first, are to be kept: a key is retired when the one before it was made. The newest two always
+// are, so that a clock that jumps ahead once does not take the keys of the messages on their way.
 func kept(n int, now time.Time, made func(i int) time.Time) int {
-	for i := 1; i < n; i++ {
+	for i := 2; i < n; i++ {
 		if i == maxSigned || now.Sub(made(i-1)) > maxRetired {
 			return i
 		}
@@ -171,17 +243,21 @@ func (s *preKeySet) newID() uint32 {
 	return id
 }
 
-func (p *PreKeys) newKEM(s *preKeySet) kemPreKey {
+func (p *PreKeys) newKEM(s *preKeySet) (kemPreKey, error) {
 	k := kemPreKey{id: s.newID(), key: newKEMKey(p.local.random())}
-	k.signature = p.local.sign(appendKEM(nil, k.key.public()))
-	return k
+	var err error
+	k.signature, err = p.local.sign(appendKEM(nil, k.key.public()))
+	return k, err
 }
 
 // bundle returns a bundle of the newest keys of s, with new one-time keys as o says.
-func (p *PreKeys) bundle(s *preKeySet, o BundleOptions) Bundle {
+func (p *PreKeys) bundle(s *preKeySet, o BundleOptions) (Bundle, error) {
 	signed, kem := &s.signed[0], s.lastResort[0].kemPreKey
 	if !o.LastResort {
-		kem = p.newKEM(s)
+		var err error
+		if kem, err = p.newKEM(s); err != nil {
+			return Bundle{}, err
+		}
 		s.kem = slices.Insert(s.kem, 0, kem)
 	}
 	b := Bundle{
@@ -190,23 +266,25 @@ func (p *PreKeys) bundle(s *preKeySet, o BundleOptions) Bundle {
 		KEMPreKey:    KEMPreKey{ID: kem.id, Public: kem.key.public(), Signature: kem.signature},
 	}
 	if o.OneTime {
-		k := oneTimePreKey{id: s.newID()}
-		k.pair.private, k.pair.public = newKeyPair(p.local.random())
+		b.OneTimePreKey = &OneTimePreKey{ID: s.newID()}
+		k := oneTimePreKey{id: b.OneTimePreKey.ID}
+		k.private, b.OneTimePreKey.Public = newKeyPair(p.local.random())
 		s.oneTime = slices.Insert(s.oneTime, 0, k)
-		b.OneTimePreKey = &OneTimePreKey{ID: k.id, Public: k.pair.public}
 	}
-	return b
+	return b, nil
 }
 
 // namedPreKeys are the private keys that a first message names.
 type namedPreKeys struct {
-	signed, oneTime keyPair
-	kem             kemKey
+	signed  keyPair
+	oneTime [32]byte
+	kem     kemKey
 }
 
 func (k *namedPreKeys) wipe() {
 	secret.Wipe(k.signed.private[:])
-	secret.Wipe(k.oneTime.private[:])
+	secret.Wipe(k.oneTime[:])
+	secret.Wipe(k.kem[:])
 	secret.Wipe(k.kem[:])
 }
 
@@ -216,7 +294,7 @@ func (p *PreKeys) named(m *preKeyMessage) (*namedPreKeys, error) {
 	if p.broken {
 		return nil, errPreKeysBroken()
 	}
-	k, s := &namedPreKeys{}, p.set
+	k, s := &namedPreKeys{}, p.set.Load()
 	i := slices.IndexFunc(s.signed, func(k signedPreKey) bool { return k.id == m.signedPreKeyID })
 	if i < 0 {
 		return nil, errPreKeyGone()
@@ -227,7 +305,7 @@ func (p *PreKeys) named(m *preKeyMessage) (*namedPreKeys, error) {
 		if i < 0 {
 			return nil, errPreKeyGone()
 		}
-		k.oneTime = s.oneTime[i].pair
+		k.oneTime = s.oneTime[i].private
 	}
 	if i := slices.IndexFunc(s.kem, func(k kemPreKey) bool { return k.id == m.kemPreKeyID }); i >= 0 {
 		k.kem = s.kem[i].key
@@ -245,7 +323,7 @@ func (p *PreKeys) named(m *preKeyMessage) (*namedPreKeys, error) {
 }
 
 func errPreKeyGone() error {
-	return fault.New(fault.Stale, "the message names a prekey that was used, has expired, or never was")
+	return fault.New(fault.Stale, "the message names a prekey that is not here")
 }
 
 // digestFirst names a first message: by the prekeys it uses and its base key (spec section 4).
@@ -258,7 +336,7 @@ func digestFirst(m *preKeyMessage) [firstDigest]byte {
 // use returns the prekeys after a first message was read: its one-time keys are gone, its use of a last-resort key is remembered.
 // p.mu is held.
 func (p *PreKeys) use(m *preKeyMessage) *preKeySet {
-	s := p.set.clone()
+	s := p.set.Load().clone()
 	s.oneTime = slices.DeleteFunc(s.oneTime, func(k oneTimePreKey) bool { return m.hasPreKey && k.id == m.preKeyID })
 	s.kem = slices.DeleteFunc(s.kem, func(k kemPreKey) bool { return k.id == m.kemPreKeyID })
 	for i := range s.lastResort {

@@ -176,31 +176,31 @@ func TestPreKeysRecord(t *testing.T) {
 	if n, err := ratchet.PreKeysCounter(record); err != nil || n != bob.PreKeys.Counter() || n != 4 {
 		t.Errorf("counter %d, %v; want 4", n, err)
 	}
-	keys, err := ratchet.OpenPreKeys(bob.Local, record)
+	keys, err := ratchet.OpenPreKeys(bob.Local, record, 0)
 	if err != nil || !bytes.Equal(keys.Record(), record) {
 		t.Errorf("the record is another one when it is encoded again, %v", err)
 	}
-	_, err = ratchet.OpenPreKeys(alice.Local, record)
+	_, err = ratchet.OpenPreKeys(alice.Local, record, 0)
 	wantFault(t, "prekeys of another party", err, fault.NotAuthentic)
 	other := *bob.Local
 	other.RegistrationID++
-	_, err = ratchet.OpenPreKeys(&other, record)
+	_, err = ratchet.OpenPreKeys(&other, record, 0)
 	wantFault(t, "prekeys of another registration", err, fault.NotAuthentic)
 	for _, v := range []byte{0, 2, 255} {
 		c := slices.Clone(record)
 		c[0] = v
-		_, err = ratchet.OpenPreKeys(bob.Local, c)
+		_, err = ratchet.OpenPreKeys(bob.Local, c, 0)
 		wantFault(t, "another version", err, fault.Policy)
 		_, err = ratchet.PreKeysCounter(c)
 		wantFault(t, "another version's counter", err, fault.Policy)
 	}
 	altered(record, func(what string, c []byte) {
-		if keys, err := ratchet.OpenPreKeys(bob.Local, c); err == nil && !bytes.Equal(keys.Record(), c) {
+		if keys, err := ratchet.OpenPreKeys(bob.Local, c, 0); err == nil && !bytes.Equal(keys.Record(), c) {
 			t.Fatalf("%s: opens, and is another record then", what)
 		}
 	})
 	for n := range record {
-		if _, err := ratchet.OpenPreKeys(bob.Local, record[:n]); !errors.Is(err, fault.NotAuthentic) {
+		if _, err := ratchet.OpenPreKeys(bob.Local, record[:n], 0); !errors.Is(err, fault.NotAuthentic) {
 			t.Fatalf("cut to %d bytes: %v", n, err)
 		}
 	}

@@ -160,7 +160,7 @@ func (w *world) rollBack(t *rapid.T, n int) {
 		return
 	}
 	w.stats.rollbacks++
-	s, err := ratchet.OpenSession(e.Local, peer.Address(), old)
+	s, err := ratchet.OpenSession(e.Local, peer.Address(), old, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,10 @@ package ratchet
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"slices"
+
+	"coldframe/internal/secret"
 )
 
 // The record of a session (docs/ratchet.md). It is cut into parts, so that a message rewrites only what it changed. The head has the
@@ -36,13 +39,22 @@ type Part struct {
 	Body []byte
 }
 
+// Format prints nothing of the part but its id: it may be the head, which is all keys.
+func (p Part) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[part %d]", p.ID) }
+
 // Change is the step from one record to the next.
 type Change struct {
 	Counter uint64   // of the new record: one more than before
+	Begins  bool     // the first of a record: parts that are stored for the peer belong to one that was given up, and go
 	Put     []Part   // new or changed parts; the head is the first
 	Drop    []PartID // parts that are no more
-	PreKeys []byte   // the new record of the prekeys, if a first message used some; its counter rises by one too
+
+	PreKeys        []byte // the new record of the prekeys if a first message used some, else nil
+	PreKeysCounter uint64 // its counter: one more than before
 }
+
+// Format prints nothing of the change but its counter.
+func (c Change) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[change %d]", c.Counter) }
 
 // storedPart is an entry of the head's table.
 type storedPart struct {
@@ -67,19 +79,22 @@ func binding(l *Local, remote Address) []byte {
 
 // commit saves the record in which next is the current state, and makes it so in memory. used are the prekeys after it, or nil.
 func (in *session) commit(next *state, archived []*state, used *preKeySet, save Save) error {
-	c := Change{Counter: in.counter + 1}
+	c := Change{Counter: in.counter + 1, Begins: in.begins}
 	table := in.changed(&c, next, archived)
 	head := in.appendHead(in.scratch[:0], c.Counter, next, archived, table)
 	in.scratch = head
 	c.Put[0] = Part{ID: HeadPart, Body: head}
 	if used != nil {
-		c.PreKeys = used.append(nil, in.local)
+		c.PreKeys, c.PreKeysCounter = used.append(nil, in.local), used.counter
 	}
+	in.broken = true // until it is known what is stored, even if save panics
 	if err := save(c); err != nil {
-		in.broken = true
 		return err
 	}
-	in.counter, in.stored, in.archived, in.fresh, in.pinned = c.Counter, table, archived, false, next.remoteIdentity
+	in.broken = false
+	c.wipe()
+	in.counter, in.stored, in.fresh, in.begins, in.pinned = c.Counter, table, false, false, next.remoteIdentity
+	in.keep(archived, next)
 	if in.current == nil || in.current.slot != next.slot { // what was current before is in archived now
 		in.current = new(state)
 	}
@@ -87,6 +102,28 @@ func (in *session) commit(next *state, archived []*state, used *preKeySet, save 
 	*in.current = *next
 	old.wipe(next)
 	return nil
+}
+
+// wipe overwrites what was stored.
+func (c *Change) wipe() {
+	for _, p := range c.Put {
+		secret.Wipe(p.Body)
+	}
+	secret.Wipe(c.PreKeys)
+}
+
+// keep makes these the archived states, which are stored now. Those that the limit pushed out are wiped, which leaves the one that became
+// the current state.
+func (in *session) keep(archived []*state, current *state) {
+	for _, a := range in.archived {
+		if !slices.Contains(archived, a) && a.baseKey != current.baseKey {
+			a.wipe(&state{})
+		}
+	}
+	for _, a := range archived {
+		a.stored = true
+	}
+	in.archived = archived
 }
 
 // changed puts the parts that differ from the stored ones into c, after room for the head, and returns the new table.
@@ -104,19 +141,24 @@ func (in *session) changed(c *Change, next *state, archived []*state) []storedPa
 	return table
 }
 
-// rewritten is changed where other states are current or archived than before: it compares all parts by their hashes.
+// rewritten is changed where other states are current or archived than before. It compares all parts by their hashes, but those of states
+// that were archived before.
 func (in *session) rewritten(c *Change, next *state, archived []*state) []storedPart {
 	var all []Part
 	for kind := partPending; kind <= partSkippedKeys; kind++ {
 		all = append(all, next.part(kind))
 	}
+	var kept [maxArchived + 1]bool
 	for _, a := range archived {
+		if kept[a.slot] = a.stored; a.stored {
+			continue
+		}
 		for kind := partLines; kind <= partSkippedKeys; kind++ {
 			all = append(all, a.part(kind))
 		}
 	}
 	for _, p := range in.stored {
-		if !slices.ContainsFunc(all, func(a Part) bool { return a.ID == p.id }) {
+		if !kept[p.id/partsPerSlot] && !slices.ContainsFunc(all, func(a Part) bool { return a.ID == p.id }) {
 			all = append(all, Part{ID: p.id})
 		}
 	}

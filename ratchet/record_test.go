@@ -32,7 +32,7 @@ func TestRecordHasOneForm(t *testing.T) {
 		for _, p := range [][2]*ratchettest.Party{{alice, bob}, {bob, alice}} {
 			parts := stored(t, p[0], p[1])
 			sameParts(t, "the record in memory", session(t, p[0], p[1]).Record(), parts)
-			s, err := ratchet.OpenSession(p[0].Local, p[1].Address(), parts)
+			s, err := ratchet.OpenSession(p[0].Local, p[1].Address(), parts, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,20 +89,20 @@ func TestS02_RecordOfAnotherPair(t *testing.T) {
 	other := *alice.Local
 	other.Address = device(other.Address)
 	for what, open := range map[string]func() (*ratchet.Session, error){
-		"another peer": func() (*ratchet.Session, error) { return ratchet.OpenSession(alice.Local, carol.Address(), parts) },
+		"another peer": func() (*ratchet.Session, error) { return ratchet.OpenSession(alice.Local, carol.Address(), parts, 0) },
 		"another device": func() (*ratchet.Session, error) {
-			return ratchet.OpenSession(alice.Local, device(bob.Address()), parts)
+			return ratchet.OpenSession(alice.Local, device(bob.Address()), parts, 0)
 		},
-		"our other device": func() (*ratchet.Session, error) { return ratchet.OpenSession(&other, bob.Address(), parts) },
-		"another party":    func() (*ratchet.Session, error) { return ratchet.OpenSession(carol.Local, bob.Address(), parts) },
-		"the other way":    func() (*ratchet.Session, error) { return ratchet.OpenSession(bob.Local, alice.Address(), parts) },
+		"our other device": func() (*ratchet.Session, error) { return ratchet.OpenSession(&other, bob.Address(), parts, 0) },
+		"another party":    func() (*ratchet.Session, error) { return ratchet.OpenSession(carol.Local, bob.Address(), parts, 0) },
+		"the other way":    func() (*ratchet.Session, error) { return ratchet.OpenSession(bob.Local, alice.Address(), parts, 0) },
 		"a name cut in two": func() (*ratchet.Session, error) {
-			return ratchet.OpenSession(alice.Local, ratchet.Address{Name: "bo", Device: 'b'}, parts)
+			return ratchet.OpenSession(alice.Local, ratchet.Address{Name: "bo", Device: 'b'}, parts, 0)
 		},
 		"no device": func() (*ratchet.Session, error) {
-			return ratchet.OpenSession(alice.Local, ratchet.Address{Name: "bob"}, parts)
+			return ratchet.OpenSession(alice.Local, ratchet.Address{Name: "bob"}, parts, 0)
 		},
-		"a record of nobody": func() (*ratchet.Session, error) { return ratchet.OpenSession(alice.Local, bob.Address(), nil) },
+		"a record of nobody": func() (*ratchet.Session, error) { return ratchet.OpenSession(alice.Local, bob.Address(), nil, 0) },
 	} {
 		s, err := open()
 		wantFault(t, what, err, fault.NotAuthentic)
@@ -110,7 +110,7 @@ func TestS02_RecordOfAnotherPair(t *testing.T) {
 			t.Errorf("%s: a session and an error", what)
 		}
 	}
-	if _, err := ratchet.OpenSession(alice.Local, bob.Address(), parts); err != nil {
+	if _, err := ratchet.OpenSession(alice.Local, bob.Address(), parts, 0); err != nil {
 		t.Error(err)
 	}
 }
@@ -130,7 +130,7 @@ func TestPartsThatDoNotBelongTogether(t *testing.T) {
 		history = append(history, stored(t, bob, alice))
 	}
 	open := func(parts []ratchet.Part) error {
-		_, err := ratchet.OpenSession(bob.Local, alice.Address(), parts)
+		_, err := ratchet.OpenSession(bob.Local, alice.Address(), parts, 0)
 		return err
 	}
 	others := func(i int) (b []byte) {
@@ -188,7 +188,7 @@ func TestRecordOfAnotherVersion(t *testing.T) {
 	for _, v := range []byte{0, 2, 255} {
 		parts := stored(t, alice, bob)
 		parts[0].Body[0] = v
-		_, err := ratchet.OpenSession(alice.Local, bob.Address(), parts)
+		_, err := ratchet.OpenSession(alice.Local, bob.Address(), parts, 0)
 		wantFault(t, fmt.Sprintf("version %d", v), err, fault.Policy)
 		_, err = ratchet.HeadCounter(parts[0].Body)
 		wantFault(t, fmt.Sprintf("version %d", v), err, fault.Policy)

@@ -41,15 +41,17 @@ func (l *Local) random() io.Reader {
 	return rand.Reader
 }
 
-// private returns a copy of the identity's scalar, to be wiped. It panics if there is none.
-func (l *Local) private() (k [32]byte) {
+// private returns a copy of the identity's scalar, to be wiped. Without one, as when the vault was locked meanwhile, it is fault.Locked.
+func (l *Local) private() (k [32]byte, err error) {
 	if !l.Identity.private.Use(func(b []byte) { copy(k[:], b) }) {
-		panic("ratchet: no identity")
+		return k, fault.New(fault.Locked, "the identity key is not there")
 	}
-	return k
+	return k, nil
 }
 
-func (l *Local) sign(message []byte) [SignatureSize]byte { return l.Identity.sign(l.random(), message) }
+func (l *Local) sign(message []byte) ([SignatureSize]byte, error) {
+	return l.Identity.sign(l.random(), message)
+}
 
 // MessageType tells the two kinds of message apart; the transport carries it (spec section 8).
 type MessageType uint8
@@ -66,15 +68,18 @@ type Message struct {
 	Body []byte
 }
 
-// Save stores a change durably, all of it or nothing, before it returns nil. The bytes in it are valid until then. It should refuse,
-// with fault.Conflict, a change whose Counter is not one more than that of the record it has: another agent of the same user was faster.
+// Save stores a change durably, all of it or nothing, before it returns nil. The bytes in it are overwritten after that. It must refuse,
+// with fault.Conflict, a change whose Counter is not one more than the highest there was for this peer, and one with prekeys whose
+// PreKeysCounter is not one more than theirs: another agent of the same user was faster. Both are compared in the transaction that
+// stores them.
 type Save func(Change) error
 
 // Session is what we share with one peer: the current session, and archived ones that messages may still come for. It is made by
 // NewSession or OpenSession. It is not safe for concurrent use; two of the same record exclude one another through the counter.
 //
-// What it holds is the record that is stored, so a message key cannot be used twice: nothing is handed out before Save has returned, and
-// after an error of Save, when nobody knows what is stored, every method fails with fault.Conflict until the session is opened again.
+// What it holds is the record that is stored, so a message key is not used twice as long as Save keeps its word: nothing is handed out
+// before Save has returned, and after an error of Save, when nobody knows what is stored, every method fails with fault.Conflict until the
+// session is opened again, and the prekeys with it.
 type Session struct{ in *session }
 
 // session is behind a pointer so that no format verb reaches its keys.
@@ -87,7 +92,8 @@ type session struct {
 	archived []*state // newest first; never written to
 	fresh    bool     // current or archived are not those of the record: write everything
 
-	counter uint64
+	counter uint64       // of the record; before there is one, the highest that was seen
+	begins  bool         // there is no record yet
 	stored  []storedPart // the parts of the record, but the head, by id; replaced, never written to
 	boundTo []byte       // the record's binding
 	scratch []byte
@@ -97,9 +103,10 @@ type session struct {
 // Format prints nothing of the session.
 func (s *Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[session]") }
 
-// NewSession returns a session with a peer that there is no record of.
-func NewSession(l *Local, remote Address) *Session {
-	return &Session{&session{local: l, remote: remote, fresh: true}}
+// NewSession returns a session with a peer that there is no record of, or whose record is given up. seen is the highest counter of any
+// record there ever was for this peer, 0 if there was none: the new one goes on from it, so that an old one cannot pass for it.
+func NewSession(l *Local, remote Address, seen uint64) *Session {
+	return &Session{&session{local: l, remote: remote, counter: seen, begins: true, fresh: true}}
 }
 
 // Pin sets the identity key that the peer is known by. A session or message of another one is fault.KeyChanged. Without it the first
@@ -123,8 +130,9 @@ func (in *session) trust(identity *[32]byte) error {
 }
 
 // Start begins a session as the initiator. The current one is archived. The handshake becomes part of the record, and reaches the peer,
-// with the first message. Errors: those of Bundle.Verify; fault.KeyChanged; fault.Policy for our own bundle; fault.InvalidRequest for
-// the bundle of another address.
+// with the first message; until then it is in memory only, and gives way to a session that a message of the peer comes for. Errors: those
+// of Bundle.Verify; fault.KeyChanged; fault.Policy for our own bundle; fault.InvalidRequest for the bundle of another address;
+// fault.Locked.
 func (s *Session) Start(b *Bundle, now time.Time) error {
 	in := s.in
 	if b.Address != in.remote {
@@ -191,16 +199,16 @@ func (in *session) usable() error {
 	if in.broken {
 		return fault.New(fault.Conflict, "the session could not be saved; it must be opened again")
 	}
-	return nil
+	return in.remote.check()
 }
 
 // archive returns the archived states with the current one put in front, without what goes with unacknowledged messages, and without
 // the state given.
 func (in *session) archive(without *state) []*state {
 	list := make([]*state, 0, len(in.archived)+1)
-	if in.current != nil && in.current != without {
-		old := *in.current
-		old.pending = nil
+	if c := in.current; c != nil && c != without && !c.unsent() {
+		old := *c
+		old.pending, old.stored = nil, false
 		list = append(list, &old)
 	}
 	for _, a := range in.archived {
@@ -210,6 +218,9 @@ func (in *session) archive(without *state) []*state {
 	}
 	return list[:min(len(list), maxArchived)]
 }
+
+// unsent reports whether the peer cannot know of the session: it was started, and no message was made with it.
+func (s *state) unsent() bool { return s.pending != nil && s.sending.index == 0 }
 
 // freeSlot returns a slot that none of the states has.
 func freeSlot(archived []*state) uint8 {
@@ -224,12 +235,12 @@ func freeSlot(archived []*state) uint8 {
 type SessionInfo struct {
 	Exists               bool
 	Unacknowledged       bool     // the peer has not answered yet
-	Weak                 bool     // and the handshake had no one-time prekey: whoever steals the peer's other prekeys can still read
+	Weak                 bool     // and the handshake had no one-time prekey: whoever steals the peer's other prekeys can read
 	Epoch                uint64   // of the post-quantum ratchet, from 1
 	Archived             int      // sessions
-	RemoteIdentity       [32]byte // zero: not known
+	RemoteIdentity       [32]byte // that is pinned; zero: none, and the next handshake pins
 	RemoteRegistrationID uint32
-	Counter              uint64 // of the record
+	Counter              uint64 // of the record; before there is one, what NewSession was told
 }
 
 // Info returns where the session stands.

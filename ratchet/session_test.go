@@ -417,20 +417,20 @@ func TestChangedIdentity(t *testing.T) {
 	start(t, other, alice, oneTime)
 	refuse(t, other, alice, send(t, other, alice, "I am Bob"), fault.KeyChanged)
 
-	fresh := ratchet.NewSession(alice.Local, bob.Address())
+	fresh := ratchet.NewSession(alice.Local, bob.Address(), 0)
 	if err := fresh.Pin(bob.Local.Identity.Public()); err != nil {
 		t.Fatal(err)
 	}
 	wantFault(t, "a bundle of an identity that is not pinned", fresh.Start(other.Bundle(oneTime), ratchettest.Day), fault.KeyChanged)
 	wantFault(t, "pinning another", fresh.Pin(other.Local.Identity.Public()), fault.KeyChanged)
-	wantFault(t, "pinning ourselves", ratchet.NewSession(alice.Local, bob.Address()).Pin(alice.Local.Identity.Public()), fault.Policy)
+	wantFault(t, "pinning ourselves", ratchet.NewSession(alice.Local, bob.Address(), 0).Pin(alice.Local.Identity.Public()), fault.Policy)
 	say(t, alice, bob, "still here")
 }
 
 func TestBundleOfAnotherAddress(t *testing.T) {
 	alice, bob := ratchettest.NewParty("alice"), ratchettest.NewParty("bob")
 	b := bob.Bundle(oneTime)
-	s := ratchet.NewSession(alice.Local, ratchet.Address{Name: "carol", Device: 1})
+	s := ratchet.NewSession(alice.Local, ratchet.Address{Name: "carol", Device: 1}, 0)
 	wantFault(t, "a bundle of another address", s.Start(b, ratchettest.Day), fault.InvalidRequest)
 }
 

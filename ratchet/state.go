@@ -25,7 +25,7 @@ type state struct {
 	root      [32]byte
 	own       keyPair // current ratchet key
 	sending   chain
-	previous  uint32 // length of the sending chain before
+	previous  uint32 // length of the sending chain before, less one
 	receiving [maxChains]receivingChain
 	chains    int    // of receiving, oldest first
 	serial    uint32 // of the next receiving chain
@@ -33,6 +33,7 @@ type state struct {
 	pq        spqr.State
 
 	pending *pending // nil once the peer has answered
+	stored  bool     // an archived state whose parts are in the record
 }
 
 // keyPair is an X25519 pair: the clamped scalar and the u-coordinate.
@@ -78,19 +79,19 @@ func (s *state) encrypt(l *Local, remote Address, rand io.Reader, plaintext []by
 	})
 }
 
-// decrypt opens a message of the peer. s must be a copy: it is of no use after an error. Nothing costly is done for a message before its
-// MAC is right, but one agreement if it brings a new ratchet key.
-func (s *state) decrypt(l *Local, remote Address, rand io.Reader, m *signalMessage) ([]byte, error) {
+// decrypt opens a message of the peer. s must be a copy: it is of no use after an error. What is done for a message before its MAC is
+// right is one agreement, if it brings a new ratchet key, and passing over so many keys as it claims are missing, within the effort.
+func (s *state) decrypt(l *Local, remote Address, rand io.Reader, m *signalMessage, e *effort) ([]byte, error) {
 	i, stepped, err := s.chainOf(&m.ratchetKey)
 	if err != nil {
 		return nil, err
 	}
-	seed, err := s.seedOf(i, m.counter)
+	seed, err := s.seedOf(i, m.counter, e)
 	if err != nil {
 		return nil, err
 	}
 	defer secret.Wipe(seed[:])
-	keys, err := s.keysOf(&seed, m)
+	keys, err := s.keysOf(&seed, m, e)
 	// With a new ratchet key it may as well be a message of another session: nothing can be said of it but that it has no such part.
 	if err != nil && stepped && !errors.Is(err, fault.Policy) {
 		return nil, errNotAuthentic()
@@ -150,8 +151,8 @@ func (s *state) newSendingChain(rand io.Reader, ratchetKey *[32]byte) error {
 // first messages so (spec section 7.6); later it would only serve whoever can break X25519 alone.
 const keylessEpochs = 2
 
-func (s *state) keysOf(seed *[32]byte, m *signalMessage) (messageKeys, error) {
-	next, pqKey, has, err := s.pq.Receive(m.pqRatchet)
+func (s *state) keysOf(seed *[32]byte, m *signalMessage, e *effort) (messageKeys, error) {
+	next, pqKey, has, err := s.pq.ReceiveWithin(m.pqRatchet, &e.keys)
 	if err != nil {
 		return messageKeys{}, err
 	}
@@ -177,7 +178,7 @@ func (s *state) verify(l *Local, remote Address, keys *messageKeys, m *signalMes
 	return nil
 }
 
-// errNotAuthentic is the one answer to a message that no session opens, whatever is wrong with it.
+// errNotAuthentic is the answer to a message whose MAC, addresses or padding is wrong, whichever it is.
 func errNotAuthentic() error {
 	return fault.New(fault.NotAuthentic, "no session with this peer opens the message")
 }

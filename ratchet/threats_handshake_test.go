@@ -63,7 +63,7 @@ func tryBundles(t *testing.T, alice, bob *ratchettest.Party, cases []bundleCase)
 		b := bob.Bundle(oneTime)
 		b.KEMPreKey.Public = slices.Clone(b.KEMPreKey.Public)
 		c.edit(b)
-		s := ratchet.NewSession(alice.Local, bob.Address())
+		s := ratchet.NewSession(alice.Local, bob.Address(), 0)
 		wantFault(t, c.name, s.Start(b, ratchettest.Day), c.code)
 		if info := s.Info(); info.Exists || info.RemoteIdentity != [32]byte{} {
 			t.Errorf("%s: %+v", c.name, info)
@@ -109,7 +109,7 @@ func TestS09_Bundles(t *testing.T) {
 	} {
 		b := bob.Bundle(oneTime)
 		edit(b)
-		if err := ratchet.NewSession(alice.Local, bob.Address()).Start(b, ratchettest.Day); err != nil {
+		if err := ratchet.NewSession(alice.Local, bob.Address(), 0).Start(b, ratchettest.Day); err != nil {
 			t.Errorf("a bundle %s: %v", name, err)
 		}
 	}

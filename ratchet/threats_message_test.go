@@ -203,7 +203,7 @@ func TestS12_OneSession(t *testing.T) {
 func TestS12_HundredSessions(t *testing.T) {
 	const skipped, most = 250, 41 * (250*(40+37) + 7_000)
 	alice, bob := ratchettest.NewParty("alice"), ratchettest.NewParty("bob")
-	s, store := ratchet.NewSession(bob.Local, alice.Address()), &plain{}
+	s, store := ratchet.NewSession(bob.Local, alice.Address(), 0), &plain{}
 	var largest int
 	for range 100 {
 		start(t, alice, bob, oneTime)
@@ -214,7 +214,7 @@ func TestS12_HundredSessions(t *testing.T) {
 		if _, seeds := s.Kept(); seeds != skipped {
 			t.Fatalf("%d seeds", seeds)
 		}
-		bob.PreKeys = ratchet.NewPreKeys(bob.Local) // what was used is not stored here
+		bob.PreKeys = ratchet.NewPreKeys(bob.Local, 0) // what was used is not stored here
 		bob.Store = ratchettest.NewStore(bobID)
 		largest = max(largest, store.size())
 	}
@@ -222,7 +222,7 @@ func TestS12_HundredSessions(t *testing.T) {
 	if largest > most {
 		t.Errorf("the record has up to %d bytes, more than %d", largest, most)
 	}
-	s, err := ratchet.OpenSession(bob.Local, alice.Address(), store.record())
+	s, err := ratchet.OpenSession(bob.Local, alice.Address(), store.record(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestS13_AddressesOfOthers(t *testing.T) {
 	} {
 		local, b := *honest.Local, bob.Bundle(oneTime)
 		forge(&local, b)
-		s := ratchet.NewSession(&local, b.Address)
+		s := ratchet.NewSession(&local, b.Address, 0)
 		if err := s.Start(b, ratchettest.Day); err != nil {
 			t.Fatal(err)
 		}

@@ -102,7 +102,7 @@ func TestS03_PartsUnderTheSeal(t *testing.T) {
 		altered(parts[i].Body, func(what string, changed []byte) {
 			other := slices.Clone(parts)
 			other[i].Body = changed
-			s, err := ratchet.OpenSession(bob.Local, alice.Address(), other)
+			s, err := ratchet.OpenSession(bob.Local, alice.Address(), other, 0)
 			if parts[i].ID != ratchet.HeadPart && !errors.Is(err, fault.NotAuthentic) {
 				t.Fatalf("part %d, %s: %v", parts[i].ID, what, err)
 			}
@@ -151,7 +151,7 @@ func TestS04_RestoredStore(t *testing.T) {
 		t.Fatalf("the restored record is at %d, %v; the newest was at %d", n, err, highest)
 	}
 	// With the newer record still in its place, no save of the older one succeeds, so nothing made from it gets out.
-	s, err := ratchet.OpenSession(alice.Local, bob.Address(), old)
+	s, err := ratchet.OpenSession(alice.Local, bob.Address(), old, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

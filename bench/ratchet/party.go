@@ -22,7 +22,7 @@ var plaintext = bytes.Repeat([]byte{0x5a}, 100)
 
 func newParty(name string, peer string) *party {
 	p := &party{Party: ratchettest.NewParty(name), peer: ratchet.Address{Name: peer, Device: 1}}
-	p.session = ratchet.NewSession(p.Local, p.peer)
+	p.session = ratchet.NewSession(p.Local, p.peer, 0)
 	p.store = p.Store.Save(p.peer)
 	return p
 }

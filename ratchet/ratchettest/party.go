@@ -48,7 +48,7 @@ func NewTwin(name string) *Party {
 }
 
 func newParty(l *ratchet.Local) *Party {
-	return &Party{Local: l, Store: NewStore(l.Address.Name), PreKeys: ratchet.NewPreKeys(l), sessions: map[ratchet.Address]*ratchet.Session{}}
+	return &Party{Local: l, Store: NewStore(l.Address.Name), PreKeys: ratchet.NewPreKeys(l, 0), sessions: map[ratchet.Address]*ratchet.Session{}}
 }
 
 // Address returns the party's address.

@@ -71,6 +71,9 @@ func (s *Store) Save(peer ratchet.Address) ratchet.Save {
 				return err
 			}
 		}
+		if c.Begins {
+			clear(r.parts)
+		}
 		for _, p := range c.Put {
 			r.parts[p.ID] = sealed{c.Counter, s.sealer.Seal(s.context(peerID(peer), partField(p.ID), c.Counter), p.Body)}
 		}
@@ -124,14 +127,25 @@ func (s *Store) Parts(peer ratchet.Address) ([]ratchet.Part, error) {
 
 // Session opens the session with a peer, a new one if there is no record.
 func (s *Store) Session(l *ratchet.Local, peer ratchet.Address) (*ratchet.Session, error) {
+	seen := s.Counter(peer) // before the parts: another agent may be at work
 	parts, err := s.Parts(peer)
 	if err != nil {
 		return nil, err
 	}
 	if parts == nil {
-		return ratchet.NewSession(l, peer), nil
+		return ratchet.NewSession(l, peer, seen), nil
 	}
-	return ratchet.OpenSession(l, peer, parts)
+	return ratchet.OpenSession(l, peer, parts, seen)
+}
+
+// Counter returns the highest counter of a record that there was for a peer, 0 if there was none.
+func (s *Store) Counter(peer ratchet.Address) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.records[peer]; r != nil {
+		return r.counter
+	}
+	return 0
 }
 
 // PreKeys opens the prekeys, new ones if there is no record.
@@ -139,13 +153,13 @@ func (s *Store) PreKeys(l *ratchet.Local) (*ratchet.PreKeys, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.preKeys.counter == 0 {
-		return ratchet.NewPreKeys(l), nil
+		return ratchet.NewPreKeys(l, 0), nil
 	}
 	b, err := s.sealer.Open(s.context("", "prekeys", s.preKeys.counter), s.preKeys.body)
 	if err != nil {
 		return nil, err
 	}
-	return ratchet.OpenPreKeys(l, b)
+	return ratchet.OpenPreKeys(l, b, s.preKeys.counter)
 }
 
 // Copy returns the store as it is now: what a thief, or a restored backup, has.
@@ -185,11 +199,13 @@ func (s *Store) EachPreKeys(fn func(body []byte) []byte) {
 	s.preKeys.body = fn(s.preKeys.body)
 }
 
-// Drop deletes the record of a peer.
+// Drop gives the record of a peer up. Its counter stays known.
 func (s *Store) Drop(peer ratchet.Address) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.records, peer)
+	if r := s.records[peer]; r != nil {
+		r.parts = map[ratchet.PartID]sealed{}
+	}
 }
 
 // Size returns the bytes of a peer's record as stored.

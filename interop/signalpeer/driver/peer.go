@@ -48,7 +48,7 @@ func newPeer(r initRequest) (*peer, error) {
 	if r.RegistrationID != nil {
 		l.RegistrationID = *r.RegistrationID
 	}
-	return &peer{local: l, preKeys: ratchet.NewPreKeys(l), sessions: map[ratchet.Address]*entry{}}, nil
+	return &peer{local: l, preKeys: ratchet.NewPreKeys(l, 0), sessions: map[ratchet.Address]*entry{}}, nil
 }
 
 // newRegistrationID returns one that fits 14 bits and is not 0.
@@ -84,7 +84,7 @@ func (p *peer) entry(remote ratchet.Address) *entry {
 	if e, ok := p.sessions[remote]; ok {
 		return e
 	}
-	return &entry{session: ratchet.NewSession(p.local, remote), parts: map[ratchet.PartID][]byte{}}
+	return &entry{session: ratchet.NewSession(p.local, remote, 0), parts: map[ratchet.PartID][]byte{}}
 }
 
 // saver returns the function that stores a session's changes, in memory.
@@ -92,6 +92,9 @@ func (p *peer) saver(remote ratchet.Address, e *entry) ratchet.Save {
 	return func(c ratchet.Change) error {
 		if c.Counter != e.counter+1 {
 			return fault.New(fault.Conflict, "change %d of a record at %d", c.Counter, e.counter)
+		}
+		if c.PreKeys != nil && c.PreKeysCounter != p.preKeys.Counter()+1 {
+			return fault.New(fault.Conflict, "change %d of prekeys at %d", c.PreKeysCounter, p.preKeys.Counter())
 		}
 		e.counter, e.started = c.Counter, nil
 		for _, part := range c.Put {
@@ -161,7 +164,7 @@ func loadPeer(b []byte) (*peer, error) {
 	}
 	if d.PreKeys != nil {
 		p.preKeyRecord = d.PreKeys
-		if p.preKeys, err = ratchet.OpenPreKeys(p.local, d.PreKeys); err != nil {
+		if p.preKeys, err = ratchet.OpenPreKeys(p.local, d.PreKeys, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -186,7 +189,7 @@ func (p *peer) loadSession(s *dumpedSession) error {
 		parts = append(parts, ratchet.Part{ID: id, Body: body})
 	}
 	if len(parts) > 0 {
-		if e.session, err = ratchet.OpenSession(p.local, remote, parts); err != nil {
+		if e.session, err = ratchet.OpenSession(p.local, remote, parts, 0); err != nil {
 			return err
 		}
 	}

@@ -131,8 +131,8 @@ func (c *chain) dropBefore(epoch uint64) {
 }
 
 // receiveKey returns the key of a message. The errors are Replayed if the key was used or is no longer kept, TooLarge if it is too far
-// ahead, and NotAuthentic if there is no such key.
-func (c *chain) receiveKey(epoch uint64, number uint32) ([32]byte, error) {
+// ahead, and NotAuthentic if there is no such key. The keys passed over are taken off steps.
+func (c *chain) receiveKey(epoch uint64, number uint32, steps *uint32) ([32]byte, error) {
 	switch {
 	case number == 0 || epoch > c.newest():
 		return [32]byte{}, fault.New(fault.NotAuthentic, "no such post-quantum key")
@@ -150,9 +150,10 @@ func (c *chain) receiveKey(epoch uint64, number uint32) ([32]byte, error) {
 		return key, nil
 	case number == l.ctr:
 		return [32]byte{}, fault.New(fault.Replayed, "the post-quantum key was used")
-	case number-l.ctr > maxJump:
-		return [32]byte{}, fault.New(fault.TooLarge, "the message is more than %d post-quantum keys ahead", maxJump)
+	case number-l.ctr-1 > *steps:
+		return [32]byte{}, fault.New(fault.TooLarge, "the message is too many post-quantum keys ahead")
 	}
+	*steps -= number - l.ctr - 1
 	c.skipped = c.skipped.advance(epoch, l, number)
 	return l.step(), nil
 }

@@ -85,12 +85,13 @@ func TestS12_SkippedKeysOfAllEpochs(t *testing.T) {
 	c := newChain(rep32(1), B2A)
 	c.addEpoch(rep32(2))
 	c.addEpoch(rep32(3))
+	steps := uint32(maxJump)
 	for _, step := range []struct {
 		epoch         uint64
 		number        uint32
 		first, second int // keys kept of epochs 0 and 1
 	}{{0, 1501, 1500, 0}, {1, 1001, 1000, 1000}, {0, 1601, 1000, 1000}, {1, 9001, 0, 2000}, {0, 1701, 0, 2000}, {2, 9001, 0, 0}} {
-		if _, err := c.receiveKey(step.epoch, step.number); err != nil {
+		if _, err := c.receiveKey(step.epoch, step.number, &steps); err != nil {
 			t.Fatal(err)
 		}
 		held := map[uint64]int{}
@@ -138,7 +139,7 @@ func TestNoSuchKey(t *testing.T) {
 // Sending in an epoch erases the send lines before it and drops the epochs before the last.
 func TestSendingForgets(t *testing.T) {
 	c := newChain(rep32(1), A2B)
-	if _, err := c.receiveKey(0, 10); err != nil {
+	if _, err := c.receiveKey(0, 10, new(uint32(maxJump))); err != nil {
 		t.Fatal(err)
 	}
 	for e := uint64(1); e < 5; e++ {

@@ -48,7 +48,7 @@ func wantSend(t *testing.T, c *chain, epoch uint64, number uint32, want string) 
 
 func wantReceive(t *testing.T, c *chain, epoch uint64, number uint32, want string) {
 	t.Helper()
-	key, err := c.receiveKey(epoch, number)
+	key, err := c.receiveKey(epoch, number, new(uint32(maxJump)))
 	if err != nil {
 		t.Error(err)
 	}

@@ -203,7 +203,7 @@ func TestPeerWithLess(t *testing.T) {
 			if err != nil || h.epoch != 1 {
 				t.Fatalf("epoch %d, %v", h.epoch, err)
 			}
-			if _, err := lesser.receiveKey(0, h.number); err != nil {
+			if _, err := lesser.receiveKey(0, h.number, new(uint32(maxJump))); err != nil {
 				t.Fatal(err)
 			}
 			l := &letter{}

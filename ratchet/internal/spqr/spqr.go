@@ -68,6 +68,13 @@ func (s State) Send(rand io.Reader, out []byte) (next State, message []byte, key
 // if it is more than 25,000 ahead, and NotAuthentic for everything else. With an error the State returned is s. All of this is said
 // before anything proved the header authentic: Replayed too may be a forger's, or mean that the message is another session's.
 func (s State) Receive(message []byte) (next State, key [32]byte, hasKey bool, err error) {
+	steps := uint32(maxJump - 1)
+	return s.ReceiveWithin(message, &steps)
+}
+
+// ReceiveWithin is Receive where at most so many keys may be passed over; those that are, are taken off steps. It bounds what a message
+// costs whose session is not known.
+func (s State) ReceiveWithin(message []byte, steps *uint32) (next State, key [32]byte, hasKey bool, err error) {
 	switch {
 	case len(message) == 0 || message[0] < version:
 		return s, key, false, fault.New(fault.Policy, "the message has no post-quantum header")
@@ -85,7 +92,7 @@ func (s State) Receive(message []byte) (next State, key [32]byte, hasKey bool, e
 	if h.epoch == 1 && h.number == 0 {
 		return next, key, false, nil
 	}
-	if key, err = next.chain.receiveKey(h.epoch-1, h.number); err != nil {
+	if key, err = next.chain.receiveKey(h.epoch-1, h.number, steps); err != nil {
 		return s, key, false, err
 	}
 	return next, key, true, nil
