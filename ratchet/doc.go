@@ -18,7 +18,8 @@
 // # Order of steps
 //
 // Session.Encrypt and Session.Decrypt hand out nothing before the record that goes with it is stored (THREATS R6), and a record can be
-// stored only after the one before it. So no message key is used twice, whoever else of the same user works on the same record.
+// stored only after the one before it. So no message key is used twice, whoever else of the same user works on the same record, as long as
+// the store lets only one of them have each counter. docs/ratchet.md has the rules for a store.
 //
 // # Which XEdDSA
 //
