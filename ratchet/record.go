@@ -3,7 +3,9 @@ package ratchet
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"coldframe/internal/secret"
@@ -39,8 +41,20 @@ type Part struct {
 	Body []byte
 }
 
+// errNotEncodable is the answer to whoever would write parts in another form than their own: they are keys.
+var errNotEncodable = errors.New("ratchet: a record is not encodable")
+
 // Format prints nothing of the part but its id: it may be the head, which is all keys.
 func (p Part) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[part %d]", p.ID) }
+
+// LogValue is what structured logs show of the part.
+func (p Part) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p)) }
+
+// MarshalText refuses: JSON and XML never hold a part.
+func (p Part) MarshalText() ([]byte, error) { return nil, errNotEncodable }
+
+// MarshalBinary refuses: gob and CBOR never hold a part.
+func (p Part) MarshalBinary() ([]byte, error) { return nil, errNotEncodable }
 
 // Change is the step from one record to the next.
 type Change struct {
@@ -55,6 +69,15 @@ type Change struct {
 
 // Format prints nothing of the change but its counter.
 func (c Change) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "[change %d]", c.Counter) }
+
+// LogValue is what structured logs show of the change.
+func (c Change) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
+
+// MarshalText refuses: JSON and XML never hold a change.
+func (c Change) MarshalText() ([]byte, error) { return nil, errNotEncodable }
+
+// MarshalBinary refuses: gob and CBOR never hold a change.
+func (c Change) MarshalBinary() ([]byte, error) { return nil, errNotEncodable }
 
 // storedPart is an entry of the head's table.
 type storedPart struct {
