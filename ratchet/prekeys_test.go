@@ -168,8 +168,8 @@ func TestReplayedFirstMessages(t *testing.T) {
 // The record of prekeys has one form, is bound to its party, and says its version.
 func TestPreKeysRecord(t *testing.T) {
 	alice, bob := ratchettest.NewParty("alice"), ratchettest.NewParty("bob")
-	bundles(t, bob, 3, oneTime, ratchettest.Day)
-	bundles(t, bob, 3, oneTime, ratchettest.Day.Add(9*day))
+	bundles(t, bob, 1, oneTime, ratchettest.Day)
+	bundles(t, bob, 1, oneTime, ratchettest.Day.Add(9*day))
 	start(t, alice, bob, lastResort)
 	say(t, alice, bob, "hello")
 	record := bob.PreKeys.Record()

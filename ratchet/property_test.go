@@ -203,7 +203,7 @@ func checks(t *testing.T, n int) func() {
 // what fails changes nothing.
 func TestAnyInterleaving(t *testing.T) {
 	var stats tally
-	defer checks(t, 25)()
+	defer checks(t, 15)()
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, &stats)
 		who := rapid.IntRange(0, 1)

@@ -289,7 +289,7 @@ func (l *ledger) count(err error) error {
 // The same with schedules that are drawn: agents load and use the record in any order, and one may do all it likes while the other is about
 // to save.
 func TestS05_DrawnSchedules(t *testing.T) {
-	defer checks(t, 50)()
+	defer checks(t, 30)()
 	keys := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		alice, bob := meet(t)
