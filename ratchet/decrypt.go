@@ -29,7 +29,7 @@ func (s *Session) Decrypt(m Message, p *PreKeys, save Save) ([]byte, error) {
 	return nil, fault.New(fault.InvalidRequest, "no message has type %d", m.Type)
 }
 
-// decryptMessage tries the current session, then the archived ones; the one that succeeds becomes the current one.
+// decryptMessage opens a message with the current session or an archived one, which becomes the current one.
 func (in *session) decryptMessage(body []byte, save Save) ([]byte, error) {
 	m, err := parseSignalMessage(body)
 	if err != nil {
@@ -38,18 +38,24 @@ func (in *session) decryptMessage(body []byte, save Save) ([]byte, error) {
 	if in.current == nil && len(in.archived) == 0 {
 		return nil, fault.New(fault.NotFound, "there is no session with this peer")
 	}
+	current, archived := newEffort(), newEffort()
+	return in.search(&m, &current, &archived, save)
+}
+
+// search tries the current session, within an effort of its own, then the archived ones, within one that is for all of them. If some know
+// the message's ratchet key no other one is tried: that would spend the effort, and a message far ahead in its session would be lost.
+func (in *session) search(m *signalMessage, current, archived *effort, save Save) ([]byte, error) {
 	var first error
-	current, others := newEffort(), newEffort()
+	known := in.known(&m.ratchetKey)
 	for i := range len(in.archived) + 1 {
-		from := in.candidate(i)
-		if from == nil {
+		from, effort := in.candidate(i), archived
+		if from == nil || known && !from.knows(&m.ratchetKey) {
 			continue
 		}
-		effort := &others // all archived ones together
 		if from == in.current {
-			effort = &current
+			effort = current
 		}
-		plaintext, err := in.decryptWith(from, &m, effort, save)
+		plaintext, err := in.decryptWith(from, m, effort, save)
 		if err == nil || in.broken || errors.Is(err, fault.Replayed) {
 			return plaintext, err
 		}
@@ -58,6 +64,16 @@ func (in *session) decryptMessage(body []byte, save Save) ([]byte, error) {
 		}
 	}
 	return nil, first
+}
+
+// known reports whether a message with this ratchet key was read in any of our sessions.
+func (in *session) known(ratchetKey *[32]byte) bool {
+	for i := range len(in.archived) + 1 {
+		if c := in.candidate(i); c != nil && c.knows(ratchetKey) {
+			return true
+		}
+	}
+	return false
 }
 
 // candidate returns the current state for 0, the archived ones from 1 on.

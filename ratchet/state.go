@@ -116,12 +116,21 @@ func (s *state) decrypt(l *Local, remote Address, rand io.Reader, m *signalMessa
 	return plaintext, nil
 }
 
+// receivingChainOf returns the number of the receiving chain of a ratchet key, -1 if there is none.
+func (s *state) receivingChainOf(ratchetKey *[32]byte) int {
+	i := s.chains - 1
+	for i >= 0 && s.receiving[i].ratchetKey != *ratchetKey {
+		i--
+	}
+	return i
+}
+
+func (s *state) knows(ratchetKey *[32]byte) bool { return s.receivingChainOf(ratchetKey) >= 0 }
+
 // chainOf returns the number of the receiving chain of the peer's ratchet key. A new key makes one, the first half of a DH step.
 func (s *state) chainOf(ratchetKey *[32]byte) (i int, stepped bool, err error) {
-	for i = s.chains - 1; i >= 0; i-- {
-		if s.receiving[i].ratchetKey == *ratchetKey {
-			return i, false, nil
-		}
+	if i = s.receivingChainOf(ratchetKey); i >= 0 {
+		return i, false, nil
 	}
 	agreement, err := agree(&s.own.private, ratchetKey)
 	if err != nil {
