@@ -150,7 +150,7 @@ func (in *session) answer(m *preKeyMessage, inner *signalMessage, p *PreKeys, sa
 		next.wipe(&state{})
 		return nil, err
 	}
-	archived := in.archive(nil)
+	archived := limited(in.archive(nil))
 	next.slot = freeSlot(archived)
 	used := p.use(m)
 	p.broken = true // until it is known what is stored, even if save panics

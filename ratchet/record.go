@@ -102,6 +102,7 @@ func binding(l *Local, remote Address) []byte {
 
 // commit saves the record in which next is the current state, and makes it so in memory. used are the prekeys after it, or nil.
 func (in *session) commit(next *state, archived []*state, used *preKeySet, save Save) error {
+	archived = limited(archived)
 	c := Change{Counter: in.counter + 1, Begins: in.begins}
 	table := in.changed(&c, next, archived)
 	head := in.appendHead(in.scratch[:0], c.Counter, next, archived, table)
@@ -118,7 +119,10 @@ func (in *session) commit(next *state, archived []*state, used *preKeySet, save 
 	c.wipe()
 	in.counter, in.stored, in.fresh, in.begins, in.pinned = c.Counter, table, false, false, next.remoteIdentity
 	in.keep(archived, next)
-	if in.current == nil || in.current.slot != next.slot { // what was current before is in archived now
+	if c := in.current; c == nil || c.slot != next.slot { // what was current before is in archived now
+		if c != nil && c.unsent() { // or gave way
+			c.wipe(&state{})
+		}
 		in.current = new(state)
 	}
 	old := *in.current

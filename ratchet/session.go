@@ -89,7 +89,7 @@ type session struct {
 	pinned [32]byte // identity key of the peer; zero: none yet
 
 	current  *state   // nil: none
-	archived []*state // newest first; never written to
+	archived []*state // newest first; never written to; one too many after Start, until the record is stored
 	fresh    bool     // current or archived are not those of the record: write everything
 
 	counter uint64       // of the record; before there is one, the highest that was seen
@@ -151,10 +151,12 @@ func (s *Session) Start(b *Bundle, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	in.pinned = b.IdentityKey
-	in.archived = in.archive(nil)
-	in.current, in.fresh = next, true
-	next.slot = freeSlot(in.archived)
+	archived := in.archive(nil)
+	if c := in.current; c != nil && c.unsent() {
+		c.wipe(&state{})
+	}
+	next.slot = freeSlot(limited(archived))
+	in.pinned, in.archived, in.current, in.fresh = b.IdentityKey, archived, next, true
 	return nil
 }
 
@@ -203,7 +205,7 @@ func (in *session) usable() error {
 }
 
 // archive returns the archived states with the current one put in front, without what goes with unacknowledged messages, and without
-// the state given.
+// the state given. There may be one too many: it goes when the record is stored, for until then the current state may give way.
 func (in *session) archive(without *state) []*state {
 	list := make([]*state, 0, len(in.archived)+1)
 	if c := in.current; c != nil && c != without && !c.unsent() {
@@ -216,8 +218,11 @@ func (in *session) archive(without *state) []*state {
 			list = append(list, a)
 		}
 	}
-	return list[:min(len(list), maxArchived)]
+	return list
 }
+
+// limited returns the archived states that are kept.
+func limited(archived []*state) []*state { return archived[:min(len(archived), maxArchived)] }
 
 // unsent reports whether the peer cannot know of the session: it was started, and no message was made with it.
 func (s *state) unsent() bool { return s.pending != nil && s.sending.index == 0 }
@@ -246,7 +251,7 @@ type SessionInfo struct {
 // Info returns where the session stands.
 func (s *Session) Info() SessionInfo {
 	in := s.in
-	info := SessionInfo{Archived: len(in.archived), RemoteIdentity: in.pinned, Counter: in.counter}
+	info := SessionInfo{Archived: len(limited(in.archived)), RemoteIdentity: in.pinned, Counter: in.counter}
 	if c := in.current; c != nil {
 		info.Exists, info.Epoch, info.RemoteRegistrationID = true, c.pq.Epoch(), c.registrationID
 		info.Unacknowledged = c.pending != nil
