@@ -176,13 +176,15 @@ func (p *PreKeys) Bundles(n int, o BundleOptions, now time.Time, save func(recor
 			return nil, err
 		}
 	}
-	next.kem = next.kem[:min(len(next.kem), MaxOneTimePreKeys)]
-	next.oneTime = next.oneTime[:min(len(next.oneTime), MaxOneTimePreKeys)]
+	next.kem, next.oneTime = cut(next.kem, MaxOneTimePreKeys), cut(next.oneTime, MaxOneTimePreKeys)
 	if err := p.commit(next, save); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
+
+// cut leaves the first n keys, and nothing of the others behind them.
+func cut[T any](keys []T, n int) []T { return slices.Delete(keys, min(len(keys), n), len(keys)) }
 
 func errPreKeysBroken() error {
 	return fault.New(fault.Conflict, "the prekeys could not be saved; they must be opened again")
@@ -216,8 +218,8 @@ func (p *PreKeys) rotated(now time.Time) (*preKeySet, error) {
 		}
 		s.lastResort = slices.Insert(s.lastResort, 0, k)
 	}
-	s.signed = s.signed[:kept(len(s.signed), now, func(i int) time.Time { return s.signed[i].made })]
-	s.lastResort = s.lastResort[:kept(len(s.lastResort), now, func(i int) time.Time { return s.lastResort[i].made })]
+	s.signed = cut(s.signed, kept(len(s.signed), now, func(i int) time.Time { return s.signed[i].made }))
+	s.lastResort = cut(s.lastResort, kept(len(s.lastResort), now, func(i int) time.Time { return s.lastResort[i].made }))
 	return s, nil
 }
 
