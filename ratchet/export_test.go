@@ -105,7 +105,7 @@ func (s *Session) Record() []Part {
 	}
 	c := Change{Put: make([]Part, 1)}
 	table := in.rewritten(&c, &next, archived)
-	c.Put[0] = Part{HeadPart, in.appendHead(nil, in.counter, &next, archived, table)}
+	c.Put[0] = Part{HeadPart, in.appendHead(nil, in.counter, &next, table)}
 	SortParts(c.Put)
 	return c.Put
 }
@@ -157,17 +157,25 @@ func SortParts(parts []Part) {
 	slices.SortFunc(parts, func(a, b Part) int { return int(a.ID) - int(b.ID) })
 }
 
-// Rehash puts the right hashes into the head's table, where the head has one.
+// Rehash puts the right hashes into the tables of the archive and of the head, where they have one.
 func Rehash(parts []Part) {
-	at := slices.IndexFunc(parts, func(p Part) bool { return p.ID == HeadPart })
-	if at < 0 {
-		return
+	for _, id := range []PartID{archivePart, HeadPart} {
+		at := slices.IndexFunc(parts, func(p Part) bool { return p.ID == id })
+		if at < 0 {
+			continue
+		}
+		r := recordReader{b: parts[at].Body}
+		if id == HeadPart {
+			r.take(1 + 8 + 16)
+		} else {
+			r.take(int(r.byte()))
+		}
+		rehashTable(&r, parts)
 	}
-	r := recordReader{b: parts[at].Body}
-	r.take(1 + 8 + 16)
-	r.take(int(r.byte()))
-	n := int(r.uint16())
-	for range n {
+}
+
+func rehashTable(r *recordReader, parts []Part) {
+	for range int(r.uint16()) {
 		if r.bad != nil || len(r.b) < 2+sha256.Size {
 			return
 		}

@@ -132,7 +132,7 @@ func TestRecordsThatNobodyWrites(t *testing.T) {
 	send(t, bob, alice, "skipped")
 	say(t, bob, alice, "hello")
 	skipped := stored(t, alice, bob)
-	const head, archivedLines, currentSlot = 0, 1, 1
+	const head, archivedLines, archive, currentSlot = 0, 1, 7, 1
 	part := func(parts []ratchet.Part, kind ratchet.PartID) *ratchet.Part {
 		for i := range parts {
 			if parts[i].ID == kind {
@@ -143,43 +143,53 @@ func TestRecordsThatNobodyWrites(t *testing.T) {
 		return nil
 	}
 	const pending, seeds = currentSlot*8 + 2, currentSlot*8 + 3
-	headerOf := func(b []byte) (slots, table int) { return 1 + 8 + 16, 1 + 8 + 16 + 1 + int(b[1+8+16]) }
+	const table = 1 + 8 + 16 // in the head
 	for name, c := range map[string]struct {
 		parts []ratchet.Part
 		edit  func(parts []ratchet.Part)
 	}{
-		"as they are":         {unacknowledged, func([]ratchet.Part) {}},
-		"pending too short":   {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = b.Body[:len(b.Body)-1] }},
-		"pending too long":    {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = append(b.Body, 0) }},
-		"pending, no boolean": {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[0] = 2 }},
-		"an id of no prekey":  {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[4] = 1 }},
-		"half a seed":         {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = b.Body[:20] }},
-		"2,001 seeds":         {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = bytes.Repeat(b.Body[:40], 2001) }},
-		"a slot twice": {unacknowledged, func(p []ratchet.Part) {
-			s, _ := headerOf(p[head].Body)
-			p[head].Body[s+1] = currentSlot
-		}},
+		"as they are":           {unacknowledged, func([]ratchet.Part) {}},
+		"pending too short":     {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = b.Body[:len(b.Body)-1] }},
+		"pending too long":      {unacknowledged, func(p []ratchet.Part) { b := part(p, pending); b.Body = append(b.Body, 0) }},
+		"pending, no boolean":   {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[0] = 2 }},
+		"an id of no prekey":    {unacknowledged, func(p []ratchet.Part) { part(p, pending).Body[4] = 1 }},
+		"half a seed":           {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = b.Body[:20] }},
+		"2,001 seeds":           {skipped, func(p []ratchet.Part) { b := part(p, seeds); b.Body = bytes.Repeat(b.Body[:40], 2001) }},
+		"a slot twice":          {unacknowledged, func(p []ratchet.Part) { part(p, archive).Body[1] = currentSlot }},
+		"a slot too high":       {unacknowledged, func(p []ratchet.Part) { part(p, archive).Body[1] = 41 }},
+		"no archived session":   {unacknowledged, func(p []ratchet.Part) { b := part(p, archive); b.Body = append([]byte{0}, b.Body[2:]...) }},
+		"a longer archive":      {unacknowledged, func(p []ratchet.Part) { b := part(p, archive); b.Body = append(b.Body, 0) }},
+		"a shorter archive":     {unacknowledged, func(p []ratchet.Part) { b := part(p, archive); b.Body = b.Body[:len(b.Body)-1] }},
 		"another slot":          {unacknowledged, func(p []ratchet.Part) { part(p, archivedLines).Body[0] = 7 }},
 		"lines cut off":         {unacknowledged, func(p []ratchet.Part) { b := part(p, archivedLines); b.Body = b.Body[:100] }},
 		"six chains":            {unacknowledged, func(p []ratchet.Part) { part(p, archivedLines).Body[1+32+32+4+32+64+36+8] = 6 }},
 		"more lines":            {unacknowledged, func(p []ratchet.Part) { b := part(p, archivedLines); b.Body = append(b.Body, 0) }},
 		"a head that is longer": {unacknowledged, func(p []ratchet.Part) { p[head].Body = append(p[head].Body, 0) }},
-		"41 archived sessions":  {unacknowledged, func(p []ratchet.Part) { s, _ := headerOf(p[head].Body); p[head].Body[s] = 41 }},
-		"500 parts": {unacknowledged, func(p []ratchet.Part) {
-			_, n := headerOf(p[head].Body)
-			binary.BigEndian.PutUint16(p[head].Body[n:], 500)
+		"41 archived sessions": {unacknowledged, func(p []ratchet.Part) {
+			b := part(p, archive)
+			b.Body = append([]byte{41}, append(make([]byte, 40), b.Body[1:]...)...)
 		}},
+		"500 parts": {unacknowledged, func(p []ratchet.Part) { binary.BigEndian.PutUint16(p[head].Body[table:], 500) }},
 		"ids out of order": {unacknowledged, func(p []ratchet.Part) {
-			_, n := headerOf(p[head].Body)
-			first, second := p[head].Body[n+2:][:34], p[head].Body[n+2+34:][:34]
+			first, second := p[head].Body[table+2:][:34], p[head].Body[table+2+34:][:34]
 			c := slices.Clone(first)
 			copy(first, second)
 			copy(second, c)
 		}},
+		"a hash in the wrong table": {unacknowledged, func(p []ratchet.Part) {
+			a := part(p, archive)
+			entry := slices.Clone(a.Body[4:][:34])
+			a.Body = append(slices.Clone(a.Body[:2]), append([]byte{0, a.Body[3] - 1}, a.Body[4+34:]...)...)
+			p[head].Body[table+1]++
+			p[head].Body = slices.Insert(p[head].Body, table+2, entry...)
+		}},
+		"a hash in both tables": {unacknowledged, func(p []ratchet.Part) {
+			p[head].Body[table+1]++
+			p[head].Body = slices.Insert(p[head].Body, table+2, part(p, archive).Body[4:][:34]...)
+		}},
 		"a part of no session": {unacknowledged, func(p []ratchet.Part) {
-			_, n := headerOf(p[head].Body)
-			at := n + 2 + 34*(len(p)-2)
-			binary.BigEndian.PutUint16(p[head].Body[at:], 8*9+4)
+			last := table + 2 + 34*(int(p[head].Body[table+1])-1)
+			binary.BigEndian.PutUint16(p[head].Body[last:], 8*9+4)
 			p[len(p)-1].ID = 8*9 + 4
 		}},
 	} {

@@ -70,6 +70,10 @@ func OpenSession(l *Local, remote Address, parts []Part, seen uint64) (*Session,
 		in.archived = append(in.archived, a)
 	}
 	in.pinned = in.current.remoteIdentity
+	archive := appendArchive(nil, in.current, in.archived, in.stored)
+	if !bytes.Equal(bodies[archivePart], archive) {
+		return nil, errRecord()
+	}
 	if err := in.consistent(len(bodies) - 1); err != nil {
 		return nil, err
 	}
@@ -78,40 +82,71 @@ func OpenSession(l *Local, remote Address, parts []Part, seen uint64) (*Session,
 
 func errRecord() error { return fault.New(fault.NotAuthentic, "this is not the session's record") }
 
-// readHead reads the head up to the current state, and holds the parts against its table.
+// readHead reads the head up to the current state, and the archive, and holds the parts against their tables.
 func (in *session) readHead(r *recordReader, bodies map[PartID][]byte) (slots []byte, err error) {
 	r.version()
 	in.counter = r.uint64()
 	same := bytes.Equal(r.take(len(in.bound())), in.bound())
-	slots = r.take(int(r.byte()))
-	n := int(r.uint16())
 	if err := r.bad; err != nil {
 		return nil, err
 	}
-	if !same || len(slots) > maxArchived || n > maxParts || n < len(bodies)-1 {
+	if !same {
 		return nil, errRecord()
 	}
-	for range n {
+	table, err := r.table(bodies)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(table, func(e storedPart) bool { return e.id == archivePart }) {
+		archive := recordReader{b: bodies[archivePart]}
+		slots = archive.take(int(archive.byte()))
+		rest, err := archive.table(bodies)
+		if err != nil {
+			return nil, err
+		}
+		if len(slots) == 0 || len(slots) > maxArchived || len(archive.rest()) > 0 {
+			return nil, errRecord()
+		}
+		table = append(table, rest...)
+	}
+	slices.SortFunc(table, func(a, b storedPart) int { return int(a.id) - int(b.id) })
+	n := len(table)
+	in.stored = slices.CompactFunc(table, func(a, b storedPart) bool { return a.id == b.id })
+	if len(in.stored) != n || n != len(bodies)-1 {
+		return nil, errRecord()
+	}
+	return slots, nil
+}
+
+// table reads a table, whose ids ascend, and compares the parts with it.
+func (r *recordReader) table(bodies map[PartID][]byte) (table []storedPart, err error) {
+	for range r.count(maxParts) {
 		e := storedPart{PartID(r.uint16()), r.key()}
-		if len(in.stored) > 0 && in.stored[len(in.stored)-1].id >= e.id || e.id == HeadPart {
+		if err := r.bad; err != nil {
+			return nil, err
+		}
+		if len(table) > 0 && table[len(table)-1].id >= e.id || e.id == HeadPart {
 			return nil, errRecord()
 		}
 		body, ok := bodies[e.id]
-		if !ok && r.bad == nil {
+		if !ok {
 			return nil, fault.New(fault.Incomplete, "a part of the session's record is missing")
 		}
 		if sha256.Sum256(body) != e.hash {
 			return nil, errRecord()
 		}
-		in.stored = append(in.stored, e)
+		table = append(table, e)
 	}
-	return slots, r.bad
+	return table, r.bad
 }
 
-// consistent checks that every part belongs to a state, every slot to one state alone, and all states to one peer who is not we.
+// consistent checks that every part but the archive belongs to a state, every slot to one state alone, and all states to one peer who is not we.
 func (in *session) consistent(parts int) error {
 	var seen [256]bool
 	parts -= len(in.archived) // their lines
+	if len(in.archived) > 0 {
+		parts-- // the archive
+	}
 	for _, s := range append([]*state{in.current}, in.archived...) {
 		if seen[s.slot] || s.slot > maxArchived || in.trust(&s.remoteIdentity) != nil || !s.consistent() {
 			return errRecord()

@@ -12,12 +12,15 @@ import (
 )
 
 // The record of a session (docs/ratchet.md). It is cut into parts, so that a message rewrites only what it changed. The head has the
-// counter, the current session's chain keys, and the hash of every other part: parts of different times do not go together.
+// counter, the current session's chain keys, and the hashes of its parts; the archive has those of the parts of archived sessions, so that
+// these cost a message nothing. Parts of different times do not go together.
 const (
 	recordVersion = 1
 
 	// HeadPart is the part that every change has.
 	HeadPart PartID = 0
+
+	archivePart PartID = 7 // which sessions are archived, and the hashes of their parts; not there if none is
 
 	partsPerSlot = 8
 )
@@ -79,7 +82,7 @@ func (c Change) MarshalText() ([]byte, error) { return nil, errNotEncodable }
 // MarshalBinary refuses: gob and CBOR never hold a change.
 func (c Change) MarshalBinary() ([]byte, error) { return nil, errNotEncodable }
 
-// storedPart is an entry of the head's table.
+// storedPart is an entry of the table of the head or of the archive.
 type storedPart struct {
 	id   PartID
 	hash [sha256.Size]byte
@@ -105,7 +108,7 @@ func (in *session) commit(next *state, archived []*state, used *preKeySet, save 
 	archived = limited(archived)
 	c := Change{Counter: in.counter + 1, Begins: in.begins}
 	table := in.changed(&c, next, archived)
-	head := in.appendHead(in.scratch[:0], c.Counter, next, archived, table)
+	head := in.appendHead(in.scratch[:0], c.Counter, next, table)
 	in.scratch = head
 	c.Put[0] = Part{ID: HeadPart, Body: head}
 	if used != nil {
@@ -185,7 +188,7 @@ func (in *session) rewritten(c *Change, next *state, archived []*state) []stored
 		}
 	}
 	for _, p := range in.stored {
-		if !kept[p.id/partsPerSlot] && !slices.ContainsFunc(all, func(a Part) bool { return a.ID == p.id }) {
+		if p.id != archivePart && !kept[p.id/partsPerSlot] && !slices.ContainsFunc(all, func(a Part) bool { return a.ID == p.id }) {
 			all = append(all, Part{ID: p.id})
 		}
 	}
@@ -193,7 +196,38 @@ func (in *session) rewritten(c *Change, next *state, archived []*state) []stored
 	for _, p := range all {
 		table = update(c, table, p)
 	}
-	return table
+	return update(c, table, Part{ID: archivePart, Body: appendArchive(nil, next, archived, table)})
+}
+
+// appendArchive appends the archive part, nothing if no session is archived.
+func appendArchive(b []byte, current *state, archived []*state, table []storedPart) []byte {
+	if len(archived) == 0 {
+		return b
+	}
+	b = append(b, byte(len(archived)))
+	for _, a := range archived {
+		b = append(b, a.slot)
+	}
+	return appendTable(b, table, func(id PartID) bool { return !inHead(id, current.slot) })
+}
+
+// inHead reports whether a part's hash is in the head: those of the current session, and the archive's.
+func inHead(id PartID, current uint8) bool {
+	return id == archivePart || id/partsPerSlot == PartID(current)
+}
+
+// appendTable appends the entries that are wanted, and before them how many they are.
+func appendTable(b []byte, table []storedPart, wanted func(PartID) bool) []byte {
+	at, n := len(b), 0
+	b = append(b, 0, 0)
+	for i := range table {
+		if wanted(table[i].id) {
+			b = append(binary.BigEndian.AppendUint16(b, uint16(table[i].id)), table[i].hash[:]...)
+			n++
+		}
+	}
+	binary.BigEndian.PutUint16(b[at:], uint16(n))
+	return b
 }
 
 // update puts a part into the change and into a copy of the table, which is in the order of ids. A part without bytes is none.
@@ -261,18 +295,11 @@ func (s *state) part(kind int) Part {
 func (s *state) partID(kind int) PartID { return PartID(int(s.slot)*partsPerSlot + kind) }
 
 // appendHead appends the head: what changes with every message.
-func (in *session) appendHead(b []byte, counter uint64, current *state, archived []*state, table []storedPart) []byte {
+func (in *session) appendHead(b []byte, counter uint64, current *state, table []storedPart) []byte {
 	b = append(b, recordVersion)
 	b = binary.BigEndian.AppendUint64(b, counter)
 	b = append(b, in.bound()...)
-	b = append(b, byte(len(archived)))
-	for _, a := range archived {
-		b = append(b, a.slot)
-	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(table)))
-	for i := range table {
-		b = append(binary.BigEndian.AppendUint16(b, uint16(table[i].id)), table[i].hash[:]...)
-	}
+	b = appendTable(b, table, func(id PartID) bool { return inHead(id, current.slot) })
 	return current.appendLines(b)
 }
 

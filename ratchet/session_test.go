@@ -384,6 +384,13 @@ func TestArchiveIsBounded(t *testing.T) {
 	refuse(t, alice, bob, first[3], fault.Stale)
 	read(t, alice, bob, first[4], "4")
 	read(t, alice, bob, first[44], "44")
+	// They cost a message nothing.
+	send(t, alice, bob, "lost")
+	say(t, alice, bob, "not lost")
+	store := &plain{}
+	if _, err := session(t, bob, alice).Decrypt(send(t, alice, bob, "and on"), nil, store.save); err != nil || store.put > 1_024 {
+		t.Errorf("a message puts %d bytes, with 40 archived sessions; %v", store.put, err)
+	}
 }
 
 // A session that the peer has not answered serves for 30 days.
