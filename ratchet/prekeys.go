@@ -226,11 +226,12 @@ func (p *PreKeys) rotated(now time.Time) (*preKeySet, error) {
 // due reports whether a key made then is to be replaced: one of the future too, for a wrong clock made it.
 func due(made, now time.Time) bool { return now.Sub(made).Abs() > PreKeyRotation }
 
-// kept returns how many of n keys, newest first, are to be kept: a key is retired when the one before it was made. The newest two always
-// are, so that a clock that jumps ahead once does not take the keys of the messages on their way.
+// kept returns how many of n keys, newest first, are to be kept: a key is retired when the one before it was made, and not before it was
+// made itself, whatever the clock said. The newest two always are kept, so that a clock that jumps ahead once does not take the keys of the
+// messages on their way.
 func kept(n int, now time.Time, made func(i int) time.Time) int {
 	for i := 2; i < n; i++ {
-		if i == maxSigned || now.Sub(made(i-1)) > maxRetired {
+		if i == maxSigned || now.Sub(made(i-1)) > maxRetired && now.Sub(made(i)) > maxRetired {
 			return i
 		}
 	}
