@@ -22,20 +22,56 @@ import (
 // maxDecoded bounds the memory of a row group while it is decoded. What a Writer lets through takes no more.
 const maxDecoded = 48 << 20
 
-// decode unseals and decodes the wanted chunks of a row group, each column by itself on all processors, and returns its rows: one
-// batch, or more if a dictionary has more values in it than its index type counts.
+// decode unseals and decodes the wanted chunks of a row group, each column by itself on all processors, and returns its rows that fulfil
+// the filters: one batch, or more if a dictionary has more values in it than its index type counts, or none.
 func (p *readPart) decode(ctx context.Context, rowGroup int, sealed [][]byte) ([]arrow.RecordBatch, error) {
-	rows := p.file.RowGroupRows(rowGroup)
-	mem := parquetguard.NewBudget(maxDecoded)
-	columns := make([]arrow.Array, len(p.plan.columns))
-	defer func() {
-		for _, c := range columns {
-			if c != nil {
-				c.Release()
+	d := rowGroupDecoder{
+		part: p, rowGroup: rowGroup, rows: int(p.file.RowGroupRows(rowGroup)), sealed: sealed,
+		mem: parquetguard.NewBudget(maxDecoded), columns: make([]arrow.Array, len(p.plan.columns)),
+	}
+	defer d.release()
+	all, err := d.filter(ctx)
+	if err != nil || d.rows == 0 {
+		return nil, err
+	}
+	if err := d.columnsOf(ctx, d.missing()); err != nil {
+		return nil, err
+	}
+	var batches []arrow.RecordBatch
+	err = pme.Guard(func() (err error) {
+		if !all {
+			if err := d.pick(ctx); err != nil {
+				return err
 			}
 		}
-	}()
-	order := p.largestFirst(sealed)
+		batches, err = p.plan.restore(d.mem, d.columns[:p.plan.schema.NumFields()], d.rows)
+		return err
+	})
+	return batches, err
+}
+
+// rowGroupDecoder has the columns of a row group that are decoded so far, in the order of the plan.
+type rowGroupDecoder struct {
+	part     *readPart
+	rowGroup int
+	rows     int // in the end: that fulfil the filters
+	sealed   [][]byte
+	mem      *parquetguard.Budget
+	columns  []arrow.Array
+	picked   []int32 // rows that fulfil the filters, if not all do
+}
+
+func (d *rowGroupDecoder) release() {
+	for _, c := range d.columns {
+		if c != nil {
+			c.Release()
+		}
+	}
+}
+
+// columnsOf decodes columns.
+func (d *rowGroupDecoder) columnsOf(ctx context.Context, which []int) error {
+	order := d.part.largestFirst(which, d.sealed)
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	for range min(runtime.GOMAXPROCS(0), len(order)) {
@@ -45,7 +81,7 @@ func (p *readPart) decode(ctx context.Context, rowGroup int, sealed [][]byte) ([
 					return context.Cause(ctx)
 				}
 				var err error
-				if columns[order[i]], err = p.decodeColumn(ctx, mem, rowGroup, order[i], sealed); err != nil {
+				if d.columns[order[i]], err = d.part.decodeColumn(ctx, d.mem, d.rowGroup, order[i], d.sealed); err != nil {
 					return err
 				}
 			}
@@ -53,30 +89,37 @@ func (p *readPart) decode(ctx context.Context, rowGroup int, sealed [][]byte) ([
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return err
 	}
-	for _, c := range columns {
-		if int64(c.Len()) != rows {
-			return nil, fault.New(fault.NotAuthentic, "a column of %d rows in a row group of %d", c.Len(), rows)
+	rows := d.part.file.RowGroupRows(d.rowGroup)
+	for _, i := range which {
+		if c := d.columns[i]; int64(c.Len()) != rows {
+			return fault.New(fault.NotAuthentic, "a column of %d rows in a row group of %d", c.Len(), rows)
 		}
 	}
-	var batches []arrow.RecordBatch
-	err := pme.Guard(func() (err error) {
-		batches, err = p.plan.restore(mem, columns, int(rows))
-		return err
-	})
-	return batches, err
+	return nil
 }
 
-// largestFirst orders the wanted columns by the size of their chunks.
-func (p *readPart) largestFirst(sealed [][]byte) []int {
-	order, sizes := make([]int, len(p.plan.columns)), make([]int, len(p.plan.columns))
-	for i, c := range p.plan.columns {
-		order[i] = i
-		for first, end := p.file.LeavesOf(c); first < end; first++ {
+// missing returns the wanted columns that are not decoded yet.
+func (d *rowGroupDecoder) missing() []int {
+	var out []int
+	for i := range d.part.plan.schema.NumFields() {
+		if d.columns[i] == nil {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// largestFirst orders columns of the plan by the size of their chunks.
+func (p *readPart) largestFirst(which []int, sealed [][]byte) []int {
+	sizes := map[int]int{}
+	for _, i := range which {
+		for first, end := p.file.LeavesOf(p.plan.columns[i]); first < end; first++ {
 			sizes[i] += len(sealed[first])
 		}
 	}
+	order := slices.Clone(which)
 	slices.SortStableFunc(order, func(a, b int) int { return sizes[b] - sizes[a] })
 	return order
 }

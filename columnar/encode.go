@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/arrow-go/v18/parquet/schema"
 
+	"coldframe/columnar/pme"
 	"coldframe/internal/fault"
 )
 
@@ -24,7 +25,7 @@ const (
 	// zstdLevel is the fastest ordinary one: higher ones cost twice the time for a few percent.
 	zstdLevel = 1
 
-	// maxStats bounds the least and greatest value kept in a chunk's metadata.
+	// maxStats bounds the least and greatest value kept in a chunk's metadata; longer ones are cut.
 	maxStats = 64
 
 	// manyChunks is from how many batches on a column is copied together before it is encoded: each costs the encoder a fixed time.
@@ -46,8 +47,8 @@ func newColumnEncoder(f arrow.Field) *columnEncoder {
 }
 
 // encode appends rows of the column to out as a plain file with one row group. chunks are arrays of the dataset's own type.
-// fault.InvalidRequest names the column if its values cannot be kept.
-func (e *columnEncoder) encode(out *bytes.Buffer, chunks []arrow.Array) (err error) {
+// refined is what its statistics lack, nil if nothing. fault.InvalidRequest names the column if its values cannot be kept.
+func (e *columnEncoder) encode(out *bytes.Buffer, chunks []arrow.Array) (refined *pme.Statistics, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			f := fault.New(fault.InvalidRequest, "column %q cannot be encoded", e.field.Name)
@@ -59,14 +60,14 @@ func (e *columnEncoder) encode(out *bytes.Buffer, chunks []arrow.Array) (err err
 	}()
 	stored, err := e.toStorage(chunks)
 	if err != nil {
-		return fault.Wrap(fault.InvalidRequest, err, "column %q: %s", e.field.Name, err)
+		return nil, fault.Wrap(fault.InvalidRequest, err, "column %q: %s", e.field.Name, err)
 	}
 	defer releaseAll(stored)
 	e.chosen.Do(func() { e.options = writerOptions(e.choose(stored)) })
 	if err := e.write(out, stored); err != nil {
-		return fault.Wrap(fault.InvalidRequest, err, "column %q cannot be encoded", e.field.Name)
+		return nil, fault.Wrap(fault.InvalidRequest, err, "column %q cannot be encoded", e.field.Name)
 	}
-	return nil
+	return refine(stored), nil
 }
 
 func (e *columnEncoder) toStorage(chunks []arrow.Array) ([]arrow.Array, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"slices"
+	"strings"
 	"time"
 
 	"coldframe/columnar/pme"
@@ -71,4 +72,27 @@ func ForgePart(ctx context.Context, store Store, o WriterOptions, columns ...[]b
 		return Part{}, err
 	}
 	return p.parts[0], nil
+}
+
+// WhereText writes a condition in its only spelling.
+func WhereText(w Where) string {
+	names := map[op]string{opIsNull: "IS NULL", opIsNotNull: "IS NOT NULL"}
+	for name, o := range operators {
+		if name != "<>" {
+			names[o] = name
+		}
+	}
+	var terms []string
+	for _, t := range w.terms {
+		s := `"` + strings.ReplaceAll(t.column, `"`, `""`) + `" ` + names[t.op]
+		if t.op != opIsNull && t.op != opIsNotNull {
+			text := t.text
+			if t.kind == tokenString {
+				text = "'" + strings.ReplaceAll(text, "'", "''") + "'"
+			}
+			s += " " + text
+		}
+		terms = append(terms, s)
+	}
+	return strings.Join(terms, " AND ")
 }

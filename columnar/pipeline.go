@@ -286,14 +286,19 @@ func (p *pipeline) sealColumn(to *openPart, column int, chunks []arrow.Array) (*
 	}
 	plain.Reset()
 	defer p.plain.Put(plain)
-	if err := p.encoders[column].encode(plain, chunks); err != nil {
+	refined, err := p.encoders[column].encode(plain, chunks)
+	if err != nil {
 		return nil, err
 	}
 	var dst []byte
 	if b, ok := p.buffers.Get().(*[]byte); ok {
 		dst = *b
 	}
-	return to.file.SealColumn(to.groups, column, plain.Bytes(), dst)
+	c, err := to.file.SealColumn(to.groups, column, plain.Bytes(), dst)
+	if err == nil && refined != nil {
+		c.Refine(*refined)
+	}
+	return c, err
 }
 
 // upload appends row groups to their parts and ends those.

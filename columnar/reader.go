@@ -29,7 +29,8 @@ var fetchAhead int64 = 32 << 20
 // ReadOptions say what is read.
 type ReadOptions struct {
 	Columns []ColumnID // in the order wanted; nil: all, in the order of the schema
-	Limit   int64      // rows at most; 0: all
+	Where   Where      // what the rows fulfil; its columns need not be among the wanted ones
+	Limit   int64      // rows at most, of those that fulfil Where; 0: all
 
 	// Progress, if set, is told how many bytes were asked of the store and how many rows were handed out.
 	Progress func(fetched, rows int64)
@@ -41,12 +42,15 @@ type Reader struct {
 	plan    *readPlan
 	options ReadOptions
 	out     chan arrow.RecordBatch
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	group   *errgroup.Group
 	ahead   *semaphore.Weighted // of sealed bytes
+	window  *window             // of row groups
 	fetched atomic.Int64
+	passed  atomic.Int64 // rows of the row groups that were read, or that hold none of those asked for
 
-	want, rows int64
+	total      int64 // rows of the version
+	want, rows int64 // at most; so far
 	err        error
 	closed     bool
 }
@@ -54,40 +58,51 @@ type Reader struct {
 // NewReader starts reading a version whose manifest was verified and unsealed (it panics if Contents are not there). Failures here or
 // of Next:
 //
-//	invalid_request  a column that the version has not, or one twice
-//	forbidden        the key of a wanted column is not had
+//	invalid_request  a column that the version has not, or one twice; a literal that its column does not fit
+//	forbidden        the key of a column that is wanted, or that Where looks at, is not had
 //	incomplete       an object that the manifest names is missing or cut short
 //	not_authentic    a key, object, chunk or row count that is not the one of the manifest
 //	unavailable      the store cannot be reached
 func NewReader(ctx context.Context, store Store, m *Manifest, keys Keys, o ReadOptions) (*Reader, error) {
-	plan, err := newReadPlan(ctx, store, m, keys, o.Columns)
+	plan, err := newReadPlan(ctx, store, m, keys, o)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reader{
-		plan: plan, options: o, out: make(chan arrow.RecordBatch), ahead: semaphore.NewWeighted(fetchAhead), want: int64(m.Contents.Rows),
+		plan: plan, options: o, out: make(chan arrow.RecordBatch), ahead: semaphore.NewWeighted(fetchAhead),
+		total: int64(m.Contents.Rows), want: int64(m.Contents.Rows), window: newWindow(o.Limit > 0 && !o.Where.IsZero()),
 	}
 	if o.Limit > 0 {
 		r.want = min(r.want, o.Limit)
 	}
-	ctx, r.cancel = context.WithCancel(ctx)
+	ctx, r.cancel = context.WithCancelCause(ctx)
 	r.group, ctx = errgroup.WithContext(ctx)
 	units := make(chan *unit, fetchParallel)
 	r.group.Go(func() error {
 		defer close(units)
-		return r.schedule(ctx, units)
+		return unlessEnough(ctx, r.schedule(ctx, units))
 	})
 	r.group.Go(func() error {
 		defer close(r.out)
-		return r.decode(ctx, units)
+		return unlessEnough(ctx, r.decode(ctx, units))
 	})
 	return r, nil
+}
+
+// errEnough ends the work on row groups when as many rows were found as were asked for.
+var errEnough = errors.New("columnar: enough rows")
+
+func unlessEnough(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errEnough) {
+		return nil
+	}
+	return err
 }
 
 // Schema returns the schema of the batches: the fields of the dataset's schema, exactly as they were written.
 func (r *Reader) Schema() *arrow.Schema { return r.plan.schema }
 
-// Rows returns how many rows will come.
+// Rows returns how many rows will come; with Where, how many at most.
 func (r *Reader) Rows() int64 { return r.want }
 
 // Fetched returns how many bytes were asked of the store so far.
@@ -127,8 +142,15 @@ func (r *Reader) end() error {
 	if r.closed {
 		return errReaderClosed
 	}
-	if r.rows != r.want {
-		return fault.New(fault.NotAuthentic, "%d rows came where the manifest says %d", r.rows, r.want)
+	if r.rows == r.want {
+		return io.EOF
+	}
+	came, want := r.rows, r.want
+	if r.plan.filters != nil {
+		came, want = r.passed.Load(), r.total
+	}
+	if came != want {
+		return fault.New(fault.NotAuthentic, "%d rows came where the manifest says %d", came, want)
 	}
 	return io.EOF
 }
@@ -138,7 +160,7 @@ var errReaderClosed = errors.New("columnar: the reader is closed")
 // Close ends the reading and waits for everything that was started.
 func (r *Reader) Close() error {
 	r.closed = true
-	r.cancel()
+	r.cancel(errReaderClosed)
 	for rec := range r.out {
 		rec.Release()
 	}
@@ -170,28 +192,42 @@ func (r *Reader) schedule(ctx context.Context, units chan<- *unit) error {
 		}
 		r.plan.parts[i] = nil // its footer goes when its last row group was read
 		for rg := 0; rg < part.file.NumRowGroups() && left > 0; rg++ {
-			u := &unit{part: part, rowGroup: rg, weight: part.weigh(rg), ready: make(chan struct{})}
-			if u.weight > maxSealed {
-				return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", u.weight, maxSealed)
+			if !part.possible(rg) {
+				r.passed.Add(part.file.RowGroupRows(rg))
+				continue
 			}
-			u.weight = min(u.weight, fetchAhead)
-			if err := r.ahead.Acquire(ctx, u.weight); err != nil {
-				return context.Cause(ctx)
+			if err := r.start(ctx, units, part, rg); err != nil {
+				return err
 			}
-			r.group.Go(func() error {
-				defer close(u.ready)
-				u.sealed, u.err = part.fetch(ctx, r.plan.store, rg, &r.fetched)
-				return nil
-			})
-			select {
-			case units <- u:
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			if r.plan.filters == nil {
+				left -= part.file.RowGroupRows(rg)
 			}
-			left -= part.file.RowGroupRows(rg)
 		}
 	}
 	return nil
+}
+
+// start begins to fetch a row group, once there is room for it, and sends it.
+func (r *Reader) start(ctx context.Context, units chan<- *unit, part *readPart, rowGroup int) error {
+	u := &unit{part: part, rowGroup: rowGroup, weight: part.weigh(rowGroup), ready: make(chan struct{})}
+	if u.weight > maxSealed {
+		return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", u.weight, maxSealed)
+	}
+	u.weight = min(u.weight, fetchAhead)
+	if r.window.enter(ctx) != nil || r.ahead.Acquire(ctx, u.weight) != nil {
+		return context.Cause(ctx)
+	}
+	r.group.Go(func() error {
+		defer close(u.ready)
+		u.sealed, u.err = part.fetch(ctx, r.plan.store, rowGroup, &r.fetched)
+		return nil
+	})
+	select {
+	case units <- u:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // openPart returns part i once its tail is there, and starts to fetch the tails of the next ones.
@@ -225,6 +261,7 @@ func (r *Reader) openPart(ctx context.Context, i int) (*readPart, error) {
 
 // decode turns row groups into batches, in order.
 func (r *Reader) decode(ctx context.Context, units <-chan *unit) error {
+	found := int64(0)
 	for {
 		var u *unit
 		var ok bool
@@ -245,7 +282,9 @@ func (r *Reader) decode(ctx context.Context, units <-chan *unit) error {
 			return err
 		}
 		r.ahead.Release(u.weight)
+		r.passed.Add(u.part.file.RowGroupRows(u.rowGroup))
 		for i, b := range batches {
+			found += b.NumRows()
 			select {
 			case r.out <- b:
 			case <-ctx.Done():
@@ -253,5 +292,10 @@ func (r *Reader) decode(ctx context.Context, units <-chan *unit) error {
 				return context.Cause(ctx)
 			}
 		}
+		if found >= r.want && r.plan.filters != nil {
+			r.cancel(errEnough)
+			return nil
+		}
+		r.window.leave()
 	}
 }

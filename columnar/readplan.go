@@ -17,9 +17,12 @@ import (
 type readPlan struct {
 	store   Store
 	schema  *arrow.Schema // of the wanted columns
-	columns []int         // their places in the version, as wanted
-	stored  []string      // ARROW:schema of each wanted column's storage type, in base64
-	leaves  int           // of the version
+	columns []int         // their places in the version, as wanted, and those of columns that only filters need
+	width   int           // columns of the version
+	filters []filter
+	asked   []int    // places in columns of what filters look at, rising
+	stored  []string // ARROW:schema of each wanted column's storage type, in base64
+	leaves  int      // of the version
 	keys    map[Version]*VersionKeys
 	parts   []*readPart
 }
@@ -37,12 +40,15 @@ type readPart struct {
 	file    *pme.File
 }
 
-func newReadPlan(ctx context.Context, store Store, m *Manifest, keys Keys, wanted []ColumnID) (*readPlan, error) {
+func newReadPlan(ctx context.Context, store Store, m *Manifest, keys Keys, o ReadOptions) (*readPlan, error) {
 	if m.Contents == nil {
 		panic("columnar: the manifest was not unsealed")
 	}
 	p := &readPlan{store: store, keys: map[Version]*VersionKeys{}}
-	if err := p.chooseColumns(m, wanted); err != nil {
+	if err := p.chooseColumns(m, o.Columns); err != nil {
+		return nil, err
+	}
+	if err := p.addFilters(m, o.Where); err != nil {
 		return nil, err
 	}
 	parts, err := m.LoadParts(ctx, store)
@@ -100,6 +106,7 @@ func (p *readPlan) chooseColumns(m *Manifest, wanted []ColumnID) error {
 		return fault.Wrap(fault.NotAuthentic, err, "the version has a schema that is never written")
 	}
 	p.leaves = parquetSchema(stored).NumColumns()
+	p.width = len(m.Columns)
 	var fields []arrow.Field
 	for _, id := range wanted {
 		i := slices.IndexFunc(m.Columns, func(c ManifestColumn) bool { return c.ID == id })
@@ -109,18 +116,50 @@ func (p *readPlan) chooseColumns(m *Manifest, wanted []ColumnID) error {
 		if slices.Contains(p.columns, i) {
 			return fault.New(fault.InvalidRequest, "column %s is asked for twice", id)
 		}
-		p.columns = append(p.columns, i)
 		fields = append(fields, m.Contents.Schema.Field(i))
-		b, err := marshalSchema(arrow.NewSchema([]arrow.Field{stored.Field(i)}, nil))
-		if err != nil {
+		if err := p.addColumn(i, stored.Field(i)); err != nil {
 			return err
 		}
-		p.stored = append(p.stored, base64.StdEncoding.EncodeToString(b))
 	}
 	meta := m.Contents.Schema.Metadata()
 	p.schema = arrow.NewSchema(fields, &meta)
 	return nil
 }
+
+func (p *readPlan) addColumn(i int, stored arrow.Field) error {
+	b, err := marshalSchema(arrow.NewSchema([]arrow.Field{stored}, nil))
+	if err != nil {
+		return err
+	}
+	p.columns = append(p.columns, i)
+	p.stored = append(p.stored, base64.StdEncoding.EncodeToString(b))
+	return nil
+}
+
+// addFilters adds the columns that only filters look at behind those that are wanted.
+func (p *readPlan) addFilters(m *Manifest, w Where) (err error) {
+	if p.filters, err = w.bind(m.Contents.Schema); err != nil {
+		return err
+	}
+	stored, err := storageSchema(m.Contents.Schema)
+	if err != nil {
+		return err
+	}
+	for _, f := range p.filters {
+		if !slices.Contains(p.columns, f.column) {
+			if err := p.addColumn(f.column, stored.Field(f.column)); err != nil {
+				return err
+			}
+		}
+		p.asked = append(p.asked, p.place(f.column))
+	}
+	slices.Sort(p.asked)
+	p.asked = slices.Compact(p.asked)
+	return nil
+}
+
+// place returns where a column of the version stands in columns.
+func (p *readPlan) place(column int) int { return slices.Index(p.columns, column) }
 
 // keysFor compares the keys that are had with what the manifest commits to (D10, D12) and returns them for pme.
 func (p *readPlan) keysFor(m *Manifest, part *Part, k *VersionKeys) (pme.Keys, error) {
@@ -158,11 +197,22 @@ func (p *readPart) open(ctx context.Context, fetched *atomic.Int64) error {
 		return err
 	}
 	if file.NumRowGroups() != int(p.part.RowGroups) || file.NumRows() != int64(p.part.Rows) || len(file.Leaves()) != p.plan.leaves ||
-		p.part.chunkCount() != file.NumRowGroups()*p.plan.leaves {
+		len(file.Columns()) != p.plan.width || p.part.chunkCount() != file.NumRowGroups()*p.plan.leaves {
 		return fault.New(fault.NotAuthentic, "a part whose counts are not those of the manifest")
 	}
 	p.file = file
 	return nil
+}
+
+// possible reports whether a row group can hold rows that fulfil the filters, as far as its statistics tell.
+func (p *readPart) possible(rowGroup int) bool {
+	for _, f := range p.plan.filters {
+		leaf, _ := p.file.LeavesOf(f.column)
+		if !f.possible(p.file.Statistics(rowGroup, leaf), p.file.RowGroupRows(rowGroup)) {
+			return false
+		}
+	}
+	return true
 }
 
 // spans returns where the wanted chunks of a row group lie, in the order of the object, and the leaf of each.

@@ -28,6 +28,7 @@ const (
 
 	cmType, cmPath, cmCodec, cmValues, cmRaw, cmCompressed           = 1, 3, 4, 5, 6, 7
 	cmDataOffset, cmIndexOffset, cmDictOffset, cmBloom, cmBloomBytes = 9, 10, 11, 14, 15
+	cmStatistics                                                     = 12
 )
 
 // fileMeta is a FileMetaData: what is needed of it is taken apart, the rest stays encoded.
@@ -193,6 +194,7 @@ type chunkMeta struct {
 	dataOffset int64
 	dictOffset int64 // 0 if there is no dictionary page
 	path       field
+	refined    *Statistics // what place writes over the statistics
 }
 
 func parseChunkMeta(raw []byte) (chunkMeta, error) {
@@ -247,6 +249,12 @@ func (m *chunkMeta) place(start, data, size int64) []byte {
 				e.integer(cmDictOffset, tI64, start)
 			}
 		case cmDictOffset, cmIndexOffset, cmBloom, cmBloomBytes:
+		case cmStatistics:
+			if m.refined == nil {
+				e.field(f)
+				break
+			}
+			m.refined.replace(&e, f.raw)
 		default:
 			e.field(f)
 		}
