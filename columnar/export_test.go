@@ -96,3 +96,6 @@ func WhereText(w Where) string {
 	}
 	return strings.Join(terms, " AND ")
 }
+
+// NewMemStore returns a store in memory, for tests that write much.
+func NewMemStore() Store { return newMemStore() }

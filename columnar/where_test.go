@@ -81,6 +81,8 @@ func TestWhereLiterals(t *testing.T) {
 		{Name: "local", Type: &arrow.TimestampType{Unit: arrow.Microsecond}}, {Name: "took", Type: arrow.FixedWidthTypes.Duration_ms},
 		{Name: "city", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}},
 		{Name: "list", Type: arrow.ListOf(arrow.PrimitiveTypes.Int8)}, {Name: "nothing", Type: arrow.Null},
+		{Name: "wide", Type: &arrow.Decimal256Type{Precision: 20, Scale: 1}}, {Name: "half", Type: arrow.FixedWidthTypes.Float16},
+		{Name: "id", Type: &arrow.FixedSizeBinaryType{ByteWidth: 2}}, {Name: "then", Type: arrow.FixedWidthTypes.Date64}, {Name: "ns", Type: arrow.FixedWidthTypes.Time64ns},
 	}, nil)
 	fits := []string{
 		"tiny = -128", "tiny < 127", "big = 18446744073709551615", "price = 1.5", "price = -9999.99", "price = 1.50", `"small price" = 999.9`, "f > 0.1", "f = 'NaN'", "f < '-Infinity'",
@@ -101,7 +103,7 @@ func TestWhereLiterals(t *testing.T) {
 		"tiny = 128", "tiny = 1.5", "tiny = '1'", "tiny = TRUE", "tiny = 1e2", "big = -1", "big = 18446744073709551616", "price = 1.555", "price = 10000", "price = 'x'",
 		`"small price" = 0.01`, "f = 1e39", "f = 'x'", "f = TRUE", "s = 1", "s = TRUE", "b = 1", "b = 'true'", "bin = 'x'", "day = '2023-02-29'", "day = 20240101",
 		"day = '2024-01-01T00:00:00'", "t = '24:00:01'", "t = '00:00:00.5'", "utc = '2024-01-01T00:00:00.0001Z'", "utc = '2024-01-01'", "zoned = '2024-01-01T00:00:00'",
-		"zoned = '2024-01-01T00:00:00.5Z'", "local = '2024-01-01T00:00:00Z'", "took > 0.5", "city = 1", "list = 1", "list = 'x'", "nothing = 1",
+		"zoned = '2024-01-01T00:00:00.5Z'", "local = '2024-01-01T00:00:00Z'", "took > 0.5", "city = 1", "list = 1", "list = 'x'", "wide = 0.01", "half = 1e6", "id = 'AAAA'", "then = '2024-01-01T00:00:00Z'", "ns = 1", "nothing = 1",
 	}
 	for _, in := range refused {
 		w, err := columnar.ParseWhere(in)
