@@ -22,6 +22,7 @@ var fuzzed = map[string][]string{
 	"roster":                                {"columnar.FuzzRoster"},
 	"manifest":                              {"columnar.FuzzManifest", "columnar.FuzzSchema", "columnar.FuzzVersionKeys", "internal/signed.FuzzOpen", "internal/signed.FuzzUnmarshal"},
 	"S3 XML and headers":                    {"columnar/s3.FuzzAnswer", "columnar/s3.FuzzParseContentRange", "columnar/s3.FuzzParseToken", "columnar.FuzzParseObjectName"},
+	"conditions on rows":                    {"columnar.FuzzWhere"},
 	"Parquet footer":                        {"columnar/pme.FuzzFooterTail"},
 	"Parquet page headers":                  {"columnar/pme.FuzzPageHeader", "columnar/pme.FuzzChunk"},
 	"Parquet crypto header":                 {"columnar/pme.FuzzFileCryptoMetaData"},

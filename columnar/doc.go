@@ -19,11 +19,14 @@
 // manifest; each chunk is compared with its hash there before it is unsealed, and unsealed before a row of it is handed out. A stream
 // that ends with io.EOF was complete.
 //
+// A [Where] chooses rows. Row groups that hold none of them by their statistics, which are sealed with the footer, are not fetched; what
+// is fetched is compared value by value.
+//
 // # Memory
 //
 // A writer holds three row groups of [DefaultRowGroupBytes], one filling, one being encoded and one being uploaded, and the encoder's
 // buffers for as many columns as there are processors; besides them the parts of an upload that the store keeps. A reader holds
-// 32 MiB of fetched chunks, a row group being decoded, which takes at most 48 MiB whatever its author made of it, one that waits to be
-// taken, and the caller's. Both are independent of the table's size but for the manifest: 36 bytes for each
+// 32 MiB of fetched chunks, a row group being decoded, which takes at most 48 MiB whatever its author made of it (with a condition, a
+// second copy of one column of it at a time), one that waits to be taken, and the caller's. Both are independent of the table's size but for the manifest: 36 bytes for each
 // chunk. With GOMEMLIMIT at 160 MiB the process stays below 256 MiB (F17).
 package columnar

@@ -237,6 +237,7 @@ type WriteResult struct {
 type ReadRequest struct {
 	Dataset  string
 	Columns  []string
+	Where    string // the condition that rows fulfil, as columnar.ParseWhere reads it; empty: all
 	Version  uint64 // 0: the current one
 	Limit    *int64 // at most so many rows; nil: all
 	Transfer string // id in progress events, as in WriteRequest

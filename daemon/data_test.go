@@ -310,3 +310,39 @@ func TestEventsResumeAndDropTheSlow(t *testing.T) {
 		t.Errorf("a slow subscriber got %d events", n)
 	}
 }
+
+// A condition chooses rows; what is wrong with it is told before anything is sent, whatever the limit.
+func TestReadWhere(t *testing.T) {
+	a := startAgent(t, t.TempDir(), nil)
+	a.register()
+	d, err := a.CreateDataset(t.Context(), user, CreateDatasetRequest{Title: "weather"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.mustWrite(WriteRequest{Dataset: d.ID}, "day,temp,note\n2026-01-01,4.5,cold\n2026-01-02,,\n2026-01-03,6.25,\n")
+	a.mustWrite(WriteRequest{Dataset: d.ID, Append: true}, "day,temp,note\n2026-01-04,8,mild\n")
+	two := int64(2)
+	for want, r := range map[string]ReadRequest{
+		"day\n2026-01-03\n2026-01-04\n":        {Columns: []string{"day"}, Where: "temp > 5"},
+		"temp\n4.5\n6.25\n":                    {Columns: []string{"temp"}, Where: "temp IS NOT NULL", Limit: &two},
+		"note,day\nmild,2026-01-04\n":           {Columns: []string{"note", "day"}, Where: "note != 'cold' AND day >= '2026-01-03'"},
+		"day,temp,note\n2026-01-02,,\n":         {Where: "temp is null"},
+		"day,temp,note\n":                       {Where: "temp = 5"},
+		"day,temp,note\n2026-01-01,4.5,cold\n": {Where: "note = 'cold'", Version: 1},
+	} {
+		r.Dataset = d.ID
+		if got := a.mustRead(r); got != want {
+			t.Errorf("%s: read %q, want %q", r.Where, got, want)
+		}
+	}
+	none := int64(0)
+	for where, names := range map[string]string{"temp > ": "position 8", "temp = 'x'": `column "temp"`, "rain = 1": `column "rain"`} {
+		for _, limit := range []*int64{nil, &none} {
+			_, err := a.ReadData(t.Context(), user, ReadRequest{Dataset: d.ID, Where: where, Limit: limit})
+			wantCode(t, where, err, fault.InvalidRequest)
+			if !strings.Contains(err.Error(), names) {
+				t.Errorf("%s: %v does not name %s", where, err, names)
+			}
+		}
+	}
+}

@@ -17,7 +17,7 @@ import (
 type DataStream struct {
 	Dataset string
 	Version uint64
-	Rows    int64 // that WriteTo will hand out
+	Rows    int64 // that WriteTo will hand out; with a condition, at most
 	Schema  *arrow.Schema
 
 	a     *Agent
@@ -28,7 +28,7 @@ type DataStream struct {
 	once  sync.Once
 }
 
-// ReadData opens a version for reading. Unknown columns, and versions that are not there, are errors here; an object that is missing
+// ReadData opens a version for reading. Unknown columns, a wrong condition, and versions that are not there, are errors here; an object that is missing
 // or changed is one of WriteTo at the latest, and no row leaves before its chunk was verified.
 func (a *Agent) ReadData(ctx context.Context, c Caller, r ReadRequest) (*DataStream, error) {
 	id, err := visible(c, r.Dataset)
@@ -79,12 +79,16 @@ func (d *DataStream) openVersion(s *session, ds *dataset, r ReadRequest) error {
 	if err != nil {
 		return err
 	}
+	where, err := condition(m, r.Where)
+	if err != nil {
+		return err
+	}
 	d.Version, d.Rows = uint64(m.Version), int64(m.Contents.Rows)
 	if r.Limit != nil && *r.Limit == 0 {
 		d.Rows, d.Schema = 0, subSchema(m, columns)
 		return nil
 	}
-	o := columnar.ReadOptions{Columns: columns, Progress: func(fetched, rows int64) { d.t.progress(rows, fetched) }}
+	o := columnar.ReadOptions{Columns: columns, Where: where, Progress: func(fetched, rows int64) { d.t.progress(rows, fetched) }}
 	if r.Limit != nil {
 		o.Limit = *r.Limit
 	}
@@ -93,6 +97,18 @@ func (d *DataStream) openVersion(s *session, ds *dataset, r ReadRequest) error {
 	}
 	d.Rows, d.Schema = d.in.Rows(), d.in.Schema()
 	return nil
+}
+
+// condition reads the condition on rows of a version; without one all rows fulfil it.
+func condition(m *columnar.Manifest, text string) (columnar.Where, error) {
+	if text == "" {
+		return columnar.Where{}, nil
+	}
+	where, err := columnar.ParseWhere(text)
+	if err == nil {
+		err = where.Check(m.Contents.Schema)
+	}
+	return where, err
 }
 
 func subSchema(m *columnar.Manifest, columns []columnar.ColumnID) *arrow.Schema {

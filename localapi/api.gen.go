@@ -614,10 +614,16 @@ type ReadDataParams struct {
 	// Columns Wanted columns, in this order, separated by commas; a name with a comma or a quote in it is quoted as in CSV. All if absent
 	Columns *string `form:"columns,omitempty" json:"columns,omitempty"`
 
+	// Where Only rows for which all comparisons are true: `column op literal`, joined by `AND`. The operators are `= != <> < <= > >=`, and `IS NULL` and
+	// `IS NOT NULL` without a literal. A column is a word, or a name in double quotes; a literal is a number, text in single quotes (also for dates, times and
+	// bytes, as they stand in CSV), `TRUE` or `FALSE`, and must be a value of the column's type. The columns need not be among the wanted ones, but the
+	// caller must hold their keys. docs/localapi.md tells of nulls and NaN
+	Where *string `form:"where,omitempty" json:"where,omitempty"`
+
 	// Version The newest if absent
 	Version *AtVersion `form:"version,omitempty" json:"version,omitempty"`
 
-	// Limit At most so many rows
+	// Limit At most so many rows, of those that fulfil `where`
 	Limit  *int64                `form:"limit,omitempty" json:"limit,omitempty"`
 	Format *ReadDataParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 	Accept *string               `json:"Accept,omitempty"`
@@ -2410,6 +2416,18 @@ func NewReadDataRequest(server string, id DatasetID, params *ReadDataParams) (*h
 		if params.Columns != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "columns", *params.Columns, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Where != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "where", *params.Where, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

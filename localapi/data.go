@@ -93,6 +93,7 @@ func (p *progressReader) Read(b []byte) (int, error) {
 type GetOptions struct {
 	Format  string
 	Columns []string
+	Where   string // comparisons joined by AND: city = 'Paris' AND temperature >= 20.5
 	Version int64
 	Limit   *int64
 }
@@ -106,7 +107,7 @@ type Table struct {
 // Get opens the rows of a dataset. The caller closes the table.
 func (c *Client) Get(ctx context.Context, id string, o GetOptions) (*Table, error) {
 	r, err := c.raw.ReadData(ctx, id, &ReadDataParams{
-		Columns: optional(joinColumns(o.Columns)), Version: optional(o.Version), Limit: o.Limit, Format: optional(ReadDataParamsFormat(o.Format)),
+		Columns: optional(joinColumns(o.Columns)), Where: optional(o.Where), Version: optional(o.Version), Limit: o.Limit, Format: optional(ReadDataParamsFormat(o.Format)),
 	})
 	if err != nil {
 		return nil, transportError(err)

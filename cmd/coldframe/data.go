@@ -202,7 +202,7 @@ func (a *app) getCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use: "get NAME", Short: "Read rows of a dataset", Args: args(cobra.ExactArgs(1)),
-		Long: "Reads rows of a dataset to standard output, or to a file that appears only when it is whole. Only the columns asked for are fetched.",
+		Long: "Reads rows of a dataset to standard output, or to a file that appears only when it is whole. Only the columns asked for are fetched, and of them\nonly what can hold rows that fulfil --where: comparisons (= != < <= > >=, IS NULL, IS NOT NULL) joined by AND. Text, dates and times stand in single\nquotes, names of columns that are more than a word in double quotes.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if cmd.Flags().Changed("limit") {
 				o.Limit = &limit
@@ -213,6 +213,9 @@ func (a *app) getCommand() *cobra.Command {
 			if cmd.Flags().Changed("columns") && len(o.Columns) == 0 {
 				return usageError{errors.New("--columns names no column")}
 			}
+			if cmd.Flags().Changed("where") && o.Where == "" {
+				return usageError{errors.New("--where says nothing")}
+			}
 			if err := o.chooseFormat(file); err != nil {
 				return err
 			}
@@ -221,6 +224,7 @@ func (a *app) getCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringSliceVarP(&o.Columns, "columns", "c", nil, "only these columns, in this order")
+	f.StringVarP(&o.Where, "where", "w", "", "only rows for which this is true: \"city = 'Paris' AND temp >= 20.5\"")
 	f.Int64Var(&o.Version, "version", 0, "an older version (default the newest)")
 	f.Int64VarP(&limit, "limit", "n", 0, "at most so many rows")
 	f.StringVar(&o.Format, "format", "", "csv, ndjson, arrow or parquet (default by the name of the file, else csv)")

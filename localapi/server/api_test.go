@@ -43,6 +43,15 @@ func roundTrip(t *testing.T, w *localapitest.World) {
 	if got := get(t, c, d.Id, localapi.GetOptions{Columns: []string{"temp", "date"}, Limit: ptr(int64(2))}); got != "temp,date\n4.5,2026-01-01\n6.25,2026-01-02\n" {
 		t.Fatalf("columns came back as %q", got)
 	}
+	where := localapi.GetOptions{Columns: []string{"temp"}, Where: "date > '2026-01-01' AND temp < 5", Limit: ptr(int64(1))}
+	if got := get(t, c, d.Id, where); got != "temp\n1.0\n" {
+		t.Fatalf("rows by condition came back as %q", got)
+	}
+	for _, wrong := range []string{"temp >", "temp = 'cold'", "rain = 1"} {
+		if _, err := c.Get(ctx, d.Id, localapi.GetOptions{Where: wrong}); !errors.Is(err, localapi.InvalidRequest) || !strings.Contains(err.Error(), "where") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
 	all, err := c.Datasets(ctx, "weather")
 	must(t, err)
 	if len(all) != 1 || all[0].Id != d.Id || len(all[0].Columns) != 3 || all[0].Version != 2 {

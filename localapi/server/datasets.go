@@ -181,7 +181,9 @@ func (h *handlers) ReadData(ctx context.Context, r ReadDataRequestObject) (ReadD
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.agent.ReadData(ctx, c.caller, daemon.ReadRequest{Dataset: r.Id, Columns: columns, Version: version, Limit: r.Params.Limit})
+	s, err := h.agent.ReadData(ctx, c.caller, daemon.ReadRequest{
+		Dataset: r.Id, Columns: columns, Where: deref(r.Params.Where), Version: version, Limit: r.Params.Limit,
+	})
 	if err != nil {
 		return nil, err
 	}

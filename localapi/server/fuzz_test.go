@@ -70,6 +70,10 @@ func TestParametersAreChecked(t *testing.T) {
 	}{
 		{"readData", "columns=a,b&version=1&limit=0&format=csv", true},
 		{"readData", "", true},
+		{"readData", "where=a+%3D+%27b%27&limit=1", true},
+		{"readData", "where=", false},
+		{"readData", "where=a%3D1&where=b%3D1", false},
+		{"readData", "where=" + strings.Repeat("x", 8193), false},
 		{"readData", "colums=a", false},
 		{"readData", "version=0", false},
 		{"readData", "version=1&version=2", false},

@@ -42,6 +42,7 @@ func TestL16_LogsHoldNothingOfTheCaller(t *testing.T) {
 	c.send("PUT", "/v1/datasets/"+d.Id+"/data?schema="+canary, canary+"\n", "token", "", "Content-Type", "text/csv")
 	c.send("PUT", "/v1/datasets/"+d.Id+"/data", canary+"\n"+canary+"\n", "token", "", "Content-Type", "text/csv", "Idempotency-Key", canary)
 	c.send("GET", "/v1/datasets/"+d.Id+"/data?columns="+canary, "", "token", "")
+	c.send("GET", "/v1/datasets/"+d.Id+"/data?where="+canary+"%3D%27"+canary+"%27", "", "token", "")
 	rawAnswer(t, w, canary+" / HTTP/1.1\r\n\r\n")
 	w.Stop()
 	logs := w.Logs.Bytes()
