@@ -99,3 +99,25 @@ func WhereText(w Where) string {
 
 // NewMemStore returns a store in memory, for tests that write much.
 func NewMemStore() Store { return newMemStore() }
+
+// Range is a range of an object.
+type Range struct {
+	Name           ObjectName
+	Offset, Length int64
+}
+
+// ChunkRanges returns where the chunks of some fields lie, in a table whose every field has one leaf.
+func ChunkRanges(m *Manifest, fields []int) []Range {
+	var out []Range
+	for _, p := range m.Parts {
+		leaves, at := p.chunkCount()/int(p.RowGroups), int64(firstChunk)
+		for i := range p.chunkCount() {
+			n, _ := p.chunk(i)
+			if slices.Contains(fields, i%leaves) {
+				out = append(out, Range{p.Name, at, n})
+			}
+			at += n
+		}
+	}
+	return out
+}

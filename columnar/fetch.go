@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"coldframe/internal/fault"
 )
 
@@ -89,8 +91,10 @@ func plan(spans []span) []request {
 func fetch(ctx context.Context, store Store, r request, spans []span, fetched *atomic.Int64) ([][]byte, error) {
 	out := make([][]byte, len(r.spans))
 	whole, err := readRange(ctx, store, r.name, r.offset, r.length, r.object, fetched)
-	if err != nil && !errors.Is(err, fault.NotAuthentic) {
-		return nil, err
+	if err != nil {
+		if whole = nil; !errors.Is(err, fault.NotAuthentic) {
+			return nil, err
+		}
 	}
 	for i, n := range r.spans {
 		s := spans[n]
@@ -148,26 +152,37 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// readRange reads n bytes at off. An object that is not there, or is shorter, is fault.Incomplete: the manifest names it (R7). One of
-// another length is fault.NotAuthentic.
+// readRange reads n bytes at off, in pieces of at most maxRequest at once. An object that is not there, or is shorter, is
+// fault.Incomplete: the manifest names it (R7). One of another length is fault.NotAuthentic.
 func readRange(ctx context.Context, store Store, name ObjectName, off, n, object int64, fetched *atomic.Int64) ([]byte, error) {
 	fetched.Add(n)
-	r, err := store.ReadRange(ctx, name, off, n)
+	b := make([]byte, n)
+	if n <= maxRequest {
+		return b, readInto(ctx, store, name, off, object, b)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for at := int64(0); at < n; at += maxRequest {
+		g.Go(func() error { return readInto(ctx, store, name, off+at, object, b[at:min(at+maxRequest, n)]) })
+	}
+	return b, g.Wait()
+}
+
+func readInto(ctx context.Context, store Store, name ObjectName, off, object int64, b []byte) error {
+	r, err := store.ReadRange(ctx, name, off, int64(len(b)))
 	if err != nil {
-		return nil, missing(err)
+		return missing(err)
 	}
 	defer r.Close() //nolint:errcheck // only read from
 	if size, ok := ObjectSize(r); ok && object > 0 && size != object {
-		return nil, fault.New(fault.NotAuthentic, "an object of %d bytes where the manifest says %d", size, object)
+		return fault.New(fault.NotAuthentic, "an object of %d bytes where the manifest says %d", size, object)
 	}
-	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
 		if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // a wrapped io.EOF is a failure, not the end
-			return nil, fault.New(fault.NotAuthentic, "a transfer that ended early")
+			return fault.New(fault.NotAuthentic, "a transfer that ended early")
 		}
-		return nil, missing(err)
+		return missing(err)
 	}
-	return b, nil
+	return nil
 }
 
 func missing(err error) error {

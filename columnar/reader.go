@@ -15,7 +15,8 @@ import (
 
 // Bounds of what a Reader has in hand.
 const (
-	fetchParallel = 8       // row groups whose chunks are fetched at once
+	fetchParallel = 8       // row groups that are fetched or wait to be decoded, small ones aside
+	joinBytes     = 4 << 20 // of row groups that are fetched together
 	tailsAhead    = 4       // parts whose tails are fetched at once
 	tailBytes     = 4 << 20 // of those ahead of the one that is needed
 
@@ -191,43 +192,70 @@ func (r *Reader) schedule(ctx context.Context, units chan<- *unit) error {
 			return err
 		}
 		r.plan.parts[i] = nil // its footer goes when its last row group was read
+		var batch []*unit
 		for rg := 0; rg < part.file.NumRowGroups() && left > 0; rg++ {
 			if !part.possible(rg) {
 				r.passed.Add(part.file.RowGroupRows(rg))
 				continue
 			}
-			if err := r.start(ctx, units, part, rg); err != nil {
-				return err
+			u := &unit{part: part, rowGroup: rg, weight: part.weigh(rg), ready: make(chan struct{})}
+			if u.weight > maxSealed {
+				return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", u.weight, maxSealed)
 			}
+			if u.weight = min(u.weight, fetchAhead); !r.joins(batch, u) {
+				if err := r.start(ctx, units, batch); err != nil {
+					return err
+				}
+				batch = nil
+			}
+			batch = append(batch, u)
 			if r.plan.filters == nil {
 				left -= part.file.RowGroupRows(rg)
 			}
+		}
+		if err := r.start(ctx, units, batch); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// start begins to fetch a row group, once there is room for it, and sends it.
-func (r *Reader) start(ctx context.Context, units chan<- *unit, part *readPart, rowGroup int) error {
-	u := &unit{part: part, rowGroup: rowGroup, weight: part.weigh(rowGroup), ready: make(chan struct{})}
-	if u.weight > maxSealed {
-		return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", u.weight, maxSealed)
+// joins reports whether a row group is fetched together with others of its part: as long as all are small, since then requests can be
+// joined, and a request for little takes about as long as one for joinBytes.
+func (r *Reader) joins(batch []*unit, next *unit) bool {
+	sum := next.weight
+	for _, u := range batch {
+		sum += u.weight
 	}
-	u.weight = min(u.weight, fetchAhead)
-	if r.window.enter(ctx) != nil || r.ahead.Acquire(ctx, u.weight) != nil {
-		return context.Cause(ctx)
+	return len(batch) == 0 || r.window == nil && sum <= min(joinBytes, fetchAhead)
+}
+
+// start begins to fetch row groups of one part, once there is room for them, and sends them.
+func (r *Reader) start(ctx context.Context, units chan<- *unit, batch []*unit) error {
+	for _, u := range batch {
+		if r.window.enter(ctx) != nil || r.ahead.Acquire(ctx, u.weight) != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if len(batch) == 0 {
+		return nil
 	}
 	r.group.Go(func() error {
-		defer close(u.ready)
-		u.sealed, u.err = part.fetch(ctx, r.plan.store, rowGroup, &r.fetched)
+		err := batch[0].part.fetch(ctx, r.plan.store, batch, &r.fetched)
+		for _, u := range batch {
+			u.err = err
+			close(u.ready)
+		}
 		return nil
 	})
-	select {
-	case units <- u:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for _, u := range batch {
+		select {
+		case units <- u:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
+	return nil
 }
 
 // openPart returns part i once its tail is there, and starts to fetch the tails of the next ones.

@@ -246,10 +246,17 @@ func (p *readPart) weigh(rowGroup int) int64 {
 	return n
 }
 
-// fetch returns the wanted chunks of a row group by leaf. All of them are those that the manifest names.
-func (p *readPart) fetch(ctx context.Context, store Store, rowGroup int, fetched *atomic.Int64) ([][]byte, error) {
-	spans, leaves := p.spans(rowGroup)
-	out := make([][]byte, p.plan.leaves)
+// fetch fetches the wanted chunks of some row groups, which rise, each by leaf. All of them are those that the manifest names.
+func (p *readPart) fetch(ctx context.Context, store Store, units []*unit, fetched *atomic.Int64) error {
+	var spans []span
+	var places []*[]byte // where each belongs
+	for _, u := range units {
+		u.sealed = make([][]byte, p.plan.leaves)
+		more, leaves := p.spans(u.rowGroup)
+		for i := range more {
+			spans, places = append(spans, more[i]), append(places, &u.sealed[leaves[i]])
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(fetchParallel)
 	for _, r := range plan(spans) {
@@ -259,10 +266,10 @@ func (p *readPart) fetch(ctx context.Context, store Store, rowGroup int, fetched
 				return err
 			}
 			for i, n := range r.spans {
-				out[leaves[n]] = chunks[i]
+				*places[n] = chunks[i]
 			}
 			return nil
 		})
 	}
-	return out, g.Wait()
+	return g.Wait()
 }
