@@ -21,8 +21,8 @@
 //
 // # Reading
 //
-// [TailSize], [OpenFooter]; for each wanted leaf [File.Range] and [File.UnsealChunk]; then [File.PlainFile], which a decoder reads inside
-// [Guard]. The caller says which keys and which AAD prefix it expects; what the file says about them is compared and never obeyed.
+// [TailSize], [OpenFooter]; [File.Statistics] tells what a chunk can hold; for each wanted leaf [File.Range] and [File.UnsealChunk]; then
+// [File.PlainFile], which a decoder reads inside [Guard]. The caller says which keys and which AAD prefix it expects; what the file says about them is compared and never obeyed.
 //
 // # What it refuses
 //
