@@ -253,7 +253,7 @@ func TestD08_D11_FlippedBits(t *testing.T) {
 		unread := at < 4 || at >= used && at < int(p.TailOffset) // lead magic and filler hold nothing
 		all := routes(w, r)
 		if raceEnabled { // takes ten times as long: everything, and one of the others in turn
-			all = []columnar.ReadOptions{all[0], all[1+try%3]}
+			all = []columnar.ReadOptions{all[0], all[1+try%4]}
 		}
 		for _, o := range all {
 			rows, err := count(w, o)
@@ -278,14 +278,24 @@ func TestD08_D11_FlippedBits(t *testing.T) {
 	}
 }
 
-// routes are the ways to read: everything, one column, some in another order, and the first rows.
+// routes are the ways to read: everything, one column, some in another order, the first rows, and those of a condition that all fulfil.
 func routes(w *world, r *rand.Rand) []columnar.ReadOptions {
 	return []columnar.ReadOptions{
 		{},
 		{Columns: []columnar.ColumnID{w.columns[r.IntN(len(w.columns))]}},
 		{Columns: []columnar.ColumnID{w.columns[7], w.columns[2]}, Limit: 100},
 		{Limit: 1},
+		{Columns: w.columns[8:9], Where: where("price >= 0 AND id < 1000000")},
 	}
+}
+
+// where reads a condition that has no errors.
+func where(s string) columnar.Where {
+	w, err := columnar.ParseWhere(s)
+	if err != nil {
+		panic(err)
+	}
+	return w
 }
 
 func count(w *world, o columnar.ReadOptions) (int64, error) {
