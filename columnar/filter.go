@@ -147,10 +147,7 @@ func (f filter) match(a arrow.Array, keep []bool, scratch []int8) error {
 func order(a, literal arrow.Array, out []int8) {
 	switch a := a.(type) {
 	case *array.Boolean:
-		l := b2i(literal.(*array.Boolean).Value(0))
-		for i := range a.Len() {
-			out[i] = int8(b2i(a.Value(i))) - int8(l)
-		}
+		orderBooleans(a, int8(b2i(literal.(*array.Boolean).Value(0))), out)
 	case *array.Int8:
 		orderNumbers(a.Int8Values(), literal.(*array.Int8).Value(0), out)
 	case *array.Int16:
@@ -212,6 +209,12 @@ func orderOthers(a, literal arrow.Array, out []int8) {
 		if a.IsValid(i) {
 			out[i] = int8(at(i))
 		}
+	}
+}
+
+func orderBooleans(a *array.Boolean, literal int8, out []int8) {
+	for i := range out {
+		out[i] = int8(b2i(a.Value(i))) - literal
 	}
 }
 

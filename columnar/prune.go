@@ -94,8 +94,8 @@ func boundValue(t arrow.DataType, b []byte) arrow.Array {
 		return nil
 	}
 	width := max(fixed.BitWidth()/8, 1)
-	if physical := width; t.ID() != arrow.FIXED_SIZE_BINARY && t.ID() != arrow.FLOAT16 && t.ID() != arrow.BOOL {
-		if physical = max(width, 4); len(b) != physical || !extends(t, b, width) {
+	if t.ID() != arrow.FIXED_SIZE_BINARY && t.ID() != arrow.FLOAT16 && t.ID() != arrow.BOOL { // numbers, in 4 bytes or 8
+		if len(b) != max(width, 4) || !extends(t, b, width) {
 			return nil
 		}
 		b = b[:width]

@@ -73,16 +73,28 @@ func TestWhereSyntaxErrors(t *testing.T) {
 // Literals fit the type of their column exactly, or the error names the column.
 func TestWhereLiterals(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "tiny", Type: arrow.PrimitiveTypes.Int8}, {Name: "big", Type: arrow.PrimitiveTypes.Uint64},
-		{Name: "price", Type: &arrow.Decimal128Type{Precision: 6, Scale: 2}}, {Name: "small price", Type: &arrow.Decimal32Type{Precision: 4, Scale: 1}},
-		{Name: "f", Type: arrow.PrimitiveTypes.Float32}, {Name: "s", Type: arrow.BinaryTypes.String}, {Name: "b", Type: arrow.FixedWidthTypes.Boolean},
-		{Name: "bin", Type: arrow.BinaryTypes.Binary}, {Name: "day", Type: arrow.FixedWidthTypes.Date32}, {Name: "t", Type: arrow.FixedWidthTypes.Time32s},
-		{Name: "utc", Type: arrow.FixedWidthTypes.Timestamp_ms}, {Name: "zoned", Type: &arrow.TimestampType{Unit: arrow.Second, TimeZone: "Europe/Paris"}},
-		{Name: "local", Type: &arrow.TimestampType{Unit: arrow.Microsecond}}, {Name: "took", Type: arrow.FixedWidthTypes.Duration_ms},
+		{Name: "tiny", Type: arrow.PrimitiveTypes.Int8},
+		{Name: "big", Type: arrow.PrimitiveTypes.Uint64},
+		{Name: "price", Type: &arrow.Decimal128Type{Precision: 6, Scale: 2}},
+		{Name: "small price", Type: &arrow.Decimal32Type{Precision: 4, Scale: 1}},
+		{Name: "f", Type: arrow.PrimitiveTypes.Float32},
+		{Name: "s", Type: arrow.BinaryTypes.String},
+		{Name: "b", Type: arrow.FixedWidthTypes.Boolean},
+		{Name: "bin", Type: arrow.BinaryTypes.Binary},
+		{Name: "day", Type: arrow.FixedWidthTypes.Date32},
+		{Name: "t", Type: arrow.FixedWidthTypes.Time32s},
+		{Name: "utc", Type: arrow.FixedWidthTypes.Timestamp_ms},
+		{Name: "zoned", Type: &arrow.TimestampType{Unit: arrow.Second, TimeZone: "Europe/Paris"}},
+		{Name: "local", Type: &arrow.TimestampType{Unit: arrow.Microsecond}},
+		{Name: "took", Type: arrow.FixedWidthTypes.Duration_ms},
 		{Name: "city", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}},
-		{Name: "list", Type: arrow.ListOf(arrow.PrimitiveTypes.Int8)}, {Name: "nothing", Type: arrow.Null},
-		{Name: "wide", Type: &arrow.Decimal256Type{Precision: 20, Scale: 1}}, {Name: "half", Type: arrow.FixedWidthTypes.Float16},
-		{Name: "id", Type: &arrow.FixedSizeBinaryType{ByteWidth: 2}}, {Name: "then", Type: arrow.FixedWidthTypes.Date64}, {Name: "ns", Type: arrow.FixedWidthTypes.Time64ns},
+		{Name: "list", Type: arrow.ListOf(arrow.PrimitiveTypes.Int8)},
+		{Name: "nothing", Type: arrow.Null},
+		{Name: "wide", Type: &arrow.Decimal256Type{Precision: 20, Scale: 1}},
+		{Name: "half", Type: arrow.FixedWidthTypes.Float16},
+		{Name: "id", Type: &arrow.FixedSizeBinaryType{ByteWidth: 2}},
+		{Name: "then", Type: arrow.FixedWidthTypes.Date64},
+		{Name: "ns", Type: arrow.FixedWidthTypes.Time64ns},
 	}, nil)
 	fits := []string{
 		"tiny = -128", "tiny < 127", "big = 18446744073709551615", "price = 1.5", "price = -9999.99", "price = 1.50", `"small price" = 999.9`, "f > 0.1", "f = 'NaN'", "f < '-Infinity'",
@@ -131,7 +143,8 @@ func FuzzWhere(f *testing.F) {
 		f.Add(s)
 	}
 	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "a", Type: &arrow.Decimal128Type{Precision: 20, Scale: 3}}, {Name: "x", Type: arrow.PrimitiveTypes.Float64},
+		{Name: "a", Type: &arrow.Decimal128Type{Precision: 20, Scale: 3}},
+		{Name: "x", Type: arrow.PrimitiveTypes.Float64},
 		{Name: "B", Type: arrow.FixedWidthTypes.Timestamp_ns},
 	}, nil)
 	f.Fuzz(func(t *testing.T, s string) {

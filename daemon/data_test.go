@@ -325,9 +325,9 @@ func TestReadWhere(t *testing.T) {
 	for want, r := range map[string]ReadRequest{
 		"day\n2026-01-03\n2026-01-04\n":        {Columns: []string{"day"}, Where: "temp > 5"},
 		"temp\n4.5\n6.25\n":                    {Columns: []string{"temp"}, Where: "temp IS NOT NULL", Limit: &two},
-		"note,day\nmild,2026-01-04\n":           {Columns: []string{"note", "day"}, Where: "note != 'cold' AND day >= '2026-01-03'"},
-		"day,temp,note\n2026-01-02,,\n":         {Where: "temp is null"},
-		"day,temp,note\n":                       {Where: "temp = 5"},
+		"note,day\nmild,2026-01-04\n":          {Columns: []string{"note", "day"}, Where: "note != 'cold' AND day >= '2026-01-03'"},
+		"day,temp,note\n2026-01-02,,\n":        {Where: "temp is null"},
+		"day,temp,note\n":                      {Where: "temp = 5"},
 		"day,temp,note\n2026-01-01,4.5,cold\n": {Where: "note = 'cold'", Version: 1},
 	} {
 		r.Dataset = d.ID
