@@ -115,6 +115,27 @@ func TestD13_ChunksThatGrow(t *testing.T) {
 	}
 }
 
+// TestD13_RowsOfNothing asks for rows of a column of very many nulls, which themselves take no memory.
+func TestD13_RowsOfNothing(t *testing.T) {
+	w := newWorld(t, folder(t), arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.Null, Nullable: true}}, nil))
+	keys := columnar.NewVersionKeys(w.columns)
+	p, err := columnar.ForgePart(t.Context(), w.store, columnar.WriterOptions{
+		Dataset: w.roster.ID, Version: 1, Schema: w.schema, Columns: w.columns, Keys: keys, Register: w.register,
+	}, plainColumn(t, array.NewNull(15_000_000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish(keys, []columnar.Part{p})
+	resetPeak(t)
+	before := peak(t)
+	if rows, err := count(w, columnar.ReadOptions{Where: where("x IS NULL")}); !errors.Is(err, fault.TooLarge) {
+		t.Errorf("%d rows, %v", rows, err)
+	}
+	if grown := peak(t) - before; grown > 64 && !raceEnabled {
+		t.Errorf("the peak grew by %d MiB, 64 allowed", grown)
+	}
+}
+
 // TestWhatIsWrittenIsRead writes tables that take much more memory decoded than they seem to, in row groups of the usual size.
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	if raceEnabled {

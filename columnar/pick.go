@@ -20,29 +20,41 @@ func (d *rowGroupDecoder) filter(ctx context.Context) (all bool, err error) {
 	if err := d.columnsOf(ctx, plan.asked); err != nil {
 		return false, err
 	}
+	if err := pme.Guard(d.match); err != nil {
+		return false, err
+	}
+	all = len(d.picked) == d.rows
+	d.rows = len(d.picked)
+	return all, nil
+}
+
+// matchBytes is what match takes for a row: rows may be many that take nothing themselves.
+const matchBytes = 1 + 1 + 4
+
+func (d *rowGroupDecoder) match() error {
+	d.mem.Take(matchBytes * int64(d.rows))
+	defer d.mem.Give(matchBytes * int64(d.rows))
 	keep, scratch := make([]bool, d.rows), make([]int8, d.rows)
 	for i := range keep {
 		keep[i] = true
 	}
-	err = pme.Guard(func() error {
-		for _, f := range plan.filters {
-			if err := f.match(d.columns[plan.place(f.column)], keep, scratch); err != nil {
-				return err
-			}
+	plan := d.part.plan
+	for _, f := range plan.filters {
+		if err := f.match(d.columns[plan.place(f.column)], keep, scratch); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return false, err
 	}
+	n := 0
+	for _, k := range keep {
+		n += int(b2i(k))
+	}
+	d.picked = make([]int32, 0, n)
 	for i, k := range keep {
 		if k {
 			d.picked = append(d.picked, int32(i))
 		}
 	}
-	all = len(d.picked) == d.rows
-	d.rows = len(d.picked)
-	return all, nil
+	return nil
 }
 
 // pick leaves only the picked rows of the wanted columns. Each is let go as soon as it was copied.
