@@ -121,7 +121,7 @@ func TestD13_RowsOfNothing(t *testing.T) {
 	keys := columnar.NewVersionKeys(w.columns)
 	p, err := columnar.ForgePart(t.Context(), w.store, columnar.WriterOptions{
 		Dataset: w.roster.ID, Version: 1, Schema: w.schema, Columns: w.columns, Keys: keys, Register: w.register,
-	}, plainColumn(t, array.NewNull(15_000_000)))
+	}, plainColumn(t, array.NewNull(9_000_000)))
 	if err != nil {
 		t.Fatal(err)
 	}
