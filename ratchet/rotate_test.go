@@ -48,6 +48,7 @@ func TestRotateSaysWhatItDid(t *testing.T) {
 		t.Errorf("%v", ids)
 	}
 	rotate(t, bob, at(200), true)
+	rotate(t, bob, at(400), true) // as many come as go
 	if ids := bob.PreKeys.IDs(); len(ids.Signed) != 2 || len(ids.LastResort) != 2 {
 		t.Errorf("all but the newest two were retired long ago: %v", ids)
 	}
