@@ -84,7 +84,8 @@ func TestInconsistentRecords(t *testing.T) {
 		t.Fatalf("%d bytes of seeds", n)
 	}
 	chains := int(whole.lines()[chainsAt])
-	lastChain := chainsAt + 1 + (chains-1)*chainSize
+	const firstChain = chainsAt + 1
+	lastChain := firstChain + (chains-1)*chainSize
 	self, other := alice.Local.Identity.Public(), carol.Local.Identity.Public()
 	counter := func(n uint64) func(record) {
 		return func(r record) { binary.BigEndian.PutUint64(r.part(ratchet.HeadPart).Body[1:], n) }
@@ -110,11 +111,11 @@ func TestInconsistentRecords(t *testing.T) {
 		"a seed far ahead": func(r record) { binary.BigEndian.PutUint32(r.part(ownSeeds).Body[4:], math.MaxUint32) },
 		"two chains of one number": func(r record) {
 			l := r.lines()
-			copy(l[lastChain+serialAt:][:4], l[lastChain-chainSize+serialAt:])
+			copy(l[firstChain+serialAt:][:4], l[lastChain+serialAt:]) // the seeds are of the last
 		},
 		"a chain of a number that comes": func(r record) {
 			l := r.lines()
-			copy(l[lastChain+serialAt:][:4], l[chainsAt-4:])
+			copy(l[firstChain+serialAt:][:4], l[chainsAt-4:])
 		},
 	} {
 		r := slices.Clone(whole)

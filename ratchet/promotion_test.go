@@ -49,17 +49,24 @@ func TestPromotionRewritesTwoSessions(t *testing.T) {
 		whole += len(p.Body)
 	}
 	largest := 0
-	for n, i := range []int{0, mostArchived / 2, mostArchived, 1, mostArchived - 1} {
-		if n == 2 {
+	for at, i := range []int{0, mostArchived / 2, mostArchived, 1, mostArchived - 1} {
+		if at == 2 {
 			bob.Reload()
 			s = session(t, bob, alice)
 		}
 		var change []int
-		body, err := s.Decrypt(late[i], bob.PreKeys, func(c ratchet.Change) error {
-			slots, size := slotsPut(c)
-			change, largest = slots, max(largest, size)
-			return bob.Store.Save(alice.Address())(c)
+		var body []byte
+		var err error
+		n := allocated(func() {
+			body, err = s.Decrypt(late[i], bob.PreKeys, func(c ratchet.Change) error {
+				slots, size := slotsPut(c)
+				change, largest = slots, max(largest, size)
+				return bob.Store.Save(alice.Address())(c)
+			})
 		})
+		if n > uint64(whole)/2 {
+			t.Errorf("%d bytes are allocated: are all sessions encoded?", n)
+		}
 		if err != nil || string(body) != fmt.Sprint(i) {
 			t.Fatalf("%q, %v", body, err)
 		}
@@ -76,7 +83,7 @@ func TestPromotionRewritesTwoSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n%2 == 0 { // the initiator follows
+		if at%2 == 0 { // the initiator follows
 			read(t, bob, alice, m, "back")
 			same(t, alice, bob)
 		}
