@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -167,7 +168,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		short.Append([]string{"", "a"}[i%2])
 	}
 	for i := range 4 {
-		one.Append(strings.Repeat(fmt.Sprint(i), 16<<20))
+		one.Append(strings.Repeat(fmt.Sprint(i), 14<<20))
 	}
 	text := array.NewStringBuilder(memory.DefaultAllocator)
 	for i := range 40_000 {
@@ -179,7 +180,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		"fixed-size lists, every other null":      fixed.NewArray(),
 		"small decimals":                          decimals.NewArray(),
 		"short strings":                           short.NewArray(),
-		"values of 16 MiB":                        one.NewArray(),
+		"values of 14 MiB":                        one.NewArray(),
 		"few long strings":                        text.NewArray(),
 		"nulls":                                   array.NewNull(5_000_000),
 	} {
@@ -197,9 +198,22 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 func TestRowTooLarge(t *testing.T) {
 	w := newWorld(t, folder(t), arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.BinaryTypes.String}}, nil))
 	b := array.NewStringBuilder(memory.DefaultAllocator)
-	b.Append(strings.Repeat("x", columnar.MaxRowGroupBytes))
+	b.Append(strings.Repeat("x", columnar.MaxRowBytes))
 	a := b.NewArray()
 	if err := w.put(nil, array.NewRecordBatch(w.schema, []arrow.Array{a}, 1)); !errors.Is(err, fault.TooLarge) {
 		t.Errorf("want too_large, got %v", err)
+	}
+}
+
+// The largest value that is taken can be read, even if nothing of it can be compressed.
+func TestLargestRow(t *testing.T) {
+	w := newWorld(t, folder(t), arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.BinaryTypes.Binary}}, nil))
+	value := make([]byte, columnar.MaxRowBytes-64<<10)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(value)
+	b := array.NewBinaryBuilder(memory.DefaultAllocator, arrow.BinaryTypes.Binary)
+	b.Append(value)
+	w.mustPut(array.NewRecordBatch(w.schema, []arrow.Array{b.NewArray()}, 1))
+	if rows, err := count(w, columnar.ReadOptions{}); err != nil || rows != 1 {
+		t.Errorf("%d rows, %v", rows, err)
 	}
 }

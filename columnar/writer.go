@@ -15,8 +15,11 @@ const (
 	// DefaultRowGroupBytes is the size in memory of the rows that are encoded together.
 	DefaultRowGroupBytes = 16 << 20
 
-	// MaxRowGroupBytes bounds that size, and a single row. A Reader takes no more.
+	// MaxRowGroupBytes bounds that size. A Reader takes no more.
 	MaxRowGroupBytes = 20 << 20
+
+	// MaxRowBytes bounds a single row. One value of it is one page, which a Reader holds three times while it decodes it.
+	MaxRowBytes = 15 << 20
 
 	// maxGroupRows bounds the rows of a row group: narrow ones cost more to decode than they are long.
 	maxGroupRows = 1 << 20
@@ -141,7 +144,7 @@ func (w *Writer) failed() error {
 }
 
 // Write takes a batch, whose schema must be the writer's. It waits when encoding or the store is behind. A row of more than
-// MaxRowGroupBytes is fault.TooLarge.
+// MaxRowBytes is fault.TooLarge.
 func (w *Writer) Write(rec arrow.RecordBatch) error {
 	if err := w.failed(); err != nil {
 		return err
@@ -155,9 +158,9 @@ func (w *Writer) Write(rec arrow.RecordBatch) error {
 	for rec.NumRows() > 0 {
 		head, size := w.fitting(rec)
 		n := head.NumRows()
-		if size > MaxRowGroupBytes {
+		if n == 1 && size > MaxRowBytes {
 			head.Release()
-			err := fault.New(fault.TooLarge, "a row of more than %d MiB", MaxRowGroupBytes>>20)
+			err := fault.New(fault.TooLarge, "a row of more than %d MiB", MaxRowBytes>>20)
 			w.fail(err)
 			return err
 		}

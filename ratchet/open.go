@@ -140,7 +140,8 @@ func (r *recordReader) table(bodies map[PartID][]byte) (table []storedPart, err 
 	return table, r.bad
 }
 
-// consistent checks that every part but the archive belongs to a state, every slot to one state alone, and all states to one peer who is not we.
+// consistent checks that every part but the archive belongs to a state, every slot to one state alone, and all states to one peer who is not
+// we.
 func (in *session) consistent(parts int) error {
 	var seen [256]bool
 	parts -= len(in.archived) // their lines

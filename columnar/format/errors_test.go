@@ -42,7 +42,7 @@ func TestWrongText(t *testing.T) {
 		{CSV, "a\n2024-02-30\n", "a date", fault.InvalidRequest, `row 1 (line 2), column "a": not a value of type date`},
 		{CSV, "a\n2024-01-01T00:00:00\n", "a timestamp[us, Europe/Zurich]", fault.InvalidRequest, `row 1 (line 2), column "a": not a value of type timestamp[us, Europe/Zurich]`},
 		{CSV, "\xff\xfea\x00\n", "", fault.InvalidRequest, "the body is UTF-16; send UTF-8"},
-		{CSV, "a\n\"" + strings.Repeat("x", 3*maxRowBytes), "", fault.TooLarge, "row 1 (line 2) is larger than 16777216 bytes"},
+		{CSV, "a\n\"" + strings.Repeat("x", 3*maxRowBytes), "", fault.TooLarge, "row 1 (line 2) is larger than 15728640 bytes"},
 		{NDJSON, "", "", fault.InvalidRequest, "the body has no fields"},
 		{NDJSON, "{\"a\":1}\n[1]\n", "", fault.InvalidRequest, "line 2: not a JSON object"},
 		{NDJSON, "{\"a\":1}\n\n{\"a\":\"x\"}\n", "", fault.InvalidRequest, `line 3, field "a": values of different kinds in one column`},
@@ -57,7 +57,7 @@ func TestWrongText(t *testing.T) {
 		{NDJSON, `{"a":01}`, "", fault.InvalidRequest, `line 1, field "a": not JSON: expected a value at byte 6`},
 		{NDJSON, `{"a":"\ud800"}`, "", fault.InvalidRequest, `line 1, field "a": not JSON: a wrong escape in a string`},
 		{NDJSON, `{"a":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "}", "", fault.TooLarge, "nested more than 64 levels deep"},
-		{NDJSON, `{"a":"` + strings.Repeat("x", 3*maxRowBytes), "", fault.TooLarge, "line 1 is larger than 16777216 bytes"},
+		{NDJSON, `{"a":"` + strings.Repeat("x", 3*maxRowBytes), "", fault.TooLarge, "line 1 is larger than 15728640 bytes"},
 		{NDJSON, `{"a":[` + strings.Repeat("9007199254740993,", 3) + "1.5]}", "", fault.InvalidRequest, "no number type holds all values exactly; declare one with schema"},
 	} {
 		o := ReadOptions{}

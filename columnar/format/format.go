@@ -100,7 +100,7 @@ const (
 	DefaultBatchBytes = 8 << 20  // raw size of a batch
 	maxBatchBytes     = 64 << 20 // no larger ReadOptions.BatchBytes than this
 	maxBatchRows      = 64 << 10 // rows of a batch
-	maxRowBytes       = 16 << 20 // one row of a text format, one value of the others
+	maxRowBytes       = 15 << 20 // one row of a text format, one value of the others
 	maxColumns        = 10_000   // columns of a table, those inside structs, lists and maps included
 	maxDepth          = 64       // levels of nesting
 	maxNameBytes      = 1024     // one column name
