@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"keystore/keystoretest":     {"keystore"},
 	"columnar":                  {"columnar/pme", "columnar/format", "internal/parquetguard", "internal/secret", "internal/seal", "internal/signed", "internal/fault"},
 	"columnar/pme":              {"internal/secret", "internal/fault"},
-	"columnar/format":           {"internal/parquetguard", "internal/secret", "internal/fault"},
+	"columnar/format":           {"columnar/pme", "internal/parquetguard", "internal/secret", "internal/fault"},
 	"columnar/dir":              {"columnar", "internal/atomicfile", "internal/fault"},
 	"columnar/s3":               {"columnar", "internal/netguard", "internal/secret", "internal/fault"},
 	"columnar/storetest":        {"columnar", "internal/fault"},

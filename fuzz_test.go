@@ -13,6 +13,7 @@ import (
 // fuzzed names, for each parser of outside bytes that section 6 of the threat model lists and that exists, its fuzz targets.
 var fuzzed = map[string][]string{
 	"HTTP request bodies and heads":         {"localapi/server.FuzzBody", "localapi/server.FuzzL12_Framing", "localapi/server.FuzzAccept", "localapi/server.FuzzEventID"},
+	"files of decryption keys":              {"cmd/coldframe.FuzzParseKeys"},
 	"answers of the agent":                  {"localapi.FuzzEventStream"},
 	"tables in requests":                    {"columnar/format.FuzzCSV", "columnar/format.FuzzNDJSON", "columnar/format.FuzzArrow", "columnar/format.FuzzParquet", "internal/parquetguard.FuzzDelta", "columnar/format.FuzzParseSchema"},
 	"configuration file":                    {"daemon.FuzzConfig"},
@@ -23,10 +24,10 @@ var fuzzed = map[string][]string{
 	"manifest":                              {"columnar.FuzzManifest", "columnar.FuzzSchema", "columnar.FuzzVersionKeys", "internal/signed.FuzzOpen", "internal/signed.FuzzUnmarshal"},
 	"S3 XML and headers":                    {"columnar/s3.FuzzAnswer", "columnar/s3.FuzzParseContentRange", "columnar/s3.FuzzParseToken", "columnar.FuzzParseObjectName"},
 	"conditions on rows":                    {"columnar.FuzzWhere"},
-	"Parquet footer":                        {"columnar/pme.FuzzFooterTail"},
+	"Parquet footer":                        {"columnar/pme.FuzzFooterTail", "columnar/pme.FuzzForeignFile"},
 	"Parquet page headers":                  {"columnar/pme.FuzzPageHeader", "columnar/pme.FuzzChunk"},
 	"Parquet crypto header":                 {"columnar/pme.FuzzFileCryptoMetaData"},
-	"key metadata":                          {"columnar/pme.FuzzKeyMetadata"},
+	"key metadata":                          {"columnar/pme.FuzzKeyMetadata", "columnar/pme.FuzzForeignKeyMetadata"},
 	"local store records":                   {"daemon.FuzzLocalRecords"},
 	"token file":                            {"daemon.FuzzTokenFile", "localapi.FuzzTokenFile"},
 	"unattended credential":                 {"daemon.FuzzCredential"},

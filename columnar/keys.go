@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"coldframe/columnar/pme"
 	"coldframe/internal/fault"
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
@@ -32,6 +33,12 @@ func NewNamedKey() NamedKey { return NamedKey{ID: uuid.NewString(), Key: secret.
 // ref returns what a manifest says of the key.
 func (k NamedKey) ref() KeyRef {
 	return KeyRef{ID: k.ID, Commitment: seal.Commitment(k.Key, []byte(k.ID))}
+}
+
+// Unwrap returns the data key that text, as it stands in a file's key metadata, holds under this key: 16, 24 or 32 bytes, which the
+// caller wipes. It is what other readers of a part ask for. fault.NotAuthentic if it does not open.
+func (k NamedKey) Unwrap(text string) ([]byte, error) {
+	return pme.OpenWrapped(pme.NamedKey{ID: k.ID, Key: k.Key}, text)
 }
 
 // KeyRef binds a signed manifest to one key without telling it: the id alone would let somebody hand out another key under it, and

@@ -103,6 +103,8 @@ type Presigned struct {
 
 // Presigner is a Store that can let others make single requests; life is at most MaxPresign.
 type Presigner interface {
+	// PresignObject lets the holder read the whole object or any ranges of it.
+	PresignObject(ctx context.Context, name ObjectName, life time.Duration) (Presigned, error)
 	PresignGet(ctx context.Context, name ObjectName, off, n int64, life time.Duration) (Presigned, error)
 	PresignPut(ctx context.Context, name ObjectName, size int64, life time.Duration) (Presigned, error)
 	PresignPart(ctx context.Context, token []byte, part int32, size int64, life time.Duration) (Presigned, error)

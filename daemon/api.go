@@ -32,6 +32,7 @@ type Caller struct {
 	ID       string   // UserTokenID, or the id of an application's token
 	Scopes   []Scope  // what the token may do; not used for the user's own
 	Datasets []string // the only datasets it may touch; nil: all of them
+	Columns  []string // ids of the only columns that it may have keys of; nil: all
 }
 
 // IsUser reports whether this is the user's own token.
@@ -43,6 +44,11 @@ func (c Caller) Has(s Scope) bool { return c.IsUser() || slices.Contains(c.Scope
 // Sees reports whether the caller's token covers dataset id; a token for named datasets covers no other one, and none that it creates.
 func (c Caller) Sees(id string) bool {
 	return c.IsUser() || c.Datasets == nil || slices.Contains(c.Datasets, id)
+}
+
+// Opens reports whether the caller's token may have the key of a column.
+func (c Caller) Opens(column string) bool {
+	return c.IsUser() || c.Columns == nil || slices.Contains(c.Columns, column)
 }
 
 // May returns nil if the caller has scope s and, when id is not empty, covers that dataset; else fault.Forbidden. The server asks once
@@ -115,11 +121,13 @@ type RestoreRequest struct {
 	NewPassword []byte
 }
 
-// AppRequest asks for an application's token. Password is needed for ScopeAdmin and ScopeKMS, and wiped.
+// AppRequest asks for an application's token. Password is needed for ScopeAdmin and ScopeKMS, and wiped. Columns go with Datasets and
+// the one scope ScopeKMS: each must be a column of one of the datasets as they are now. Columns that come later are not covered.
 type AppRequest struct {
 	Name           string
 	Scopes         []Scope
 	Datasets       []string // nil: all
+	Columns        []string // names; nil: all
 	Password       []byte
 	IdempotencyKey string
 }
@@ -130,6 +138,7 @@ type App struct {
 	Name     string
 	Scopes   []Scope
 	Datasets []string // nil: all
+	Columns  []string // names, as they were when the token was made; nil: all
 	Created  time.Time
 }
 
@@ -205,6 +214,46 @@ type Version struct {
 	Hash    string // of the signed manifest, hex
 }
 
+// UnwrapRequest asks for a data key on behalf of another reader of modular encryption.
+type UnwrapRequest struct {
+	Dataset string
+	KeyID   string // the masterKeyID of the key metadata
+	Wrapped string // its wrappedDEK
+}
+
+// FilesRequest asks where the encrypted parts of a version lie.
+type FilesRequest struct {
+	Dataset string
+	Version uint64 // 0: the current one
+}
+
+// Files are the encrypted parts of a version, in the order of the rows.
+type Files struct {
+	Dataset string
+	Version uint64
+	Rows    int64
+	Columns []FileColumn
+	Files   []File
+}
+
+// FileColumn is a column of a version; Readable tells whether the caller may have its key.
+type FileColumn struct {
+	ID       string
+	Name     string
+	Type     string
+	Readable bool
+}
+
+// File is one encrypted part: a path on this machine, or a URL that can be read, in ranges too, until Expires. The URL is a bearer secret.
+type File struct {
+	Name    string // what a link to it may be called
+	Path    string
+	URL     string
+	Expires time.Time
+	Rows    int64
+	Bytes   int64
+}
+
 // WriteRequest replaces or appends to a dataset. The body is read to its end; a body that ends early writes nothing.
 type WriteRequest struct {
 	Dataset        string
@@ -213,6 +262,7 @@ type WriteRequest struct {
 	Expect         *uint64     // the version this write is based on; another one is current: conflict
 	Format         format.Kind // of the body
 	Read           format.ReadOptions
+	Import         string // id of PrepareImport: the body is Parquet that another writer encrypted; empty: it is not
 	Transfer       string // id in progress events, ^[a-z0-9-]{1,64}$; empty: drawn by the agent
 	Total          int64  // bytes in the body if known (Content-Length), else 0
 	IdempotencyKey string // 1 to 255 visible ASCII characters, or empty

@@ -35,7 +35,10 @@ type appRecord struct {
 	Scopes   []string `cbor:"3,keyasint"`
 	Named    bool     `cbor:"4,keyasint"` // Datasets counts; else all
 	Datasets []string `cbor:"5,keyasint,omitempty"`
-	Created  int64    `cbor:"6,keyasint"` // Unix seconds
+	Created  int64    `cbor:"6,keyasint"`           // Unix seconds
+	Limited  bool     `cbor:"7,keyasint,omitempty"` // Columns counts; else all
+	Columns  []string `cbor:"8,keyasint,omitempty"` // ids
+	Titles   []byte   `cbor:"9,keyasint,omitempty"` // names of the columns, sealed: CBOR of a list
 }
 
 // Authenticate returns whom a token belongs to, or fault.Unauthorized, the same for every reason. It works while the agent is locked.
@@ -81,6 +84,9 @@ func (r appRecord) caller(id string) Caller {
 	}
 	if r.Named {
 		c.Datasets = append([]string{}, r.Datasets...)
+	}
+	if r.Limited {
+		c.Columns = append([]string{}, r.Columns...)
 	}
 	return c
 }
@@ -149,6 +155,10 @@ func (a *Agent) createApp(s *session, c Caller, r AppRequest, idem *idempotent) 
 	made.ID, made.Token = newToken("")
 	record := r.record(a.clock.Now(), made.Token)
 	record.Name = s.sealLocal("app", made.ID, "name", []byte(r.Name))
+	if err := a.limitColumns(s, made.ID, r, &record); err != nil {
+		clear(made.Token)
+		return App{}, nil, err
+	}
 	err := a.db.Update(func(tx *kv.Tx) error {
 		if err := countBelow(tx, appPrefix, maxApps); err != nil {
 			return err
@@ -169,6 +179,19 @@ func (a *Agent) createApp(s *session, c Caller, r AppRequest, idem *idempotent) 
 	a.log.Info("application token created", "app", made.ID, "caller", c.ID)
 	app, err := a.app(s, made.ID)
 	return app, made.Token, err
+}
+
+// limitColumns notes the columns that a token is for.
+func (a *Agent) limitColumns(s *session, id string, r AppRequest, record *appRecord) (err error) {
+	if r.Columns == nil {
+		return nil
+	}
+	if record.Columns, err = a.columnIDs(s, r.Datasets, r.Columns); err != nil {
+		return err
+	}
+	names, err := signed.Marshal(r.Columns)
+	record.Limited, record.Titles = true, s.sealLocal("app", id, "columns", names)
+	return err
 }
 
 func (r AppRequest) check(c Caller) error {
@@ -194,6 +217,13 @@ func (r AppRequest) check(c Caller) error {
 			return fault.New(fault.InvalidRequest, "datasets: %d is no dataset id", i)
 		}
 	}
+	switch {
+	case r.Columns == nil:
+	case len(r.Columns) > maxAppNames:
+		return fault.New(fault.TooLarge, "columns: at most %d", maxAppNames)
+	case r.Datasets == nil || !slices.Equal(r.Scopes, []Scope{ScopeKMS}): // the other scopes know no columns: the limit would not hold
+		return fault.New(fault.InvalidRequest, "columns: only for named datasets and the scope kms alone")
+	}
 	return nil
 }
 
@@ -207,6 +237,12 @@ func (r AppRequest) fingerprint(c Caller) fingerprint {
 	}
 	for _, d := range r.Datasets {
 		f = f.add("d" + d)
+	}
+	if r.Columns != nil {
+		f = f.add("limited")
+	}
+	for _, n := range r.Columns {
+		f = f.add("c" + n)
 	}
 	return f
 }
@@ -253,7 +289,15 @@ func (a *Agent) app(s *session, id string) (App, error) {
 func (r appRecord) app(s *session, id string) (App, error) {
 	name, err := seal.Open(s.local.key, purposeLocal, s.context("app", id, "name"), r.Name)
 	c := r.caller(id)
-	return App{ID: id, Name: string(name), Scopes: c.Scopes, Datasets: c.Datasets, Created: time.Unix(r.Created, 0).UTC()}, err
+	app := App{ID: id, Name: string(name), Scopes: c.Scopes, Datasets: c.Datasets, Created: time.Unix(r.Created, 0).UTC()}
+	if err != nil || !r.Limited {
+		return app, err
+	}
+	titles, err := seal.Open(s.local.key, purposeLocal, s.context("app", id, "columns"), r.Titles)
+	if err != nil {
+		return app, err
+	}
+	return app, signed.Unmarshal(titles, &app.Columns)
 }
 
 // DeleteApp revokes a token at once: no call begins with it, and its subscriptions end. What it has in work goes on. It works while the

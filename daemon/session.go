@@ -37,6 +37,9 @@ type session struct {
 
 	unattended bool // under Agent.mu: locking leaves the session open
 
+	wrapping keyPlaces
+	imports  imports
+
 	mu       sync.RWMutex
 	store    columnar.Store
 	storeErr error // why there is none
@@ -62,6 +65,7 @@ func (s *session) objects() (columnar.Store, error) {
 func (s *session) wipe() {
 	s.signer.Key.Wipe()
 	s.local.key.Wipe()
+	s.imports.wipe()
 }
 
 // gate counts the calls that use an open agent and ends them: one gate from an unlock to the next lock.

@@ -44,6 +44,13 @@ func newToken(id string) (string, []byte) {
 	return id, text
 }
 
+// newImportID draws an id.
+func newImportID() string {
+	var b [tokenIDBytes]byte
+	rand.Read(b[:]) //nolint:errcheck // as above
+	return tokenCoding.EncodeToString(b[:])
+}
+
 // tokenID returns the id in a token's text, or fault.Unauthorized if it has not the shape of a token. The secret is not looked at.
 func tokenID(text string) (string, error) {
 	rest, ok := strings.CutPrefix(text, tokenPrefix)

@@ -59,6 +59,16 @@ func (a *Agent) WriteData(ctx context.Context, c Caller, r WriteRequest, body io
 	if r.Interrupt != nil {
 		defer context.AfterFunc(ctx, r.Interrupt)()
 	}
+	if r.Import != "" {
+		keys := s.imports.take(c.ID, r.Import)
+		if keys == nil && idem.stored == nil {
+			return WriteResult{}, errNoImport()
+		}
+		if keys != nil {
+			defer keys.Wipe()
+		}
+		r.Read.Decrypt = keys
+	}
 	if idem.stored != nil {
 		return replayWrite(ctx, s, idem, r.Dataset, counted)
 	}

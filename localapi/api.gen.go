@@ -211,6 +211,8 @@ func (e ReadDataParamsFormat) Valid() bool {
 
 // App defines model for App.
 type App struct {
+	// Columns Names at the time when the token was made
+	Columns  *[]string `json:"columns,omitempty"`
 	Created  time.Time `json:"created"`
 	Datasets *[]string `json:"datasets,omitempty"`
 	Id       string    `json:"id"`
@@ -231,6 +233,10 @@ type AppList struct {
 
 // AppRequest defines model for AppRequest.
 type AppRequest struct {
+	// Columns Names of the columns whose keys the token may have, beside the footers'; all if absent. Only with `datasets` and the scope `kms` alone. Columns
+	// that come later are not covered.
+	Columns *[]string `json:"columns,omitempty"`
+
 	// Datasets Ids of the datasets that the token is for; all if absent
 	Datasets *[]string `json:"datasets,omitempty"`
 	Name     string    `json:"name"`
@@ -293,8 +299,34 @@ type DatasetVersion struct {
 	Version int64  `json:"version"`
 }
 
+// DecryptionKey defines model for DecryptionKey.
+type DecryptionKey struct {
+	Id string `json:"id"`
+
+	// Key 16, 24 or 32 bytes in base64
+	Key []byte `json:"key"`
+}
+
 // EmptyObject defines model for EmptyObject.
 type EmptyObject = map[string]interface{}
+
+// EncryptedFile A Parquet file with modular encryption, AES_GCM_V1, encrypted footer, key metadata PKMT1
+type EncryptedFile struct {
+	Bytes int64 `json:"bytes"`
+
+	// Expires Of the URL
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Name What a link to it may be called
+	Name string `json:"name"`
+
+	// Path On this machine, if the store is a folder
+	Path *string `json:"path,omitempty"`
+	Rows int64   `json:"rows"`
+
+	// Url If the store is a bucket; a bearer secret
+	Url *string `json:"url,omitempty"`
+}
 
 // Event What the `data` line of a server-sent event holds: ids, codes and numbers
 type Event struct {
@@ -313,6 +345,47 @@ type Event struct {
 	// Type Examples: transfer.progress, dataset.version
 	Type    string `json:"type"`
 	Version *int64 `json:"version,omitempty"`
+}
+
+// FileColumn defines model for FileColumn.
+type FileColumn struct {
+	Id   string `json:"id"`
+	Name string `json:"name"`
+
+	// Readable Whether the token may have the key
+	Readable bool   `json:"readable"`
+	Type     string `json:"type"`
+}
+
+// FileList defines model for FileList.
+type FileList struct {
+	Columns []FileColumn    `json:"columns"`
+	Dataset string          `json:"dataset"`
+	Files   []EncryptedFile `json:"files"`
+	Rows    int64           `json:"rows"`
+	Version int64           `json:"version"`
+}
+
+// Import defines model for Import.
+type Import struct {
+	Expires time.Time `json:"expires"`
+	Import  string    `json:"import"`
+}
+
+// ImportRequest defines model for ImportRequest.
+type ImportRequest struct {
+	// AadPrefix The AAD prefix that the file must have; whichever it holds if absent
+	AadPrefix *[]byte `json:"aad_prefix,omitempty"`
+
+	// AllowCtr Take `AES_GCM_CTR_V1`, whose pages can be changed without notice
+	AllowCtr *bool `json:"allow_ctr,omitempty"`
+
+	// KeyMaterial Content of `_KEY_MATERIAL_FOR_…` beside the file, in base64
+	KeyMaterial *[]byte         `json:"key_material,omitempty"`
+	Keys        []DecryptionKey `json:"keys"`
+
+	// SkipHidden Leave out columns whose key is not given; without it they are `forbidden`
+	SkipHidden *bool `json:"skip_hidden,omitempty"`
 }
 
 // Member defines model for Member.
@@ -512,6 +585,23 @@ type UnlockRequest struct {
 	Password       Password `json:"password"`
 }
 
+// UnwrapRequest defines model for UnwrapRequest.
+type UnwrapRequest struct {
+	Dataset string `json:"dataset"`
+
+	// KeyId `masterKeyID` of the key metadata
+	KeyId string `json:"key_id"`
+
+	// WrappedKey `wrappedDEK` of the key metadata
+	WrappedKey string `json:"wrapped_key"`
+}
+
+// UnwrappedKey defines model for UnwrappedKey.
+type UnwrappedKey struct {
+	// Key 16, 24 or 32 bytes in base64
+	Key []byte `json:"key"`
+}
+
 // VersionList defines model for VersionList.
 type VersionList struct {
 	Versions []DatasetVersion `json:"versions"`
@@ -566,6 +656,9 @@ type ExpectVersion = int64
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// ImportID defines model for ImportID.
+type ImportID = string
 
 // TableFormat defines model for TableFormat.
 type TableFormat string
@@ -643,6 +736,9 @@ type AppendDataParams struct {
 	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
 	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
 
+	// Import Parquet: the body is encrypted; the id that `POST /v1/imports` gave for its keys, good for one write
+	Import *ImportID `form:"import,omitempty" json:"import,omitempty"`
+
 	// Schema Names and types of columns, instead of inferring them: `name type [not null], …`; columns that it does not name are inferred still
 	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
 
@@ -673,6 +769,9 @@ type ReplaceDataParams struct {
 	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
 	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
 
+	// Import Parquet: the body is encrypted; the id that `POST /v1/imports` gave for its keys, good for one write
+	Import *ImportID `form:"import,omitempty" json:"import,omitempty"`
+
 	// Schema Names and types of columns, instead of inferring them: `name type [not null], …`; columns that it does not name are inferred still
 	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
 
@@ -690,6 +789,12 @@ type ReplaceDataParams struct {
 
 	// IdempotencyKey Chosen by the client. The same call with the same key again gets the first answer and has no second effect
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListFilesParams defines parameters for ListFiles.
+type ListFilesParams struct {
+	// Version The newest if absent
+	Version *AtVersion `form:"version,omitempty" json:"version,omitempty"`
 }
 
 // StreamEventsParams defines parameters for StreamEvents.
@@ -714,6 +819,12 @@ type DeleteDatasetJSONRequestBody = EmptyObject
 
 // RenameDatasetJSONRequestBody defines body for RenameDataset for application/json ContentType.
 type RenameDatasetJSONRequestBody = DatasetRequest
+
+// PrepareImportJSONRequestBody defines body for PrepareImport for application/json ContentType.
+type PrepareImportJSONRequestBody = ImportRequest
+
+// UnwrapKeyJSONRequestBody defines body for UnwrapKey for application/json ContentType.
+type UnwrapKeyJSONRequestBody = UnwrapRequest
 
 // LockJSONRequestBody defines body for Lock for application/json ContentType.
 type LockJSONRequestBody = EmptyObject
@@ -958,6 +1069,14 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/datasets/{id}/data (the `ReplaceData` operationId).
 	ReplaceDataWithBody(ctx context.Context, id DatasetID, params *ReplaceDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListFiles Where the encrypted Parquet files of a version lie
+	//
+	// For other readers of Parquet Modular Encryption on this machine: paths if the store is a folder, else URLs that can be read, in ranges too, for five
+	// minutes. The keys come from `POST /v1/kms/unwrap`. Whoever reads there takes the store's word: only the agent's own routes compare the bytes with the manifest.
+	//
+	// Corresponds with GET /v1/datasets/{id}/files (the `ListFiles` operationId).
+	ListFiles(ctx context.Context, id DatasetID, params *ListFilesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListVersions Versions, the newest first
 	//
 	// Corresponds with GET /v1/datasets/{id}/versions (the `ListVersions` operationId).
@@ -970,6 +1089,50 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `StreamEvents` operationId).
 	StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PrepareImportWithBody Hand over the keys of an encrypted Parquet file that is to be written
+	//
+	// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+	// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+	// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+	// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+	PrepareImportWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PrepareImport Hand over the keys of an encrypted Parquet file that is to be written
+	//
+	// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+	// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+	// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+	// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+	PrepareImport(ctx context.Context, body PrepareImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnwrapKeyWithBody Unwrap a data key, for another reader of the encrypted files
+	//
+	// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+	// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+	UnwrapKeyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnwrapKey Unwrap a data key, for another reader of the encrypted files
+	//
+	// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+	// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+	UnwrapKey(ctx context.Context, body UnwrapKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LockWithBody Wipe the keys from memory
 	//
@@ -1473,6 +1636,24 @@ func (c *Raw) ReplaceDataWithBody(ctx context.Context, id DatasetID, params *Rep
 	return c.Client.Do(req)
 }
 
+// ListFiles Where the encrypted Parquet files of a version lie
+//
+// For other readers of Parquet Modular Encryption on this machine: paths if the store is a folder, else URLs that can be read, in ranges too, for five
+// minutes. The keys come from `POST /v1/kms/unwrap`. Whoever reads there takes the store's word: only the agent's own routes compare the bytes with the manifest.
+//
+// Corresponds with GET /v1/datasets/{id}/files (the `ListFiles` operationId).
+func (c *Raw) ListFiles(ctx context.Context, id DatasetID, params *ListFilesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFilesRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListVersions Versions, the newest first
 //
 // Corresponds with GET /v1/datasets/{id}/versions (the `ListVersions` operationId).
@@ -1496,6 +1677,90 @@ func (c *Raw) ListVersions(ctx context.Context, id DatasetID, reqEditors ...Requ
 // Corresponds with GET /v1/events (the `StreamEvents` operationId).
 func (c *Raw) StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStreamEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PrepareImportWithBody Hand over the keys of an encrypted Parquet file that is to be written
+//
+// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+func (c *Raw) PrepareImportWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrepareImportRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PrepareImport Hand over the keys of an encrypted Parquet file that is to be written
+//
+// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+func (c *Raw) PrepareImport(ctx context.Context, body PrepareImportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrepareImportRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnwrapKeyWithBody Unwrap a data key, for another reader of the encrypted files
+//
+// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+func (c *Raw) UnwrapKeyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnwrapKeyRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnwrapKey Unwrap a data key, for another reader of the encrypted files
+//
+// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+func (c *Raw) UnwrapKey(ctx context.Context, body UnwrapKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnwrapKeyRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2573,6 +2838,18 @@ func NewAppendDataRequestWithBody(server string, id DatasetID, params *AppendDat
 
 		}
 
+		if params.Import != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "import", *params.Import, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Schema != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "schema", *params.Schema, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -2735,6 +3012,18 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 
 		}
 
+		if params.Import != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "import", *params.Import, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Schema != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "schema", *params.Schema, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -2826,6 +3115,67 @@ func NewReplaceDataRequestWithBody(server string, id DatasetID, params *ReplaceD
 	return req, nil
 }
 
+// NewListFilesRequest constructs an http.Request for the ListFiles method
+func NewListFilesRequest(server string, id DatasetID, params *ListFilesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/datasets/%s/files", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Version != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "version", *params.Version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListVersionsRequest constructs an http.Request for the ListVersions method
 func NewListVersionsRequest(server string, id DatasetID) (*http.Request, error) {
 	var err error
@@ -2898,6 +3248,86 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 		}
 
 	}
+
+	return req, nil
+}
+
+// NewPrepareImportRequest calls the generic PrepareImport builder with application/json body
+func NewPrepareImportRequest(server string, body PrepareImportJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPrepareImportRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewPrepareImportRequestWithBody constructs an http.Request for the PrepareImport method, with any body, and a specified content type
+func NewPrepareImportRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/imports")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewUnwrapKeyRequest calls the generic UnwrapKey builder with application/json body
+func NewUnwrapKeyRequest(server string, body UnwrapKeyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnwrapKeyRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewUnwrapKeyRequestWithBody constructs an http.Request for the UnwrapKey method, with any body, and a specified content type
+func NewUnwrapKeyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/kms/unwrap")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -3551,6 +3981,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/datasets/{id}/data (the `ReplaceData` operationId).
 	ReplaceDataWithBodyWithResponse(ctx context.Context, id DatasetID, params *ReplaceDataParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceDataResponse, error)
 
+	// ListFilesWithResponse Where the encrypted Parquet files of a version lie
+	//
+	// For other readers of Parquet Modular Encryption on this machine: paths if the store is a folder, else URLs that can be read, in ranges too, for five
+	// minutes. The keys come from `POST /v1/kms/unwrap`. Whoever reads there takes the store's word: only the agent's own routes compare the bytes with the manifest.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/datasets/{id}/files (the `ListFiles` operationId).
+	ListFilesWithResponse(ctx context.Context, id DatasetID, params *ListFilesParams, reqEditors ...RequestEditorFn) (*ListFilesResponse, error)
+
 	// ListVersionsWithResponse Versions, the newest first
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -3567,6 +4007,50 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/events (the `StreamEvents` operationId).
 	StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error)
+
+	// PrepareImportWithBodyWithResponse Hand over the keys of an encrypted Parquet file that is to be written
+	//
+	// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+	// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+	// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+	// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+	PrepareImportWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrepareImportResponse, error)
+
+	// PrepareImportWithResponse Hand over the keys of an encrypted Parquet file that is to be written
+	//
+	// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+	// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+	// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+	// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+	PrepareImportWithResponse(ctx context.Context, body PrepareImportJSONRequestBody, reqEditors ...RequestEditorFn) (*PrepareImportResponse, error)
+
+	// UnwrapKeyWithBodyWithResponse Unwrap a data key, for another reader of the encrypted files
+	//
+	// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+	// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+	UnwrapKeyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnwrapKeyResponse, error)
+
+	// UnwrapKeyWithResponse Unwrap a data key, for another reader of the encrypted files
+	//
+	// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+	// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+	UnwrapKeyWithResponse(ctx context.Context, body UnwrapKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*UnwrapKeyResponse, error)
 
 	// LockWithBodyWithResponse Wipe the keys from memory
 	//
@@ -4386,6 +4870,54 @@ func (r ReplaceDataResponse) ContentType() string {
 	return ""
 }
 
+type ListFilesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FileList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFilesResponse) GetJSON200() *FileList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFilesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFilesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFilesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFilesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFilesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListVersionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4469,6 +5001,102 @@ func (r StreamEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r StreamEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PrepareImportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Import
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PrepareImportResponse) GetJSON201() *Import {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PrepareImportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PrepareImportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PrepareImportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PrepareImportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PrepareImportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UnwrapKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UnwrappedKey
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnwrapKeyResponse) GetJSON200() *UnwrappedKey {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnwrapKeyResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnwrapKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnwrapKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnwrapKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnwrapKeyResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5280,6 +5908,22 @@ func (c *ClientWithResponses) ReplaceDataWithBodyWithResponse(ctx context.Contex
 	return ParseReplaceDataResponse(rsp)
 }
 
+// ListFilesWithResponse Where the encrypted Parquet files of a version lie
+//
+// For other readers of Parquet Modular Encryption on this machine: paths if the store is a folder, else URLs that can be read, in ranges too, for five
+// minutes. The keys come from `POST /v1/kms/unwrap`. Whoever reads there takes the store's word: only the agent's own routes compare the bytes with the manifest.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/datasets/{id}/files (the `ListFiles` operationId).
+func (c *ClientWithResponses) ListFilesWithResponse(ctx context.Context, id DatasetID, params *ListFilesParams, reqEditors ...RequestEditorFn) (*ListFilesResponse, error) {
+	rsp, err := c.ListFiles(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFilesResponse(rsp)
+}
+
 // ListVersionsWithResponse Versions, the newest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5307,6 +5951,74 @@ func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, para
 		return nil, err
 	}
 	return ParseStreamEventsResponse(rsp)
+}
+
+// PrepareImportWithBodyWithResponse Hand over the keys of an encrypted Parquet file that is to be written
+//
+// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+func (c *ClientWithResponses) PrepareImportWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrepareImportResponse, error) {
+	rsp, err := c.PrepareImportWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrepareImportResponse(rsp)
+}
+
+// PrepareImportWithResponse Hand over the keys of an encrypted Parquet file that is to be written
+//
+// For files with Parquet Modular Encryption that another program wrote. The answer is an id for the `import` parameter of one `PUT` or `POST …/data` with
+// the same token; the keys are kept in memory until then, at most ten minutes, never stored, and wiped after that write. Keys are master keys by the
+// `masterKeyID` of PKMT1 key metadata (wrapped as base64 of nonce, ciphertext and tag under AES-GCM with the id as associated data, or the same with a
+// version); in a file whose key metadata is nothing but a name, the data keys of these names.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/imports (the `PrepareImport` operationId).
+func (c *ClientWithResponses) PrepareImportWithResponse(ctx context.Context, body PrepareImportJSONRequestBody, reqEditors ...RequestEditorFn) (*PrepareImportResponse, error) {
+	rsp, err := c.PrepareImport(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrepareImportResponse(rsp)
+}
+
+// UnwrapKeyWithBodyWithResponse Unwrap a data key, for another reader of the encrypted files
+//
+// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+func (c *ClientWithResponses) UnwrapKeyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnwrapKeyResponse, error) {
+	rsp, err := c.UnwrapKeyWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnwrapKeyResponse(rsp)
+}
+
+// UnwrapKeyWithResponse Unwrap a data key, for another reader of the encrypted files
+//
+// What the `unwrap` of a KMS client does for key metadata of type PKMT1. The dataset goes where such clients have the id of the KMS instance. A key of a
+// column that the token does not cover is `forbidden`, one that the dataset does not have is `not_found`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/kms/unwrap (the `UnwrapKey` operationId).
+func (c *ClientWithResponses) UnwrapKeyWithResponse(ctx context.Context, body UnwrapKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*UnwrapKeyResponse, error) {
+	rsp, err := c.UnwrapKey(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnwrapKeyResponse(rsp)
 }
 
 // LockWithBodyWithResponse Wipe the keys from memory
@@ -6066,6 +6778,39 @@ func ParseReplaceDataResponse(rsp *http.Response) (*ReplaceDataResponse, error) 
 	return response, nil
 }
 
+// ParseListFilesResponse parses an HTTP response from a ListFilesWithResponse call
+func ParseListFilesResponse(rsp *http.Response) (*ListFilesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFilesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FileList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListVersionsResponse parses an HTTP response from a ListVersionsWithResponse call
 func ParseListVersionsResponse(rsp *http.Response) (*ListVersionsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6113,6 +6858,72 @@ func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePrepareImportResponse parses an HTTP response from a PrepareImportWithResponse call
+func ParsePrepareImportResponse(rsp *http.Response) (*PrepareImportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PrepareImportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Import
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUnwrapKeyResponse parses an HTTP response from a UnwrapKeyWithResponse call
+func ParseUnwrapKeyResponse(rsp *http.Response) (*UnwrapKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnwrapKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UnwrappedKey
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

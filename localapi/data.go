@@ -40,6 +40,7 @@ type PutOptions struct {
 	Quote          string
 	NoHeader       bool
 	Null           string
+	Import         string           // id of PrepareImport: the body is encrypted Parquet
 	Size           int64            // bytes of the body if known
 	Progress       func(sent int64) // called from the goroutine that sends
 }
@@ -57,6 +58,7 @@ func (c *Client) Put(ctx context.Context, id string, body io.Reader, o PutOption
 	p := ReplaceDataParams{
 		AllowNewLayout: optional(o.AllowNewLayout), Expect: o.Expect, Transfer: optional(o.Transfer), IdempotencyKey: optional(o.IdempotencyKey),
 		Schema: optional(o.Schema), Delimiter: optional(o.Delimiter), Quote: optional(o.Quote), Header: header, Null: optional(o.Null),
+		Import: optional(o.Import),
 	}
 	body = &progressReader{r: body, report: o.Progress}
 	edit := func(_ context.Context, r *http.Request) error {

@@ -35,9 +35,13 @@ func (a *app) listAppsCommand() *cobra.Command {
 					if p.Datasets != nil {
 						datasets = strings.Join(*p.Datasets, ",")
 					}
-					rows = append(rows, []string{p.Id, printable(p.Name), scopes(p.Scopes), datasets, when(p.Created)})
+					columns := "all"
+					if p.Columns != nil {
+						columns = printable(strings.Join(*p.Columns, ","))
+					}
+					rows = append(rows, []string{p.Id, printable(p.Name), scopes(p.Scopes), datasets, columns, when(p.Created)})
 				}
-				return table(a.out, []string{"ID", "NAME", "SCOPES", "DATASETS", "CREATED"}, rows)
+				return table(a.out, []string{"ID", "NAME", "SCOPES", "DATASETS", "COLUMNS", "CREATED"}, rows)
 			})
 		},
 	}
@@ -52,7 +56,7 @@ func scopes(list []localapi.Scope) string {
 }
 
 func (a *app) addAppCommand() *cobra.Command {
-	var wanted, datasets []string
+	var wanted, datasets, columns []string
 	cmd := &cobra.Command{
 		Use: "add NAME", Short: "Make a token and print it once; admin and kms ask for the password", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -72,6 +76,9 @@ func (a *app) addAppCommand() *cobra.Command {
 				ids := append(deref(r.Datasets), d.Id)
 				r.Datasets = &ids
 			}
+			if len(columns) > 0 {
+				r.Columns = &columns
+			}
 			if slices.Contains(wanted, "admin") || slices.Contains(wanted, "kms") {
 				password, err := a.secrets.ask("Password")
 				if err != nil {
@@ -88,6 +95,7 @@ func (a *app) addAppCommand() *cobra.Command {
 	}
 	cmd.Flags().StringSliceVar(&wanted, "scope", []string{"read"}, "read, write, share, admin, kms")
 	cmd.Flags().StringSliceVar(&datasets, "dataset", nil, "only these datasets (title or id); all if absent")
+	cmd.Flags().StringSliceVar(&columns, "column", nil, "only the keys of these columns; with --dataset and --scope kms; all if absent")
 	return cmd
 }
 

@@ -21,7 +21,8 @@ import (
 
 func (a *app) dataCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.putCommand(), a.getCommand(), a.listCommand(), a.showCommand(), a.versionsCommand(), a.renameCommand(), a.removeCommand(),
+		a.putCommand(), a.getCommand(), a.listCommand(), a.showCommand(), a.versionsCommand(), a.filesCommand(), a.renameCommand(),
+		a.removeCommand(),
 	}
 }
 
@@ -40,11 +41,15 @@ var formats = map[string]localapi.PutOptions{
 func (a *app) putCommand() *cobra.Command {
 	var title, dataset string
 	var o localapi.PutOptions
+	var d decryption
 	cmd := &cobra.Command{
 		Use: "put FILE|-", Short: "Write a table as the new version of a dataset", Args: args(cobra.ExactArgs(1)),
 		Long: "Writes a table as the new version of the dataset called --title (made if there is none), or of --dataset (title or id). The format follows the\nend of the file's name (.csv .tsv .ndjson .jsonl .arrow .arrows .parquet) unless --format says it. The version is there whole or not at all.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			byName, known := formats[strings.ToLower(filepath.Ext(list[0]))]
+			if o.Format == "" && d.keys != "" {
+				o.Format = "parquet" // encrypted files have names of all kinds
+			}
 			if o.Format == "" && !known {
 				return usageError{errors.New("the name of the file does not tell the format (.csv .tsv .ndjson .jsonl .arrow .arrows .feather .parquet do): --format csv, ndjson, arrow or parquet")}
 			}
@@ -54,13 +59,16 @@ func (a *app) putCommand() *cobra.Command {
 			if o.Delimiter == "" {
 				o.Delimiter = byName.Delimiter
 			}
+			if err := d.check(list[0], o); err != nil {
+				return err
+			}
 			if (title == "") == (dataset == "") {
 				return usageError{errors.New("one of --title and --dataset is needed")}
 			}
 			if o.Delimiter == `\t` {
 				o.Delimiter = "\t"
 			}
-			return a.put(cmd.Context(), list[0], title, dataset, o)
+			return a.put(cmd.Context(), list[0], title, dataset, o, d)
 		},
 	}
 	f := cmd.Flags()
@@ -74,11 +82,12 @@ func (a *app) putCommand() *cobra.Command {
 	f.BoolVar(&o.NoHeader, "no-header", false, "CSV: the first line holds values, not names")
 	f.StringVar(&o.Null, "null", "", "CSV: an unquoted field with this text is null (default the empty field)")
 	f.BoolVar(&o.AllowNewLayout, "new-layout", false, "take a table whose columns or types differ from those of the newest version")
+	d.flags(cmd)
 	f.StringVar(&o.IdempotencyKey, "idempotency-key", "", "the same call with the same key has one effect")
 	return cmd
 }
 
-func (a *app) put(ctx context.Context, file, title, dataset string, o localapi.PutOptions) error {
+func (a *app) put(ctx context.Context, file, title, dataset string, o localapi.PutOptions, keys decryption) error {
 	in, err := a.input(file)
 	if err != nil {
 		return err
@@ -92,6 +101,9 @@ func (a *app) put(ctx context.Context, file, title, dataset string, o localapi.P
 	}
 	c, err := a.agent(ctx)
 	if err != nil {
+		return err
+	}
+	if o.Import, err = a.announce(ctx, c, file, keys); err != nil {
 		return err
 	}
 	d, made, err := target(ctx, c, title, dataset, o.Append)

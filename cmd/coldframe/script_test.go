@@ -23,11 +23,23 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	reference := os.Getenv("COLDFRAME_TESTDATA")
+	if reference == "" {
+		reference = "../../../shared/testdata"
+	}
+	if reference, err = filepath.Abs(filepath.Join(reference, "parquet-testing")); err != nil {
+		t.Fatal(err)
+	}
+	_, missing := os.Stat(reference)
+	if missing != nil && os.Getenv("CI") == "true" {
+		t.Fatal("the reference files are missing: ", missing)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("TABLES", tables)
+			e.Setenv("REFERENCE", reference)
 			// Sockets have short paths; the scripts' own folders need not.
 			run, err := os.MkdirTemp("", "cf")
 			if err != nil {
@@ -37,6 +49,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("RUN", run)
 			e.Values[agentsKey{}] = agents{}
 			return nil
+		},
+		Condition: func(cond string) (bool, error) { // only [reference]: whether the reference files are there
+			if cond != "reference" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			return missing == nil, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"agent": startAgent, "stop": stopAgent},
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"coldframe/columnar"
@@ -92,6 +93,11 @@ func (s *Store) remove(dir, path string) error {
 // Check implements columnar.Store.
 func (s *Store) Check(ctx context.Context) []columnar.Probe {
 	return columnar.ProbeStore(ctx, s, 1<<20)
+}
+
+// Path returns where an object lies, for readers on this machine; nothing says that it is there.
+func (s *Store) Path(name columnar.ObjectName) string {
+	return filepath.Join(s.root.Name(), place(name))
 }
 
 // fan is the folder of an object; place is its path. A name that is none would be a way out of the folder, so it panics.

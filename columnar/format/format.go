@@ -122,6 +122,8 @@ type ReadOptions struct {
 	// agree with the schema of the other formats. Nil: none.
 	Schema *arrow.Schema
 	CSV    CSVOptions
+	// Decrypt opens a Parquet body that another writer encrypted. Nil: an encrypted body is refused; with it, one that is not.
+	Decrypt *Decryption
 	// BatchBytes is the raw size that a batch is cut at; 0: DefaultBatchBytes.
 	BatchBytes int
 	// SpoolDir is where unlinked, sealed spool files are made; empty: os.TempDir.
@@ -134,6 +136,9 @@ func NewReader(ctx context.Context, k Kind, r io.Reader, o ReadOptions) (Reader,
 		o.BatchBytes = DefaultBatchBytes
 	}
 	o.BatchBytes = min(o.BatchBytes, maxBatchBytes)
+	if o.Decrypt != nil && k != Parquet {
+		return nil, fault.New(fault.InvalidRequest, "only Parquet is encrypted in a way that can be read here")
+	}
 	if o.Schema != nil {
 		s, err := Canonical(o.Schema)
 		if err != nil {

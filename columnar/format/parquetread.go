@@ -37,7 +37,7 @@ type parquetReader struct {
 
 func newParquetReader(in *body, o ReadOptions) (Reader, error) {
 	src := &parquetSource{ctx: in.ctx, file: store{dir: o.SpoolDir, limit: maxInMemory}, batch: o.BatchBytes}
-	err := src.open(in)
+	err := src.open(in, o)
 	if err == nil {
 		var r Reader
 		if r, err = newArrowReader(&body{ctx: in.ctx, r: src}, o); err == nil {
@@ -76,13 +76,23 @@ func badParquet(why string) error {
 	return fault.New(fault.InvalidRequest, "not a Parquet file: %s", why)
 }
 
-// open stores the body and reads the footer.
-func (s *parquetSource) open(in io.Reader) error {
+// open stores the body, decrypts it if it is to be decrypted, and reads the footer.
+func (s *parquetSource) open(in io.Reader, o ReadOptions) error {
 	if _, err := io.Copy(&s.file, in); err != nil {
 		return err
 	}
 	if err := s.file.finish(); err != nil {
 		return err
+	}
+	if o.Decrypt != nil {
+		plain, err := o.Decrypt.plain(s.ctx, &s.file, o.Schema)
+		if err != nil {
+			return err
+		}
+		if err := s.file.reset(); err != nil {
+			return errors.Join(err, plain.reset())
+		}
+		s.file = *plain
 	}
 	if err := checkFooter(&s.file); err != nil {
 		return err
@@ -126,7 +136,7 @@ func checkFooter(f *store) error {
 	}
 	switch {
 	case string(head[:]) == "PARE" || string(tail[4:]) == "PARE":
-		return fault.New(fault.InvalidRequest, "the Parquet file is encrypted; send it decrypted")
+		return fault.New(fault.InvalidRequest, "the Parquet file is encrypted: its keys are needed too")
 	case string(head[:]) != "PAR1":
 		return badParquet("it does not begin with PAR1")
 	case string(tail[4:]) != "PAR1":
@@ -152,7 +162,7 @@ func checkFooter(f *store) error {
 	case c.bad:
 		return badParquet("the footer is damaged")
 	case encrypted:
-		return fault.New(fault.InvalidRequest, "the Parquet file is encrypted; send it decrypted")
+		return fault.New(fault.InvalidRequest, "the Parquet file is encrypted: its keys are needed too")
 	}
 	return nil
 }

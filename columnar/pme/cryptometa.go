@@ -6,12 +6,13 @@ import (
 	"coldframe/internal/fault"
 )
 
-// fileCrypto is FileCryptoMetaData: it stands in the clear before the sealed footer. Only AES_GCM_V1 is known.
+// fileCrypto is FileCryptoMetaData: it stands in the clear before the sealed footer. ctr tells AES_GCM_CTR_V1 from AES_GCM_V1.
 type fileCrypto struct {
 	prefix       []byte // AAD prefix stored in the file; nil if there is none
 	unique       []byte
 	supplyPrefix bool
 	keyMetadata  []byte
+	ctr          bool
 }
 
 // parseFileCrypto reads the FileCryptoMetaData at the start of b and returns how many bytes it takes.
@@ -46,9 +47,10 @@ func (c *fileCrypto) parseAlgorithm(f field) error {
 	members := 0
 	err = fields(b, func(f field) error {
 		members++
-		if f.id != 1 {
+		if f.id != 1 && f.id != 2 {
 			return fault.New(fault.Policy, "the file is encrypted with another algorithm than AES_GCM_V1")
 		}
+		c.ctr = f.id == 2
 		gcm, err := f.nested()
 		if err != nil {
 			return err
@@ -78,7 +80,11 @@ func (c *fileCrypto) parseGCM(f field) (err error) {
 func (c *fileCrypto) encode() []byte {
 	var e encoder
 	e.begin(1)
-	e.begin(1)
+	if c.ctr {
+		e.begin(2)
+	} else {
+		e.begin(1)
+	}
 	if c.prefix != nil {
 		e.binary(1, c.prefix)
 	}

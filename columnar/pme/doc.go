@@ -24,11 +24,13 @@
 // [TailSize], [OpenFooter]; [File.Statistics] tells what a chunk can hold; for each wanted leaf [File.Range] and [File.UnsealChunk]; then
 // [File.PlainFile], which a decoder reads inside [Guard]. The caller says which keys and which AAD prefix it expects; what the file says about them is compared and never obeyed.
 //
+// [File.WritePlain] is for foreign files that are imported: it decrypts page by page. [MasterKeys] unwraps their keys.
+//
 // # What it refuses
 //
-// AES_GCM_CTR_V1, a plaintext footer, columns in the clear or under the footer's key: fault.Policy. A key that the file does not commit
-// to, a module out of place, counts that do not add up: fault.NotAuthentic. Sizes beyond the limits, before anything is allocated for
-// them: fault.TooLarge. Page indexes and Bloom filters are not written, and passed over when read.
+// In files of our own: AES_GCM_CTR_V1, a plaintext footer, columns in the clear or under the footer's key: fault.Policy. A key that the
+// file does not commit to, a module out of place, counts that do not add up: fault.NotAuthentic. Sizes beyond the limits, before
+// anything is allocated for them: fault.TooLarge. Page indexes and Bloom filters are not written, and passed over when read.
 //
 // docs/column-encryption.md says it byte for byte.
 package pme

@@ -26,9 +26,8 @@ const (
 
 	ccPath, ccOffset, ccMetadata, ccCrypto, ccEncrypted = 1, 2, 3, 8, 9
 
-	cmType, cmPath, cmCodec, cmValues, cmRaw, cmCompressed           = 1, 3, 4, 5, 6, 7
-	cmDataOffset, cmIndexOffset, cmDictOffset, cmBloom, cmBloomBytes = 9, 10, 11, 14, 15
-	cmStatistics                                                     = 12
+	cmType, cmPath, cmCodec, cmValues, cmRaw, cmCompressed                         = 1, 3, 4, 5, 6, 7
+	cmDataOffset, cmIndexOffset, cmDictOffset, cmStatistics, cmBloom, cmBloomBytes = 9, 10, 11, 12, 14, 15
 )
 
 // fileMeta is a FileMetaData: what is needed of it is taken apart, the rest stays encoded.

@@ -22,6 +22,10 @@ type ReadOptions struct {
 	// Foreign accepts what other writers do: no key commitments, columns under the footer key, columns in the clear inside an encrypted
 	// file. Files of this project are never opened so.
 	Foreign bool
+	// PlaintextFooter, TakePrefix and AllowCTR are for foreign files that are imported. PlaintextFooter opens one whose footer is in the
+	// clear, after its signature was checked. TakePrefix takes the prefix that the file holds if AADPrefix is not given. AllowCTR opens
+	// AES_GCM_CTR_V1, whose pages can be changed without notice.
+	PlaintextFooter, TakePrefix, AllowCTR bool
 	// MaxFooter and MaxPage bound the footer and each page; 0 is the default.
 	MaxFooter, MaxPage int
 }
@@ -33,6 +37,7 @@ func TailSize(end []byte, fileSize int64, o ReadOptions) (int64, error) {
 	}
 	end = end[len(end)-footerTrailer:]
 	switch {
+	case bytes.Equal(end[4:], magicPlain) && o.Foreign && o.PlaintextFooter:
 	case bytes.Equal(end[4:], magicPlain):
 		return 0, fault.New(fault.Policy, "a plaintext Parquet file, or one with a plaintext footer, where an encrypted one belongs")
 	case !bytes.Equal(end[4:], magicEncrypted):
@@ -76,7 +81,11 @@ func OpenFooter(tail []byte, fileSize int64, keys DataKeys, o ReadOptions) (*Fil
 		return nil, fault.New(fault.Incomplete, "%d bytes of the file's end are given, %d are needed", len(tail), n)
 	}
 	f := &File{footerAt: fileSize - n, options: o}
-	footer, err := f.openCrypto(tail[int64(len(tail))-n:len(tail)-footerTrailer], keys)
+	open := f.openCrypto
+	if bytes.HasSuffix(tail, magicPlain) {
+		open = f.openPlain
+	}
+	footer, err := open(tail[int64(len(tail))-n:len(tail)-footerTrailer], keys)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +105,7 @@ func (f *File) openCrypto(b []byte, keys DataKeys) ([]byte, error) {
 	if f.crypto, n, err = parseFileCrypto(b); err != nil {
 		return nil, err
 	}
-	if f.aad, err = f.crypto.aadPrefix(f.options.AADPrefix); err != nil {
+	if err := f.judgeCrypto(); err != nil {
 		return nil, err
 	}
 	if !f.options.Foreign && !f.crypto.asWritten(b[:n]) {
@@ -109,21 +118,18 @@ func (f *File) openCrypto(b []byte, keys DataKeys) ([]byte, error) {
 	if len(rest) != 0 {
 		return nil, fault.New(fault.NotAuthentic, "bytes between the footer and its length")
 	}
-	dek, err := keys.DataKey(nil, f.crypto.keyMetadata)
+	dek, err := f.footerDataKey(keys)
 	if err != nil {
 		return nil, err
 	}
 	defer secret.Wipe(dek)
-	if dek == nil {
-		return nil, fault.New(fault.Forbidden, "the key of the file's footer is not had")
-	}
 	if !f.options.Foreign {
 		u := f.crypto.unique
 		if len(u) != uniqueSize || !committed(u[saltSize:], dek, u[:saltSize], footerIndex) {
 			return nil, fault.New(fault.NotAuthentic, "the footer's key is not the one that the file commits to")
 		}
 	}
-	if f.footerKey, err = newDataKey(dek); err != nil {
+	if f.footerKey, err = f.newKey(dek); err != nil {
 		return nil, err
 	}
 	return f.footerKey.open(frame, footerAAD(f.aad))
@@ -237,7 +243,7 @@ func (f *File) openKey(i int, cc columnChunk, keys DataKeys, commitments []byte)
 	if c := commitments; c != nil && !committed(c[commitmentSize*i:commitmentSize*(i+1)], dek, f.crypto.unique[:saltSize], uint32(i)) {
 		return fault.New(fault.NotAuthentic, "a column's key is not the one that the file commits to")
 	}
-	l.key, err = newDataKey(dek)
+	l.key, err = f.newKey(dek)
 	return err
 }
 
@@ -283,7 +289,7 @@ func (f *File) openChunk(rowGroup, leaf int, cc columnChunk, rows int64) (openCh
 		return openChunk{}, nil
 	}
 	raw := cc.metadata
-	if l.protection == underColumnKey {
+	if l.protection == underColumnKey || l.protection == underFooterKey && cc.encrypted != nil {
 		frame, rest, err := nextFrame(cc.encrypted)
 		if err != nil || len(rest) != 0 {
 			return openChunk{}, fault.New(fault.NotAuthentic, "a column's sealed metadata is damaged")

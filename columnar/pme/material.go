@@ -92,17 +92,28 @@ func unwrapKey(mk NamedKey, metadata []byte, footer bool) ([]byte, error) {
 	if m.MasterKeyID != mk.ID || m.Footer != footer {
 		return nil, fault.New(fault.NotAuthentic, "key metadata names another key than the one expected")
 	}
-	box, err := base64.StdEncoding.Strict().DecodeString(m.WrappedDEK)
+	return OpenWrapped(mk, m.WrappedDEK)
+}
+
+// OpenWrapped returns the key that was wrapped by mk into text, form 1 of the format: 16, 24 or 32 bytes, which the caller wipes.
+func OpenWrapped(mk NamedKey, text string) ([]byte, error) {
+	var dek []byte
+	err := error(fault.New(fault.Internal, "no key to unwrap with"))
+	mk.Key.Use(func(b []byte) { dek, err = openBox(b, text, []byte(mk.ID)) })
+	return dek, err
+}
+
+// openBox opens base64 of nonce ‖ ciphertext ‖ tag, in which there is a key.
+func openBox(key []byte, text string, aad []byte) ([]byte, error) {
+	box, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil || len(box) <= nonceSize+tagSize {
 		return nil, fault.New(fault.NotAuthentic, "a wrapped data key is damaged")
 	}
-	var dek []byte
-	mk.Key.Use(func(b []byte) {
-		aead, aerr := aesGCM(b)
-		if err = aerr; err == nil {
-			dek, err = aead.Open(nil, box[:nonceSize], box[nonceSize:], []byte(mk.ID))
-		}
-	})
+	aead, err := aesGCM(key)
+	if err != nil {
+		return nil, fault.New(fault.NotAuthentic, "a wrapping key of %d bytes", len(key))
+	}
+	dek, err := aead.Open(nil, box[:nonceSize], box[nonceSize:], aad)
 	if err != nil || !validKeySize(len(dek)) {
 		secret.Wipe(dek)
 		return nil, fault.New(fault.NotAuthentic, "a wrapped data key does not open")

@@ -31,6 +31,7 @@ const (
 // guards against the one thing that a count alone does not survive, a copy of the running machine (snapshot, clone) going on twice.
 type dataKey struct {
 	aead    cipher.AEAD
+	block   cipher.Block // of a foreign file in AES_GCM_CTR_V1, else nil
 	modules atomic.Uint64
 	bytes   atomic.Uint64
 }

@@ -59,27 +59,49 @@ type plainBuilder struct {
 	file        *File
 	columns     []int
 	arrowSchema []byte
+	fixed96     func(column int) bool // INT96 columns that become fixed_len_byte_array(12); nil: none
+}
+
+// placed is a chunk of a plain file: size bytes from at on.
+type placed struct {
+	metadata []byte // ColumnMetaData, encoded
+	at, size int64
+	raw      int64 // bytes, uncompressed
 }
 
 // group appends the chunks of a row group to p and returns its RowGroup.
 func (b *plainBuilder) group(p *PlainFile, ordinal int, rows int64, leaves []*UnsealedChunk) []byte {
-	var e encoder
-	raw, start := int64(0), p.size
-	e.list(rgColumns, tStruct, len(leaves))
+	var chunks []placed
 	for _, c := range leaves {
 		m, _ := parseChunkMeta(b.file.groups[c.rowGroup].chunks[c.leaf].metadata) // parsed before
 		at := p.size
 		p.append(c.pages)
+		chunks = append(chunks, placed{
+			metadata: m.place(at, at+int64(c.data), int64(len(c.pages))), at: at, size: int64(len(c.pages)), raw: m.rawSize,
+		})
+	}
+	return encodeGroup(ordinal, rows, chunks)
+}
+
+// encodeGroup returns the RowGroup of chunks that follow each other in a plain file.
+func encodeGroup(ordinal int, rows int64, chunks []placed) []byte {
+	var e encoder
+	raw, size := int64(0), int64(0)
+	e.list(rgColumns, tStruct, len(chunks))
+	for _, c := range chunks {
 		e.beginElement()
-		e.integer(ccOffset, tI64, at)
-		e.field(field{id: ccMetadata, typ: tStruct, raw: m.place(at, at+int64(c.data), int64(len(c.pages)))})
+		e.integer(ccOffset, tI64, c.at)
+		e.field(field{id: ccMetadata, typ: tStruct, raw: c.metadata})
 		e.end()
-		raw += m.rawSize
+		raw += c.raw
+		size += c.size
 	}
 	e.integer(rgBytes, tI64, raw)
 	e.integer(rgRows, tI64, rows)
-	e.integer(rgOffset, tI64, start)
-	e.integer(rgCompressed, tI64, p.size-start)
+	if len(chunks) > 0 {
+		e.integer(rgOffset, tI64, chunks[0].at)
+	}
+	e.integer(rgCompressed, tI64, size)
 	e.integer(rgOrdinal, tI16, int64(ordinal))
 	e.end()
 	return e.b
@@ -131,6 +153,9 @@ func (b *plainBuilder) schema(e *encoder) {
 	e.end()
 	for _, c := range b.columns {
 		for _, el := range s.elements[s.columns[c].elements[0]:s.columns[c].elements[1]] {
+			if b.fixed96 != nil && b.fixed96(c) {
+				el.raw = fixed96Element(el.raw)
+			}
 			e.b = append(e.b, el.raw...)
 		}
 	}

@@ -31,6 +31,7 @@ type schemaTree struct {
 type element struct {
 	raw      []byte
 	name     string
+	physical int64 // type, of a leaf
 	children int
 	repeated bool
 }
@@ -68,6 +69,10 @@ func parseElement(raw []byte) (element, error) {
 	e := element{raw: raw}
 	err := fields(raw, func(f field) error {
 		switch f.id {
+		case 1:
+			v, err := f.integer(tI32)
+			e.physical = v
+			return err
 		case 3:
 			v, err := f.integer(tI32)
 			e.repeated = v == 2

@@ -13,6 +13,12 @@ import (
 	"coldframe/internal/fault"
 )
 
+// PresignObject implements columnar.Presigner: the range is not under the signature, so the holder chooses it.
+func (s *Store) PresignObject(ctx context.Context, name columnar.ObjectName, life time.Duration) (columnar.Presigned, error) {
+	r, err := s.presign.PresignGetObject(ctx, &s3.GetObjectInput{Bucket: s.bucket(), Key: s.key(name)}, s3.WithPresignExpires(life))
+	return presigned(r, err, life)
+}
+
 // PresignGet implements columnar.Presigner: one range of one object.
 func (s *Store) PresignGet(ctx context.Context, name columnar.ObjectName, off, n int64, life time.Duration) (columnar.Presigned, error) {
 	if off < 0 || n < 1 {

@@ -214,6 +214,8 @@ func (e ReadDataParamsFormat) Valid() bool {
 
 // App defines model for App.
 type App struct {
+	// Columns Names at the time when the token was made
+	Columns  *[]string `json:"columns,omitempty"`
 	Created  time.Time `json:"created"`
 	Datasets *[]string `json:"datasets,omitempty"`
 	Id       string    `json:"id"`
@@ -234,6 +236,10 @@ type AppList struct {
 
 // AppRequest defines model for AppRequest.
 type AppRequest struct {
+	// Columns Names of the columns whose keys the token may have, beside the footers'; all if absent. Only with `datasets` and the scope `kms` alone. Columns
+	// that come later are not covered.
+	Columns *[]string `json:"columns,omitempty"`
+
 	// Datasets Ids of the datasets that the token is for; all if absent
 	Datasets *[]string `json:"datasets,omitempty"`
 	Name     string    `json:"name"`
@@ -296,8 +302,34 @@ type DatasetVersion struct {
 	Version int64  `json:"version"`
 }
 
+// DecryptionKey defines model for DecryptionKey.
+type DecryptionKey struct {
+	Id string `json:"id"`
+
+	// Key 16, 24 or 32 bytes in base64
+	Key []byte `json:"key"`
+}
+
 // EmptyObject defines model for EmptyObject.
 type EmptyObject = map[string]interface{}
+
+// EncryptedFile A Parquet file with modular encryption, AES_GCM_V1, encrypted footer, key metadata PKMT1
+type EncryptedFile struct {
+	Bytes int64 `json:"bytes"`
+
+	// Expires Of the URL
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Name What a link to it may be called
+	Name string `json:"name"`
+
+	// Path On this machine, if the store is a folder
+	Path *string `json:"path,omitempty"`
+	Rows int64   `json:"rows"`
+
+	// Url If the store is a bucket; a bearer secret
+	Url *string `json:"url,omitempty"`
+}
 
 // Event What the `data` line of a server-sent event holds: ids, codes and numbers
 type Event struct {
@@ -316,6 +348,47 @@ type Event struct {
 	// Type Examples: transfer.progress, dataset.version
 	Type    string `json:"type"`
 	Version *int64 `json:"version,omitempty"`
+}
+
+// FileColumn defines model for FileColumn.
+type FileColumn struct {
+	Id   string `json:"id"`
+	Name string `json:"name"`
+
+	// Readable Whether the token may have the key
+	Readable bool   `json:"readable"`
+	Type     string `json:"type"`
+}
+
+// FileList defines model for FileList.
+type FileList struct {
+	Columns []FileColumn    `json:"columns"`
+	Dataset string          `json:"dataset"`
+	Files   []EncryptedFile `json:"files"`
+	Rows    int64           `json:"rows"`
+	Version int64           `json:"version"`
+}
+
+// Import defines model for Import.
+type Import struct {
+	Expires time.Time `json:"expires"`
+	Import  string    `json:"import"`
+}
+
+// ImportRequest defines model for ImportRequest.
+type ImportRequest struct {
+	// AadPrefix The AAD prefix that the file must have; whichever it holds if absent
+	AadPrefix *[]byte `json:"aad_prefix,omitempty"`
+
+	// AllowCtr Take `AES_GCM_CTR_V1`, whose pages can be changed without notice
+	AllowCtr *bool `json:"allow_ctr,omitempty"`
+
+	// KeyMaterial Content of `_KEY_MATERIAL_FOR_…` beside the file, in base64
+	KeyMaterial *[]byte         `json:"key_material,omitempty"`
+	Keys        []DecryptionKey `json:"keys"`
+
+	// SkipHidden Leave out columns whose key is not given; without it they are `forbidden`
+	SkipHidden *bool `json:"skip_hidden,omitempty"`
 }
 
 // Member defines model for Member.
@@ -515,6 +588,23 @@ type UnlockRequest struct {
 	Password       Password `json:"password"`
 }
 
+// UnwrapRequest defines model for UnwrapRequest.
+type UnwrapRequest struct {
+	Dataset string `json:"dataset"`
+
+	// KeyId `masterKeyID` of the key metadata
+	KeyId string `json:"key_id"`
+
+	// WrappedKey `wrappedDEK` of the key metadata
+	WrappedKey string `json:"wrapped_key"`
+}
+
+// UnwrappedKey defines model for UnwrappedKey.
+type UnwrappedKey struct {
+	// Key 16, 24 or 32 bytes in base64
+	Key []byte `json:"key"`
+}
+
 // VersionList defines model for VersionList.
 type VersionList struct {
 	Versions []DatasetVersion `json:"versions"`
@@ -569,6 +659,9 @@ type ExpectVersion = int64
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// ImportID defines model for ImportID.
+type ImportID = string
 
 // TableFormat defines model for TableFormat.
 type TableFormat string
@@ -646,6 +739,9 @@ type AppendDataParams struct {
 	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
 	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
 
+	// Import Parquet: the body is encrypted; the id that `POST /v1/imports` gave for its keys, good for one write
+	Import *ImportID `form:"import,omitempty" json:"import,omitempty"`
+
 	// Schema Names and types of columns, instead of inferring them: `name type [not null], …`; columns that it does not name are inferred still
 	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
 
@@ -676,6 +772,9 @@ type ReplaceDataParams struct {
 	// Transfer Id of this transfer in progress events, chosen by the client; drawn if absent
 	Transfer *TransferID `form:"transfer,omitempty" json:"transfer,omitempty"`
 
+	// Import Parquet: the body is encrypted; the id that `POST /v1/imports` gave for its keys, good for one write
+	Import *ImportID `form:"import,omitempty" json:"import,omitempty"`
+
 	// Schema Names and types of columns, instead of inferring them: `name type [not null], …`; columns that it does not name are inferred still
 	Schema *TableSchema `form:"schema,omitempty" json:"schema,omitempty"`
 
@@ -693,6 +792,12 @@ type ReplaceDataParams struct {
 
 	// IdempotencyKey Chosen by the client. The same call with the same key again gets the first answer and has no second effect
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListFilesParams defines parameters for ListFiles.
+type ListFilesParams struct {
+	// Version The newest if absent
+	Version *AtVersion `form:"version,omitempty" json:"version,omitempty"`
 }
 
 // StreamEventsParams defines parameters for StreamEvents.
@@ -717,6 +822,12 @@ type DeleteDatasetJSONRequestBody = EmptyObject
 
 // RenameDatasetJSONRequestBody defines body for RenameDataset for application/json ContentType.
 type RenameDatasetJSONRequestBody = DatasetRequest
+
+// PrepareImportJSONRequestBody defines body for PrepareImport for application/json ContentType.
+type PrepareImportJSONRequestBody = ImportRequest
+
+// UnwrapKeyJSONRequestBody defines body for UnwrapKey for application/json ContentType.
+type UnwrapKeyJSONRequestBody = UnwrapRequest
 
 // LockJSONRequestBody defines body for Lock for application/json ContentType.
 type LockJSONRequestBody = EmptyObject
@@ -792,12 +903,21 @@ type ServerInterface interface {
 	// ReplaceData Replace the rows; makes a new version
 	// (PUT /v1/datasets/{id}/data)
 	ReplaceData(ctx echo.Context, id DatasetID, params ReplaceDataParams) error
+	// ListFiles Where the encrypted Parquet files of a version lie
+	// (GET /v1/datasets/{id}/files)
+	ListFiles(ctx echo.Context, id DatasetID, params ListFilesParams) error
 	// ListVersions Versions, the newest first
 	// (GET /v1/datasets/{id}/versions)
 	ListVersions(ctx echo.Context, id DatasetID) error
 	// StreamEvents What happens, as server-sent events
 	// (GET /v1/events)
 	StreamEvents(ctx echo.Context, params StreamEventsParams) error
+	// PrepareImport Hand over the keys of an encrypted Parquet file that is to be written
+	// (POST /v1/imports)
+	PrepareImport(ctx echo.Context) error
+	// UnwrapKey Unwrap a data key, for another reader of the encrypted files
+	// (POST /v1/kms/unwrap)
+	UnwrapKey(ctx echo.Context) error
 	// Lock Wipe the keys from memory
 	// (POST /v1/lock)
 	Lock(ctx echo.Context) error
@@ -1161,6 +1281,13 @@ func (w *ServerInterfaceWrapper) AppendData(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter transfer: %s", err))
 	}
 
+	// ------------- Optional query parameter "import" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "import", ctx.QueryParams(), &params.Import, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter import: %s", err))
+	}
+
 	// ------------- Optional query parameter "schema" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "schema", ctx.QueryParams(), &params.Schema, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -1252,6 +1379,13 @@ func (w *ServerInterfaceWrapper) ReplaceData(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter transfer: %s", err))
 	}
 
+	// ------------- Optional query parameter "import" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "import", ctx.QueryParams(), &params.Import, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter import: %s", err))
+	}
+
 	// ------------- Optional query parameter "schema" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "schema", ctx.QueryParams(), &params.Schema, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -1309,6 +1443,31 @@ func (w *ServerInterfaceWrapper) ReplaceData(ctx echo.Context) error {
 	return err
 }
 
+// ListFiles converts echo context to params.
+func (w *ServerInterfaceWrapper) ListFiles(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DatasetID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListFilesParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListFiles(ctx, id, params)
+	return err
+}
+
 // ListVersions converts echo context to params.
 func (w *ServerInterfaceWrapper) ListVersions(ctx echo.Context) error {
 	var err error
@@ -1351,6 +1510,24 @@ func (w *ServerInterfaceWrapper) StreamEvents(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.StreamEvents(ctx, params)
+	return err
+}
+
+// PrepareImport converts echo context to params.
+func (w *ServerInterfaceWrapper) PrepareImport(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PrepareImport(ctx)
+	return err
+}
+
+// UnwrapKey converts echo context to params.
+func (w *ServerInterfaceWrapper) UnwrapKey(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnwrapKey(ctx)
 	return err
 }
 
@@ -1523,8 +1700,11 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/datasets/:id/data", wrapper.ReadData, options.OperationMiddlewares["readData"]...)
 	router.POST(options.BaseURL+"/v1/datasets/:id/data", wrapper.AppendData, options.OperationMiddlewares["appendData"]...)
 	router.PUT(options.BaseURL+"/v1/datasets/:id/data", wrapper.ReplaceData, options.OperationMiddlewares["replaceData"]...)
+	router.GET(options.BaseURL+"/v1/datasets/:id/files", wrapper.ListFiles, options.OperationMiddlewares["listFiles"]...)
 	router.GET(options.BaseURL+"/v1/datasets/:id/versions", wrapper.ListVersions, options.OperationMiddlewares["listVersions"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.StreamEvents, options.OperationMiddlewares["streamEvents"]...)
+	router.POST(options.BaseURL+"/v1/imports", wrapper.PrepareImport, options.OperationMiddlewares["prepareImport"]...)
+	router.POST(options.BaseURL+"/v1/kms/unwrap", wrapper.UnwrapKey, options.OperationMiddlewares["unwrapKey"]...)
 	router.POST(options.BaseURL+"/v1/lock", wrapper.Lock, options.OperationMiddlewares["lock"]...)
 	router.PUT(options.BaseURL+"/v1/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.POST(options.BaseURL+"/v1/recover", wrapper.Recover, options.OperationMiddlewares["recover"]...)
@@ -2222,6 +2402,46 @@ func (response ReplaceDatadefaultApplicationProblemPlusJSONResponse) VisitReplac
 	return err
 }
 
+type ListFilesRequestObject struct {
+	Id     DatasetID `json:"id"`
+	Params ListFilesParams
+}
+
+type ListFilesResponseObject interface {
+	VisitListFilesResponse(w http.ResponseWriter) error
+}
+
+type ListFiles200JSONResponse FileList
+
+func (response ListFiles200JSONResponse) VisitListFilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFilesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListFilesdefaultApplicationProblemPlusJSONResponse) VisitListFilesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListVersionsRequestObject struct {
 	Id DatasetID `json:"id"`
 }
@@ -2318,6 +2538,84 @@ type StreamEventsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PrepareImportRequestObject struct {
+	Body *PrepareImportJSONRequestBody
+}
+
+type PrepareImportResponseObject interface {
+	VisitPrepareImportResponse(w http.ResponseWriter) error
+}
+
+type PrepareImport201JSONResponse Import
+
+func (response PrepareImport201JSONResponse) VisitPrepareImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PrepareImportdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PrepareImportdefaultApplicationProblemPlusJSONResponse) VisitPrepareImportResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnwrapKeyRequestObject struct {
+	Body *UnwrapKeyJSONRequestBody
+}
+
+type UnwrapKeyResponseObject interface {
+	VisitUnwrapKeyResponse(w http.ResponseWriter) error
+}
+
+type UnwrapKey200JSONResponse UnwrappedKey
+
+func (response UnwrapKey200JSONResponse) VisitUnwrapKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnwrapKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnwrapKeydefaultApplicationProblemPlusJSONResponse) VisitUnwrapKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2803,12 +3101,21 @@ type StrictServerInterface interface {
 	// ReplaceData Replace the rows; makes a new version
 	// (PUT /v1/datasets/{id}/data)
 	ReplaceData(ctx context.Context, request ReplaceDataRequestObject) (ReplaceDataResponseObject, error)
+	// ListFiles Where the encrypted Parquet files of a version lie
+	// (GET /v1/datasets/{id}/files)
+	ListFiles(ctx context.Context, request ListFilesRequestObject) (ListFilesResponseObject, error)
 	// ListVersions Versions, the newest first
 	// (GET /v1/datasets/{id}/versions)
 	ListVersions(ctx context.Context, request ListVersionsRequestObject) (ListVersionsResponseObject, error)
 	// StreamEvents What happens, as server-sent events
 	// (GET /v1/events)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
+	// PrepareImport Hand over the keys of an encrypted Parquet file that is to be written
+	// (POST /v1/imports)
+	PrepareImport(ctx context.Context, request PrepareImportRequestObject) (PrepareImportResponseObject, error)
+	// UnwrapKey Unwrap a data key, for another reader of the encrypted files
+	// (POST /v1/kms/unwrap)
+	UnwrapKey(ctx context.Context, request UnwrapKeyRequestObject) (UnwrapKeyResponseObject, error)
 	// Lock Wipe the keys from memory
 	// (POST /v1/lock)
 	Lock(ctx context.Context, request LockRequestObject) (LockResponseObject, error)
@@ -3357,6 +3664,32 @@ func (sh *strictHandler) ReplaceData(ctx echo.Context, id DatasetID, params Repl
 	return nil
 }
 
+// ListFiles operation middleware
+func (sh *strictHandler) ListFiles(ctx echo.Context, id DatasetID, params ListFilesParams) error {
+	var request ListFilesRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListFiles(ctx.Request().Context(), request.(ListFilesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListFiles")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListFilesResponseObject); ok {
+		return validResponse.VisitListFilesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListVersions operation middleware
 func (sh *strictHandler) ListVersions(ctx echo.Context, id DatasetID) error {
 	var request ListVersionsRequestObject
@@ -3401,6 +3734,98 @@ func (sh *strictHandler) StreamEvents(ctx echo.Context, params StreamEventsParam
 		return err
 	} else if validResponse, ok := response.(StreamEventsResponseObject); ok {
 		return validResponse.VisitStreamEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PrepareImport operation middleware
+func (sh *strictHandler) PrepareImport(ctx echo.Context) error {
+	var request PrepareImportRequestObject
+
+	var body PrepareImportJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PrepareImport(ctx.Request().Context(), request.(PrepareImportRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PrepareImport")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PrepareImportResponseObject); ok {
+		return validResponse.VisitPrepareImportResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UnwrapKey operation middleware
+func (sh *strictHandler) UnwrapKey(ctx echo.Context) error {
+	var request UnwrapKeyRequestObject
+
+	var body UnwrapKeyJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnwrapKey(ctx.Request().Context(), request.(UnwrapKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnwrapKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UnwrapKeyResponseObject); ok {
+		return validResponse.VisitUnwrapKeyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3921,120 +4346,144 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7H3rcts4muirYHimqm+ULNtJOpGrq47HSVdyTi4+cTpTdRKvBZMfJbRIgA2AltWpbM1T7CPsg82TbOED",
-	"QFIiaEm+9MxuzZ/uSCKBDx+++81fokQUpeDAtYrGX6KSSlqABomfjvNcLN7C4jVdikqbb1JQiWSlZoJH",
-	"4+gDnQOhRNPLHMhiJhSQRORVwRURkuhlCYqkLMtAkkyKgmh8RGREz4BwWIDS5AqkMqvFETNL/laBXEZx",
-	"xGkB0TiiBoILDouL3MIQRyqZQUENMGaDaBxdCpED5dHXr3F0XJavnpvfcLGS6lmzFkujOJLwW8UkpNFY",
-	"ywraq5VUa5DmtX/7RAe/jwbPBudf9uMnj77+OYr9XkpLxqd2K/3Rgd7FS3M8lhF6qYDrngM2x28gyYQs",
-	"qDYQc/3kURRHBeOsqIpovF8DwriGKUiE5OTs43PIWcE0yC4wJ2cfx2Qxo5ooMNerQZGMQZ6qmAgOJJlR",
-	"SRMNckiOSSKKgm4EOq13a4Nd0OvXwKd6hnAWjLc+ddF3cvbxJdD0BohBz0AiqWRMKk1yxoHMRJ4qSz+0",
-	"AOWJyZHdkLzSJBWgNh5hZvfeQE4nZx/fVnneAyLlpOK/VUJDajFKtEEz/FbR3MDIFNFwrQlThFd5PiSG",
-	"LqAo9dI9vglI81Yfip886sHq/zMA3UQGCLEi1AIRIIJUVIah8bmNMOJTd6CD51RTBfqP4toX1yUkN3Ou",
-	"Y0l7mXiLC8kMJhS5pApSInhMRiQTknDB4YhQLpBUDSKZIkklJXA9JpNE8CxniZ704A4QmC15fxTk/Vcp",
-	"FKXQwJPl/4Vl4NqNyOXkcmnZJGfAtSVERQsgCc1zsmB6hj/jV3NYEjqljJMpaNXiP8rVAiShPCUzqggX",
-	"REEieEogy+wx8Iw1Z7lDtiAcGBD7SOXg6TqxtO/2T4N/P/8hfKUfjPr52eHtSxDRDqvtrYEbpH6KEnVl",
-	"nkt/VSiFqZRiEZm95W8V6Oi8d8ezeqlVjL9FuWSwZBWgyLx0ignjSgNNzXeMZyDNigbDxZhMDKj4CvnE",
-	"hUaJcR6Tv//tPydHtVZFkmROxOFT5iUqwS0HKVGaodCAa1qUuQWcGtCIPUBMNBQlSKorCSSFhBU0//ZZ",
-	"fPBdD5E6lPVd25PDp482c/kHSbnKQFo2X0XYq9RKcSMu3WOEcVJKMZWgFIErY53EJAmQ8hFJJV3wjVLK",
-	"LxzdXnZ8tWIIlP6LSBmggfTCCHPzj0RwbXYff4loWeYsQZTvIVGNv7T2/LOELBpH/2uvsbv27K9qD1d7",
-	"d/mrYSbcb42whJ7hBQrDhE6RCHz8CFFyYoEYfDBEZMQW5UY1GRb33B156l0D+vu971fhrOXQJeMUMdmD",
-	"j0Ys229UKbiy2DmV4jKH4gb8lPaJHzyeaqI1b6Rmu1wkc/AqAJS+YGk0jkb7vz6+PvxtdPmjuVBNdaWi",
-	"8aODwzjSTCPRoyCnVY7at17EnaGSfJyIPM2MsTt2QIzdU1/jLa/LHy9wVcdEQlYpmuNdkYyy3HDbt+9/",
-	"PiHPHj3+8TtkCrcQWtpliRQpRQlSO+pKJFBtsNu6jpRqGGhWQPdGYvOj0aX4MtNQqJZZ0zzlvqBS0qX5",
-	"zNLgY5ZzAj+oRJSwusdNaDozj3f3XSGfT1bN45b1BnGNgEYIC8cdaOmfNPhZRRy12LwJKoNwA5OYAw+c",
-	"cg06s6B/uAeY10zpICTbY8rDdBOecMEeEN5bFsF905QZWqT5aQuejOYK4jUQ20SzLphr+9o/5I0iIIgM",
-	"w1yZkEcoY1ZksD/vTjI2NprllX11f3Rg9Yr/3CVcT6E3WxGdPUqq1ELIdCN/++fuQPPNeR7fdJg4qjj7",
-	"rQL3cyNNm4tf5Y0QBZygkdClwV35236xTgzHyihlc/MTe8oJqYMFQbOsj7vxyRD8zhPoHuByqSFEnhYc",
-	"pYU063Ys53VrOY6cGbX1NTqMBmTmzqK55xIKKC5dsGUriN7g8yGIpFiooAPRRYNRmNC2gdGUQB1L02XA",
-	"5K3VauAEVZnuhomrPt9rNDYmrTFxyIJap0sDJ0vQ29xuiOIs1P7AcSvYgtiKHWU1hNFcbHOw5pJuINqw",
-	"9A/q45uu17PAJi1QL3wDSLfTBvVFt4TqwWi02cJvg2cXuQG2lv+9pi8rPROBkNAvyjgFaYieeqTDWVV4",
-	"5aXY702kyMKiapejoYltBMiubD+jahaA7eXx4ODxkwa+KYeUFJSzDGOGnMzgmjrfLAqqMKnbxl0LxB3k",
-	"QIsTd2WvXk6ykLX5yF2pw0WIKNp+zyZq7b585fyKVRT/1dspE8MrExs8FBmhRIG8Ajkwhop1LW1McUxY",
-	"apxMkTrvnVeW6+OwcdlPh1spojQsTRNR2dNssUja6MvOOjtQAZLu1gSthaaBeOgxGn5jUvE5F4stual2",
-	"ym+yQpxLqFCuuBeGPjYQ1VgYeoo8v1nl7Ero+LNDUoh2nULuCDIp8hUVKxYc7SQMJUqna0EGwa0UyIug",
-	"wbAGnH8wttuF4DttGbv12WsLOF6xnb3FfZPx7Nc7mVE+hR2VC4fFxW2s793fWUNU68ArMNyEsdvpz/sD",
-	"NQhbE1FZE0pJAqXTTGsRbQxCotu2EFWekhm9AnIJwEn9UrxDtMCLrm7cfM44RvJctMPGpHKmNBE8X5Kp",
-	"0xRthq4DM4xf0ZylFy7KE2SLFDRlQdkjKivrE5rnIL9RRCw4cUvFRFXJjFBFpFigYLfGnlUGVzSvwGKn",
-	"jqlmTB9ZkDMh3ZrKBsnxBZZa5zckHjGl0gXx/5y9e0tOhREykjCuBYJ7KdIlRvN8OsvCdINbtRoGC8l9",
-	"0HJ5QbNgJvAMw/WKaEEWlGlyCZmQ4JKx15pojPNt6UBUPfaHqqZTUBpS5LJyJqkK0Mu7LAMJKVnMDB0S",
-	"T/Ro+GPoDFJzZdMKlMJw5U4+SdiDnYTDfhMbq8ckYgobXdlaITSuRWVdCHy5dT8hBn4PibgCeTvZclvx",
-	"Ke2my4s501vogaf7zw52s/dXNthCxL6HKVP6tmiAwomBtovy+NGDxH38OxdGHgRyPcIIUWOzkTksrcSr",
-	"aZnmwticJXCbRfNPCkPxHBYkhSuWtCiunXluo9ceOI62wmkoHrpOAGuyG3lfkFIyri0zCDIHKI8I0wH4",
-	"jST0ErdFQfdixrQBDZ8Swz3bEs6aT+DznPUVOQfMWHf+35c0mVcliuU6L+rBInNmEWTvzy8zJO/MlRY0",
-	"mRkvY1WboLpto28ONoFl1mLqM+cAKaTkEhRLYRU8LcTwM+94IBbEVlrlBU9EajA7ji6pApTaAXfo9N3Z",
-	"B7J3tb9nFyBTegWx8Tbrl5qszxIDJi2OerSajz0e/H8bzv1h7/yHn76M4oNwQPePM/n+ADnnEB8izLPD",
-	"HaXYZZXMrfPWLuo4XAHoMIDQhF5kLA8VeJi1M5ZggQ/j5PTFG0uKV8IYQJmzM6z7u4qJR6NnTwJbAU9L",
-	"Y7N095ppXSpC0xQTtD6MgSsfkeOC/i74N6reUsKUidUc7Up06dHToLTWswullysqvpaQBpuQses1/D3e",
-	"PwjaTFPn/W2sn1m5bXtDwdvG+H7LvTPenPfujFUwoxiTpmnBDP/OCxU0ac9qQ2rbnMyILGYsh05Ks2WB",
-	"1fpxzeQyFq19ueLrr7cD1TlcmJ8vbHWH6imSwdyqeU4RNDeJEqSgfEnMAq4yRB2R0ZhwsAS3hWFp0Nij",
-	"ao+JFHluONDTmwXBWIyG6yVLU+BjYpZQZCHkPLZ1OwrrI7xRiTJ9YpaC9MKsNgnoXzTr5E6Bvk5MveKy",
-	"0chx4+nUuD8PriIkbHV1qIYET1BjSEz3C24g8/tnIncFbofhIAM30pynIZ/xmCQSUuCa0bxlAFiEu7ga",
-	"YshfBZ1atu4isipzQYNE5GI56I7UeRwjuMzdBamjZVCsrvWazYEg2cduGYMdz0RxjzOHmxpGJp5Nt89V",
-	"uAB2HUU+Pn0Ven9BJWd8ulNCfk0K+dxFwxord9dOatRSo0F7Q8khzm4BGJRynhpXhZPx89uUzi3hbSI4",
-	"LOsL1hMcbkynHnbQgkD0An0yg2TehVzM+3SJuNwlu2u2ODXvbLw9MY/q5XuhtUt1oAUpQ6kQNOWwKFHw",
-	"KRI6VnVqQVJBKMZCmA6aYi7hG1jOCFEtWVgjhLEWTk+Lef8xb+ft0SQBpS7msHSsv+L1Pdno9WVCJtBb",
-	"ul7mNOlY7CK38YBSAmYJWnzVpZ11btjMBrcxhvUsGHMXeaWNv6BnXhLX23fMuw142o4L40hBIkFfNNdy",
-	"P5HlEHtv8Hh/qaXgSa2tgkVUrd8Cnq/RC2qpNBTpwDysfETuw+mbjdGg1uphEI28vT3hl/rCWz0Bq6DE",
-	"2JnVytpJBbx+88kWRwgOJKdKEwXAYzyrUSSMT4nTJQFp+KAhbKc5wwlzp8t2Tpj7fPImcVyvH4Lsr8Za",
-	"fA+qyrevQTk10pavWDBYn8qUjz9vZ/jemMuDMqfLYGzfmF62KlsLrAmlMmcg/d7ezmGKdKuwuxfvk4bB",
-	"MpvFTOSwW7a8nd/rlPx2K3yjO2burPulgYfCzTvfSbjiIlRE4ndtkuCtauP68roUZ4VpJZleYi25K8Dw",
-	"FYndqzb2r0tu4FMxRqGoJkCTWcAgR+NgDiVWFFAyejIakYzl4HIOFJ+mnLQqcn19NFIGUNlOQhin3xa7",
-	"Mp6JG1LudvNJHWpPJ45K0dZv7WZ8lqbxwMXPYnTnCCW/cHZNlPF2tPN2yP7Bj8PRcDTcJ9+WQmry49Mf",
-	"nxqXCJT6zBPBMzatJKQE+zEWTMF3Q/Lyw4fTvf3hPgq8IUlFovZykdCclmxYpERDnisyEwtPHdZhTIwJ",
-	"CSnGxxYzlsyIkCnI2PY/iAVRWgItFAGeDj/zz3xyPUBvYoLGmcEFdUWSRaVsHHBMJsZYnhAu/A1OKF9O",
-	"8HHjJbfTSzGBXEHLS8Grpbbm34aa1wkC+zL0DApC8xwh/cwn6NxMGvMmEVxTV8qHeFJDYmDH4zA+nRAp",
-	"KuM2Y+SSC3IpKot9zOehBq+DpSJdIkKApy4McDgiqg4Rew7HHbxamHzmbocF5XotZo6NJw46mx8zOgsw",
-	"+mq9N1yroNcD8zMi2z5b2ewjJZhsQ8gYJ8iSZGF9ZNuKJTTZJ2/YX2xoNWcJcJuiYqjKM2YkVnRc0mQG",
-	"g4PhqOkiaH3X5J+iE0/nBMnK+YK15Ir20YgugdOSRePocLiPaxqrDTl+bwY017Pfzb+nEIi2/SzBpQbx",
-	"lrFPD7sfLD3YljhPbIlhaDVvMSKG9sUV1N0jcy4WijAd+wwgM/YBd311dhmsW/fXMv7MrT0sRGZQ+PLN",
-	"8cnAFzFV3Fgc7tO3+PZ3loU/R7UI2Lva30tm5v74FD5H5O9/+w8ywv9yDGI0n18KpZHpcrEAOUiognY1",
-	"lDm8Kz1ODVS0vlMsPLE9S9SBakGjLuRuWEcgXcyospcvsBGGCf4qjcYG+S/xKmwdU90I+6kjjB0AMaEk",
-	"EbngPimAZxEZOTxwhNcp5Qq2SNUUNDjxONqyUWX8aTR4RgfZ+ZeerpXztZ6Mg9ForR9Dw7XeK3PKVjsw",
-	"rOva7Zda8fDazSAB0wTJzzIohkPtuRGO5sin5qq6RG9obA19MWGZCyhb8yah0jit5haCeOtAiWBm1Fl4",
-	"IcOyRlarvaPR09H403kcqaooqFxG4+iMLhWZiPnkqNZwq7BoOsVCBxsgO48jpySisQ2bmMX3CtCSJarF",
-	"/x26fOMe2fE2b0DF+oX9jKpTRbdGUY0Ut5KX4to5WYW1N06lKEDPAJPmN6CHcmu+G8nhuyiC2MmZ0sfm",
-	"gY24uX1nlu/vCLX65HnbpLHCScUrWVL7HWpmBfnVvWD5uLNnG5+uS6SFTgxxGu9OqICKwYSGIt5YMOJs",
-	"Mi/UpKuihx2xaUs9j7FFZk1shg7WPLK31rxqhZVvsdumr67VL+ZbpoWGS+Fkl+3ZcNmZ860bu1qtNKE2",
-	"tw6d7d8nnfmmph6Z6kxDNUOjb4Zh/wTugZ7euFkOqNqMzSU4rHkGG6mrxa57X1j61dJZDjYzsko19vvb",
-	"UI2d8RAglvCxWy2btsMy6t7goy5HvIcr4doB74hZu5LH7Q54bPL8nmlXUeh+35VptuxuXCuD3IoTbpK4",
-	"ItGgnZtxi17TLivY4+PIB5ujWoTrO5gihSicPxxj+Y1r2K89zvUij3u49Rc8kctSQ+rgXM1aUuusLFZd",
-	"ZmuY+xi+Wgk8e5qxVSSWbJpInR2LsE5I+I3365q2MkNb7Qxzr1p93ux/oz2M+cm6RVBkBK5ponMXCPOl",
-	"csG+bF9GF+otD2XztzBob0/z7WaeANE9rxOKl0t3qrvTyfOezsqCLomrKvB33+76aa4aH2op9pByfl5H",
-	"r/5xCtq7ywughvm277Ne62f6g1Vy3ZIVFkJp07F1LwrY9/U38cabb99WnKxz9ZbatyGLh9Skz3Gv+9Ck",
-	"dqV2Q/IRysk5LBWZCmI8DJ5AjF/6Ri8qgagFlFvjMu71wtr4elgR9PDk9o7D1kRWi5idhEcz2cfIjZLq",
-	"ZNbFqgSjCf4J5dPgYHTw5GGF1H9DqrFtP65o1qruW8sn/NQb9ERnxw0yaSa/HGNS9Kj2rgWHplR38v3e",
-	"95PYhXlPzj4ekYk1LSe+QgzUkLwV2AmSA70C1URAzS4Vn2MpxBVIljFIh+TYhflRO3/mGWV5nbRY0KUd",
-	"96SJyLIVhx+seVevCikBV6MbEyXcnDC0Nl9++HDqw7kKwA1csi00oSCl4UVz3Ztssr/a4S+t0UPOXbRZ",
-	"DD8LLjVYxalv6ohQ24XiWl3sLDgMBLtRYNzh1s08oxjjOTn7OCTHa/MfOtOH4tbUoR5bsGnCDg88e/z4",
-	"8MnGKoKgaSqNWW18WpvIoXluDldSyZTgVkMYDsWJXbY3qCQ50yBpPonJr4Jxi6fJ8dvnEzs9y16KkPbt",
-	"yU/kTz+Rz9VodJjgf8F9cP9zv7lv4aeJTSNNXp2Rt7+8fj1xqRrz8d0H95WnJ+pBsfP5ED6mCCXG8rfD",
-	"gOy1Mb4yuQ3v071qX7AdrbEbSseJYnxaP02+pbkSiKWUalAxVsUrCxkGs2Nis0tLorSB3t79dzGZfHj/",
-	"y4uJgWTy8/HrsxfudJj2uoS6y2plVN83CrnbItOPt+IAKcbyzVuFsLOx/BgjwQ0Il5bDPnObDHK5NVex",
-	"wySaAr1JPpHhWC3b3/uWvkX26g7K+ol8w4XUs2/I8dvnK+Oy3PWRg9HwcQ8VL1ysO0jDW5Wcbw6AtOod",
-	"OkVBmhRC6boa15B+bFEvlEsBZVWesZxMENS+2XQ44fEuo+k2HqM9t808HkyNWIHfh89g4fqOLuIVT4cU",
-	"E3tDHP42vF2IIu5b1E+Su9N61wM3oW7nVTAhkKirO4dc3ttqh2AOZ/t5irbBD93aGyirQ00GnEejJzuY",
-	"LXcP2xmlYZtE64qPLczkUMzljpZz0LGnZQm8xxLY0WreQuKsDgLe4o3VOZvbSINmQuC2ssNNYNzi8ZUJ",
-	"uds9b8eobvesG2S73cM4UPZW0Ws7uO8h/Yh2CVyPL8FhUXO0T+3GJK2kB+6uea00RaV1RAo6xzG17R1R",
-	"hswBSmsnG73vJ45s44f0MGelQ44p1gb/i8H+xWD/sxjsPfiid+hntDvwU9DVbxf29qYbPvqHHvAC2uXH",
-	"gQuoQbg7nv1ScXvaPU5S/gPibe4SXGFtX4zlBU1mfgYSNV4RYW6GuWTKOpDtQrNEGIcQW/AwRPCaKj3A",
-	"+UuDV89t5dXClZgVTClI0WPMqHSOo8ty4YRi3JDpoZ/P5Mr4sHbPVqXiwsPP3A6ld5VEfmqTXJL9x0QZ",
-	"l9gO0nHpE6RkP0XO+LJYjsgUSaUoS0hDERVLwC98DfIa0oNeycrJe0u1RoNn51/24/1nd6nMwusJpk03",
-	"WuzuSHcnZazsnaHFaaMAnRlaG4p5ei1jR6e5cO1aQVMXf33YHMXrevbvXVHFSitaMSeBf/WigEJYFyuU",
-	"ww2n/ts9GEHzJMFA7GnTbvOQNQBu2NNWQe1HoRn05vX0fsPP7ckTt8mNe0y7tH8/9fkHHgbFawNhboti",
-	"bzjUlQ+uKNhNtqknYdfdx3e/izPQa3MwwgMzdiN83zTdvo/15uRmPgZqJcrJJdhRQZASptZ6vUuRs2TZ",
-	"TPlxc3+IyDJbr9nMKSKMk0logNFkGIjDO0DvkHJynfoRTen/dl8PhZy2G9/G0TRnKQwEZ4IPikrSfKAr",
-	"NR/8DpeSDrKccb19lmp98M4fnEtvzagJBZjqX/GuPKnaEPHKCBZjCDxQARxvj+mxtUO2SGhXMq5b+fuk",
-	"ip9b/DBSZWVMzm2lilvmforgXGO+L4fCrjmD7mnTyGD/qohHbw/CfetHNN4fjZ48OTx49qT/HppJZX05",
-	"/TM/wOvBXA63Q4Di/S93l8Wa6jrB4gnY1ZitzGe4kYJbFdc19fajzVPvg2HNbNDjI1vw7sOwBdmMBJ6K",
-	"IzusxOap6tbetnFrd+4prQ4ZaqqNq1voCTfGNXd/KQtTac0UhqbdfDeN4XvKoz0lr/bqNh2L7x0u6B9U",
-	"7/CHEMfJTAhlJJbFsc20uqFAQYLY1uTEV/aSekZFuHDP/NxDObd3fe75CuycjcA9rE6VqHsmmSYL4PdR",
-	"iPJBLnGOpWQaYowBEEqk8Q5iYoefYIcxldpawa4QbhtGdre0PiCnp5CO4XzKX9oTWf5pyrEfBQdv3gf2",
-	"K8lJgyBSiNSon+yoLTXJjOKPoqpHjYoSuA/P3NpxqwVtbzO874hsTTGy7c6ro4yG5CXWMWCL5OoIiG8n",
-	"q5/BVnNPvsPWaUEo+XD65qgV1Krba+cAJWE6FGgC/s9LKvcnGIJjOQIi4h2/B0J8De36+UtIRAEoDZau",
-	"HZkSY2lTqVv1NCVItdrQcpvAgfVPbvBTcf+MXYEb1eMXbsdCF5Rp93c43R/TwxIe/LNwwr5cMF7Z6hue",
-	"EoUNh5eVWk78KLNm4m/AS3VA3sFHfSBPdHUyym2l2S/3F86wS3V7SLb1+1a7ROs5Dp/Ov56bX+SVDyhX",
-	"MnfDFMZ7e/VAg/GPT398ilkrt1t3xlm2jYXv/26uA7VbIGRNXluk6DtUGgO49Wf/nBUV7H221XSufqw9",
-	"0KEFQVmqwOsn/u8DZ1iV6qMyTJKrJvvj/8ysT450l7F92rELPuMqmWtgbSBAlHw9//pfAQAA//8=",
+	"7H3pkhu3utir4HZule1zejiLFkucclV4R/K1Yi0TzUiuRDMZgt0fSRx2A20ATYpWKXWeIo9wHsxPksIH",
+	"oBcSzWUW3ZPK/WNryCbw4cO3b/0lSkReCA5cq6j/JSqopDlokPjXIMvE4i0sXtOlKLX5JAWVSFZoJnjU",
+	"jy7pDAglmo4yIIupUEASkZU5V0RIopcFKJKy8RgkGUuRE42PiDHRUyAcFqA0mYNUZrU4YmbJ30uQyyiO",
+	"OM0h6kfUQHDDYXGTWRjiSCVTyKkBxmwQ9aOREBlQHn39GkeDonj1wnyHixVUT+u1WBrFkYTfSyYhjfpa",
+	"ltBcraBagzQ/+1+f6MEfRwfPD66/HMdPH3/91yj2eyktGZ/YrfRHB/o6XurjsTGhIwVcdxywPn4NyVjI",
+	"nGoDMddPH0dxlDPO8jKP+scVIIxrmIBESM4uPr6AjOVMg1wH5uziY58splQTBeZ6NSgyZpClKiaCA0mm",
+	"VNJEg+yRAUlEntOtQKfVbk2wc/r5NfCJniKcOeONv9bRd3bx8Reg6QaIQU9BIqmMmVSaZIwDmYosVZZ+",
+	"aA7KE5Mjux55pUkqQG09wtTuvYWczi4+vi2zrANEyknJfy+FhtRilGiDZvi9pJmBkSmi4bMmTBFeZlmP",
+	"GLqAvNBL9/g2IM2vulD89HEHVv+7AWgTGSDEilALRIAIUlEahsbntsKIT92BDl5QTRXob8W1Lz8XkGzm",
+	"XMeS9jLxFheSGUwoMqIKUiJ4TI7IWEjCBYdTQrlAUjWIZIokpZTAdZ8ME8HHGUv0sAN3gMDsyPtHQd5/",
+	"lUJeCA08Wf4Ky8C1G5HLyWhp2SRjwLUlREVzIAnNMrJgeopf40czWBI6oYyTCWjV4D/K1QIkoTwlU6oI",
+	"F0RBInhKYDy2x8AzVpzlDtmA8MCA2EUqJ89WiaV5t/9y8L+v/xq+0ld5IaQjoPbhz6n8vQTdx0OMRLo0",
+	"1wM8kctCQ3qKHzPHtcPzdxeX5HB+fMhwPTUkEzoHvGamlUGLislEiBQ/MneNZNFxtXaRaAOpnhz8eP3l",
+	"+GkHnV4anfqzI4YvwS0cqTS3AG4o5VOUqLl5Lv2bQtVCpRSLyCAU8RFdd+54US3VxuRbFLbm6q1WF2Mv",
+	"cmPCuNJAU/MZ42OQZkWD2rxPhgZU/An5xIVGMXgdkz///o/haWUqIPqZk9v4lPkRleCWg5QozVASwmea",
+	"F5kFnBrQiD1ATDTkBUiqSwkkhYTlNPv+eXzyQ8f1OJR10eLTR88ebxddl5JyNQYZIr1XqVVNRge4xwjj",
+	"pJBiIkEpAnNjcsUkCfDnKUklXfCtotcvHN1eIH61shWU/jeRMkCr76XRUOYfieDa7N7/EtGiyFiCKD9E",
+	"oup/aez5rxLGUT/6L4e1MXlov1WHuNq70d+MhMD9VghL6CleoDCSxWlHgY9b/jyzQBxcGiIysphyo2+N",
+	"3PIiK/LUuwL0Xw7/0oazEq4jxilisgMfta6xn6hCcGWxcy7FKIN8A34K+8RfPZ4qojW/SM12mUhm4PUa",
+	"KH3D0qgfHR3/7cnnR78fjX40F6qpLlXUf3zyKI4000j0qJ1omaFJUS3izlBK3k9Elo6NBd93QPTdU1/j",
+	"Ha/LHy9wVQMiYVwqmuFdkTFlmeG279//fEaeP37y4w/IFG4hdB+KAilSigKkdtTluL5TxGi8Vs1y41EA",
+	"t3+JGXCyoIrkNEWJqyFXDZvN31+FDColXZq/EwlUm8ts3H5KNRyYHdYJIDZfGnsEV999G5YGH7OMGvhC",
+	"JaKA9h6bbuXCPL6+b4taP1lTCbesNqgRUMt84ZgRvaWzGj/te6L28jZBZe7XwGRuJ3DKFejMgv7hDmBe",
+	"M6WDkOyOKQ/TJjzhgh0gvLccifumKTO0SbPzBjxjmimI9yPqtpPiPGVjUDSoO6dLMqVziMkIFEvBGl5C",
+	"GF/8u1OUd5U+6JF3PFtau23oCXZo1bORiebuyXCWm88ywaFHzuzWVxyVbSJyIBnVxpqTgDo3EXOQkPau",
+	"eJO9mjrx6GSbSozN86/sb4+Pjo7wcf/3Os80OW1VeVY48w95a9yjiyljhq3gpQn6XnqwDbk7aDfknq03",
+	"m69rexRUqYWQ6VYZ7J+7g6Coz/Nk02HiqOTs9xLc17XGq7mlLVBCbGOJa51x9xWK9oNVYhgoYziZmx/a",
+	"Uw5JFaUKms5dIhGfDMHvXND1A4yWGkLkacFRWkiz7prLtuqmxU35sNM1Oozehz7ruIQc8pGL8u0E0Rt8",
+	"PgSRFAsV9FzX0WCMGmj6KWjuoR1E02XALalMn8AJyiLdDxPzLqf/qG9EoDFD0cYwbp0GTpagd7ndEMVZ",
+	"qP2B40aUD7EVO8qqCaO+2Ppg9SVtINqwygwaMZuu17PANtVZLbwBpNup0OqiG0L1xOmQjV5YEzy7yAbY",
+	"GoGfFSOj1FMRiEV+UMZxS0P01CEdLsrcKy/F/qi1v4VFVW5hTRO7CJB92X5K1TQA2y+Dg5MnT2v4JhxS",
+	"klPOxhis5mQKn6nzn6OgCpO6aRE3QNxDDjQ4cV/26uQkC1mTj9yVOlwEiQIwFMQEd7GzPejVytV9DaQZ",
+	"ND3rlzwRqfmmH42oAjx/+8KOn8bk5LFxuB6dEDyquaTq4dqhXaKcaYDzuA2Mga1pEg0O/qe1iv56eP3X",
+	"n74cxScdgag12WaOEEJm09Hfhsr1H/ug3M8sC9kAxIXyyJhlYA3fXKRlRqWP5zHBYzJ4eXHz72dvbj4e",
+	"x3Wcz1nRMUY2c9DUCDFy/uuby+Mo7tL4O1AxfC6YDEmAd5a7Prx/3byijezqbaL2Qr8Zm5eSjPEZ0YIw",
+	"jV7CyIZtIQ0zqA7w/TtuZU5OkynjEBuTuTJhjC1NyVhkacig2ouxSxnIlbxa22tUJjPQp+ZfQCVIoiCR",
+	"qG03058z5FqcHyTFuQvLBNCJhqShgKFNKIkxoUSBnIM8MD6EjczZPFOfsFTFJBGpC37y0irkOOwsd6uI",
+	"nWzENGzoJKK0p9lhkbQ2Ze9yj0imO+saLTQN3PsAfbI+KfmMi8WOiq6KaW5yEFxETaHKdz/o+dBqVGGh",
+	"55XF9WZrcF8dhF87JIXIz8iw+/KJjGXsQ5ur1FwnSNshBPxoBo34ZpXTrHG4p9/UgKTryGFTdF/Xp4G8",
+	"r50xgyCqjGrYfZ+2xrmbX3MHWvIHCvgItW9gTxbCu819rWO9oZt2dBOrhbYQhs9r+R26obqdH0BpelNI",
+	"GLPPexlKl1Mgg8ELYn9aR4vQXshLpZEzTsliypIpzI1R74R8K3y0yaA6ev60ZVLdyqKKXUlLomVHPc3Q",
+	"GzFnl+9vPh4PYxcvLOgEFEkoRwNgSvkEUrSERKmN/8oSCDL8DJY3OdUgmRXSO6PUZV6Mhhze/Pryf9y8",
+	"GVy+fP9q8Prm53fvb/78+z+GrVAly4xdsZtxenx8/Ozxs+OT+8DnDJZ7+Lkti3/fiKWaseJmytIUAlGE",
+	"12BEr7mMtTgvVoAITSZsDvy0ujSGJLrEGOxwLOQIVx4GbnGFCfHIIcZzUZo1cSBF1oq7iAVHWw8z2NIJ",
+	"d5BBRVkqkDdBtbUClX8wttuF4DtvREAr8qjCovHe7pRf7wzZYU9Jw2Fxc5uQ7P6/WUFU48AtGDZh7HbC",
+	"9P5ADcJWp0JXZHiSQOHCFSsSDqsHUDovRJml1l4ZAXBS/Wiv9J4zmteVwYxxTMG7NKVNJmdMaSJ4tiQT",
+	"p2SbpmSVUWV8TjOW3rj0bJAtUtCUBa1ew9qY7jFOmvxOEbHgxC0VE1UmU0IVkWKBLoUVFtYNmdOsBIud",
+	"qhhizPSpBXkspFtTWQ8Yf8BSa/2FRCMWeK2D+N8u3r0l58KYJJIwrkVVH4NpeF9cZ2HaEGtv56+DxquW",
+	"yxs6DtYlXmDxkDKO7YIyTUYwNg6iLQ39rInGBP2OUeWyIyilyskElIYUuayYSqog5LCPQRptOjV0SDzR",
+	"YzQYc96QmiublKAUmsB7BarDaY1hOF9fZ/GQtLcGPL0rUsebS2s7ptCuLwgx8HvAtN/tZMttxae0my5v",
+	"ZkzvoAeeHT8/2S8I3NpgBxH7HiZM6duiAXInBppx6yePHyQZ6H9zY+RBINksjBAVJdfG6LASr6JlTAQT",
+	"UQC3WWf/pDAUz2FBUpiHTcgV9NoDx9FOOA1VFqwSwIrsRt4XpJCMa8sMgswAilNjL63D742p5mGjezJj",
+	"moCGT4lBrV0JZ8V/91WX1RW5qDzWvrh/j2gyKwsUy1WVpgeLzJhFkL0/v0yPvDNX6kJ9K9qkCg80CMWG",
+	"C5gmTF1xDpBC2jTsK/C0ELY8YCVkiiDu5VlgIK6qt7QLYLXlFgfizr7CtzP5voGcc4gPEebFoz2lmI3I",
+	"rpaYP2oB9CiA0ITejIMR+zOz9pgl1KUszl++saQ4F8YAGjs7wwZeQ4722lbA08LYLOt7TbUuFKFpipWV",
+	"PreFK5+SQU7/EPw7VW0pYcJEu7iylXJ8/KwjrH6j9LKl4htOdh2xaKz1xDi4AaNo4mJFW6v5W7dtbyh4",
+	"21j00XDvjDfnvTtjFUwpFirQNGeGf2e5Cpq0F5Uh1Z1NXsmck8WUZbBWi9jMkuRBM9kWMOGPS77682b1",
+	"QgY35usbW2uuOkr2sSjSPKcImptECZJTviRmAVenrk7JUZ9wsAS3g2Fp0NihagdEiiwzHOjpzYJgLEbD",
+	"9RJd+T4xSyiyEHIW23Jxhd6+NyptBZdZCtIbs9owGMJRmsq9sr9rhRYll7VGjmtPp8L9dXAVIWGnq0M1",
+	"JHiCGsNmeQQ3kPn9q+ySehQOMnAjzXka8hkHJJGQAteMZg0DwCLchfkQQ/4q6MSy9ToiyyITNEhELouA",
+	"7kgjW8Xx7sK5rtqgWAkEsRkQJPvYLWOw45ko7nDm6sI9z6a7F7C4qoaqtGBw/ir0+wWVnPHJXqWtK1LI",
+	"F7TUrNG6u2YUu5IaNdprSg5xdgPAoJTz1NgWTsbPb1I6t4S3jeB8nnSd6B9trbF7tB6QM0B0An02hWS2",
+	"DrmYdekSMdqn5M9scW5+s/X2xCyqlu+E1i61nlGQMlQfg6YctkgJPkFCxx4zLUgqCB3ZMOeeGW8jRLVk",
+	"YY0Qxlo4USxm3ce8ZXYiSUCpmxksb9YKQE6ePN3q9Y2FTKCzkbbIaLJmsYvMxgMKCZifbvBVINi/wg3b",
+	"2eA2xnCoxGAwUiIrtfEX9NRL4mr7TXmUEJ5248I4soUDN/W13E9kOcTeWzzeD5UUPKu0VSAb2vou4Pka",
+	"vaCWSkOeHpiHlY/IXZ6/2RoNaqweBtHI29sTfqFvvNUTsAoKjJ1ZraydVMDrN3/ZilnBgWRUaaIAeIxn",
+	"NYqE8QlxuiQgDR80hP2BLyS9ZdF/Ixe9Z7F5LT5WYoI5NSbar7B89WLoeahZtdQm5Kfbo0zmdAWknjNW",
+	"tnPfvnj56w67bRdvnaltd942ON3XUUDq6vFWVP3DFs9tkQEdIDvbK1z84KyhvetwfZnqNoVerR+C7Dfj",
+	"b7wHVWa7l7afG33NWzYwtiYy5TMYu7lOG+uQoMjoMpgdMsa77TLWAtsBqcwYSL+3t5SZIutdxeuiw1dw",
+	"BKv3F1ORwX5FuM3apLVuz/XmzuiOVUfWgdehXPO78d53snvdid+1rq1tNJpWl7dOcVYdl5LpJbYRu7pu",
+	"3x22ftXGg3LpMXwqxjgm1QRoMg24dGhezqDAQmVKjp4eHbmyA9SRFJ+mnDSaMX1rLFIG1hrWqJlqXdg+",
+	"R8bHYkO5oN18WCVr0qGjUvQWG7sZr7dupK+KLcUcJKHkA2efiTL+snb+Mjk++bF31DvqHZPvCyE1+fHZ",
+	"j8+MUw1KXfFE8DGblBJSgvMFFkzBDz3yy+Xl+eFx7xhVZo+kIlGHmUhoRgvWy1OiIcsUmYqFpw4bckiM",
+	"EwIpRlixCIYImYKMbT+/WBClJdBcEeBp74pf8eHnA/RHh2je20pUV2fmy2n6ZGjcrSHhwt/gkPLlEB/H",
+	"IptGgjImkClo+Ll4tdS2e9tkxSpB4JwBPYWc0CxDSK/4EN3jYW0gG3VAXYcQ4kn1iIEdj8P4ZEikKI3s",
+	"x9g3F2QkSot9zAijNqvC7SJdIkKApy6Q9OiIqCrJ4Dkcd/CGxfCKux0WlOuVrAsOUnDQ2QyrsXoA4/fW",
+	"/8e1cvr5wHyNyLbPljZ/TQmma+30Au7U2MJGWbQvLDkmb9i/2eB8xhLgNsnJ0BgcMyOxokFBkykcnPSO",
+	"6gbyxmd1BjM683ROkKxcNKGSXNExumEFcFqwqB896h3jmsbuR44/nALN9PQP8+8JBOK1P0twyWW8ZZw7",
+	"g43vlh5sVZYntsQwtJo1GBGTQ2IO1eCAGRcLRZiOfQ6ZGQuTp832SmxZ9tfSv+LWoxJibFD4y5vB2YHv",
+	"jSi5sVndX9/jr3+wLHwVVSLgcH58mEzN/fEJXEXkz7//H3KE/+UYBqv//kUojUyXiQXIg4QqaDZZmMO7",
+	"jsbUdWe6O8WiWTuDgzpQLWjUJW0M6wikiylV9vIFzkBggr9Ko75B/i94FbY9ohrs9GlNGDsAYkJJIjLB",
+	"fVoJzyLGLfup3SESHPlRUdDBmcfRjjMK+p+ODp7Tg/H1l46BBdcr7fgnR0crrfgaPuvDIqOs3Xxvgx/r",
+	"ozJaMYLmHICAaYLkZxkUA+r23AhHfeRzc1XrRG9obAV9VRm+N28SKiUDg/kkiLc1KBHMMXUWXsiwrJDV",
+	"6Oyv9XTU/3QdR6rMcyqXUT+6oEtFhmI2PK00XBsWTSdYKmNDrNdx5JRE1LeBN7P4YQ5askQ1+H+NLt+4",
+	"R/a8zQ2oWL2wn1F1qujWKKqQ4lbyUlw7Nz239sa5FDnoKWDZxQb0UG7NdyM5fEd7EDsZU3pgHtiKm9sP",
+	"5fC99qEpD1nWNGmscFJxK89uP0PNrCCb3wuWB2t7NvHpOvYb6MQg+dc4KoQKqBhMiSnijQUjzmw//JqK",
+	"7q2JTdtBNsBxBStiM3Sw+pHDlWFMVlj56Sq7jFRpjArxI8CEhpFwssu2grv83vXOMz0aYw1CE07W6Oz4",
+	"PunMD5jokKnONFRTNPqmmDhK4B7o6Y2bTYiqzU9sansGW6mrwa6HX1j61dJZBja31qYa+/ltqMbOLAwQ",
+	"S/jYjWk9drhOtH6Dj9c54j3MhZsEc0fM2pU8bvfAY10p4pm2jUL3/b5Ms+Ngm5VC2p04YZPEFYkG7dyM",
+	"W4wZWmcFe3wcYWiznItwhRBTJBe584djLOByA+gqj3O1TOgebr3ql3FwtvPe1Dori7bLbA1znwVSrdSF",
+	"pxlbh2TJpo712jF/q4SEn3i/rp5WYWirWaPQqVZf1PtvtIcxw11NHhFjAp9pojMXCPPFlsGRXL4QMzRW",
+	"LFQPsoNBe3uab84ICBDdiyolPVq6U92dTl50DGzJ6ZK4uhR/981hAvVV40MNxR5Szi+q6NV/nIL27vIC",
+	"qGG+3UdsrYxJ+MYquZr0EBZCaT0I4l4UsB/pVscbN9++rVla5eodtW9NFg+pSV/gXvehSe1KzTlHp9Ws",
+	"STIRxHgYPIEYP/TzI6gEohZQ7IzLuNMLa+LrYUXQw5PbOw47E1klYvYSHvWkWiM3CqqT6TpWJRhN8E8o",
+	"nw5Ojk6ePqyQ+n+QamzjmCu7tqr71vIJ/+oMeqKz42ZY1kM/B5hWr1sCBYe62Hv4l8O/DGMX5j27+HiK",
+	"XYI51UNfYwiqR94K7CXKgM5B1RFQs0vJZ1hMMwfJxgzSHhm4MD9q5ys+piyrkhYLurTjizUR43HL4Qdr",
+	"3lWrQkrApV9jooSbe43W5i+Xl+c+nKsA3ABh24QVClIaXnxhk80bbbLf7NzPxtRZ5y7aLIafbZ4arOIU",
+	"c3VKqO1jcs1SdrY5BoLdaGvucOtmeFOM8ZxdfOyRwcpYubXBs3Fj4GyHLVj3b4cHeD958mh7Rj1omkpj",
+	"Vhuf1iZyaJaZwxVUMiW41RCGQ3ECte0uK0jGNEiaDWPyN8G4xdNw8PbF0E6DtpcipP318CfyLz+Rq/Lo",
+	"6FGC/wX3h/uf+859Cj8NbRpp+OqCvP3w+vXQpWrMn+8u3UeenqgHxc6bR/hwKoix/O0cWHttjLcmkeN9",
+	"up/aH9hpHLEbss6JYnxSPU2+p5kSiKWUalAx9lUoCxkGs2Nis0tLorSB3t79DzEZXr7/8HJoIBn+PHh9",
+	"8dKdDtNeI6j69FpTHb9TyN0Wmb4BmAOkGMs3v8qFHYvsJ9gKbkAYWQ674jYZ5HJrruaLSTQFOpN8YowT",
+	"le1skrf0LbLX+ozkn8h3XEg9/Y4M3r5oTUp210dOjnpPOqh44WLdQRreqWlhewCkUe+wVlamSS6Uruq5",
+	"DenHFvVCuRTQuMzGLCNDBLVr1jq+seAuo9a3HqM5sts8HkyNWIHfhc9g68OeLuKcpz2Kib0ezv3u3S5E",
+	"EXct6oeI32m9zwduOPneq2BCIFHzO4dc3ttqh2AOZ/f3A9gWUXRrN1DWGjUZcB4fPd3DbLl72M4oDdtm",
+	"XFV87GAmh2Iud7Scg449LQrgHZbAnlbzDhKn/WKbHX7Rfm/ELtKgHg6/w9PVOwx2lTNuUP8Oj7feDrPb",
+	"8/YVIrs9617istvD+DKVW0W67Xz3h/Q5muVyHX4Hh0XF/T4NHJO0lB64u+bA0hQV3CnJ6Qxf0dLcEeXN",
+	"DKCwNrWxEfzQw118lg5GLnXIicVK9P9kxv9kxv9/mfE9+HYM6GbKO/BeMIRQzTALF04JaUvciJ3Xg/rc",
+	"T8Z84+ZhvqzmYVrHvh772MfeDNU5/NFV6H14/9pF792wKbMZOtyS8onx6IWwZWxjNocrnjNealDW9cHQ",
+	"Jc6Xxze+1W/VmeXqsMTy7mGP/DYVWB5o2yNtz6BG7FaAfYdtk2nftstVOSU/TsUW3Fmv196Rq4zzOTM/",
+	"1DYUc8iY0j8jpvfO1dZS5yETN9U4vWBhS1YXo2D0w3uiWL97d8L/zV4Hhn18zq85frVtRZKMNaNmrre4",
+	"ZgDzwZ0MxiCfNAvrO9N9H/1DD3hTzfL/wGVVINz9WvxScfPtifhmrm8Q73aX4Arbu+TTS5pM/fxUqgjl",
+	"1du1JFM2gNMs9DRiQmE62bLta6r0Ac5uPXj1wlY+LlyJZ86UghQjNmMqXeDGZZnx5VC4IdM9P9vVldFi",
+	"7aytCseFe1fcvuTQVfL5ia9ySY6fENUjAydaXfoSZZIfDm9EHpYDM0VSKYrCvy+jTXpW0L/0PQArSA9G",
+	"BVon7yyVPDp4fv3lOD5+fpfKSLyeYNnCVo/ZHek+JAw1FGI8PhuFW5u/u6WYrtMzdXTqXuHWLDVZ16RW",
+	"liHlbdChSAe+wALrv2lOFlJoF+tz/SrMk7sfMzG0MDReVmHoUHAgw/MPlza6iMrxz7//49DSrAHFViZj",
+	"/wDmzU99V5YNzPruhxxyIZek5Jrhe7B4TKiLlGngxKnk2E47sAo1tVHMBSvA17bbCIaxUHrkV7+F7UGz",
+	"W9rXkl3xtcY0nJ7dHqj9vWvdMvdpe6wwPmkTmAkrpiAxUIsjfejEFTMPXl4c/PvZm1pvM1yAKiUShvF8",
+	"s3g1l0zV8fwr7pTAD6e2H8SOBq9mLlaAsZqDRxh/NkwXV1lXe1KrQpV7rWiIrQsJxtZ45QegPkSRUntw",
+	"6jeuDHAnCzD+r1DcR7LtF6wSmruZxR7tlHfYGVUXqRbGCq3bksLKzrdQRP3jkyfPTp4fn3Tn7WpjtFtE",
+	"1NPCndlqzZ5f31x4JYYtKIbfW+RmKGlZgGURKyMcoGQiqt4NHANo11H1VCZWDYEy2zCuNOUJGK1ktjD7",
+	"X3GXMlkpr2m0w8ytOGpMFLXveK1+4cFpT4UyP+FC34xFydNhiAMsHmy33UNQf7sZ9xunnFutpxvyzjhY",
+	"++68YLcjtFrTelRe0TgjxBFD41UGzmvZbG47Ks+EGzsRDLjitw9bKfO6evngXQ0GVkAtNNCztBqwq5Iw",
+	"XIDa7CUPBr7sWOXzemzAQ1aiuqG1O9H549CbfXEE9P0WQTQn6N2mQtNj2hWfdlOff+BhULwy2PK2KPZh",
+	"pqr+1rWmuQmd1as4qylKd7+LC9Ar8/zCg//2I3w//Klb2w0ac/4aoR8ceQopYWplZlUhMpYs62mlbn4p",
+	"EeOx7Rqq560a62wYGsQ67AWqQRygdyh8chPHIprS/+o+7gk5aQ7w6EeTjKVwIDgT/CAvJc0OdKlmB3/A",
+	"SNKDcca43r1WanWA6De22xqzNkNpzupbvCtPqtYwaY2SNO7wA7Vh8Oa40WZIcl8yrkaSdUkV/1K+h5Eq",
+	"rXGft5Uqbpn7acVwA8Z8UT7ObjDontTttPZd7R69HQhvWM9HR0+fPjp5/rT7HuqJy12VpRd+EPGD2Wtu",
+	"hwDF+2/uLos11VWZjydg1+nQmjO3kYIbfX8V9XajzVPvg2HNbNBh3lrw7iuA7OuVJ+LUhSGwWqoaUdQ0",
+	"Y+3OHQ1+IUNNNXF1Cz3h3oyC06n6XyIs6KqnydVjs/bTGH42VnSo5Pywaha3+N7jgv6DXKBvQhxnUyEU",
+	"VDknW+/nhpsGCWJXkxN/cphUs/bC7SPm6w7Kub3rc89XYOcFBu6hPR2vmtzBNFkAv48IzaVc4jx+yTTE",
+	"6IQSarN+MbFDHHHODZXaWsGuHWMXRna3tDros6Odg+Gc/Q/NyZL/NE2Bj4MvELgP7JeSkxpBJBepUT/j",
+	"06bUJFOKX4qyemWCKID7EOetHbdK0HaOZPJzORrTWO3QnfZI1h7BOB/DQR3tUXbfD9t/u7jG8AcM7wpC",
+	"yeX5m9NGaqeKUM0ACsKCyVzg/7ykcp/hqcB4wYCIeMfvgRBfQ7OLcwSYz8d3NLvEASXG0qZSN6q6C5Cq",
+	"3VZ9m8CB9U82+Km4/5jNwY0c9Qs3M4ILyuygXT/62RaSMz4xVIY/rjIkhlYVjr0YlWo59COZ6zeXBLxU",
+	"B+QdfNQH8kTbEx5vK80+3F84wy613sm8q9/XnlVSTRP7dP312nwj5z6tim8exZFe/cPDaqxW/8dnPz7D",
+	"Ug232/qs5vEuFr5L03pQ18vUQzUTtQFcr+CtqOAEHptMcF0MzbFiDQiKQgV+fuYaDsTYxpNdVIZJMq9r",
+	"INwSVdZkfRlbWmKnrC0tNHuUG9Vb2JqPtQk4OIsodgle3GbshrTU50OEf73++n8DAAD//w==",
 }
 
 // decodeSpec returns the document as JSON.

@@ -110,7 +110,7 @@ func (h *handlers) write(ctx context.Context, id string, p ReplaceDataParams, me
 	}
 	req := daemon.WriteRequest{
 		Dataset: id, Append: add, AllowNewLayout: deref(p.AllowNewLayout), Format: kind, Transfer: deref(p.Transfer), Total: max(0, c.contentLength),
-		IdempotencyKey: deref(p.IdempotencyKey),
+		IdempotencyKey: deref(p.IdempotencyKey), Import: deref(p.Import),
 	}
 	if p.Expect != nil {
 		expect, err := number(p.Expect)
@@ -136,6 +136,9 @@ func (h *handlers) write(ctx context.Context, id string, p ReplaceDataParams, me
 
 // readOptions translates the parameters of a body; those of CSV are refused beside other types.
 func readOptions(kind format.Kind, p ReplaceDataParams) (o format.ReadOptions, err error) {
+	if kind != format.Parquet && p.Import != nil {
+		return o, fault.New(fault.InvalidRequest, "import is for Parquet")
+	}
 	if kind != format.CSV && (p.Delimiter != nil || p.Quote != nil || p.Header != nil || p.Null != nil) {
 		return o, fault.New(fault.InvalidRequest, "delimiter, quote, header and null are for CSV")
 	}

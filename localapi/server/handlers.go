@@ -91,6 +91,9 @@ func (h *handlers) CreateApp(ctx context.Context, r CreateAppRequestObject) (Cre
 	if r.Body.Datasets != nil {
 		req.Datasets = *r.Body.Datasets
 	}
+	if r.Body.Columns != nil {
+		req.Columns = *r.Body.Columns
+	}
 	app, token, err := h.agent.CreateApp(ctx, callOf(ctx).caller, req)
 	if err != nil {
 		return nil, err
@@ -111,6 +114,9 @@ func appOf(a daemon.App) App {
 	out := App{Id: a.ID, Name: a.Name, Scopes: each(a.Scopes, func(s daemon.Scope) Scope { return Scope(s) }), Created: a.Created}
 	if a.Datasets != nil {
 		out.Datasets = &a.Datasets
+	}
+	if a.Columns != nil {
+		out.Columns = &a.Columns
 	}
 	return out
 }

@@ -24,6 +24,7 @@ const (
 
 const (
 	maxBody       = 1 << 20  // of a JSON body in bytes
+	maxImportBody = 12 << 20 // of POST /v1/imports: key material of 8 MiB in base64
 	maxBackupBody = 96 << 20 // of POST /v1/restore: a backup of 64 MiB in base64
 )
 
@@ -70,7 +71,10 @@ var routes = []route{
 	{operation: "readData", method: "GET", path: "/v1/datasets/{id}/data", scope: daemon.ScopeRead, dataset: true, streaming: true},
 	{operation: "replaceData", method: "PUT", path: "/v1/datasets/{id}/data", scope: daemon.ScopeWrite, body: tableBody, dataset: true, streaming: true},
 	{operation: "appendData", method: "POST", path: "/v1/datasets/{id}/data", scope: daemon.ScopeWrite, body: tableBody, dataset: true, streaming: true},
+	{operation: "prepareImport", method: "POST", path: "/v1/imports", scope: daemon.ScopeWrite, body: jsonBody, maxBody: maxImportBody},
 	{operation: "listVersions", method: "GET", path: "/v1/datasets/{id}/versions", scope: daemon.ScopeRead, dataset: true},
+	{operation: "listFiles", method: "GET", path: "/v1/datasets/{id}/files", scope: daemon.ScopeKMS, dataset: true},
+	{operation: "unwrapKey", method: "POST", path: "/v1/kms/unwrap", scope: daemon.ScopeKMS, body: jsonBody},
 	{operation: "streamEvents", method: "GET", path: "/v1/events", scope: daemon.ScopeRead, streaming: true, events: true, quiet: true},
 }
 
