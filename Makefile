@@ -48,11 +48,11 @@ fuzz: ## every fuzz target; FUZZTIME seconds in all (default 360)
 	@scripts/fuzz $${FUZZTIME:-360}
 
 # Wycheproof and RFC vectors, reference files of Parquet C++ and parquet-java, arrow-go's own decryption, tables as pandas, polars and DuckDB
-# emit them, a real S3 server, pyarrow.
+# emit them, a real S3 server, pyarrow, parquet-java.
 INTEROP := Wycheproof|RFC8452|Known|ReferenceFile|StockReader|Fixtures|Gateway|ColumnSubsetFromS3
 interop: build ## checks against outside implementations
 	COLDFRAME_VERSITYGW=$$(scripts/tool versitygw) go test -count=1 -v -run '$(INTEROP)' ./internal/... ./ratchet/... ./columnar/... | grep -vE '^(=== |    --- PASS|testing: warning|\?)'
-	scripts/python-reader && scripts/with-s3 scripts/python-reader
+	classes=$$(interop/parquetjava/install); COLDFRAME_PARQUETJAVA=$$classes scripts/python-reader && scripts/with-s3 scripts/python-reader
 	dir=$$(interop/libsignal/install); COLDFRAME_LIBSIGNAL=$$dir COLDFRAME_DIALOGUES=full go test -count=1 -v -timeout 30m ./interop/... | grep -vE '^(=== | +--- PASS|\?)'
 
 tour: build ## the README's curl tour, run as it stands there

@@ -377,7 +377,7 @@ type ImportRequest struct {
 	// AadPrefix The AAD prefix that the file must have; whichever it holds if absent
 	AadPrefix *[]byte `json:"aad_prefix,omitempty"`
 
-	// AllowCtr Take `AES_GCM_CTR_V1`, whose pages can be changed without notice
+	// AllowCtr Take what can be changed without notice: `AES_GCM_CTR_V1`, and version 2 pages of parquet-java, which leaves their levels in the clear
 	AllowCtr *bool `json:"allow_ctr,omitempty"`
 
 	// KeyMaterial Content of `_KEY_MATERIAL_FOR_…` beside the file, in base64

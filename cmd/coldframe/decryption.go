@@ -34,7 +34,7 @@ func (d *decryption) flags(cmd *cobra.Command) {
 	f.StringVar(&d.keys, "decryption-keys", "", "encrypted Parquet: file (or - for standard input) with the master keys, {\"id\": \"base64\"} or lines id=base64")
 	f.StringVar(&d.material, "key-material", "", "encrypted Parquet: the key material file (default _KEY_MATERIAL_FOR_… beside FILE, if it is there)")
 	f.StringVar(&d.prefix, "aad-prefix", "", "encrypted Parquet: the AAD prefix that the file must have (default whichever it holds)")
-	f.BoolVar(&d.allowCTR, "allow-ctr", false, "encrypted Parquet: take AES_GCM_CTR_V1, whose pages can be changed without notice")
+	f.BoolVar(&d.allowCTR, "allow-ctr", false, "encrypted Parquet: take what can be changed without notice: AES_GCM_CTR_V1, and version 2 pages of parquet-java")
 	f.BoolVar(&d.skipHidden, "skip-hidden", false, "encrypted Parquet: leave out columns whose key is not given, instead of refusing the file")
 }
 

@@ -23,7 +23,7 @@ const MaxDecryptionKeys = 1000
 // Decryption opens one Parquet body that another writer encrypted (Parquet Modular Encryption). Its keys are in locked memory until Wipe.
 type Decryption struct {
 	AADPrefix  []byte // that the file must have; empty: whichever it holds
-	AllowCTR   bool   // take AES_GCM_CTR_V1, whose pages can be changed without notice
+	AllowCTR   bool   // take what can be changed without notice: AES_GCM_CTR_V1, and version 2 pages of parquet-java
 	SkipHidden bool   // leave out columns without a key; else they are fault.Forbidden
 
 	keys *pme.MasterKeys

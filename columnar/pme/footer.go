@@ -24,7 +24,7 @@ type ReadOptions struct {
 	Foreign bool
 	// PlaintextFooter, TakePrefix and AllowCTR are for foreign files that are imported. PlaintextFooter opens one whose footer is in the
 	// clear, after its signature was checked. TakePrefix takes the prefix that the file holds if AADPrefix is not given. AllowCTR opens
-	// AES_GCM_CTR_V1, whose pages can be changed without notice.
+	// what can be changed without notice: AES_GCM_CTR_V1, and version 2 pages of parquet-java, whose levels are under no tag.
 	PlaintextFooter, TakePrefix, AllowCTR bool
 	// MaxFooter and MaxPage bound the footer and each page; 0 is the default.
 	MaxFooter, MaxPage int

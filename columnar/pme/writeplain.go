@@ -102,7 +102,7 @@ func (p *plainWriter) chunk(rowGroup, leaf int) (placed, error) {
 	} else {
 		p.page = chunkPages{
 			src: p.src, at: c.offset, end: c.offset + c.length, key: l.key, aad: newPageAAD(f.aad, rowGroup, leaf), meta: &m,
-			maxPage: f.options.maxPage(), buf: p.page.buf, header: p.page.header,
+			maxPage: f.options.maxPage(), lax: f.options.AllowCTR, buf: p.page.buf, header: p.page.header,
 		}
 		data, err = p.page.all(p.write)
 	}
@@ -129,6 +129,7 @@ type chunkPages struct {
 	aad     pageAAD
 	meta    *chunkMeta
 	maxPage int
+	lax     bool // pages may be in part under no tag
 	values  int64
 	buf     []byte
 	header  []byte
@@ -193,14 +194,51 @@ func (c *chunkPages) next(n int, write func([]byte) error) (int64, error) {
 	}
 	e.end()
 	c.header = e.b
-	body, err := c.body(kind, n, h.size)
+	levels, err := c.bareLevels(h)
 	if err != nil {
 		return 0, err
 	}
-	if err := write(c.header); err != nil {
+	body, err := c.body(kind, n, h.size-int64(len(levels)))
+	if err != nil {
 		return 0, err
 	}
-	return int64(len(c.header) + len(body)), write(body)
+	for _, b := range [][]byte{c.header, levels, body} {
+		if err := write(b); err != nil {
+			return 0, err
+		}
+	}
+	return int64(len(c.header) + len(levels) + len(body)), nil
+}
+
+// bareLevels reads what stands before the module of a version 2 page that parquet-java wrote: it leaves the levels, which say where
+// lists begin and values are null, in the clear and under no tag. Others seal them with the values. The two cannot be taken for one
+// another: the values alone never are a module that was sealed with levels.
+func (c *chunkPages) bareLevels(h pageHeader) ([]byte, error) {
+	var head [lengthSize]byte
+	if h.kind != pageDataV2 || h.levels == 0 || c.end-c.at < h.size {
+		return nil, nil
+	}
+	if err := c.read(head[:], c.at); err != nil {
+		return nil, err
+	}
+	if int64(binary.LittleEndian.Uint32(head[:])) == h.size-lengthSize {
+		return nil, nil
+	}
+	levels := make([]byte, h.levels)
+	if err := c.read(levels, c.at); err != nil {
+		return nil, err
+	}
+	if err := c.read(head[:], c.at+h.levels); err != nil {
+		return nil, err
+	}
+	if int64(binary.LittleEndian.Uint32(head[:])) != h.size-h.levels-lengthSize {
+		return nil, nil // neither: body says so
+	}
+	if !c.lax {
+		return nil, fault.New(fault.Policy, "a page of version 2 whose levels are in the clear and can be changed without notice")
+	}
+	c.at += h.levels
+	return levels, nil
 }
 
 // body opens the module of a page, whose frame must be of that size.
