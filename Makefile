@@ -9,6 +9,8 @@ LDFLAGS := -X coldframe/internal/version.Commit=$(COMMIT)
 # Release flags are in scripts/dist: -trimpath would compile every dependency a second time here.
 GOBUILD := go build -buildvcs=false -ldflags '$(LDFLAGS)'
 PROGRAMS := coldframe coldframed
+# The query engine is a module of its own, with DuckDB in it; the agent knows only its path.
+ENGINE   := $(CURDIR)/bin/coldframe-engine
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -16,13 +18,17 @@ DESTDIR ?=
 TESTFLAGS ?= -race -timeout 20m
 TESTLOG   ?= .cache/test.json
 
-.PHONY: help build demo test check fuzz interop threats guards bench bench-store tour dist install generate clean
+.PHONY: help build engine demo test check fuzz interop threats guards bench bench-store tour dist install generate clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 build: ## build the programs into bin/
 	@mkdir -p bin
 	$(GOBUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+	@$(MAKE) --no-print-directory engine
+
+engine: ## build the query engine alone (DuckDB, static; the first time it downloads about 35 MB)
+	cd engine && $(GOBUILD) -tags duckdb_arrow -o $(ENGINE) .
 
 demo: build ## the main job on real data, in a folder of its own, nothing else to start
 	@examples/demo.sh

@@ -29,6 +29,7 @@ type Config struct {
 	Limits  Limits  `toml:"limits"`
 	Store   Store   `toml:"store"`
 	Log     Log     `toml:"log"`
+	Query   Query   `toml:"query"`
 
 	File string `toml:"-"` // where it was read from; empty: there was none
 }
@@ -72,6 +73,17 @@ type Store struct {
 	AllowPlainHTTP bool `toml:"allow_plain_http"` // http instead of https, on this machine only; for tests
 }
 
+// Query says what SQL may use. The limits are those of one statement.
+type Query struct {
+	Engine          string `toml:"engine"`           // absolute path of coldframe-engine; empty: beside the agent's own program
+	AllowUnconfined bool   `toml:"allow_unconfined"` // run it even where the kernel cannot confine it
+	Threads         int    `toml:"threads"`          // 0: as many as there are processors
+	MemoryMiB       int    `toml:"memory_mib"`       // for sorting, joining, grouping
+	DataMiB         int    `toml:"data_mib"`         // for the columns that it reads, in the clear but compressed
+	ResultMiB       int    `toml:"result_mib"`
+	Seconds         int    `toml:"seconds"`
+}
+
 // Log says what is logged and how.
 type Log struct {
 	Level  string `toml:"level"`  // debug, info, warn, error
@@ -96,6 +108,7 @@ func DefaultConfig() Config {
 		Lock:    Lock{IdleMinutes: 15, OnSuspend: true},
 		Limits:  Limits{MemoryMiB: 256, Transfers: 2, Connections: 128, Requests: 32, MinFreeMiB: 64},
 		Log:     Log{Level: "info", Format: "text"},
+		Query:   Query{MemoryMiB: 512, DataMiB: 1024, ResultMiB: 4096, Seconds: 300},
 	}
 }
 
@@ -191,6 +204,9 @@ func (c Config) Validate() error {
 			return fmt.Errorf("folders.%s is not an absolute path", f.name)
 		}
 	}
+	if c.Query.Engine != "" && !filepath.IsAbs(c.Query.Engine) {
+		return errors.New("query.engine is not an absolute path")
+	}
 	return c.validateNumbers()
 }
 
@@ -206,6 +222,11 @@ func (c Config) validateNumbers() error {
 		{"limits.connections", int64(c.Limits.Connections), 8, 4096},
 		{"limits.requests", int64(c.Limits.Requests), 4, 1024},
 		{"limits.min_free_mib", c.Limits.MinFreeMiB, 16, 1 << 20},
+		{"query.threads", int64(c.Query.Threads), 0, 256},
+		{"query.memory_mib", int64(c.Query.MemoryMiB), 64, 1 << 20},
+		{"query.data_mib", int64(c.Query.DataMiB), 1, 1 << 20},
+		{"query.result_mib", int64(c.Query.ResultMiB), 1, 1 << 30},
+		{"query.seconds", int64(c.Query.Seconds), 1, 24 * 3600},
 	} {
 		if n.value < n.low || n.value > n.high {
 			return fmt.Errorf("%s is %d, outside %d to %d", n.name, n.value, n.low, n.high)

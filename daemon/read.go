@@ -12,20 +12,27 @@ import (
 	"coldframe/internal/fault"
 )
 
-// DataStream is a verified version, ready to be sent. Nothing of it has left yet, so every error up to here can still be an error
-// answer. Call WriteTo once, and Close in every case.
+// DataStream is a verified version or the result of a query, ready to be sent. Nothing of it has left yet, so every error up to here can
+// still be an error answer. Call WriteTo once, and Close in every case.
 type DataStream struct {
-	Dataset string
+	Dataset string // empty: a query
 	Version uint64
-	Rows    int64 // that WriteTo will hand out; with a condition, at most
+	Rows    int64 // that WriteTo will hand out; with a condition, at most; of a query not known
 	Schema  *arrow.Schema
 
 	a     *Agent
 	t     *transfer
-	in    *columnar.Reader // nil: no rows were asked for
+	in    batches // nil: no rows were asked for
 	ctx   context.Context
 	leave func()
 	once  sync.Once
+}
+
+// batches is where rows come from: a version, or a query.
+type batches interface {
+	// Next returns the next batch, which the caller releases; io.EOF once all are there, and only then.
+	Next() (arrow.RecordBatch, error)
+	Close() error
 }
 
 // ReadData opens a version for reading. Unknown columns, a wrong condition, and versions that are not there, are errors here; an object that is missing
@@ -92,10 +99,11 @@ func (d *DataStream) openVersion(s *session, ds *dataset, r ReadRequest) error {
 	if r.Limit != nil {
 		o.Limit = *r.Limit
 	}
-	if d.in, err = columnar.NewReader(d.ctx, store, m, versionKeys{d.a.vault}, o); err != nil {
+	in, err := columnar.NewReader(d.ctx, store, m, versionKeys{d.a.vault}, o)
+	if err != nil {
 		return err
 	}
-	d.Rows, d.Schema = d.in.Rows(), d.in.Schema()
+	d.in, d.Rows, d.Schema = in, in.Rows(), in.Schema()
 	return nil
 }
 

@@ -209,6 +209,30 @@ func (e ReadDataParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for QueryParamsFormat.
+const (
+	QueryParamsFormatArrow   QueryParamsFormat = "arrow"
+	QueryParamsFormatCsv     QueryParamsFormat = "csv"
+	QueryParamsFormatNdjson  QueryParamsFormat = "ndjson"
+	QueryParamsFormatParquet QueryParamsFormat = "parquet"
+)
+
+// Valid indicates whether the value is a known member of the QueryParamsFormat enum.
+func (e QueryParamsFormat) Valid() bool {
+	switch e {
+	case QueryParamsFormatArrow:
+		return true
+	case QueryParamsFormatCsv:
+		return true
+	case QueryParamsFormatNdjson:
+		return true
+	case QueryParamsFormatParquet:
+		return true
+	default:
+		return false
+	}
+}
+
 // App defines model for App.
 type App struct {
 	// Columns Names at the time when the token was made
@@ -438,6 +462,11 @@ type Problem struct {
 
 	// Type `urn:coldframe:problem:` and the code
 	Type string `json:"type"`
+}
+
+// QueryRequest defines model for QueryRequest.
+type QueryRequest struct {
+	Sql string `json:"sql"`
 }
 
 // RecoverRequest defines model for RecoverRequest.
@@ -802,6 +831,15 @@ type StreamEventsParams struct {
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
+// QueryParams defines parameters for Query.
+type QueryParams struct {
+	Format *QueryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Accept *string            `json:"Accept,omitempty"`
+}
+
+// QueryParamsFormat defines parameters for Query.
+type QueryParamsFormat string
+
 // CreateAppJSONRequestBody defines body for CreateApp for application/json ContentType.
 type CreateAppJSONRequestBody = AppRequest
 
@@ -831,6 +869,9 @@ type LockJSONRequestBody = EmptyObject
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
+
+// QueryJSONRequestBody defines body for Query for application/json ContentType.
+type QueryJSONRequestBody = QueryRequest
 
 // RecoverJSONRequestBody defines body for Recover for application/json ContentType.
 type RecoverJSONRequestBody = RecoverRequest
@@ -1161,6 +1202,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/password (the `ChangePassword` operationId).
 	ChangePassword(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// QueryWithBody One SELECT over what the token may read
+	//
+	// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+	// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+	// ends when the caller leaves.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/query (the `Query` operationId).
+	QueryWithBody(ctx context.Context, params *QueryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Query One SELECT over what the token may read
+	//
+	// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+	// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+	// ends when the caller leaves.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/query (the `Query` operationId).
+	Query(ctx context.Context, params *QueryParams, body QueryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RecoverWithBody Set a new password with the recovery kit
 	//
@@ -1829,6 +1892,48 @@ func (c *Raw) ChangePasswordWithBody(ctx context.Context, contentType string, bo
 // Corresponds with PUT /v1/password (the `ChangePassword` operationId).
 func (c *Raw) ChangePassword(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewChangePasswordRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// QueryWithBody One SELECT over what the token may read
+//
+// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+// ends when the caller leaves.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/query (the `Query` operationId).
+func (c *Raw) QueryWithBody(ctx context.Context, params *QueryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewQueryRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Query One SELECT over what the token may read
+//
+// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+// ends when the caller leaves.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/query (the `Query` operationId).
+func (c *Raw) Query(ctx context.Context, params *QueryParams, body QueryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewQueryRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3412,6 +3517,88 @@ func NewChangePasswordRequestWithBody(server string, contentType string, body io
 	return req, nil
 }
 
+// NewQueryRequest calls the generic Query builder with application/json body
+func NewQueryRequest(server string, params *QueryParams, body QueryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewQueryRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewQueryRequestWithBody constructs an http.Request for the Query method, with any body, and a specified content type
+func NewQueryRequestWithBody(server string, params *QueryParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/query")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.Accept != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Accept", *params.Accept, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Accept", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewRecoverRequest calls the generic Recover builder with application/json body
 func NewRecoverRequest(server string, body RecoverJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -4079,6 +4266,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /v1/password (the `ChangePassword` operationId).
 	ChangePasswordWithResponse(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePasswordResponse, error)
+
+	// QueryWithBodyWithResponse One SELECT over what the token may read
+	//
+	// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+	// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+	// ends when the caller leaves.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/query (the `Query` operationId).
+	QueryWithBodyWithResponse(ctx context.Context, params *QueryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*QueryResponse, error)
+
+	// QueryWithResponse One SELECT over what the token may read
+	//
+	// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+	// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+	// ends when the caller leaves.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/query (the `Query` operationId).
+	QueryWithResponse(ctx context.Context, params *QueryParams, body QueryJSONRequestBody, reqEditors ...RequestEditorFn) (*QueryResponse, error)
 
 	// RecoverWithBodyWithResponse Set a new password with the recovery kit
 	//
@@ -5185,6 +5394,54 @@ func (r ChangePasswordResponse) ContentType() string {
 	return ""
 }
 
+type QueryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationproblemJSON406 *Problem
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r QueryResponse) GetApplicationproblemJSON406() *Problem {
+	return r.ApplicationproblemJSON406
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r QueryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r QueryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r QueryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r QueryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r QueryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type RecoverResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6071,6 +6328,40 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, bo
 		return nil, err
 	}
 	return ParseChangePasswordResponse(rsp)
+}
+
+// QueryWithBodyWithResponse One SELECT over what the token may read
+//
+// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+// ends when the caller leaves.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/query (the `Query` operationId).
+func (c *ClientWithResponses) QueryWithBodyWithResponse(ctx context.Context, params *QueryParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*QueryResponse, error) {
+	rsp, err := c.QueryWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseQueryResponse(rsp)
+}
+
+// QueryWithResponse One SELECT over what the token may read
+//
+// SQL of DuckDB. Tables are datasets, each in its newest version, named by title or id and quoted as identifiers (`"flights 2026"`). A statement that is not
+// a single SELECT, or reads from anything but datasets, is refused. Type and failures of the answer are as in `GET /v1/datasets/{id}/data`. The statement
+// ends when the caller leaves.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/query (the `Query` operationId).
+func (c *ClientWithResponses) QueryWithResponse(ctx context.Context, params *QueryParams, body QueryJSONRequestBody, reqEditors ...RequestEditorFn) (*QueryResponse, error) {
+	rsp, err := c.Query(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseQueryResponse(rsp)
 }
 
 // RecoverWithBodyWithResponse Set a new password with the recovery kit
@@ -6981,6 +7272,39 @@ func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, e
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseQueryResponse parses an HTTP response from a QueryWithResponse call
+func ParseQueryResponse(rsp *http.Response) (*QueryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &QueryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSON406 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

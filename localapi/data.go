@@ -111,6 +111,16 @@ func (c *Client) Get(ctx context.Context, id string, o GetOptions) (*Table, erro
 	r, err := c.raw.ReadData(ctx, id, &ReadDataParams{
 		Columns: optional(joinColumns(o.Columns)), Where: optional(o.Where), Version: optional(o.Version), Limit: o.Limit, Format: optional(ReadDataParamsFormat(o.Format)),
 	})
+	return openTable(r, err)
+}
+
+// Query runs one SELECT over the datasets that the token may read, named by title or id, and opens its result in a format: csv if it is
+// empty, else one of those of Get. The statement ends with ctx, and when the table is closed.
+func (c *Client) Query(ctx context.Context, sql, format string) (*Table, error) {
+	return openTable(c.raw.Query(ctx, &QueryParams{Format: optional(QueryParamsFormat(format))}, QueryRequest{Sql: sql}))
+}
+
+func openTable(r *http.Response, err error) (*Table, error) {
 	if err != nil {
 		return nil, transportError(err)
 	}

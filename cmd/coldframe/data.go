@@ -21,8 +21,8 @@ import (
 
 func (a *app) dataCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.putCommand(), a.getCommand(), a.listCommand(), a.showCommand(), a.versionsCommand(), a.filesCommand(), a.renameCommand(),
-		a.removeCommand(),
+		a.putCommand(), a.getCommand(), a.queryCommand(), a.listCommand(), a.showCommand(), a.versionsCommand(), a.filesCommand(),
+		a.renameCommand(), a.removeCommand(),
 	}
 }
 

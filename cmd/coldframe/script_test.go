@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"coldframe/columnar/query/querytest"
 )
 
 // The scripts run the real programs, built here.
@@ -18,6 +20,9 @@ func TestScripts(t *testing.T) {
 	build := exec.Command("go", "build", "-o", bin, "coldframe/cmd/coldframe", "coldframe/cmd/coldframed")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.Symlink(querytest.Engine(t), filepath.Join(bin, "coldframe-engine")); err != nil {
+		t.Fatal(err)
 	}
 	tables, err := filepath.Abs("../../testdata")
 	if err != nil {

@@ -212,6 +212,30 @@ func (e ReadDataParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for QueryParamsFormat.
+const (
+	QueryParamsFormatArrow   QueryParamsFormat = "arrow"
+	QueryParamsFormatCsv     QueryParamsFormat = "csv"
+	QueryParamsFormatNdjson  QueryParamsFormat = "ndjson"
+	QueryParamsFormatParquet QueryParamsFormat = "parquet"
+)
+
+// Valid indicates whether the value is a known member of the QueryParamsFormat enum.
+func (e QueryParamsFormat) Valid() bool {
+	switch e {
+	case QueryParamsFormatArrow:
+		return true
+	case QueryParamsFormatCsv:
+		return true
+	case QueryParamsFormatNdjson:
+		return true
+	case QueryParamsFormatParquet:
+		return true
+	default:
+		return false
+	}
+}
+
 // App defines model for App.
 type App struct {
 	// Columns Names at the time when the token was made
@@ -441,6 +465,11 @@ type Problem struct {
 
 	// Type `urn:coldframe:problem:` and the code
 	Type string `json:"type"`
+}
+
+// QueryRequest defines model for QueryRequest.
+type QueryRequest struct {
+	Sql string `json:"sql"`
 }
 
 // RecoverRequest defines model for RecoverRequest.
@@ -805,6 +834,15 @@ type StreamEventsParams struct {
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
+// QueryParams defines parameters for Query.
+type QueryParams struct {
+	Format *QueryParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	Accept *string            `json:"Accept,omitempty"`
+}
+
+// QueryParamsFormat defines parameters for Query.
+type QueryParamsFormat string
+
 // CreateAppJSONRequestBody defines body for CreateApp for application/json ContentType.
 type CreateAppJSONRequestBody = AppRequest
 
@@ -834,6 +872,9 @@ type LockJSONRequestBody = EmptyObject
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
+
+// QueryJSONRequestBody defines body for Query for application/json ContentType.
+type QueryJSONRequestBody = QueryRequest
 
 // RecoverJSONRequestBody defines body for Recover for application/json ContentType.
 type RecoverJSONRequestBody = RecoverRequest
@@ -924,6 +965,9 @@ type ServerInterface interface {
 	// ChangePassword Change the password
 	// (PUT /v1/password)
 	ChangePassword(ctx echo.Context) error
+	// Query One SELECT over what the token may read
+	// (POST /v1/query)
+	Query(ctx echo.Context, params QueryParams) error
 	// Recover Set a new password with the recovery kit
 	// (POST /v1/recover)
 	Recover(ctx echo.Context) error
@@ -1549,6 +1593,41 @@ func (w *ServerInterfaceWrapper) ChangePassword(ctx echo.Context) error {
 	return err
 }
 
+// Query converts echo context to params.
+func (w *ServerInterfaceWrapper) Query(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params QueryParams
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Accept" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Accept")]; found {
+		var Accept string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Accept, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Accept", valueList[0], &Accept, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Accept: %s", err))
+		}
+
+		params.Accept = &Accept
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Query(ctx, params)
+	return err
+}
+
 // Recover converts echo context to params.
 func (w *ServerInterfaceWrapper) Recover(ctx echo.Context) error {
 	var err error
@@ -1707,6 +1786,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/kms/unwrap", wrapper.UnwrapKey, options.OperationMiddlewares["unwrapKey"]...)
 	router.POST(options.BaseURL+"/v1/lock", wrapper.Lock, options.OperationMiddlewares["lock"]...)
 	router.PUT(options.BaseURL+"/v1/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
+	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
 	router.POST(options.BaseURL+"/v1/recover", wrapper.Recover, options.OperationMiddlewares["recover"]...)
 	router.POST(options.BaseURL+"/v1/register", wrapper.Register, options.OperationMiddlewares["register"]...)
 	router.POST(options.BaseURL+"/v1/restore", wrapper.Restore, options.OperationMiddlewares["restore"]...)
@@ -2693,6 +2773,151 @@ func (response ChangePassworddefaultApplicationProblemPlusJSONResponse) VisitCha
 	return err
 }
 
+type QueryRequestObject struct {
+	Params QueryParams
+	Body   *QueryJSONRequestBody
+}
+
+type QueryResponseObject interface {
+	VisitQueryResponse(w http.ResponseWriter) error
+}
+
+type Query200ApplicationvndApacheArrowStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response Query200ApplicationvndApacheArrowStreamResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/vnd.apache.arrow.stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type Query200ApplicationvndApacheParquetResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response Query200ApplicationvndApacheParquetResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/vnd.apache.parquet")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type Query200ApplicationxNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response Query200ApplicationxNdjsonResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type Query200TextcsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response Query200TextcsvResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type Query406ApplicationProblemPlusJSONResponse struct {
+	ProblemApplicationProblemPlusJSONResponse
+}
+
+func (response Query406ApplicationProblemPlusJSONResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(406)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type QuerydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response QuerydefaultApplicationProblemPlusJSONResponse) VisitQueryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RecoverRequestObject struct {
 	Body *RecoverJSONRequestBody
 }
@@ -3122,6 +3347,9 @@ type StrictServerInterface interface {
 	// ChangePassword Change the password
 	// (PUT /v1/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
+	// Query One SELECT over what the token may read
+	// (POST /v1/query)
+	Query(ctx context.Context, request QueryRequestObject) (QueryResponseObject, error)
 	// Recover Set a new password with the recovery kit
 	// (POST /v1/recover)
 	Recover(ctx context.Context, request RecoverRequestObject) (RecoverResponseObject, error)
@@ -3927,6 +4155,54 @@ func (sh *strictHandler) ChangePassword(ctx echo.Context) error {
 	return nil
 }
 
+// Query operation middleware
+func (sh *strictHandler) Query(ctx echo.Context, params QueryParams) error {
+	var request QueryRequestObject
+
+	request.Params = params
+
+	var body QueryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Query(ctx.Request().Context(), request.(QueryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Query")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(QueryResponseObject); ok {
+		return validResponse.VisitQueryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // Recover operation middleware
 func (sh *strictHandler) Recover(ctx echo.Context) error {
 	var request RecoverRequestObject
@@ -4346,145 +4622,149 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7H3pkhu3luaroHM6wva9WaxFiyVWOGLYJbmtsZYaVUmOGVVNEcw8JGFmAmkASYpWaOI+xTzCfbD7JBM4",
-	"AHIhkVxqUd+J6T+2ikwCBwcHZ8eXX6JE5IXgwLWK+l+igkqagwaJfw2yTCzewuI1XYpSm09SUIlkhWaC",
-	"R/3oks6AUKLpKAOymAoFJBFZmXNFhCR6WYAiKRuPQZKxFDnR+IgYEz0FwmEBSpM5SGVGiyNmhvyjBLmM",
-	"4ojTHKJ+RA0FNxwWN5mlIY5UMoWcGmLMBFE/GgmRAeXR169xNCiKVy/MdzhYQfW0HoulURxJ+KNkEtKo",
-	"r2UJzdEKqjVI87P/9Yke/Hl08Pzg+stx/PTx13+NYj+X0pLxiZ1Kf3Skr/OlXh4bEzpSwHXHAuvl15SM",
-	"hcypNhRz/fRxFEc54ywv86h/XBHCuIYJSKTk7OLjC8hYzjTIdWLOLj72yWJKNVFgtleDImMGWapiIjiQ",
-	"ZEolTTTIHhmQROQ53Up0Ws3WJDunn18Dn+gp0pkz3vhrnX1nFx9/AZpuoBj0FCSKyphJpUnGOJCpyFJl",
-	"5YfmoLwwObHrkVeapALU1iVM7dxbxOns4uPbMss6SKSclPyPUmhILUeJNmyGP0qaGRqZIho+a8IU4WWW",
-	"9YiRC8gLvXSPbyPS/KqLxU8fd3D1vxuCNokBUqwItUQEhCAVpTnQ+NxWGvGpO8jBC6qpAv2tTu3LzwUk",
-	"m0+uO5J2M3EXF5IZTigyogpSInhMjshYSMIFh1NCuUBRNYxkiiSllMB1nwwTwccZS/Swg3eAxOx49o+C",
-	"Z/9VCnkhNPBk+SssA9tuVC4no6U9JhkDrq0gKpoDSWiWkQXTU/waP5rBktAJZZxMQKvG+aNcLUASylMy",
-	"pYpwQRQkgqcExmO7DFxjdbLcIhsUHhgSu0Tl5NmqsDT39l8O/vf1X8Nb+iovhHQC1F78OZV/lKD7uIiR",
-	"SJdme4AnclloSE/xY+ZO7fD83cUlOZwfHzIcTw3JhM4Bt5lpZdiiYjIRIsWPzF6jWHRsrR0k2iCqJwc/",
-	"Xn85ftohp5fGpv7shOFLcAonKs0pgBtJ+RQlam6eS39XaFqolGIRGYYiP6LrzhkvqqHanHyLytZsvbXq",
-	"YuxVbkwYVxpoaj5jfAzSjGhYm/fJ0JCKPyGfuNCoBq9j8o+//X14WrkKyH7m9DY+ZX5EJbjhICVKM9SE",
-	"8JnmRWYJp4Y0YhcQEw15AZLqUgJJIWE5zb5/Hp/80LE9jmVdsvj00bPH21XXpaRcjUGGRO9Vak2TsQHu",
-	"McI4KaSYSFCKwNy4XDFJAufzlKSSLvhW1esHjm6vEL9a3QpK/5tIGaDX99JYKPOPRHBtZu9/iWhRZCxB",
-	"lh+iUPW/NOb8VwnjqB/9l8PamTy036pDHO3d6HejIXC+FcESeoobKIxmcdZR4OP2fJ5ZIg4ujRAZXUy5",
-	"sbdGb3mVFXnpXSH6L4d/adNZKdcR4xQ52cGP2tbYT1QhuLLcOZdilEG+gT+FfeKvnk+V0JpfpGa6TCQz",
-	"8HYNlL5hadSPjo5/f/L50R9Hox/NhmqqSxX1H588iiPNNAo9WidaZuhSVIO4NZSS9xORpWPjwfcdEX33",
-	"1Nd4x+3yywts1YBIGJeKZrhXZExZZk7b9+9/PiPPHz/58Qc8FG4gDB+KAiVSigKkdtLlTn2nitG4rZrl",
-	"JqIAbv8SM+BkQRXJaYoaV0OuGj6b37+KGVRKujR/JxKoNpvZ2P2UajgwM6wLQGy+NP4Ijr77NCwNPmYP",
-	"auALlYgC2nNs2pUL8/j6vC1p/WRdJZyymqBmQK3zhTuMGC2d1fxp7xO1m7eJKrO/hiazO4FVrlBnBvQP",
-	"dxDzmikdpGR3TnmaNvEJB+wg4b09kThvmjIjmzQ7b9AzppmCeD+hbgcpLlI2DkVDunO6JFM6h5iMQLEU",
-	"rOMlhInFvztFfVfZgx55x7Ol9duGXmCH1jwbnWj2ngxnufksExx65MxOfcXR2CYiB5JRbbw5CWhzEzEH",
-	"CWnvijePV9MmHp1sM4mxef6V/e3x0dERPu7/Xj8zzZO2ajwrnvmHvDfu2cWUccNW+NIkfS872KbcLbSb",
-	"cn+sN7uva3MUVKmFkOlWHeyfu4OiqNfzZNNi4qjk7I8S3Ne1xatPS1uhhI6NFa71g7uvUrQfrArDQBnH",
-	"yez80K5ySKosVdB17lKJ+GSIfheCri9gtNQQEk9LjtJCmnHXQrbVMC1u6oedttFx9D7sWccm5JCPXJZv",
-	"J4re4PMhiqRYqGDkus4G49RAM05Bdw/9IJouA2FJ5foEVlAW6X6cmHcF/Ud9owKNG4o+hgnrNHCyBL3L",
-	"7oYkzlLtFxw3snzIrdhJVi0Y9cbWC6s3aYPQhk1m0InZtL3+CGwzndXAG0i6nQmtNrqhVE+cDdkYhTXJ",
-	"s4NsoK2R+FlxMko9FYFc5AdlArc0JE8d2uGizL3xUuzP2vpbWlQVFtYysYsC2ffYT6maBmj7ZXBw8uRp",
-	"Td+EQ0pyytkYk9WcTOEzdfFzFDRhUjc94gaJe+iBxknc93h1niRLWfMcuS11vAgKBWAqiAnucmd7yKvV",
-	"q/s6SDNoRtYveSJS800/GlEFuP72hh0/jcnJYxNwPTohuFSzSdXDdUC7RD3TIOdxmxhDW9MlGhz8T+sV",
-	"/fXw+q8/fTmKTzoSUWu6zSwhxMxmoL+Nles/9km5n1kW8gGIS+WRMcvAOr65SMuMSp/PY4LHZPDy4ubf",
-	"z97cfDyO6zyf86JjzGzmoKlRYuT81zeXx1HcZfF3kGL4XDAZ0gDv7On68P51c4s2HlfvE7UH+s34vJRk",
-	"jM+IFoRpjBJGNm0LafiA6sC5f8etzslpMmUcYuMyVy6M8aUpGYssDTlUex3sUgZqJa/W5hqVyQz0qfkX",
-	"UAmSKEgkWtvN8uccudbJD4ri3KVlAuxER9JIwNAWlMSYUKJAzkEemBjCZuZsnalPWKpikojUJT95aQ1y",
-	"HA6Wu03ETj5iGnZ0ElHa1ewwSFq7snfZRxTTnW2NFpoG9n2AMVmflHzGxWJHQ1flNDcFCC6jptDkux/0",
-	"fGo1qrjQ88bierM3uK8Nwq8dk0LiZ3TYfcVExjP2qc1Vaa4LpO0UAn40g0Z+s6pp1jzcM25qUNK15LAr",
-	"um/o02De186cQZBVxjTsPk/b4twtrrmDLPkFBWKEOjawKwvx3da+1rnesE07honVQFsEw9e1/AzdVN0u",
-	"DqA0vSkkjNnnvRylyymQweAFsT+ts0XoL+Sl0ngyTsliypIpzI1T75R8K320yaE6ev605VLdyqOKXUtL",
-	"omVHPw3W6BPK0c5PKZ9Aig6PKLUJU1kCfTL0js7Z5fubj8fDGK2TL1yfkIJObODhKn4Hv9M5je3iSQZ0",
-	"Dph6ZJJkMIesyrAkGVAZVBszWN7kVINkVtXvvDGufmOIGd78+vJ/3LwZXL58/2rw+ubnd+9v/vG3vw9b",
-	"CU+WGe9kNxf3+Pj42eNnxyf3sSszWO4RLbfihn3znmrGipspS1MI5CJem80hZq/XssXYRyI0mbA58NNK",
-	"JhgK+hIzucOxkCMceRjYxZWjjEsOHV+X61lTKlJkreyNWHD0GLEOLp2JABk0t6UCeRM0fitU+QdjO12I",
-	"vvNGHrUSjyq5Gu8dlPnxzvC07amvOCxubpPY3f83K4xqLLhFwyaO3U4l3x+pQdrqguqKJUgSKFzSY0VP",
-	"Yg8C6viFKLPUej0jAE6qH+1VJHSu97pJmTGOhXxX7LQl6YwpTQTPlmTiTHXTIa3qsozPacbSG1fkDR6L",
-	"FDRlQd/ZHG1UySbUk98pIhacuKFiospkSqgiUixQ9VtlYYOZOc1KsNypWirGTJ9aksdCujGVjaPxByy1",
-	"PmRINWKb2DqJ/+3i3VtyLoxjIwnjWlRdNljM9y16lqYNGft2FTzoAmu5vKHjYHfjBbYgKRMeLyjTZARj",
-	"E2baBtPPmmgs8++Ymy47UluqnExAaUjxlBVTSRWEwv4xSGOsp0YOiRd6zClj5RxSs2WTEpRCR3qvdHe4",
-	"ODIMV/3rWiCK9ta0qQ9o6qx1aT3QFNpdCqED/B6weHg73XJb9SntpMubGdM72IFnx89P9ksltybYQcW+",
-	"hwlT+rZsgNypgWb2+8njBykp+t/cGH0QKFkLo0RFybVxOqzGq2QZy8lEFMBt7do/KYzEc1iQFOYsge3O",
-	"h11wHO3E01B/wqoArOhuPPuCFJJxbQ+DIDOA4tT4S+v0e2equdjontyYJqHhVWJqbFfBWckC+N7Naotc",
-	"bh87aNy/RzSZlQWq5arX05NFZswyyO6fH6ZH3pktdQnDFWtSJRkagmKTDkwTpq44B0ghbTr2FXlaCNtk",
-	"sJJ4RRL3iiwwnVd1bdoBsGdzSwBx51jh27l830DPOcaHBPPi0Z5azOZ1VxvVH7UIehRgaEJvxsG8/5kZ",
-	"e8wS6gof5y/fWFGcC+MAjZ2fYdO3oXB9bSrgaWF8lvW5ploXitA0xf5MXyHDkU/JIKd/Cv6dqqaUMDGh",
-	"djN30CpcPn7WkZy/UXrZMvGNILvOezTGemIC3IBTNHEZp613Alq7bXcouNvYOtII70w056M74xVMKbY7",
-	"0DRn5vzOchV0aS8qR6q7Jr1SfyeLKctgraOxWWvJg26ybYPCH5d89efNHogMbszXN7ZjXXU0/mNrpXlO",
-	"EXQ3iRIkp3xJzACu212dkqM+4WAFbgfH0rCxw9QOiBRZZk6glzdLgvEYzamXGMr3iRlCkYWQs9g2nSuM",
-	"9r1TafvAzFCQ3pjRhsEUjtJU7lVDXmvXKLmsLXJcRzoV76+DowgJO20dmiHBE7QYtlYkuKHMz1/VqNSj",
-	"cJKBG23O01DMOCCJhBS4ZjRrOACW4S5ZiBzyW0En9livM7IsMkGDQuRqERiONGpeHPcuXDGrHYqVRBCb",
-	"AUGxj90whjv+EMUdwVzd/ueP6e5tMK43ompQGJy/Cv1+QSVnfLJXg+yKFvJtMfXRaO1dMxdeaY2a7bUk",
-	"h052g8CglvPS2FZOJs5vSjq3grdN4Hy1dV3oH23t1Hu0npAzRHQSfTaFZLZOuZh12RIx2qdx0Exxbn6z",
-	"dffELKqG76TWDrVel5Ay1GWDrhxetBJ8goKOWXAtSCoIHdk05551c6NEtWRhixDmWrjcLGbdy7xljSNJ",
-	"QKmbGSxv1tpITp483Rr1jYVMoPM6bpHRZM1jF5nNBxQSsMrdOFeBZP/Kadh+DG7jDIcaFQYjJbJSm3hB",
-	"T70mrqbfVI0J8Wm3UxhHtv3gpt6W+8ksh473loj3Q6UFzyprFaiptr4LRL7GLqil0pCnB+Zh5TNyl+dv",
-	"tmaDGqOHSTT69vaCX+gb7/UEvIICc2fWKmunFXD7zV+2SCU4kIwqTRQAj3GtxpAwPiHOlgS04YOmsD/w",
-	"haS3vDrQqGjv2bJeq4+VnGBOjYv2KyxfvRj6M9TsfWoL8tPtWSazugJSfzJWpnPfvnj56w6zbVdvnQVy",
-	"t942Od3bUUDquvpWTP3DtuBt0QEdJDvfK9xC4byhvbt5fbPrNoNejR+i7DcTb7wHVWa7N8ifG3vNWz4w",
-	"XnBkylcwdgudNnYzQZHRZbA6ZJx3e1dZC7xUSGXGQPq5vafMFFm/m7yuOnwfSPAOwGIqMtivlbfZ4bR2",
-	"Z3T9imh0x94lG8DrUK353XjvPdm9e8XPWnfoNq6rVpu3LnHWHJeS6SVeRnbd4f6O2fpWmwjKlcfwqRjz",
-	"mFQToMk0ENKhezmDAtudKTl6enTk2g7QRlJ8mnLSuNLpL9iiZGDHYs2aqdaFvS3J+FhsaDq0kw+rYk06",
-	"dFKK0WJjNhP11tfxq5ZNMQdJKPnA2WeiTLysXbxMjk9+7B31jnrH5PtCSE1+fPbjMxNUg1JXPBF8zCal",
-	"hJQgSsGCKfihR365vDw/PO4do8nskVQk6jATCc1owXp5SjRkmSJTsfDSYVMOiQlCIMUMq+0mETIFaftP",
-	"zNNKS6C5IsDT3hW/4sPPBxiPDtG9t/2srlvNN+X0ydCEW0PChd/BIeXLIT6OrTqNAmVMIFPQiHNxa6m9",
-	"NG6LFasCgWgFego5oVmGlF7xIYbHw9pBNuaAui4Y5JPqEUM7LofxyZBIURrdj7lvLshIlJb7WBFGa1al",
-	"20W6RIYAT10i6dERUVWRwZ9wnME7FsMr7mZYUK5Xqi4Ix+CosxVW4/UA5u9t/I9j5fTzgfkamW2fLW39",
-	"mhIs11oMBO7M2MJmWbRvLDkmb9i/2eR8xhLgtsjJ0BkcM6OxokFBkykcnPSO6mvojc/qCmZ05uWcoFi5",
-	"bEKluaJjDMMK4LRgUT961DvGMY3fjyf+cAo009M/zb8nEMjX/izBFZdxlxG9Bq/PW3mwvV1e2BJzoNWs",
-	"cRCxOCTmUMEPzLhYKMJ07GvIzHiYPG1e0sSLz35b+lfcRlRCjA0Lf3kzODvwNyxKbnxW99f3+Osf7BG+",
-	"iioVcDg/PkymZv/4BK4i8o+//R9yhP/lmAar//5FKI2HLhMLkAcJVdC8qmEW7+5Fpu6Op9tTbL21SB7U",
-	"kWpJo65oY46OQLmYUmU3XyCSAhP8VRr1DfN/wa2wlywqeKhPa8rYERATShKRCe7LSrgWMW75T+17JkHg",
-	"kEqCDs48j3ZEOuh/Ojp4Tg/G1186YA+uVy71nxwdrVzo1/BZHxYZZe0r/Db5sQ640coRNNEEAq4Jip89",
-	"oJhQt+tGOuoln5utWhd6I2Mr7Kua+b17k1ApGRjOJ0G+rVGJZI6p8/BCjmXFrAY+QG2no/6n6zhSZZ5T",
-	"uYz60QVdKjIUs+FpZeHatGg6wVYZm2K9jiNnJKK+TbyZwQ9z0JIlqnH+1+TyjXtkz93cwIrVDfsZTaeK",
-	"bs2iiiluJK/FtQvTc+tvnEuRg54Ctl1sYA/l1n03msPfiw9yJ2NKD8wDW3lze2gPf2M/hBWRZU2Xxion",
-	"Fbfq7PYztMwKsvm9cHmwNmeTn+7ef4OdmCT/GkeFUAETgyUxRbyzYNSZvVW/ZqJ7a2rT3kMbIOjBitoM",
-	"Lax+5HAF0skqK4/RsgswSwNwxAOJCQ0j4XSXvVDu6nvXOyODNMARQjgpa3J2fJ9y5mEqOnSqcw3VFJ2+",
-	"KRaOErgHeXrjEA7RtHncp3ZksFW6Gsf18AtLv1o5y8DW1tpSYz+/jdRY5MOAsISX3cD8sRA90foOPl4/",
-	"Ee9hLhyezB05a0fyvN2Dj3WniD+0bRa67/c9NDvC46w00u50EjZpXJFo0C7MuAVY0fpRsMtHIERb5VyE",
-	"O4SYIrnIXTwcYwOXg7GrIs7VNqF72PXq1o2js133pjZYWbRDZuuY+yqQapUuvMzYPiQrNnWu14IFrgoS",
-	"fuLjuhrzwshWs0eh06y+qOff6A9jhbvCLxFjAp9pojOXCPPNlkFgL9+IGQInC/WD7ODQ3l7mm0gDAaF7",
-	"UZWkR0u3qrvLyYsO2JecLonrS/F734QkqLcaH2oY9pBxflFlr/7jDLQPlxdAzeHbHahrBWzhG5vkCi8i",
-	"rITSGk7iXgywB4ar842bd9/2LK2e6h2tby0WD2lJX+Bc92FJ7UhNtKTTCrGSTAQxEQZPIMYPPQoFlUDU",
-	"AoqdeRl3RmFNfj2sCnp4cXvHYWchq1TMXsqjxrs1eqOgOpmuc1WCsQT/hPrp4OTo5OnDKqn/B6XGXhxz",
-	"bdfWdN9aP+FfnUlPDHYcEmYNHTrAsnp9JVBwqJu9h385/Mswdmnes4uPp3hLMKd66HsMQfXIW4F3idzd",
-	"0CoDamYp+QybaeYg2ZhB2iMDl+ZH63zFx5RlVdFiQZcWBFkTMR63An6w7l01KqQEXPk1Jko49Gz0Nn+5",
-	"vDz36VwF4GCI7SWsUJLSnMUXtti80Sf7zaKHNrBrXbhoqxgeIT01XEUsdHVKqL3H5C5LWYR0TAQ7gGzu",
-	"eOuQwCnmeM4uPvbIYAWcbg2+Nm7A1nb4gvUt8DAM+JMnj7ZX1IOuqTRutYlpbSGHZplZXEElU4JbC2FO",
-	"KOJY29tlBcmYBkmzYUx+F4xbPg0Hb18MLaa03RQh7a+HP5F/+YlclUdHjxL8L7g/3P/cd+5T+MldYx6+",
-	"uiBvP7x+PXSlGvPnu0v3kZcn6kmxqPVIH2KLGM/fosnabWO8hWeO++l+an9gMT1iB9XOiWJ8Uj1NvqeZ",
-	"EsillGpQMd6rUJYyTGbHxFaXlkRpQ73d+x9iMrx8/+Hl0FAy/Hnw+uKlWx2WvUZQ3dNrYUN+p/B0W2b6",
-	"C8AcIMVcvvlVLiy4ssfBFdyQMLIn7IrbYpCrrbmeLybRFegs8okx4jJbhJO39C0er3Wk5Z/Id1xIPf2O",
-	"DN6+aOEtu+0jJ0e9Jx1SvHC57qAM73RpYXsCpNHvsNZWpkkulK76uY3ox5b1QrkS0LjMxiwjQyS1C7Ed",
-	"33twF8D2rctoAn+bx4OlEavwu/gZvPqwZ4g452mPYmGvh+jhvdulKOKuQT0U+Z3G+3zgIM73HgULAoma",
-	"3znl8t52OwRrOLu/ZcBeEcWwdoNkrUmTIefx0dM93Ja7p+2M0bDXjKuOjx3c5FDO5Y6eczCwp0UBvMMT",
-	"2NNr3kHjtF+Ps8Mv2m+f2EUb1BDzOzxdvQlhVz3j4P53eLz1jpndnrcvItntWfcqmN0exley3CrTbVHi",
-	"HzLmaLbLdcQdHBbV6fdl4JikpfTE3bUGlqZo4E5JTmf4opfmjKhvZgCF9amNj+ChE3eJWToOcqlDQSx2",
-	"ov/nYfzPw/j/72F8D/46BnQfyjucvWAKoUJCCzdOCWlb3IjF60F77vE13zhUzZcVqqYN7GvwyD7ezVCd",
-	"EJKuQ+/D+9cue++wrMxkGHBLyicmohfCtrGN2RyueM54qUHZ0AdTl4hSj++Nq9/NM8vVYYnt3cMe+W0q",
-	"sD3QXo+0dwY1crci7Du8Npn27XW5qqbk4VRsw52Neu0euc44XzPz0LihnEPGlP4ZOb13rbbWOg9ZuKlA",
-	"+YKNLVndjILZDx+JYv/u3QX/N7sdmPbxNb8miGvbiyQZa2bN3N3i+gCYD+7kMAbPSbOxvrPc99E/9IA7",
-	"1Wz/D2xWRcLdt8UPFTffwYjv9/oG+W63Ca6xvUs/vaTJ1KOwUkUor97RJZmyCZxmo6dREwrLyfbYvqZK",
-	"HyAC7MGrF7bzceFaPHOmFKSYsRlT6RI3rsqMr5jCCZnueYRY10aLvbO2KxwH7l1x+6pE18nncWPlkhw/",
-	"IapHBk61uvIl6iQPMW9UHrYDM0VSKYrCv3WjLXpW0b/0dwBWmB7MCrRW3tkqeXTw/PrLcXz8/C6dkbg9",
-	"wbaFrRGzW9J9aBhqJMREfDYLt4biu6WZrjMydXLqXgTXbDVZt6RWl6HkbbChKAe+wQL7v2lOFlJol+tz",
-	"91WYF3cPMzG0NDReeWHkUHAgw/MPlza7iMbxH3/7+6GVWUOK7UzG+wNYNz/1t7JsYtbffsghF3JJSq4Z",
-	"vk2Lx4S6TJkGTpxJji3agTWoqc1iLlgBvrfdZjCMh9Ijv/op7B00O6V9udkVX7uYhhjcbVju793VLbOf",
-	"9o4V5idtATNhxRQkJmoR0odOXDPz4OXFwb+fvantNsMBqFIiYZjPN4NXuGSqzudfcWcEfji190EswHiF",
-	"uVgRxuoTPML8szl0cVV1tSu1JlS5l5OGjnUhwfgarzyM6kM0KbXhV79xZ4BbWeDg/wrFfRTbfsEuoblD",
-	"PvZsp7zDz6hukWphvND6WlLY2PkrFFH/+OTJs5PnxyfddbvaGe1WETXmuHNbrdvz65sLb8TwCoo57y1x",
-	"M5K0LMAeEasjHKFkIqq7GwgDaMdRNSoTq0CgzDSMK015AsYqmSnM/FfclUxW2msa12HmVh01EEXtm2Kr",
-	"X3hy2qhQ5idc6JuxKHk6DJ0Aywd72+4hpL99Gfcbl5xbV0831J0RnvvuZ8FOR2g1po2ovKFxTogThsYL",
-	"EVzUstnddlKeCQc7EUy44rcP2ynzunqF4V0dBlZArTQwsrQWsKuTMNyA2rxLHkx8WdTm8xo24CE7UR1o",
-	"7U5y/jj0fmBEmL7fJogmgt5tOjQ9p13zabf0+QcehsUrwJa3ZbFPM1X9t+5qmkPorF7oWaEo3X0vLkCv",
-	"4PmFgf/2E3wP/tRt7QYNnL9G6gchTyElTK1gVhUiY8myRit1+KVEjMf21lCNt2q8s2EIiHXYC3SDOELv",
-	"0PjkEMcimtL/6j7uCTlpAnj0o0nGUjgQnAl+kJeSZge6VLODP2Ek6cE4Y1zv3iu1CiD6jf22BtZmqMxZ",
-	"fYt75UXVOiYtKEkTDj/QNQzehBttpiT3FeMKkqxLq/hX+z2MVmnBfd5Wq7hh7ucqhgMY8035iN1g2D2p",
-	"r9PaN7579nYwvOE9Hx09ffro5PnT7n2oEZe7OksvPBDxg/lrboaAxPtv7q6LNdVVm48XYHfToYUzt1GC",
-	"G/f+KuntZpuX3gfjmpmgw7215N1XAtn3K0/EqUtDYLdUBVHUdGPtzB0X/EKOmmry6hZ2wr1fBdGp+l8i",
-	"bOiq0eRq2Kz9LIbHxooOlZwfVpfFLb/32KD/oBDomwjH2VQIBVXNyfb7OXDToEDs6nLiTw6TCmsvfH3E",
-	"fN0hObcPfe55CyxeYGAf2uh4FXIH02QB/D4yNJdyiXj8kmmIMQgl1Fb9YmJBHBHnhkptvWB3HWOXg+x2",
-	"aRXos+M6B0Oc/Q9NZMl/mkuBj4MvELgP7peSk5pBJBepMT/j06bWJFOKX4qyemWCKID7FOetA7dK0XZC",
-	"MnlcjgYaqwXdaUOy9gjm+RgCdbSh7L4ftv92eY3hD5jeFYSSy/M3p43STpWhmgEUhAWLucD/eUXlPtNT",
-	"AXjBgIp4x+9BEF9D8xbnCLCej296doUDSoynTaVudHUXIFX7WvVtEgc2PtkQp+L8YzYHBznqB25WBBeU",
-	"WaBdD/1sG8kZnxgpwx9XFRIjqwphL0alWg49JHP95pJAlOqIvEOM+kCRaBvh8bba7MP9pTPsUOs3mXeN",
-	"+9pYJRWa2Kfrr9fmGzn3ZVV8fylCevUPDytYrf6Pz358hq0abrZ1rObxLh6+K9N6Utfb1EM9E7UDXI/g",
-	"vaggAo8tJrhbDE1YsQYFRaECPz9zFw7E2OaTXVaGSTKveyDcEFXVZH0Y21piUdaWlpo92o3qKWzPxxoC",
-	"DmIRxa7Ai9OMHUhLvT5k+Nfrr/83AAD//w==",
+	"7L37chs39if+Kvjy961KMtOiLr7EpipVP43sTLzxRWPJTu1GWhHqPiQRdgMdABTNuLw1T7GPMA82T7KF",
+	"c4C+kGiK1MXf2dr5J7HIJnBwcHDu+PTnXqqKUkmQ1vQGn3sl17wACxr/OspzNX8L89d8oWbWfZKBSbUo",
+	"rVCyN+id8Skwziy/yoHNJ8oAS1U+K6RhSjO7KMGwTIxGoNlIq4JZfESNmJ0AkzAHY9k1aONGS3rCDfn7",
+	"DPSil/QkL6A36HFHwaWE+WVONCQ9k06g4I4YN0Fv0LtSKgcue1++JL2jsnz1wn2Hg5XcTuqxRNZLehp+",
+	"nwkNWW9g9Qyao5XcWtDuZ//zV77zx97O852Lz/vJ08df/rOXhLmM1UKOaSr70ZO+ypd6eWLE+JUBaTsW",
+	"WC+/pmSkdMGto1jap497Sa8QUhSzojfYrwgR0sIYNFJyfPrxBeSiEBb0KjHHpx8HbD7hlhlw22vBsJGA",
+	"PDMJUxJYOuGapxZ0nx2xVBUFv5HorJqtSXbBP70GObYTpLMQsvHXKvuOTz/+BDxbQzHYCWgUlZHQxrJc",
+	"SGATlWeG5IcXYIIwebHrs1eWZQrMjUuY0Nw3iNPx6ce3szzvIJFLNpO/z5SFjDjKrGMz/D7juaNRGGbh",
+	"k2XCMDnL8z5zcgFFaRf+8ZuIdL/qYvHTxx1c/ZsjaJ0YIMWGcSIiIgSZmrkDjc/dSCM+dQc5eMEtN2C/",
+	"1ql9+amEdP3J9UeSNhN3ca6F44RhV9xAxpRM2B4bKc2kknDIuFQoqo6RwrB0pjVIO2DDVMlRLlI77OAd",
+	"IDEbnv296Nl/lUFRKgsyXfwMi8i2O5Ur2dWCjkkuQFoSRMMLYCnPczYXdoJf40dTWDA+5kKyMVjTOH9c",
+	"mjloxmXGJtwwqZiBVMmMwWhEy8A1VifLL7JB4Y4jsUtUDp4tC0tzb/9j539d/Dm+pa+KUmkvQO3Fn3D9",
+	"+wzsABdxpbKF2x6QqV6UFrJD/Fj4Uzs8eXd6xnav93cFjmeGbMyvAbdZWOPYYhI2VirDj9xeo1h0bC0N",
+	"0lsjqgc731983n/aIadnzqb+6IXhc3QKLyrNKUA6Sfm1l5pr91z2m0HTwrVW855jKPKjd9E542k1VJuT",
+	"b1HZuq0nq65GQeUmTEhjgWfuMyFHoN2IjrXFgA0dqfgT9qtUFtXgRcL++fd/DA8rVwHZL7zexqfcj7gG",
+	"PxxkzFiBmhA+8aLMiXDuSGO0gIRZKErQ3M40sAxSUfD82+fJwXcd2+NZ1iWLTx89e3yz6jrTXJoR6Jjo",
+	"vcrINDkb4B9jQrJSq7EGYxhcO5crYWnkfB6yTPO5vFH1hoF7t1eIX0i3grF/UZkA9PpeOgvl/pEqad3s",
+	"g889Xpa5SJHluyhUg8+NOf9Tw6g36P1/u7UzuUvfml0c7d3Vb05D4HxLgqXsBDdQOc3iraPCx+l8HhMR",
+	"O2dOiJwu5tLZW6e3gsrqBeldIvpPu39q01kp1yshOXKygx+1raFPTKmkIe6caHWVQ7GGPyU98efAp0po",
+	"3S8yN12u0ikEuwbGXoqsN+jt7f/25NOj3/euvncbarmdmd7g8cGjpGeFRaFH68RnOboU1SB+DTMtB6nK",
+	"s5Hz4AeeiIF/6kuy4XaF5UW26ohpGM0Mz3Gv2IiL3J22b9//eMyeP37y/Xd4KPxAGD6UJUqkViVo66XL",
+	"n/pOFWNxW60oXEQBkv5SU5Bszg0reIYa10JhGj5b2L+KGVxrvnB/pxq4dZvZ2P2MW9hxM6wKQOK+dP4I",
+	"jr75NCKLPkYHNfKFSVUJ7TnW7cqpe3x13pa0/kquEk5ZTVAzoNb5yh9GjJaOa/6094nT5q2jyu2vo8nt",
+	"TmSVS9S5AcPDHcS8FsZGKdmcU4GmdXzCATtIeE8nEufNMuFkk+cnDXpGPDeQbCfU7SDFR8rOoWhId8EX",
+	"bMKvIWFXYEQG5Hgp5WLxbw5R31X2oM/eyXxBftswCOyQzLPTiW7v2XBauM9yJaHPjmnqc4nGNlUFsJxb",
+	"581pQJubqmvQkPXPZfN4NW3i3sFNJjFxz7+i3+7v7e3h4+Hv1TPTPGnLxrPiWXgoeOOBXcI4N2yJL03S",
+	"t7KDbcr9QrspD8d6vfu6MkfJjZkrnd2og8Nzd1AU9XqerFtM0ptJ8fsM/Ne1xatPS1uhxI4NCdfqwd1W",
+	"KdIHy8JwZJzj5HZ+SKscsipLFXWdu1QiPhmj34egqwu4WliIiSeRY6zSbtyVkG05TEua+mGjbfQcvQ97",
+	"1rEJBRRXPsu3EUVv8PkYRVrNTTRyXWWDc2qgGaegu4d+EM8WkbCkcn0iK5iV2XacuO4K+vcGTgU6NxR9",
+	"DBfWWZBsAXaT3Y1JHFEdFpw0snzIrcRLVi0Y9cbWC6s3aY3Qxk1m1IlZt73hCNxkOquB15B0OxNabXRD",
+	"qR54G7I2CmuSR4Osoa2R+FlyMmZ2oiK5yA/GBW5ZTJ46tMPprAjGy4g/autPtJgqLKxlYhMFsu2xn3Az",
+	"idD209HOwZOnNX1jCRkruBQjTFZLNoFP3MfPvagJ07bpETdI3EIPNE7itser8yQRZc1z5LfU8yIqFICp",
+	"IKGkz51tIa+kV7d1kKbQjKxfylRl7ptB74obwPW3N2z/acIOHruA69EBw6W6TaoergPaBeqZBjmP28Q4",
+	"2pou0dHO/yCv6M+7F3/+4fNectCRiFrRbW4JMWY2A/2bWLn645CU+1HkMR+A+VQeG4kcyPEtVDbLuQ75",
+	"PKFkwo5enl7+9fjN5cf9pM7zeS86wcxmAZY7JcZOfn5ztt9Luiz+BlIMn0qhYxrgHZ2uD+9fN7do7XEN",
+	"PlF7oF+cz8tZLuSUWcWExSjhitK2kMUPqI2c+3eSdE7B04mQkDiXuXJhnC/N2UjlWcyh2upgz3SkVvJq",
+	"Za6rWToFe+j+BVyDZgZSjdZ2vfx5R6518qOieO3TMhF2oiPpJGBIBSU1YpwZ0Negd1wMQZk5qjMNmMhM",
+	"wlKV+eSnnJFBTuLBcreJ2MhHzOKOTqpmtJoNBslqV/Yu+4hiurGtscryyL4fYUw2YDM5lWq+oaGrcprr",
+	"AgSfUTNo8v0P+iG12qu40A/G4mK9N7itDcKvPZNi4ud02H3FRM4zDqnNZWmuC6TtFAJ+NIVGfrOqadY8",
+	"3DJualDSteS4K7pt6NNg3pfOnEGUVc40bD5P2+LcLa65gyyFBUVihDo2oJXF+E61r1WuN2zThmFiNdAN",
+	"ghHqWmGGbqpuFwdwnl2WGkbi01aO0tkE2NHRC0Y/rbNF6C8UM2PxZByy+USkE7h2Tr1X8q300TqHau/5",
+	"05ZLdSuPKvEtLanVHf00WKNPuUQ7P+FyDBk6PGpmXZgqUhiwYXB0js/eX37cHyZonULh+oCVfEyBh6/4",
+	"7fzGr3lCi2c58GvA1KPQLIdryKsMS5oD11G1MYXFZcEtaEGqfuON8fUbR8zw8ueX//3yzdHZy/evjl5f",
+	"/vju/eU///6PYSvhKXLnnWzm4u7v7z97/Gz/4D52ZQqLLaLlVtywbd7TTEV5ORFZBpFcxGu3Oczt9Uq2",
+	"GPtIlGVjcQ3ysJIJgYK+wEzucKT0FY48jOzi0lHGJceOr8/1rCgVrfJW9kbNJXqMWAfX3kSAjprbmQF9",
+	"GTV+S1SFBxOaLkbfSSOPWolHlVxNtg7KwnjHeNq21FcS5pe3Sexu/5slRjUW3KJhHcdup5Lvj9QobXVB",
+	"dckSpCmUPumxpCexBwF1/FzN8oy8nisAyaofbVUk9K73qkmZComFfF/spJJ0LoxlSuYLNvamuumQVnVZ",
+	"Ia95LrJLX+SNHosMLBdR39kdbVTJLtTT3xim5pL5oRJmZumEccO0mqPqJ2VBwcw1z2dA3KlaKkbCHhLJ",
+	"I6X9mIbiaPyByMiHjKlGbBNbJfG/nb57y06Uc2w0E9KqqssGi/mhRY9oWpOxb1fBoy6w1YtLPop2N55i",
+	"C5Jx4fGcC8uuYOTCTGow/WSZxTL/hrnpWUdqy8zGYzAWMjxl5URzA7GwfwTaGeuJk0MWhB5zylg5h8xt",
+	"2XgGxqAjvVW6O14cGcar/nUtEEX7xrRpCGjqrPWMPNAM2l0KsQP8txnoxe00i/k9X25rfPLk0dPtkr5u",
+	"kBhd7wGLmrej7LZqXdOki8upsBvYp2f7zw+2W21rgg1U/3sYC2NvywYovHpqZuWfPH6QUmf4zaXTU5FS",
+	"unLKXc2kdc4QaeLqjGGZm6kSJNXUw5PKnUQJc5bBtUjhZqeIFpz0NuJprG9iWQCWbArqJMVKLaSlQ6rY",
+	"FKA8dH7cKv3ByWsutndP7lWT0PgqMWW3qeAsZSdCT2m1Rb7mgJ09/t9XPJ3OSjQXVQ9qIItNBTGI9i8M",
+	"02fv3Jb6ROaSlauSHw1BoWSIsEyYcykBMsiaAUdFnlWKmh+WEsJI4lYRD6YZq25SGgB7SW8IbO4cw3w9",
+	"V/Qr6DnP+Jhgnj7aUotRvnnZ0jxqEfQowtCUX46i9YhjN/ZIpNwXZE5eviFRvFbOMRt5/4fSyrE0wspU",
+	"ILPS+VKrc02sLQ3jWYZ9o6FyhyMfsqOC/6HkN6aaUsNYqHbraKug+vhZR9Hg0thFy/VoBP91PqYx1hMX",
+	"eEectbHPhN14V6G127RD0d3GlpZG2OmizBB1Om9lwrENg2eFcOd3Wpioq31aOXjdtfKlvgA2n4gcVjot",
+	"mzWgIuq+U3sW/ngml3/e7M3I4dJ9fUmd9KbjQgK2fLrnDEM3mBnFCi4XzA3gu/DNIdsbMAkkcBs4vI6N",
+	"Hab2iGmV5+4EBnkjEpwn6069xhTDgLkhDJsrPU2oGd5gFiI4u9Sf5oaC7NKNNoymlozleqva9kobyUzq",
+	"2iIndQRW8f4iOorSsNHWoRlSMkWLQTUsJR1lYf6qdmYexZMf0mlzmcVi2SOWashAWsHzhgNADPdJTORQ",
+	"2Ao+pmO9yshZmSseFSJfI8EwqVGLk7h38Upe7VAsJajEFBiKfeKHcdwJhyjpCDLrtsRwTDdvz/E9G1Xj",
+	"xNHJq9jv51xLIcdbNe4uRxK+Xac+Gq29a+boK61Rs72W5NjJbhAY1XJBGtvKaSpk1pR0SYJ3k8CFKvCq",
+	"0D+6sYPw0Wqi0BHRSfTxBNLpKuVq2mVL1NU2DY1uihP3mxt3T0171fCd1NJQq/USrWPdP+jK4QUwJcco",
+	"6Jidt4plivErSr9uWc93StRqEbcIca7Fy+Bq2r3MW9Ze0hSMuZzC4nKlveXgydMbo76R0il0XhMuc56u",
+	"eOwqpzxFqQGr741zFSlCLJ2Gm4/BbZzhWAPF0ZVR+cy6eMFOgiaupl9XJYrxabNTmPSoLeKy3pb7yXjH",
+	"jvcNEe+HSgseV9YqUuttfReJfJ1dMAtjoch23MMmZArPTt7cmKVqjB4n0enb2wt+aS+D1xPxCkrM6ZFV",
+	"tl4r4Pa7v6h4piSwnBvLDIBMcK3OkAg5Zt6WRLThg6bWP8i55re80tCotG/ZSl+rj6VcZcGdi/YzLF69",
+	"GIYz1OzJagvy05uzTG51JWThZCxN57998fLnDWa7Wb11Fu79etvkdG9HCZnvNlwy9Q/bGniDDugg2fte",
+	"8dYO7w1t3WUcmnBvMujV+DHKfnHxxnsws3zzxv0TZ69lywfGi5fChMrKZqHT2i4rKHO+iFatnPNOd6it",
+	"wsuOXOcCdJg7eMrCsNU706uqI/SnRO8mzCcqh+1ajJudVyt3WVevrvbu2FNFAbyN1cDfjbbek827asKs",
+	"dedw4xpttXmrEkfmeKaFXeAlad+1Hu6+rW61i6B82Q6fSjCPyS0Dnk4iIR26l1MosQ2bs72ne3u+HQJt",
+	"JMenuWSNq6bh4i9KBnZS1qyZWFvSLU4hR2pNMyRNPqyKSNnQSylGi43ZXNRbwwRUraTqGjTj7IMUn5hx",
+	"8bL18TLbP/i+v9ff6++zb0ulLfv+2ffPXFANxpzLVMmRGM80ZAzRE+bCwHd99tPZ2cnufn8fTWafZSo1",
+	"u7lKec5L0S8yZiHPDZuoeZAOSjmkLgiBDDOs1OWidAaa+mLc08Zq4IVhILP+uTyXw087GI8O0b2nPlvf",
+	"RReahQZs6MKtIZMq7OCQy8UQH8cWokbhNGGQG2jEubi1nC6zU7FiWSAQRcFOoGA8z5HScznE8HhYO8jO",
+	"HHDfnYN8Mn3maMflCDkeMq1mTvdj7lsqdqVmxH2sVKM1q9LtKlsgQ0BmPpH0aI+ZqsgQTjjOEByL4bn0",
+	"M8y5tEtVF4SJ8NRR5dd5PYD5e4r/cayCf9pxXyOz6dkZ1dU5wzIyYTNIb8bmlGWxoeFln70Rf6HkfC5S",
+	"kFR8FegMjoTTWL2jkqcT2Dno79XX4xuf1ZXV3nGQc4Zi5bMJlebq7WMYVoLkpegNeo/6+zim8/vxxO9O",
+	"gOd28of79xgi+dofNfiiN+4yourgtX6SB+o5C8KWugNtpo2DiMUhdQ0VLMJUqrlhwiahti2chymz5uVR",
+	"vJAdtmVwLimiUmrkWPjTm6PjnXDzYyadz+r/+hZ//R0d4fNepQJ2r/d304nbPzmG8x7759//N9vD/0pM",
+	"g9V//6SMxUOXqznonZQbaF4hcYv39zUzf/fU7ym2BBPCCPekEmncF23c0VEoFxNuaPMVIjwIJV9lvYFj",
+	"/k+4FXT5o4Kt+nVFGXsCEsZZqnIlQ1kJ16JGLf+pff8lCmhSSdDOceDRhggMg1/3dp7zndHF5w44hosl",
+	"sIGDvb0loAELn+xumXPRhhag5McqEEgrR9BEOYi4Jih+dEAxoU7rRjrqJZ+4rVoVeidjS+yrLhkE9ybl",
+	"WgtwnE+jfFuhEskcce/hxRzLilkN3ILaTvcGv14kPTMrCq4XvUHvlC8MG6rp8LCycG1aLB9jCw+lWC+S",
+	"njcSvQEl3tzguwVYLVLTOP8rcvnGP7Llbq5hxfKG/Yim0/RuzaKKKX6koMWtD9ML8jdOtCrATgDbQdaw",
+	"h0ty353mCPf1o9zJhbFH7oEbeXN7yJGAJBDDsMjzpktDyskkrTo7fYaW2UB+fS9cPlqZs8lPj0fQYCcm",
+	"yb8kvVKZiInBkphhwVlw6oxu+6+Y6P6K2qT7cUcIxrCkNmMLqx/ZXYKaImUVsGM2AYxpAKEEgDNl4Up5",
+	"3UUX3X1972JjxJIGaEMMv2VFzvbvU84CfEaHTvWuoZmg0zfBwlEK9yBPbzzyIpq2gEfVjgxulK7Gcd39",
+	"LLIvJGc5UG2tLTX0+W2khhAZI8ISX3YDi4igg3qrO/h49US8h2vlcW7uyFkaKfB2Cz7WnSLh0LZZ6L/f",
+	"9tBsCNuz1OC70UlYp3FVasH6MOMWIEqrR4GWjwCNVOWcxzuEhGGFKnw8nGADl4fXqyLO5Tahe9j16jaQ",
+	"p7Nd9+YUrMzbITM55qEKZFqliyAz1IdEYlPnegnEcFmQ8JMQ19VYHE62mj0KnWb1RT3/Wn8YK9wVrooa",
+	"MfjEU5v7RFhoAo0CjoUG0RhoWqwfZAOH9vYy30RAiAjdi6okfbXwq7q7nLzogKMp+IL5vpSw902ohHqr",
+	"8aGGYY8Z5xdV9uq/zkCHcHkO3B2+zQHElkAgvrJJrnAs4kooq2Eu7sUAB8C6Ot+4fvepZ2n5VG9ofWux",
+	"eEhL+gLnug9LSiM1UZwOKyRNNlbMRRgyhQQ/DOgYXAMzcyg35mXSGYU1+fWwKujhxe2dhI2FrFIxWymP",
+	"GofX6Y2S23SyylUNzhL8C+qnnYO9g6cPq6T+L5QautDm267JdN9aP+FfnUlPDHY8QmcNaXqEZfX6qqKS",
+	"UDd7D/+0+6dh4tO8x6cfD/H2YsHtMPQYgumztwrvOPk7q1UG1M0yk1NsprkGLUYCsj478ml+tM7ncsRF",
+	"XhUt5nxB4MyWqdGoFfADuXfVqJAx8OXXhBnlUb3R2/zp7OwkpHMNgIdHpsthsSSlO4svqNi81if7hVBN",
+	"G5i6PlykKkZAbs8cVxGj3RwyTver/CUuQm7HRLAH7paetx6hnGOO5/j0Y58dLYHmrcDqJg043Q5fsL6d",
+	"Hocn3+geT9Q11c6tdjEtFXJ4nrvFlVwLoyRZCHdCEV+bbr2VLBcWNM+HCftNCUl8Gh69fTEkrGvaFKXp",
+	"18Mf2H/8wM5ne3uPUvwv+D/8//x3/lP4wV+vHr46ZW8/vH499KUa9+e7M/9RkCceSCE0faQPMU+c508o",
+	"t7RtQrZw1nE//U/pB4Q1kngIecmMkOPqafYtz41CLmXcgknwXoUhyjCZnTCqLi2YsY562vvvEjY8e//h",
+	"5dBRMvzx6PXpS786LHtdQXV/sIVZ+Y3B003MDBeTJUCGuXz3q0IR6HPA51XSkXBFJ+xcUjHI19Z8z5fQ",
+	"6Ap0FvnUCPGiCXnlLX+Lx2sVAfoH9o1U2k6+YUdvX7RwoP32sYO9/pMOKZ77XHdUhje6tHBzAqTR77DS",
+	"VmZZoYyt+rmd6CfEemV8CWg0y0ciZ0MktQtJHt/HcBcg+RuX0QQkd49HSyOk8Lv4Gb36sGWIeC2zPsfC",
+	"Xh9Rzfu3S1EkXYMGiPQ7jfdpx0Ovbz0KFgRSc33nlMt76naI1nA2f/sBXV3FsHaNZK1IkyPn8d7TLdyW",
+	"u6ftnNGg689Vx8cGbnIs53JHzzka2POyBNnhCWzpNW+gcdqv7dngF+23YmyiDWro+w2ert7QsKme8a8h",
+	"2ODx1rtvNnueXpCy2bP+FTWbPYyvirlVppvQ6x8y5mi2y3XEHRLm1ekPZeCEZTMdiLtrDSzL0MAdsoJP",
+	"8QU0zRlR30wBSvKpnY8QIB03iVk6DvLMxoJY7ET/92H892H8f/cwvodwHQO6D+Udzl40hVAhtMUbp5Sm",
+	"FjdGOEJozwPu5xuP9vmyQvukwL4GtRzg3QzTCW3pO/Q+vH/ts/ceY8tNhgG35nLsInqlqI1tJK7hXBZC",
+	"ziwYCn0wdYno+fg+u/qdQdPC7M6wvXvYZ79MFLYH0vVIujNokbsVYd/gtclsQNflqppSgHmhhjuKemmP",
+	"fGdcqJkFyN5YziEXxv6InN66VltrnYcs3FRggdHGlrxuRsHsR4hEsX/37oL/C20Hpn1Cza8JLtv2Ilku",
+	"mlkzf7e4PgDugzs5jNFz0mys7yz3fQwPPeBONdv/I5tVkXD3bQlDJc13Q+J7x75Cvttvgm9s79JPL3k6",
+	"Ceiw3DAuq3eHaWEogdNs9HRqwmA5mY7ta27sDiLT7rx6QZ2Pc9/iWQhjIMOMzYhrn7jxVWZ89RVOKGw/",
+	"INf6NlrsnaWucBy4fy7pFY6+ky/g2eoF23/CTJ8dedXqy5eokwL0vVN52A4sDMu0KsvwNpC26JGifxnu",
+	"ACwxPZoVaK28s1Vyb+f5xef9ZP/5XTojcXuibQs3Rsx+SfehYbiTEBfxURZuBV34hma6zsjUy6l/QV2z",
+	"1WTVkpIuQ8lbY0NRDkKDBfZ/84LNtbI+1+fvq4gg7gFmYkg0NF7F4eRQSWDDkw9nlF1E4/jPv/9jl2TW",
+	"kUKdyXh/AOvmh+FWFiVmw+2HAgqlF2wmrcC3fMmEcZ8psyCZN8kJoR2QQc0oizkXJYTedspgOA+lz34O",
+	"U9AdNJqSXrp2LlcupiE2eBsu/Ft/dcvtJ92xwvwkFTBTUU5AY6IWIX342DczH7083fnr8ZvabgscgBuj",
+	"UoH5fDd4hZdm6nz+ufRG4LtDug9CwOcVFmRFmKhP8BXmn92hS6qqK62UTKjxL02NHetSg/M1XgV414do",
+	"UmrDwn7lzgC/ssjB/xnK+yi2/YRdQtcekTmwncsOP6O6RWqV80Lra0lxYxeuUPQG+wdPnh083z/ortvV",
+	"zmi3iqix0L3bSm7Pz29OgxHDKyjuvLfEzUnSogQ6IqQjPKFsrKq7GwhPSOOYGpVJVCBQbhohjeUyBWeV",
+	"3BRu/nPpSyZL7TWN6zDXpI4aSKf0BtvqF4GcNiqU+4lU9nKkZjIbxk4A8YFu2z2E9Lcv437lknPr6uma",
+	"ujPCht/9LNB0jFdjUkQVDI13QrwwNF7U4KOW9e62l/JcediJaMIVv33YTpnX1asV7+owiBJqpYGRJVnA",
+	"rk7CeANq8y55NPFFaNInNWzAQ3aiejDdjeT8cey9xYh8fb9NEE0Evdt0aAZOU/GtU7ee/u21k+0Xs3T6",
+	"4i99hvkk8j5qmBy8BIolerP0JvwEjXRWdS0650AQBlGjkl9dfjPs2+F5b5SL8cQadrB38PS8N/yOeiG4",
+	"haKKR8hROJc8VJJPX75+eXyGzgdlKlDyuFzU3kRNr6gwTPsMX8Xq6PGNDxUqWXhDtAbfbTD860vKj6y2",
+	"kvjKfEXkucQ7bdU7P33FmBo/Yvo6VEC3C/setox5/8epBa56Z6Px7+rp5g3r2lcUqduccrVfvaz5ToZz",
+	"Sq7l/C5tx2tCSt9O321PwwMPI+VLUL23NRohcV7dKPCXbT0WcvXq5AoX7u4bdAp2CaE0DmW6nSkPcHbd",
+	"NuaogVzaSGYjuDRkDXXtm+1KlYt0UeNCe6RopkYjugdZI1uj4o5BXg/7kf42T+gdWjk9hmKPZ/z/9x/3",
+	"lR43IYkGvXEuMthRUii5U8w0z3fszEx3/oArzXdGuZB28+7PZUjkrxyJNtCDY40b1be4V0FUyVq2wHGF",
+	"ebCLZbIJoNwssmwrxhXIYpdWCS9RfRit0gIwvq1W8cPcz+UyD5kYrhkhGo1j97gGCODOUQsb0MXwRj5g",
+	"b+/p00cHzifp2oca276rV/40QL4/WATqZ4hIfPjm7rrY+ZKVL+oF2N/daiFnrpXgxk3mSnq72Rak98G4",
+	"5ibo8FCIvPsqiYUbGGN16BOr6IZXoGvNwJxm7riyHAs9TZNXt7AT/k1WiLc3+NzDFtUaH7MGAtzOYgS0",
+	"v96u0de7FfwF8XuLDfovSup8FeE4nihloKqiUwezh2uOCsSmQTT+ZDet0EPjF+Lc1x2Sc/tkzj1vASGg",
+	"RvahjfdZYREJy+Yg7yPnfKYX+OYTLSwkGAkwTn0MCSNYWkTu4tqSF+wvmG1ykP0uLUMXd1xQE/hGkw9N",
+	"rNx/mWvOj6OvarkP7s+0ZDWDWKEyZ35Gh02tySYcv1Sz6uU0qgQZija3TkVVirYTZC4gDTXwpQlGrA0y",
+	"3WdYuRAIPdQG5/x22P7bZ2qH32HBSjHOzk7eHDaK1VXOfQpQMhFtTwH5rysq95lwjwCmRlTEO3kPgvga",
+	"mvfSrwA7lPCd+r4UypnztLm2jXsqJWjTBoq4TSqU4pM1cSrOPxLX4EGUw8DNHoc5FwQdHsDs6WqMkGMn",
+	"ZfjjqubrZNUgkM/VzCyGAWS+fkdUJEr1RN4hRn2gSLSNWXtbbfbh/tIZNNQqNsOmcV8bfanCR/z14suF",
+	"+0ZfhzQtvikaQQoHu7sVUODg+2ffP8PmMz/bKvr8aBMP3+dxA6mrF29iXWC1A1yPELyoKKYYlUd9Nr0J",
+	"lNigoCxN5OfH/gqVGlGFzGdlhGbXdVeXH6JK6K0OQ81yhBu5IGq2aKCsp6AuthVML0RXS3zLCiX8PexU",
+	"vT5k+JeLL/8nAAD//w==",
 }
 
 // decodeSpec returns the document as JSON.

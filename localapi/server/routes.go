@@ -75,6 +75,7 @@ var routes = []route{
 	{operation: "listVersions", method: "GET", path: "/v1/datasets/{id}/versions", scope: daemon.ScopeRead, dataset: true},
 	{operation: "listFiles", method: "GET", path: "/v1/datasets/{id}/files", scope: daemon.ScopeKMS, dataset: true},
 	{operation: "unwrapKey", method: "POST", path: "/v1/kms/unwrap", scope: daemon.ScopeKMS, body: jsonBody},
+	{operation: "query", method: "POST", path: "/v1/query", scope: daemon.ScopeRead, body: jsonBody, streaming: true},
 	{operation: "streamEvents", method: "GET", path: "/v1/events", scope: daemon.ScopeRead, streaming: true, events: true, quiet: true},
 }
 

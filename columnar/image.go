@@ -1,0 +1,245 @@
+package columnar
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"coldframe/columnar/pme"
+	"coldframe/internal/fault"
+)
+
+// Image is a version as plain Parquet files, for a reader that takes files: one for each part, of the columns whose keys are had. A file
+// begins as nothing but its footer, which says of every chunk that it lies behind the end. Fill puts the chunks of some columns in, each
+// where its sealed one lies in its object, and then the footer that says so. A reader that wants another chunk meets the end of the file.
+type Image struct {
+	plan    *readPlan
+	parts   []*imagePart
+	empty   []byte // the one file of a version without rows
+	fetched atomic.Int64
+}
+
+type imagePart struct {
+	*readPart
+	size int64 // of the file
+
+	mu     sync.Mutex
+	places map[[2]int]pme.Place // by row group and leaf
+}
+
+// placeRoom is how many bytes the place of a chunk takes in a footer at most, beyond what it takes while the chunk is not there.
+const placeRoom = 32
+
+// NewImage fetches and opens the tails of all parts. Failures are those of NewReader. Close it.
+func NewImage(ctx context.Context, store Store, m *Manifest, keys Keys) (*Image, error) {
+	columns, err := readable(ctx, m, keys)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := newReadPlan(ctx, store, m, keys, ReadOptions{Columns: columns})
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{plan: plan}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(tailsAhead)
+	for _, p := range plan.parts {
+		part := &imagePart{readPart: p, places: map[[2]int]pme.Place{}}
+		i.parts = append(i.parts, part)
+		g.Go(func() error {
+			if err := part.open(ctx, &i.fetched); err != nil {
+				return err
+			}
+			part.size = int64(p.part.TailOffset)
+			part.size += int64(len(part.footer()) + placeRoom*p.part.chunkCount())
+			return nil
+		})
+	}
+	err = g.Wait()
+	if err == nil && len(i.parts) == 0 {
+		i.empty, err = emptyFile(plan.schema)
+	}
+	if err != nil {
+		plan.wipe()
+		return nil, err
+	}
+	return i, nil
+}
+
+// emptyFile returns a Parquet file of these columns and no rows.
+func emptyFile(schema *arrow.Schema) ([]byte, error) {
+	stored, err := storageSchema(schema)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w, err := pqarrow.NewFileWriter(stored, &b, nil, pqarrow.DefaultWriterProps())
+	if err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return b.Bytes(), err
+}
+
+// readable returns the columns of the version whose keys are had.
+func readable(ctx context.Context, m *Manifest, keys Keys) ([]ColumnID, error) {
+	k, err := keys.VersionKeys(ctx, m.Dataset, m.Version)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Wipe()
+	out := []ColumnID{}
+	for _, c := range m.Columns {
+		if _, ok := k.Columns[c.ID]; ok {
+			out = append(out, c.ID)
+		}
+	}
+	return out, nil
+}
+
+// Schema returns the columns of the files. Their types are those of the dataset: what Parquet has not is in the files as docs/column.md says.
+func (i *Image) Schema() *arrow.Schema { return i.plan.schema }
+
+// Parts returns the number of files: at least one, and else none without rows.
+func (i *Image) Parts() int { return max(1, len(i.parts)) }
+
+// Size returns the length of a file in bytes, holes and all.
+func (i *Image) Size(part int) int64 {
+	if i.empty != nil {
+		return int64(len(i.empty))
+	}
+	return i.parts[part].size
+}
+
+// Weigh returns how many bytes Fill would write for these columns at most, by their places in Schema.
+func (i *Image) Weigh(columns []int) int64 {
+	n := int64(0)
+	for _, p := range i.parts {
+		sub := p.only(columns)
+		for rg := range p.file.NumRowGroups() {
+			n += sub.weigh(rg)
+		}
+	}
+	return n
+}
+
+// Footers writes the footers of all files as long as no chunk is there.
+func (i *Image) Footers(file func(part int) io.WriterAt) error {
+	if i.empty != nil {
+		_, err := file(0).WriteAt(i.empty, 0)
+		return err
+	}
+	for n, p := range i.parts {
+		if err := p.finish(file(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Fill fetches the chunks of the columns, by their places in Schema, compares each with the manifest, unseals it and writes it to its file,
+// and then writes the footers. Failures are those of a Reader.
+func (i *Image) Fill(ctx context.Context, columns []int, file func(part int) io.WriterAt) error {
+	ahead := semaphore.NewWeighted(fetchAhead)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetchParallel + runtime.GOMAXPROCS(0))
+	for n, p := range i.parts {
+		sub := p.only(columns)
+		for rg := range p.file.NumRowGroups() {
+			weight := sub.weigh(rg)
+			if weight > maxSealed {
+				return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", weight, maxSealed)
+			}
+			if err := ahead.Acquire(ctx, min(weight, fetchAhead)); err != nil {
+				return firstError(g.Wait(), context.Cause(ctx))
+			}
+			g.Go(func() error {
+				defer ahead.Release(min(weight, fetchAhead))
+				return p.fill(ctx, sub, rg, file(n), &i.fetched)
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return i.Footers(file)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close wipes the keys.
+func (i *Image) Close() { i.plan.wipe() }
+
+// only returns the part as it is read when just these columns of the image are wanted.
+func (p *imagePart) only(columns []int) *readPart {
+	plan, part := *p.plan, *p.readPart
+	plan.columns = nil
+	for _, c := range columns {
+		plan.columns = append(plan.columns, p.plan.columns[c])
+	}
+	part.plan = &plan
+	return &part
+}
+
+// fill brings the chunks of one row group.
+func (p *imagePart) fill(ctx context.Context, sub *readPart, rowGroup int, out io.WriterAt, fetched *atomic.Int64) error {
+	u := &unit{rowGroup: rowGroup}
+	if err := sub.fetch(ctx, p.plan.store, []*unit{u}, fetched); err != nil {
+		return err
+	}
+	spans, leaves := sub.spans(rowGroup)
+	for n, leaf := range leaves {
+		chunk, err := p.file.UnsealChunk(rowGroup, leaf, u.sealed[leaf])
+		if err != nil {
+			return err
+		}
+		_, err = out.WriteAt(chunk.Bytes(), spans[n].offset)
+		clear(chunk.Bytes())
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.places[[2]int{rowGroup, leaf}] = chunk.Place()
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+// footer returns the end of the file as it is now.
+func (p *imagePart) footer() []byte {
+	columns := slices.Sorted(slices.Values(p.plan.columns))
+	return p.file.FooterInPlace(columns, p.size, func(rowGroup, leaf int) (pme.Place, bool) {
+		place, ok := p.places[[2]int{rowGroup, leaf}]
+		return place, ok
+	})
+}
+
+// finish writes magic and footer.
+func (p *imagePart) finish(out io.WriterAt) error {
+	footer := p.footer()
+	at := p.size - int64(len(footer))
+	if at < int64(p.part.TailOffset) {
+		return fault.New(fault.Internal, "a footer that outgrew its room")
+	}
+	if _, err := out.WriteAt([]byte("PAR1"), 0); err != nil {
+		return err
+	}
+	_, err := out.WriteAt(footer, at)
+	return err
+}

@@ -1,0 +1,93 @@
+// Command coldframe-engine answers one SELECT and ends. The agent starts it: it speaks with nobody else, holds no key, opens no file by its
+// name, and sees the columns that the statement needs as plain Parquet in memory files. docs/query.md tells the protocol.
+package main
+
+import (
+	"os"
+	"strings"
+)
+
+// Exit codes, for whoever starts it by hand.
+const (
+	exitDone  = 0
+	exitFault = 1
+)
+
+func main() {
+	var c control
+	sandbox := confinement()
+	if err := c.send(reply{Confined: &sandbox}); err != nil {
+		os.Exit(exitFault)
+	}
+	rows, err := answer(c)
+	last := reply{Rows: &rows}
+	if err != nil {
+		last = reply{Error: asQueryError(err)}
+	}
+	if err := c.send(last); err != nil || last.Error != nil {
+		os.Exit(exitFault)
+	}
+	os.Exit(exitDone)
+}
+
+// answer takes the agent's messages in order, one statement.
+func answer(c control) (int64, error) {
+	var first, second, third request
+	if err := c.receive(&first); err != nil {
+		return 0, err
+	}
+	sql := first.SQL
+	if strings.ContainsRune(sql, 0) {
+		return 0, refuse("a statement with a zero byte")
+	}
+	d, err := open(first.MemoryMiB, first.Threads)
+	if err != nil {
+		return 0, err
+	}
+	n, err := d.judge(sql)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.send(reply{Names: n}); err != nil {
+		return 0, err
+	}
+	if err := c.receive(&second); err != nil {
+		return 0, err
+	}
+	for i := range second.Tables {
+		t := &second.Tables[i]
+		if t.fds, err = c.files(t.Files); err != nil {
+			return 0, err
+		}
+	}
+	if err := d.define(second.Tables); err != nil {
+		return 0, err
+	}
+	if err := d.plan(c, sql, second.Tables); err != nil {
+		return 0, err
+	}
+	if err := c.receive(&third); err != nil {
+		return 0, err
+	}
+	go func() {
+		c.Read(make([]byte, 1)) //nolint:errcheck // nothing more comes but the end of the agent, and then nobody wants the answer
+		os.Exit(exitFault)
+	}()
+	p, err := d.prepare(sql) // anew: the footers say more than before
+	if err != nil {
+		return 0, err
+	}
+	return d.stream(p)
+}
+
+// plan tells the agent which columns are needed, after finding that the statement can be run.
+func (d *duck) plan(c control, sql string, tables []table) error {
+	if _, err := d.prepare(sql); err != nil {
+		return err
+	}
+	scans, err := d.scans(sql, tables)
+	if err != nil {
+		return err
+	}
+	return c.send(reply{Scans: scans})
+}
