@@ -82,16 +82,27 @@ func (d *duck) define(tables []table) error {
 		}
 	}
 	for _, t := range tables {
-		var files []string
-		for _, fd := range t.fds {
-			files = append(files, literal(path(fd)))
-		}
-		err := d.run("CREATE VIEW " + identifier(t.Name) + " AS SELECT * FROM read_parquet([" + strings.Join(files, ", ") + "], hive_partitioning = false)")
-		if err != nil {
+		if err := d.run(t.view()); err != nil {
 			return err
 		}
 	}
 	return d.run("SET lock_configuration = true")
+}
+
+// view returns the statement that makes the view of a table.
+func (t table) view() string {
+	var files, hidden []string
+	for _, fd := range t.fds {
+		files = append(files, literal(path(fd)))
+	}
+	for _, name := range t.Hidden {
+		hidden = append(hidden, identifier(name))
+	}
+	columns := "*"
+	if len(hidden) > 0 {
+		columns = "* EXCLUDE (" + strings.Join(hidden, ", ") + ")"
+	}
+	return "CREATE VIEW " + identifier(t.Name) + " AS SELECT " + columns + " FROM read_parquet([" + strings.Join(files, ", ") + "], hive_partitioning = false)"
 }
 
 func path(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }

@@ -14,6 +14,9 @@ const (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "check" {
+		os.Exit(check())
+	}
 	var c control
 	sandbox := confinement()
 	if err := c.send(reply{Confined: &sandbox}); err != nil {

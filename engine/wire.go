@@ -29,9 +29,10 @@ type request struct {
 
 // table is a name in the statement and how many of the files, which follow the message, are its.
 type table struct {
-	Name  string `json:"name"`
-	Files int    `json:"files"`
-	fds   []int
+	Name   string   `json:"name"`
+	Files  int      `json:"files"`
+	Hidden []string `json:"hidden,omitempty"` // columns that the view leaves out
+	fds    []int
 }
 
 // reply is a message to the agent: one of its fields.

@@ -105,7 +105,7 @@ func (r *result) define(n *names, find Find) error {
 		if err != nil {
 			return err
 		}
-		r.tables, list = append(r.tables, t), append(list, table{Name: name, Files: len(t.files)})
+		r.tables, list = append(r.tables, t), append(list, table{Name: name, Files: len(t.files), Hidden: hidden(image.Schema())})
 	}
 	if err := writeRequest(r.child.control, request{Tables: list}); err != nil {
 		return err

@@ -26,8 +26,9 @@ type request struct {
 }
 
 type table struct {
-	Name  string `json:"name"`
-	Files int    `json:"files"`
+	Name   string   `json:"name"`
+	Files  int      `json:"files"`
+	Hidden []string `json:"hidden,omitempty"` // columns that the view leaves out
 }
 
 // reply is a message of the engine: one of its fields.

@@ -3,6 +3,7 @@ package query_test
 import (
 	"context"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,9 +30,15 @@ type world struct {
 	keys     map[columnar.Version]*columnar.VersionKeys
 	head     *columnar.Manifest
 	rows     *columnartest.Mixed
+	schema   *arrow.Schema
 }
 
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	return newWorldOf(t, columnartest.MixedSchema)
+}
+
+func newWorldOf(t testing.TB, schema *arrow.Schema) *world {
 	t.Helper()
 	store, err := dir.New(t.TempDir(), dir.Options{})
 	if err != nil {
@@ -39,12 +46,12 @@ func newWorld(t testing.TB) *world {
 	}
 	w := &world{
 		t: t, store: store, metadata: columnar.NewMetadataKey(), signer: signed.Signer{User: "ada", Key: secret.Random()},
-		keys: map[columnar.Version]*columnar.VersionKeys{}, rows: columnartest.NewMixed(1),
+		keys: map[columnar.Version]*columnar.VersionKeys{}, rows: columnartest.NewMixed(1), schema: schema,
 	}
 	if _, w.roster, err = columnar.NewRoster(w.signer, make([]byte, 32), columnar.DefaultRetention, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	for range columnartest.MixedSchema.NumFields() {
+	for range schema.NumFields() {
 		w.columns = append(w.columns, columnar.NewColumnID())
 	}
 	return w
@@ -54,8 +61,17 @@ func (w *world) VersionKeys(_ context.Context, _ columnar.DatasetID, v columnar.
 	return w.keys[v].Clone(), nil
 }
 
-// add appends rows as a part of their own.
+// add appends rows of the mixed table as a part of their own.
 func (w *world) add(n int) {
+	w.t.Helper()
+	var batches []arrow.RecordBatch
+	for ; n > 0; n -= 10_000 {
+		batches = append(batches, w.rows.Batch(min(n, 10_000)))
+	}
+	w.write(batches...)
+}
+
+func (w *world) write(batches ...arrow.RecordBatch) {
 	w.t.Helper()
 	ctx, head := context.Background(), columnar.Head{}
 	var old []columnar.Part
@@ -70,13 +86,13 @@ func (w *world) add(n int) {
 	v, _ := head.Version.Next()
 	register := func(columnar.ObjectName) error { return nil }
 	wr, err := columnar.NewWriter(ctx, w.store, columnar.WriterOptions{
-		Dataset: w.roster.ID, Version: v, Schema: columnartest.MixedSchema, Columns: w.columns, Keys: keys, Register: register, RowGroupBytes: 1 << 20,
+		Dataset: w.roster.ID, Version: v, Schema: w.schema, Columns: w.columns, Keys: keys, Register: register, RowGroupBytes: 1 << 20,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for ; n > 0; n -= 10_000 {
-		if err := wr.Write(w.rows.Batch(min(n, 10_000))); err != nil {
+	for _, b := range batches {
+		if err := wr.Write(b); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -85,7 +101,7 @@ func (w *world) add(n int) {
 		w.t.Fatal(err)
 	}
 	envelope, _, err := columnar.Draft{
-		Roster: w.roster, Head: head, Schema: columnartest.MixedSchema, Columns: w.columns, Keys: keys, Parts: append(old, parts...),
+		Roster: w.roster, Head: head, Schema: w.schema, Columns: w.columns, Keys: keys, Parts: append(old, parts...),
 		Metadata: w.metadata, Now: time.Now(),
 	}.Sign(ctx, w.store, register, w.signer)
 	if err != nil {
@@ -132,4 +148,27 @@ func (w *world) run(ctx context.Context, o query.Options, sql string) ([]arrow.R
 		}
 		out = append(out, b)
 	}
+}
+
+// fetched returns how many bytes of the store a statement takes beside tails.
+func (w *world) fetched(o query.Options, sql string) int64 {
+	w.t.Helper()
+	plain := w.store
+	counting := &counter{Store: plain}
+	w.store = counting
+	defer func() { w.store = plain }()
+	if _, err := w.run(context.Background(), o, sql); err != nil {
+		w.t.Fatal(err)
+	}
+	return counting.n.Load()
+}
+
+type counter struct {
+	columnar.Store
+	n atomic.Int64
+}
+
+func (c *counter) ReadRange(ctx context.Context, name columnar.ObjectName, off, n int64) (io.ReadCloser, error) {
+	c.n.Add(n)
+	return c.Store.ReadRange(ctx, name, off, n)
 }
