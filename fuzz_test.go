@@ -16,6 +16,7 @@ var fuzzed = map[string][]string{
 	"files of decryption keys":              {"cmd/coldframe.FuzzParseKeys"},
 	"answers of the agent":                  {"localapi.FuzzEventStream"},
 	"tables in requests":                    {"columnar/format.FuzzCSV", "columnar/format.FuzzNDJSON", "columnar/format.FuzzArrow", "columnar/format.FuzzParquet", "internal/parquetguard.FuzzDelta", "columnar/format.FuzzParseSchema"},
+	"messages of the query engine":          {"columnar/query.FuzzReply"},
 	"configuration file":                    {"daemon.FuzzConfig"},
 	"vault envelope":                        {"keystore.FuzzHeader", "keystore.FuzzKeyring", "keystore.FuzzRootRecord", "keystore.FuzzIndex", "internal/seal.FuzzOpen"},
 	"KDF parameter block":                   {"keystore.FuzzKDFBlock"},

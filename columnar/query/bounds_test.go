@@ -45,8 +45,8 @@ func TestLimits(t *testing.T) {
 		sql string
 	}{
 		"time":               {less(func(o *query.Options) { o.Time = 500 * time.Millisecond }), endless},
-		"memory of DuckDB":   {o, `SELECT count(*) FROM (SELECT DISTINCT hash(range) || token AS x FROM range(3000), mixed)`},
-		"memory of strings":  {o, `SELECT length(string_agg(repeat(token, 1000), '')) FROM mixed`},
+		"memory of DuckDB":   {less(func(o *query.Options) { o.MemoryMiB = 64 }), `SELECT count(*) FROM (SELECT DISTINCT hash(range) || token AS x FROM range(3000), mixed)`},
+		"memory of strings":  {less(func(o *query.Options) { o.MemoryMiB = 64 }), `SELECT length(string_agg(repeat(token, 1000), '')) FROM mixed`},
 		"data":               {less(func(o *query.Options) { o.DataMiB = 1 }), `SELECT * FROM mixed`},
 		"result":             {less(func(o *query.Options) { o.ResultMiB = 1 }), `SELECT * FROM mixed`},
 		"result of one cell": {less(func(o *query.Options) { o.ResultMiB = 1 }), `SELECT repeat('x', 20000000)`},

@@ -209,13 +209,13 @@ func (r *result) end() error {
 // broken returns why the stream broke off: what the engine says of it, else what was found wrong with the stream.
 func (r *result) broken(err error) error {
 	_, told := r.child.last()
-	if told != nil && fault.CodeOf(told) != fault.Internal {
+	switch {
+	case told != nil && fault.CodeOf(told) != fault.Internal:
 		return told
-	}
-	if fault.CodeOf(err) == fault.Incomplete {
+	case errors.Is(told, errSilent), fault.CodeOf(err) == fault.Incomplete:
 		return errBroken
 	}
-	return err
+	return err // such as a type that is not handed out
 }
 
 // cause gives the reason why ctx ended, if it has: what a killed engine says is only its echo.

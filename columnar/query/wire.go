@@ -72,13 +72,17 @@ func (e *queryError) fault() error {
 	return fault.New(code, "%s", e.Text[:min(len(e.Text), maxText)])
 }
 
-var errBroken = fault.New(fault.Internal, "the query engine broke down")
+// errBroken says that the engine failed, or said what it may not; errSilent that it ended without a word.
+var (
+	errBroken = fault.New(fault.Internal, "the query engine broke down")
+	errSilent = fault.New(fault.Internal, "the query engine ended")
+)
 
-// readReply reads a message: its length, big endian, and JSON. An engine that ends instead is errBroken, its failure an error.
+// readReply reads a message: its length, big endian, and JSON. A failure that the engine tells is returned as one.
 func readReply(r io.Reader) (*reply, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, errBroken
+		return nil, errSilent
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n > maxMessage {
