@@ -28,7 +28,7 @@ build: ## build the programs into bin/
 	@$(MAKE) --no-print-directory engine
 
 engine: ## build the query engine alone (DuckDB, static; the first time it downloads about 35 MB)
-	cd engine && $(GOBUILD) -tags duckdb_arrow -o $(ENGINE) .
+	cd engine && go build -buildvcs=false -tags duckdb_arrow -o $(ENGINE) .
 
 demo: build ## the main job on real data, in a folder of its own, nothing else to start
 	@examples/demo.sh
@@ -48,6 +48,7 @@ check: ## format, vet, linter, generated code, systemd units
 	@fmt=$$($$(scripts/tool gofumpt) -l $$(git ls-files '*.go' | grep -v '\.gen\.go$$')); test -z "$$fmt" || { echo "not formatted: $$fmt"; exit 1; }
 	go vet ./...
 	$$(scripts/tool golangci-lint) run ./...
+	cd engine && go vet -tags duckdb_arrow . && $$(../scripts/tool golangci-lint) run --build-tags duckdb_arrow ./...
 	deploy/verify.sh
 
 fuzz: ## every fuzz target; FUZZTIME seconds in all (default 360)
@@ -77,7 +78,7 @@ dist: ## release files in dist/, built twice and compared
 
 install: build ## programs and systemd units under DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
+	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(ENGINE) $(DESTDIR)$(PREFIX)/bin/
 	for unit in deploy/user/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/user/$$(basename $$unit); done
 	for unit in deploy/system/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit); done
 	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/user/coldframed* $(DESTDIR)$(PREFIX)/lib/systemd/system/coldframed*

@@ -97,12 +97,15 @@ static void limit(int what, rlim_t n) {
 	setrlimit(what, &r);
 }
 
-// drop gives up the capabilities that root has, or that the first process of a user namespace gets.
+// drop gives up the capabilities that root has, or that the first process of a user namespace gets, and reports whether none is left: a
+// service manager that refuses the call has taken them away before.
 static int drop(void) {
 	for (int c = 0; c < 64; c++) prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[2] = {{0}};
-	return syscall(SYS_capset, &head, none) == 0;
+	struct __user_cap_data_struct caps[2] = {{0}};
+	syscall(SYS_capset, &head, caps);
+	if (syscall(SYS_capget, &head, caps) != 0) return 0;
+	return !(caps[0].effective | caps[0].permitted | caps[0].inheritable | caps[1].effective | caps[1].permitted | caps[1].inheritable);
 }
 
 __attribute__((constructor)) static void confine(void) {

@@ -93,7 +93,7 @@ func (c *child) spawn(ctx context.Context, o Options) error {
 	}
 	defer out.Close() //nolint:errcheck // the engine has a copy
 	c.control, c.result = conn.(*net.UnixConn), in
-	c.cmd = exec.CommandContext(ctx, o.Program)
+	c.cmd = exec.CommandContext(ctx, o.Program) //nolint:gosec // of the configuration, or beside our own
 	c.cmd.Env, c.cmd.Dir, c.cmd.ExtraFiles = []string{}, "/", []*os.File{theirs, out}
 	if err := c.cmd.Start(); err != nil {
 		c.close()
