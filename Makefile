@@ -25,7 +25,7 @@ help: ## list the targets
 build: ## build the programs into bin/
 	@mkdir -p bin
 	$(GOBUILD) -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
-	@$(MAKE) --no-print-directory engine
+	@if [ "$$(uname -s)" = Linux ]; then $(MAKE) --no-print-directory engine; fi
 
 engine: ## build the query engine alone (DuckDB, static; the first time it downloads about 35 MB)
 	cd engine && go build -buildvcs=false -tags duckdb_arrow -o $(ENGINE) .
@@ -78,7 +78,7 @@ dist: ## release files in dist/, built twice and compared
 
 install: build ## programs and systemd units under DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(ENGINE) $(DESTDIR)$(PREFIX)/bin/
+	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(wildcard $(ENGINE)) $(DESTDIR)$(PREFIX)/bin/
 	for unit in deploy/user/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/user/$$(basename $$unit); done
 	for unit in deploy/system/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit); done
 	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/user/coldframed* $(DESTDIR)$(PREFIX)/lib/systemd/system/coldframed*

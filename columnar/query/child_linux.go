@@ -19,8 +19,9 @@ import (
 
 // Room beside what the options allow.
 const (
-	overheadMiB = 384 // memory of the engine beside the database: its program, Go, threads, one result batch
-	graceCPU    = 5   // seconds
+	overheadMiB = 384  // memory of the engine beside the database: its program, Go, threads, one result batch
+	openFiles   = 4096 // a part is opened again for each time that a statement reads it
+	graceCPU    = 5    // seconds
 	graceReply  = 5 * time.Second
 )
 
@@ -110,9 +111,14 @@ func (c *child) limit(o Options) error {
 	for what, n := range map[int]uint64{
 		unix.RLIMIT_DATA:   uint64(o.MemoryMiB+overheadMiB) << 20,
 		unix.RLIMIT_CPU:    uint64(o.Time/time.Second)*uint64(o.Threads) + graceCPU,
-		unix.RLIMIT_NOFILE: 2*maxFiles + 64,
+		unix.RLIMIT_NOFILE: openFiles,
 		unix.RLIMIT_CORE:   0,
 	} {
+		var now unix.Rlimit
+		if err := unix.Prlimit(c.cmd.Process.Pid, what, nil, &now); err != nil {
+			return err
+		}
+		n = min(n, now.Max)
 		if err := unix.Prlimit(c.cmd.Process.Pid, what, &unix.Rlimit{Cur: n, Max: n}, nil); err != nil {
 			return err
 		}

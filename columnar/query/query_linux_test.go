@@ -88,6 +88,17 @@ func TestManyAtOnce(t *testing.T) {
 	g.Wait()
 }
 
+func TestManyParts(t *testing.T) {
+	w, o := newWorld(t), options(t)
+	for range 60 {
+		w.add(10)
+	}
+	got, err := w.run(context.Background(), o, `SELECT count(*), count(DISTINCT a.token) FROM mixed a JOIN mixed b USING (id) JOIN mixed c USING (id)`)
+	if err != nil || cells(got) != "600,600" {
+		t.Errorf("%s, %v", cells(got), err)
+	}
+}
+
 func TestWithoutRows(t *testing.T) {
 	w, o := newWorld(t), options(t)
 	w.add(0)
