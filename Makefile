@@ -1,4 +1,4 @@
-# make demo and make test need Go, a C compiler and git, nothing else. `make help` lists the targets.
+# make demo and make test need Go, C and C++ compilers (Debian: build-essential) and git, nothing else. `make help` lists the targets.
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build

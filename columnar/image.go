@@ -22,6 +22,7 @@ import (
 // begins as nothing but its footer, which says of every chunk that it lies behind the end. Fill puts the chunks of some columns in, each
 // where its sealed one lies in its object, and then the footer that says so. A reader that wants another chunk meets the end of the file.
 type Image struct {
+	dataset DatasetID
 	plan    *readPlan
 	parts   []*imagePart
 	empty   []byte // the one file of a version without rows
@@ -49,7 +50,7 @@ func NewImage(ctx context.Context, store Store, m *Manifest, keys Keys) (*Image,
 	if err != nil {
 		return nil, err
 	}
-	i := &Image{plan: plan}
+	i := &Image{dataset: m.Dataset, plan: plan}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(tailsAhead)
 	for _, p := range plan.parts {
@@ -105,6 +106,9 @@ func readable(ctx context.Context, m *Manifest, keys Keys) ([]ColumnID, error) {
 	}
 	return out, nil
 }
+
+// Dataset returns whose version it is.
+func (i *Image) Dataset() DatasetID { return i.dataset }
 
 // Schema returns the columns of the files. Their types are those of the dataset: what Parquet has not is in the files as docs/column.md says.
 func (i *Image) Schema() *arrow.Schema { return i.plan.schema }

@@ -93,9 +93,12 @@ func (r *result) define(n *names, find Find) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(list, func(t table) bool { return strings.EqualFold(t.Name, name) }) {
+		if i := slices.IndexFunc(list, func(t table) bool { return strings.EqualFold(t.Name, name) }); i >= 0 {
 			image.Close()
-			return fault.New(fault.InvalidRequest, "two names that differ only in their case: name the datasets by their ids")
+			if image.Dataset() == r.tables[i].image.Dataset() {
+				continue // DuckDB takes one name for the other
+			}
+			return fault.New(fault.InvalidRequest, "two datasets whose names differ only in their case: name them by their ids")
 		}
 		if files += image.Parts(); files > maxFiles {
 			image.Close()
