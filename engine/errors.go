@@ -34,7 +34,13 @@ func duckError(text string) error {
 	if code == "too_large" {
 		rest = "the query needs more memory than it may have"
 	}
-	return &queryError{Code: code, Text: rest}
+	return &queryError{Code: code, Text: oneLine(rest)}
+}
+
+// oneLine leaves out the picture of the place in the statement, which DuckDB draws below its words.
+func oneLine(text string) string {
+	text, _, _ = strings.Cut(text, "\n\nLINE ")
+	return strings.Join(strings.Fields(text), " ")
 }
 
 func asQueryError(err error) *queryError {

@@ -32,7 +32,7 @@ func (d *duck) judge(sql string) (*names, error) {
 	}
 	switch {
 	case parsed.Error && parsed.Type == "parser":
-		return nil, refuse(parsed.Message)
+		return nil, refuse(oneLine(parsed.Message))
 	case parsed.Error:
 		return nil, forbid("only SELECT is allowed")
 	case len(parsed.Statements) != 1:
