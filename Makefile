@@ -18,7 +18,7 @@ DESTDIR ?=
 TESTFLAGS ?= -race -timeout 20m
 TESTLOG   ?= .cache/test.json
 
-.PHONY: help build engine demo test check fuzz interop threats guards bench bench-store tour dist install generate clean
+.PHONY: help build engine demo test check fuzz interop threats guards bench bench-store bench-ratchet tour dist install generate clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
