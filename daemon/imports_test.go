@@ -2,29 +2,18 @@ package daemon
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"coldframe/columnar/format"
 	"coldframe/internal/fault"
+	"coldframe/internal/outside"
 )
 
 // foreignFile is a file that parquet-java encrypted, and the keys that open it.
 func foreignFile(t *testing.T) (body []byte, keys func() ImportRequest) {
 	t.Helper()
-	dir := os.Getenv("COLDFRAME_TESTDATA")
-	if dir == "" {
-		dir = "../../shared/testdata"
-	}
-	body, err := os.ReadFile(filepath.Join(dir, "parquet-testing", "encrypt_columns_and_footer_bloom_filter.parquet.encrypted"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the reference files are missing: ", err)
-		}
-		t.Skip("the reference files are missing")
-	}
+	body = outside.Reference(t, "encrypt_columns_and_footer_bloom_filter")
 	return body, func() ImportRequest {
 		return ImportRequest{Keys: []format.DecryptionKey{
 			{ID: "kf", Key: []byte("0123456789012345")}, {ID: "kc1", Key: []byte("1234567890123450")}, {ID: "kc2", Key: []byte("1234567890123451")},

@@ -92,11 +92,10 @@ func (in *session) decryptWith(from *state, m *signalMessage, e *effort, save Sa
 		next.wipe(from)
 		return nil, err
 	}
-	archived := in.archived
-	if from != in.current {
+	archived, promoted := in.archived, from != in.current
+	if promoted {
 		archived = in.archive(from)
 	}
-	promoted := from != in.current
 	if err := in.commit(&next, archived, nil, save); err != nil {
 		return nil, err
 	}

@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/outside"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -20,22 +19,6 @@ import (
 // referenceSchema is that of the reference files of Parquet C++. Their INT96 lies outside of every time: it is asked for as bytes.
 const referenceSchema = "boolean_field bool not null, int32_field time[ms] not null, int64_field list<int64> not null, int96_field fixed_size_binary(12) not null, " +
 	"float_field float32 not null, double_field float64 not null, ba_field binary, flba_field fixed_size_binary(10) not null"
-
-func referenceFile(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("COLDFRAME_TESTDATA")
-	if dir == "" {
-		dir = "../../../shared/testdata"
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "parquet-testing", name+".parquet.encrypted"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the reference files are missing: ", err)
-		}
-		t.Skip("the reference files are missing")
-	}
-	return b
-}
 
 // published are the keys of the reference files.
 func published(t testing.TB, ids ...string) *Decryption {
@@ -104,7 +87,7 @@ func TestReferenceFilesAreImported(t *testing.T) {
 		"encrypt_columns_and_footer_disable_aad_storage": 50, "encrypt_columns_and_footer_ctr": 50, "encrypt_columns_and_footer_bloom_filter": 2000,
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, d, schema := referenceFile(t, name), published(t, "kf", "kc1", "kc2"), referenceSchema
+			b, d, schema := outside.Reference(t, name), published(t, "kf", "kc1", "kc2"), referenceSchema
 			if rows == 2000 {
 				schema = ""
 			}
@@ -164,8 +147,8 @@ func checkReference(t *testing.T, rec arrow.RecordBatch) {
 }
 
 func TestImportRefuses(t *testing.T) {
-	whole := referenceFile(t, "encrypt_columns_and_footer")
-	signed := referenceFile(t, "encrypt_columns_plaintext_footer")
+	whole := outside.Reference(t, "encrypt_columns_and_footer")
+	signed := outside.Reference(t, "encrypt_columns_plaintext_footer")
 	forged := bytes.ReplaceAll(signed, []byte("parquet-cpp"), []byte("parquet-CPP"))
 	for name, c := range map[string]struct {
 		b    []byte
@@ -178,11 +161,11 @@ func TestImportRefuses(t *testing.T) {
 		"not a column's key":            {whole, published(t, "kf", "kc2"), fault.Forbidden},
 		"plaintext footer without key":  {signed, published(t, "kc1", "kc2"), fault.Forbidden},
 		"plaintext footer, changed":     {forged, published(t, "kf", "kc1", "kc2"), fault.NotAuthentic},
-		"another prefix":                {referenceFile(t, "encrypt_columns_and_footer_aad"), withPrefix(published(t, "kf", "kc1", "kc2"), "other"), fault.NotAuthentic},
+		"another prefix":                {outside.Reference(t, "encrypt_columns_and_footer_aad"), withPrefix(published(t, "kf", "kc1", "kc2"), "other"), fault.NotAuthentic},
 		"plain with keys":               {fixture(t, "pyarrow-v2.parquet"), published(t, "kf"), fault.Policy},
 		"nothing":                       {nil, published(t, "kf"), fault.NotAuthentic},
 		"cut":                           {whole[:len(whole)/2], published(t, "kf", "kc1", "kc2"), fault.NotAuthentic},
-		"one page changed":              {flipped(referenceFile(t, "uniform_encryption"), 700), published(t, "kf", "kc1", "kc2"), fault.NotAuthentic},
+		"one page changed":              {flipped(outside.Reference(t, "uniform_encryption"), 700), published(t, "kf", "kc1", "kc2"), fault.NotAuthentic},
 		"a wrong key under a right id":  {whole, wrongKey(t), fault.NotAuthentic},
 		"an INT96 that fits no instant": {whole, published(t, "kf", "kc1", "kc2"), fault.InvalidRequest},
 	} {

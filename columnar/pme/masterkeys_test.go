@@ -10,6 +10,7 @@ import (
 
 	"coldframe/columnar/pme"
 	"coldframe/internal/fault"
+	"coldframe/internal/outside"
 )
 
 // The vectors of the format description: one data key, wrapped once and twice, by a key service of form 1 and of form 2.
@@ -156,7 +157,7 @@ func FuzzForeignFile(f *testing.F) {
 	for _, name := range []string{
 		"uniform_encryption", "encrypt_columns_and_footer", "encrypt_columns_and_footer_aad", "encrypt_columns_and_footer_ctr", "encrypt_columns_plaintext_footer",
 	} {
-		f.Add(referenceFile(f, name))
+		f.Add(outside.Reference(f, name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o := pme.ReadOptions{Foreign: true, PlaintextFooter: true, TakePrefix: true, AllowCTR: true, MaxPage: 1 << 20, MaxFooter: 1 << 20}
@@ -202,7 +203,7 @@ func TestWritePlain(t *testing.T) {
 
 // TestWritePlainNoticesChanges flips a bit of every thirtieth byte of a file in AES_GCM_V1: an error each time, or bytes nobody reads.
 func TestWritePlainNoticesChanges(t *testing.T) {
-	whole := referenceFile(t, "uniform_encryption")
+	whole := outside.Reference(t, "uniform_encryption")
 	o := pme.ReadOptions{Foreign: true}
 	plain := func(b []byte) ([]byte, error) {
 		file, err := open(b, published, o)

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -14,24 +12,8 @@ import (
 
 	"coldframe/columnar/pme"
 	"coldframe/internal/fault"
+	"coldframe/internal/outside"
 )
-
-// referenceFile reads a file of Apache's parquet-testing set.
-func referenceFile(t testing.TB, name string) []byte {
-	t.Helper()
-	dir := os.Getenv("COLDFRAME_TESTDATA")
-	if dir == "" {
-		dir = "../../../shared/testdata"
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "parquet-testing", name+".parquet.encrypted"))
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the reference files are missing: ", err)
-		}
-		t.Skip("the reference files are missing")
-	}
-	return b
-}
 
 // publishedKeys are the data keys of the reference files, by the key id that stands in their metadata.
 type publishedKeys map[string]string
@@ -61,7 +43,7 @@ func TestReferenceFiles(t *testing.T) {
 	}
 	for _, ref := range files {
 		t.Run(ref.name, func(t *testing.T) {
-			b := referenceFile(t, ref.name)
+			b := outside.Reference(t, ref.name)
 			pf := openReference(t, b, pme.ReadOptions{AADPrefix: ref.prefix, Foreign: true})
 			if pf.NumRows() != int64(ref.rows) || pf.NumRowGroups() != 1 {
 				t.Fatalf("%d rows, want %d", pf.NumRows(), ref.rows)
@@ -196,7 +178,7 @@ func TestD07_PlaintextRefused(t *testing.T) {
 	if _, err := open(plain, newKeyring(1).keys(), strict); !errors.Is(err, fault.Policy) {
 		t.Errorf("a plain file: %v", err)
 	}
-	if _, err := open(referenceFile(t, "encrypt_columns_plaintext_footer"), published, pme.ReadOptions{Foreign: true}); !errors.Is(err, fault.Policy) {
+	if _, err := open(outside.Reference(t, "encrypt_columns_plaintext_footer"), published, pme.ReadOptions{Foreign: true}); !errors.Is(err, fault.Policy) {
 		t.Errorf("a plaintext footer: %v", err)
 	}
 }
@@ -219,7 +201,7 @@ func TestPolicy(t *testing.T) {
 		{"encrypt_columns_and_footer_disable_aad_storage", foreign, fault.NotAuthentic},
 		{"encrypt_columns_and_footer_disable_aad_storage", pme.ReadOptions{Foreign: true, AADPrefix: []byte("other")}, fault.NotAuthentic},
 	} {
-		if _, err := open(referenceFile(t, c.name), published, c.o); !errors.Is(err, c.want) {
+		if _, err := open(outside.Reference(t, c.name), published, c.o); !errors.Is(err, c.want) {
 			t.Errorf("%s with prefix %q: want %s, got %v", c.name, c.o.AADPrefix, c.want, err)
 		}
 	}
@@ -227,7 +209,7 @@ func TestPolicy(t *testing.T) {
 
 // TestReferenceFileHiddenColumn opens the file without one of its keys.
 func TestReferenceFileHiddenColumn(t *testing.T) {
-	f, err := open(referenceFile(t, "encrypt_columns_and_footer"), publishedKeys{"kf": published["kf"], "kc2": published["kc2"]}, pme.ReadOptions{Foreign: true})
+	f, err := open(outside.Reference(t, "encrypt_columns_and_footer"), publishedKeys{"kf": published["kf"], "kc2": published["kc2"]}, pme.ReadOptions{Foreign: true})
 	if err != nil {
 		t.Fatal(err)
 	}
