@@ -12,7 +12,8 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
+
+	"coldframe/bench/figures"
 )
 
 const sessions = 10_000
@@ -53,7 +54,7 @@ func run(rounds, core int, profile string) error {
 	if err != nil {
 		return err
 	}
-	var f figures
+	var f figures.List
 	err = speed(ours, libsignal, &f, rounds)
 	libsignal.stop()
 	if err != nil {
@@ -67,11 +68,7 @@ func run(rounds, core int, profile string) error {
 	if err := idle(ours, libsignal, &f); err != nil {
 		return err
 	}
-	fmt.Println(strings.Join(f.lines, "\n"))
-	if f.short {
-		return fmt.Errorf("a figure falls short of its target")
-	}
-	return nil
+	return f.Print()
 }
 
 // contest is one thing that both sides do. A pair is two messages.
@@ -94,7 +91,7 @@ var contests = []contest{
 
 // speed holds the contests in turns. The first two rounds warm up. Between two rounds the post-quantum ratchet moves on with the pairs,
 // so that the chains begin in all of its phases.
-func speed(ours, libsignal *side, f *figures, rounds int) error {
+func speed(ours, libsignal *side, f *figures.List, rounds int) error {
 	const warm = 2
 	rates := map[string][3][]float64{} // ours, libsignal's, ratio
 	for round := range rounds + warm {
@@ -115,9 +112,9 @@ func speed(ours, libsignal *side, f *figures, rounds int) error {
 	}
 	for _, c := range contests {
 		r := rates[c.name]
-		f.note("ratchet."+c.name, median(r[0]), "msg/s")
-		f.note("ratchet."+c.name+"_libsignal", median(r[1]), "msg/s")
-		f.add("ratchet."+c.name+"_vs_libsignal", median(r[2]), "ratio", c.target)
+		f.Note("ratchet."+c.name, figures.Median(r[0]), "msg/s")
+		f.Note("ratchet."+c.name+"_libsignal", figures.Median(r[1]), "msg/s")
+		f.AtLeast("ratchet."+c.name+"_vs_libsignal", figures.Median(r[2]), "ratio", c.target)
 		slices.Sort(r[2])
 		fmt.Printf("%s: %d rounds, ratios from %.1f to %.1f\n", c.name, rounds, r[2][0], r[2][len(r[2])-1])
 	}
@@ -147,7 +144,7 @@ func (s *side) rate(t turn) (float64, error) {
 
 // reopening tells what encrypting costs if the session is opened from its sealed record for every message, as libsignal's form of store
 // has it, instead of staying open.
-func reopening(ours *side, f *figures, rounds int) error {
+func reopening(ours *side, f *figures.List, rounds int) error {
 	var rates []float64
 	for range rounds {
 		rate, err := ours.rate(turn{fmt.Sprint("reopen ", reopened), reopened})
@@ -156,11 +153,11 @@ func reopening(ours *side, f *figures, rounds int) error {
 		}
 		rates = append(rates, rate)
 	}
-	f.note("ratchet.encrypt_reopened", median(rates), "msg/s")
+	f.Note("ratchet.encrypt_reopened", figures.Median(rates), "msg/s")
 	return nil
 }
 
-func idle(ours, libsignal *side, f *figures) error {
+func idle(ours, libsignal *side, f *figures.List) error {
 	for _, s := range []struct {
 		*side
 		suffix string
@@ -169,36 +166,13 @@ func idle(ours, libsignal *side, f *figures) error {
 		if err != nil {
 			return err
 		}
-		f.note("ratchet.idle_10000"+s.suffix, a.Memory*sessions/(1<<20), "MiB")
-		f.note("ratchet.idle_one"+s.suffix, a.Memory, "bytes")
-		f.note("ratchet.stored_one"+s.suffix, a.Stored, "bytes")
+		f.Note("ratchet.idle_10000"+s.suffix, a.Memory*sessions/(1<<20), "MiB")
+		f.Note("ratchet.idle_one"+s.suffix, a.Memory, "bytes")
+		f.Note("ratchet.stored_one"+s.suffix, a.Stored, "bytes")
 		if a.Sealed > 0 {
-			f.note("ratchet.sealed_one"+s.suffix, a.Sealed, "bytes")
-			f.note("ratchet.saved_per_message", a.Saved, "bytes")
+			f.Note("ratchet.sealed_one"+s.suffix, a.Sealed, "bytes")
+			f.Note("ratchet.saved_per_message", a.Saved, "bytes")
 		}
 	}
 	return nil
-}
-
-// figures collects the lines of the end.
-type figures struct {
-	lines []string
-	short bool
-}
-
-func (f *figures) add(name string, value float64, unit string, bound float64) {
-	verdict := "ok"
-	if value < bound {
-		verdict, f.short = "short", true
-	}
-	f.lines = append(f.lines, fmt.Sprintf("%-34s %10.3f %-6s >=%g %s", name, value, unit, bound, verdict))
-}
-
-func (f *figures) note(name string, value float64, unit string) {
-	f.lines = append(f.lines, fmt.Sprintf("%-34s %10.0f %-6s - ok", name, value, unit))
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
 }

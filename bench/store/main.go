@@ -13,11 +13,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"coldframe/bench/figures"
 	"coldframe/bench/store/agent"
 	"coldframe/columnar/columnartest"
 	"coldframe/localapi"
@@ -33,27 +33,6 @@ func main() {
 	}
 }
 
-// figures collects the lines of the end.
-type figures struct {
-	lines []string
-	short bool
-}
-
-func (f *figures) add(name string, value float64, unit string, bound float64, atLeast bool) {
-	verdict, sign := "ok", "<="
-	if atLeast {
-		sign = ">="
-	}
-	if (atLeast && value < bound) || (!atLeast && value > bound) {
-		verdict, f.short = "short", true
-	}
-	f.lines = append(f.lines, fmt.Sprintf("%-32s %10.3f %-6s %s%g %s", name, value, unit, sign, bound, verdict))
-}
-
-func (f *figures) note(name string, value float64, unit string) {
-	f.lines = append(f.lines, fmt.Sprintf("%-32s %10.3f %-6s - ok", name, value, unit))
-}
-
 func run(rounds, rows int) error {
 	work, err := os.MkdirTemp("", "coldframe-bench")
 	if err != nil {
@@ -65,21 +44,17 @@ func run(rounds, rows int) error {
 	if err := t.make(); err != nil {
 		return err
 	}
-	var f figures
-	for _, step := range []func(string, *table, *figures, int) error{speed, memory, encryption} {
+	var f figures.List
+	for _, step := range []func(string, *table, *figures.List, int) error{speed, memory, encryption} {
 		if err := step(work, t, &f, rounds); err != nil {
 			return err
 		}
 	}
-	fmt.Println(strings.Join(f.lines, "\n"))
-	if f.short {
-		return fmt.Errorf("a figure falls short of its target")
-	}
-	return nil
+	return f.Print()
 }
 
 // speed compares put and get over the API with arrow-go alone, in turns.
-func speed(work string, t *table, f *figures, rounds int) error {
+func speed(work string, t *table, f *figures.List, rounds int) error {
 	ctx := context.Background()
 	a, err := agent.Start(work + "/speed")
 	if err != nil {
@@ -117,15 +92,15 @@ func speed(work string, t *table, f *figures, rounds int) error {
 		put, get = append(put, t.raw/1e6/p), append(get, t.raw/1e6/g)
 		putRatio, getRatio = append(putRatio, w/p), append(getRatio, r/g)
 	}
-	f.note("store.put", median(put), "MB/s")
-	f.note("store.get", median(get), "MB/s")
-	f.add("store.put_vs_arrow_plain", median(putRatio), "ratio", 0.8, true)
-	f.add("store.get_vs_arrow_plain", median(getRatio), "ratio", 0.8, true)
+	f.Note("store.put", figures.Median(put), "MB/s")
+	f.Note("store.get", figures.Median(get), "MB/s")
+	f.AtLeast("store.put_vs_arrow_plain", figures.Median(putRatio), "ratio", 0.8)
+	f.AtLeast("store.get_vs_arrow_plain", figures.Median(getRatio), "ratio", 0.8)
 	return appended(ctx, a.Client, d.Id, f)
 }
 
 // appended puts 10 MB onto the table and reports what that uploaded.
-func appended(ctx context.Context, c *localapi.Client, id string, f *figures) error {
+func appended(ctx context.Context, c *localapi.Client, id string, f *figures.List) error {
 	small := &table{rows: 10_000_000 / columnartest.RowBytes}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(small.write(w)) }()
@@ -133,20 +108,20 @@ func appended(ctx context.Context, c *localapi.Client, id string, f *figures) er
 	if err != nil {
 		return err
 	}
-	f.add("store.append_10MB_uploads", float64(result.Bytes)/1e6, "MB", 12, false)
+	f.AtMost("store.append_10MB_uploads", float64(result.Bytes)/1e6, "MB", 12)
 	return nil
 }
 
 // memory reports the highest resident size of an agent that takes and gives a stream, beyond what it has before; the argon2 buffer is
 // given back by then.
-func memory(work string, t *table, f *figures, _ int) error {
+func memory(work string, t *table, f *figures.List, _ int) error {
 	for _, times := range []int{1, 5} {
 		peak, idle, err := peakMemory(fmt.Sprintf("%s/memory%d", work, times), t, times)
 		if err != nil {
 			return err
 		}
-		f.note(fmt.Sprintf("store.rss_idle_%dGB", times), idle, "MiB")
-		f.add(fmt.Sprintf("store.rss_peak_%dGB", times), peak, "MiB", 256, false)
+		f.Note(fmt.Sprintf("store.rss_idle_%dGB", times), idle, "MiB")
+		f.AtMost(fmt.Sprintf("store.rss_peak_%dGB", times), peak, "MiB", 256)
 	}
 	return nil
 }
@@ -177,7 +152,7 @@ func peakMemory(dir string, t *table, times int) (peak, idle float64, err error)
 
 // encryption runs the benchmark of columnar/pme: CPU seconds with the real sealer against one that only copies, which exists only in its
 // tests. Median of seven pairs.
-func encryption(_ string, _ *table, f *figures, _ int) error {
+func encryption(_ string, _ *table, f *figures.List, _ int) error {
 	args := []string{"test", "-count=1", "-run", "^$", "-bench", "EncryptionCost", "-benchtime", "1x", "./columnar/pme"}
 	out, err := exec.Command("go", args...).CombinedOutput()
 	if err != nil {
@@ -188,7 +163,7 @@ func encryption(_ string, _ *table, f *figures, _ int) error {
 		if err != nil {
 			return err
 		}
-		f.add("store.encryption_cpu_"+way, value, "%", 5, false)
+		f.AtMost("store.encryption_cpu_"+way, value, "%", 5)
 	}
 	return nil
 }
@@ -241,9 +216,4 @@ func timed(fn func() error) (float64, error) {
 	started := time.Now()
 	err := fn()
 	return time.Since(started).Seconds(), err
-}
-
-func median(v []float64) float64 {
-	slices.Sort(v)
-	return v[len(v)/2]
 }
