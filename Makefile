@@ -17,8 +17,9 @@ DESTDIR ?=
 # The longest package takes a few minutes under the race detector on two cores.
 TESTFLAGS ?= -race -timeout 20m
 TESTLOG   ?= .cache/test.json
+BENCHFLAGS ?=
 
-.PHONY: help build engine demo test check fuzz interop threats guards bench bench-store bench-ratchet tour dist install generate clean
+.PHONY: help build engine demo test check fuzz interop threats guards bench bench-columnar bench-ratchet tour dist install generate clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -65,10 +66,10 @@ interop: build ## checks against outside implementations
 tour: build ## the README's curl tour, run as it stands there
 	@scripts/readme-tour
 
-bench: bench-store bench-ratchet ## all benchmarks
+bench: bench-columnar bench-ratchet ## all benchmarks
 
-bench-store: build ## put and get over the API against arrow-go's plain zstd; cost of encryption; memory; bytes fetched
-	@go run ./bench/store
+bench-columnar: build ## datasets against DuckDB, pyarrow, arrow-go and the bare S3 SDK; cost of encryption; memory (BENCHFLAGS=-strict: fail if short)
+	@scripts/with-s3 go run ./bench/columnar $(BENCHFLAGS)
 
 bench-ratchet: ## messages a second against libsignal through node, each storing its record at every message; memory of idle sessions
 	@dir=$$(interop/libsignal/install); COLDFRAME_LIBSIGNAL=$$dir go run ./bench/ratchet

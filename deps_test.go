@@ -45,8 +45,8 @@ var mayImport = map[string][]string{
 	"cmd/coldframed":            {"daemon", "localapi/server", "internal/*"},
 	"cmd/coldframe":             {"localapi", "keystore/passphrase", "internal/fault", "internal/version"},
 	"bench/ratchet":             {"bench/figures", "ratchet", "ratchet/ratchettest", "internal/*"},
-	"bench/store":               {"bench/figures", "bench/store/agent", "localapi", "columnar/columnartest"},
-	"bench/store/agent":         {"localapi"},
+	"bench/columnar":            {"bench/figures", "bench/columnar/agent", "localapi", "columnar", "columnar/*", "internal/*"},
+	"bench/columnar/agent":      {"localapi"},
 	"interop/signalpeer":        {"interop/signalpeer/driver"},
 	"interop/signalpeer/driver": {"ratchet", "internal/secret", "internal/fault"},
 

@@ -3,7 +3,7 @@
 // serialised and sealed with AES-256-GCM-SIV at every message; libsignal runs through node and serialises its record at every message,
 // into a Map. Neither writes to a disk. Then: the memory of 10,000 idle sessions.
 //
-// Each figure is a line `name value unit target ok|short`, at the end. The exit code is 1 if one falls short.
+// Each figure is a line `name value unit target ok|FAIL`, at the end. The exit code is 1 if one falls short.
 package main
 
 import (

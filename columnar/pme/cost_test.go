@@ -2,12 +2,18 @@ package pme_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/cipher"
+	"crypto/sha256"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,34 +28,153 @@ import (
 	"coldframe/internal/signed"
 )
 
+// benchRows is the length of the table. COLDFRAME_BENCH_ROWS makes it shorter.
+func benchRows() int {
+	rows := 800_000
+	if n, err := strconv.Atoi(os.Getenv("COLDFRAME_BENCH_ROWS")); err == nil {
+		rows = min(rows, n)
+	}
+	return rows
+}
+
 // BenchmarkEncryptionCost compares the CPU time of writing and of reading a dataset with that of the same program whose sealer only
 // copies: median of seven pairs. A pair is the sum over short runs in turns, because the machine's speed drifts by more than what is measured.
+// Both hash what they write and read; what that costs is a figure of its own.
 func BenchmarkEncryptionCost(tb *testing.B) {
 	// On two hardware threads of one core the CPU time of each depends on what the other does.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	plain, sealed := newDataset(tb, 800_000), newDataset(tb, 800_000)
-	var write, read []float64
+	plain, sealed := newDataset(tb, benchRows()), newDataset(tb, benchRows())
+	var write, read []pair
 	for i := range 8 {
-		w, r := inTurns(3, plain.write, sealed.write), inTurns(10, plain.read, sealed.read)
+		w, r := inTurns(3, plain.write, sealed.write, sealed.hash), inTurns(10, plain.read, sealed.read, sealed.hash)
 		if i > 0 { // the first pair warms up
 			write, read = append(write, w), append(read, r)
 		}
 	}
-	slices.Sort(write)
-	slices.Sort(read)
-	fmt.Printf("columnar.encryption.write %.2f %%\ncolumnar.encryption.read %.2f %%\n", write[len(write)/2], read[len(read)/2])
+	report("write", write)
+	report("read", read)
 }
 
-// inTurns returns by how many percent more CPU time sealed takes than plain, which runs under the null sealer.
-func inTurns(times int, plain, sealed func()) float64 {
-	var without, with float64
+// pair is CPU seconds.
+type pair struct{ without, with, hashing float64 }
+
+func (p pair) cost() float64 { return 100 * (p.with/p.without - 1) }
+
+// report prints the middle one of the pairs.
+func report(way string, pairs []pair) {
+	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Compare(a.cost(), b.cost()) })
+	p := pairs[len(pairs)/2]
+	fmt.Printf("columnar.encryption.%s %.2f %%\ncolumnar.without.%s %.3f s\ncolumnar.with.%s %.3f s\ncolumnar.hashing.%s %.2f %%\n",
+		way, p.cost(), way, p.without, way, p.with, way, 100*p.hashing/p.with)
+}
+
+// inTurns sums what plain, which runs under the null sealer, and the others take.
+func inTurns(times int, plain, sealed, hash func()) (p pair) {
 	for range times {
 		restore := pme.UseNullSealer()
-		without += cpuSeconds(plain)
+		p.without += cpuSeconds(plain)
 		restore()
-		with += cpuSeconds(sealed)
+		p.with += cpuSeconds(sealed)
+		p.hashing += cpuSeconds(hash)
 	}
-	return 100 * (with/without - 1)
+	return p
+}
+
+// BenchmarkUnsealFile compares unsealing all chunks of a file on all processors with AES-256-GCM over one buffer on each of them, as many
+// bytes together, in place both: median of eleven pairs.
+func BenchmarkUnsealFile(tb *testing.B) {
+	d := newDataset(tb, benchRows())
+	d.write()
+	f, whole := d.open()
+	work, buffer := make([]byte, len(whole)), newOneBuffer(tb, len(whole))
+	var file, bound, ratio []float64
+	for range 11 {
+		copy(work, whole)
+		ours := seconds(func() { d.unseal(f, work) })
+		buffer.reset()
+		theirs := seconds(buffer.open)
+		mb := float64(len(whole)) / 1e6
+		file, bound, ratio = append(file, mb/ours), append(bound, mb/theirs), append(ratio, theirs/ours)
+	}
+	for _, v := range [][]float64{file, bound, ratio} {
+		slices.Sort(v)
+	}
+	fmt.Printf("columnar.unseal %.0f MB/s\ncolumnar.unseal.gcm %.0f MB/s\ncolumnar.unseal.ratio %.3f x\n", file[5], bound[5], ratio[5])
+}
+
+func seconds(fn func()) float64 {
+	started := time.Now()
+	fn()
+	return time.Since(started).Seconds()
+}
+
+// open opens the footer of the only part, and returns its bytes too.
+func (d *dataset) open() (*pme.File, []byte) {
+	whole := d.objects[d.version.Parts[0].Name]
+	f, err := open(whole, pme.Keys{Footer: pme.NamedKey(d.keys.Footer), Column: func(l pme.Leaf) (pme.NamedKey, bool) {
+		return pme.NamedKey(d.keys.Columns[d.columns[l.Column]]), true
+	}}, pme.ReadOptions{Foreign: true, TakePrefix: true})
+	d.must(err)
+	return f, whole
+}
+
+// unseal opens every chunk in place.
+func (d *dataset) unseal(f *pme.File, whole []byte) {
+	leaves := len(f.Leaves())
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < f.NumRowGroups()*leaves; i = int(next.Add(1)) - 1 {
+				at, n, err := f.Range(i/leaves, i%leaves)
+				if err == nil {
+					_, err = f.UnsealChunk(i/leaves, i%leaves, whole[at:at+n])
+				}
+				if err != nil {
+					d.tb.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// oneBuffer is a sealed buffer for each processor.
+type oneBuffer struct {
+	tb           testing.TB
+	aead         cipher.AEAD
+	sealed, work [][]byte
+}
+
+func newOneBuffer(tb testing.TB, length int) *oneBuffer {
+	a, err := pme.AESGCM(make([]byte, 32))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o := &oneBuffer{tb: tb, aead: a}
+	for range runtime.GOMAXPROCS(0) {
+		s := a.Seal(nil, make([]byte, a.NonceSize()), make([]byte, length/runtime.GOMAXPROCS(0)), nil)
+		o.sealed, o.work = append(o.sealed, s), append(o.work, make([]byte, len(s)))
+	}
+	return o
+}
+
+func (o *oneBuffer) reset() {
+	for i := range o.work {
+		copy(o.work[i], o.sealed[i])
+	}
+}
+
+func (o *oneBuffer) open() {
+	var all sync.WaitGroup
+	for _, b := range o.work {
+		all.Go(func() {
+			if _, err := o.aead.Open(b[:0], make([]byte, o.aead.NonceSize()), b, nil); err != nil {
+				o.tb.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // dataset is one table that is written and read as package columnar does it, with objects in memory.
@@ -67,7 +192,7 @@ type dataset struct {
 func newDataset(tb testing.TB, rows int) *dataset {
 	d := &dataset{tb: tb}
 	g := columnartest.NewMixed(1)
-	for range rows / 50_000 {
+	for range max(1, rows/50_000) {
 		d.batches = append(d.batches, g.Batch(50_000))
 	}
 	for range columnartest.MixedSchema.NumFields() {
@@ -109,6 +234,13 @@ func (d *dataset) read() {
 		}
 		d.must(err)
 		rec.Release()
+	}
+}
+
+// hash takes the hashes that writing and reading take of the chunks.
+func (d *dataset) hash() {
+	for _, b := range d.objects {
+		sha256.Sum256(b)
 	}
 }
 

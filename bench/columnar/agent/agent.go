@@ -7,8 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -68,38 +68,39 @@ func (a *Agent) Stop() {
 	_ = a.cmd.Wait()
 }
 
-var resident = regexp.MustCompile(`(?m)^VmRSS:\s+(\d+) kB`)
-
 // ResidentMiB returns the resident size now.
-func (a *Agent) ResidentMiB() float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+func (a *Agent) ResidentMiB() float64 { return a.status("VmRSS") }
+
+// PeakMiB returns the highest resident size since ResetPeak.
+func (a *Agent) PeakMiB() float64 { return a.status("VmHWM") }
+
+// ResetPeak forgets the highest resident size so far.
+func (a *Agent) ResetPeak() error { return os.WriteFile(a.proc("clear_refs"), []byte("5"), 0) }
+
+func (a *Agent) proc(file string) string { return fmt.Sprintf("/proc/%d/%s", a.cmd.Process.Pid, file) }
+
+// status returns a size of /proc/PID/status in MiB, 0 if it is not there.
+func (a *Agent) status(name string) float64 {
+	b, err := os.ReadFile(a.proc("status"))
 	if err != nil {
 		return 0
 	}
-	m := resident.FindSubmatch(b)
-	if m == nil {
-		return 0
-	}
-	kib, _ := strconv.ParseFloat(string(m[1]), 64)
+	var kib float64
+	_, after, _ := strings.Cut(string(b), name+":")
+	_, _ = fmt.Sscan(after, &kib)
 	return kib / 1024
 }
 
-// WatchResident looks at the resident size every 10 ms until the function that it returns is called, which gives the highest.
-func (a *Agent) WatchResident() func() float64 {
-	stop, done := make(chan struct{}), make(chan float64)
-	go func() {
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		peak := 0.0
-		for {
-			peak = max(peak, a.ResidentMiB())
-			select {
-			case <-stop:
-				done <- peak
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	return func() float64 { close(stop); return <-done }
+// CPUSeconds returns the CPU time, user and system, that the process has used.
+func (a *Agent) CPUSeconds() float64 {
+	b, err := os.ReadFile(a.proc("stat"))
+	if err != nil {
+		return 0
+	}
+	const ticks = 100                           // a second, on every Linux that Go runs on
+	_, after, _ := strings.Cut(string(b), ") ") // the name in brackets may hold anything
+	fields := strings.Fields(after)             // from the third on
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / ticks
 }
