@@ -17,8 +17,7 @@ import (
 
 // agent compares put and get through a real agent with the folder store with arrow-go alone, which writes and reads plain zstd Parquet.
 func (b *bench) agent(ctx context.Context) error {
-	t := newMixed(min(b.rows, 1_000_000_000/columnartest.RowBytes))
-	defer t.release()
+	t := b.mixed()
 	path, parquet, plain := filepath.Join(b.work, "table.arrow"), filepath.Join(b.work, "plain.parquet"), filepath.Join(b.work, "plain")
 	if err := t.file(path); err != nil {
 		return err
@@ -58,7 +57,6 @@ func (b *bench) agent(ctx context.Context) error {
 // appended puts 10 MB onto the table and reports what that uploaded.
 func (b *bench) appended(ctx context.Context, c *localapi.Client, id string) error {
 	small := newMixed(10_000_000 / columnartest.RowBytes)
-	defer small.release()
 	result, err := putStream(ctx, c, id, small, 0, localapi.PutOptions{Format: "arrow", Append: true})
 	if err != nil {
 		return err
@@ -70,8 +68,7 @@ func (b *bench) appended(ctx context.Context, c *localapi.Client, id string) err
 // memory reports the highest resident size of an agent while it takes and gives a long stream, beyond what it had before; the argon2
 // buffer is given back by then. The stream is made as it is sent.
 func (b *bench) memory(ctx context.Context) error {
-	t := newMixed(min(b.rows, 1_000_000))
-	defer t.release()
+	t := b.mixed()
 	a, id, err := startAgent(ctx, b.work+"/memory")
 	if err != nil {
 		return err

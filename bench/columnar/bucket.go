@@ -20,7 +20,8 @@ import (
 
 // bucket compares put and get through a real S3 server with their halves, each alone: encoding into memory and sending the same bytes with
 // the bare SDK; fetching the object with the bare SDK and decoding from memory.
-func (b *bench) bucket(ctx context.Context, t *table, _ *peers) error {
+func (b *bench) bucket(ctx context.Context) error {
+	t := b.mixed()
 	sdk, err := newBare()
 	if err != nil {
 		return err

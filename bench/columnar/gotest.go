@@ -46,7 +46,7 @@ func (b *bench) subset(context.Context) error {
 
 // env is the environment of a test that measures.
 func (b *bench) env() []string {
-	return append(os.Environ(), fmt.Sprintf("COLDFRAME_BENCH_ROWS=%d", b.rows))
+	return append(os.Environ(), fmt.Sprintf("COLDFRAME_BENCH_ROWS=%d", b.rows), fmt.Sprintf("COLDFRAME_BENCH_ROUNDS=%d", b.rounds))
 }
 
 // printed is what a test said in lines `name value unit`.

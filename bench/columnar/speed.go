@@ -7,7 +7,12 @@ import (
 )
 
 // speed compares sealing into memory and reading from it with what the peers do on a RAM disk.
-func (b *bench) speed(ctx context.Context, t *table, p *peers) error {
+func (b *bench) speed(ctx context.Context, t *table) error {
+	p, err := b.startPeers(t)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
 	d := t.in(newMemStore())
 	put := func() (figures.Cost, error) {
 		if d.version != nil {

@@ -67,13 +67,6 @@ func (t *table) add(batch arrow.RecordBatch) {
 	}
 }
 
-func (t *table) release() {
-	for _, b := range t.batches {
-		b.Release()
-	}
-	t.batches = nil
-}
-
 // file writes the table to a file as an Arrow stream.
 func (t *table) file(path string) error {
 	f, err := os.Create(path)
