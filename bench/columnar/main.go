@@ -14,7 +14,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"coldframe/bench/figures"
@@ -52,10 +53,10 @@ func main() {
 	flag.IntVar(&b.rows, "rows", 10_000_000, "rows of a table")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds of each comparison; one more warms up")
 	flag.Float64Var(&b.stream, "stream", 10e9, "bytes of the stream by which memory is measured")
-	only := flag.String("only", ".", "sections to run, a regular expression: mixed flights query bucket agent memory cipher subset")
+	only := flag.String("only", strings.Join(names(), ","), "sections to run")
 	strict := flag.Bool("strict", false, "fail if a figure falls short")
 	flag.Parse()
-	err := b.run(regexp.MustCompile(*only))
+	err := b.run(strings.Split(*only, ","))
 	if err == nil {
 		if err = b.Print(); !*strict {
 			err = nil
@@ -67,7 +68,19 @@ func main() {
 	}
 }
 
-func (b *bench) run(only *regexp.Regexp) (err error) {
+func names() (all []string) {
+	for _, s := range sections {
+		all = append(all, s.name)
+	}
+	return all
+}
+
+func (b *bench) run(only []string) (err error) {
+	for _, name := range only {
+		if !slices.Contains(names(), name) {
+			return fmt.Errorf("no section %q", name)
+		}
+	}
 	if b.install, err = output("bench/columnar/install"); err != nil {
 		return err
 	}
@@ -83,7 +96,7 @@ func (b *bench) run(only *regexp.Regexp) (err error) {
 		fmt.Printf("load average, to be near 0 for ratios of wall time: %s", load)
 	}
 	for _, s := range sections {
-		if !only.MatchString(s.name) {
+		if !slices.Contains(only, s.name) {
 			continue
 		}
 		started := time.Now()
