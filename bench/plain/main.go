@@ -1,4 +1,4 @@
-// Command plain is the peer of bench-store: arrow-go alone, with its default settings and its default (pure Go) zstd, no encryption.
+// Command plain is the peer of bench-columnar's agent section: arrow-go alone, with its default settings and its default (pure Go) zstd, no encryption.
 //
 //	plain write TABLE.arrow OUT.parquet    Arrow stream to one Parquet file, row by row group as Coldframe does
 //	plain read  IN.parquet                 Parquet file to an Arrow stream that is thrown away
