@@ -32,12 +32,12 @@ func (l *List) add(name string, value float64, unit, sign string, bound float64,
 	if short {
 		verdict, l.short = "FAIL", true
 	}
-	l.lines = append(l.lines, fmt.Sprintf("%-44s %10.3f %-6s %s%g %s%s", name, value, unit, sign, bound, verdict, more))
+	l.lines = append(l.lines, fmt.Sprintf("%-50s %10.3f %-6s %s%g %s%s", name, value, unit, sign, bound, verdict, more))
 }
 
 // Note adds a figure without a target.
 func (l *List) Note(name string, value float64, unit string) {
-	l.lines = append(l.lines, fmt.Sprintf("%-44s %10.3f %-6s - ok", name, value, unit))
+	l.lines = append(l.lines, fmt.Sprintf("%-50s %10.3f %-6s - ok", name, value, unit))
 }
 
 // Print prints the lines. It is an error if a figure falls short.
