@@ -57,10 +57,8 @@ func main() {
 	strict := flag.Bool("strict", false, "fail if a figure falls short")
 	flag.Parse()
 	err := b.run(strings.Split(*only, ","))
-	if err == nil {
-		if err = b.Print(); !*strict {
-			err = nil
-		}
+	if short := b.Print(); *strict && err == nil {
+		err = short
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "columnar:", err)

@@ -55,7 +55,7 @@ func (a *Agent) connect(run string) (*localapi.Client, error) {
 	o := localapi.Options{Socket: filepath.Join(run, localapi.SocketName), TokenFile: filepath.Join(run, localapi.TokenName)}
 	for wait := 0; ; wait++ {
 		c, err := localapi.Dial(context.Background(), o)
-		if err == nil || wait == 100 {
+		if err == nil || wait == 600 {
 			return c, err
 		}
 		time.Sleep(50 * time.Millisecond)
