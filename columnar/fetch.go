@@ -125,6 +125,7 @@ func fetchVerified(ctx context.Context, store Store, s span) ([]byte, error) {
 // refetch asks again for a span whose bytes were wrong (D17): a store or a proxy may have been at fault for a moment.
 func refetch(ctx context.Context, store Store, s span, fetched *atomic.Int64) ([]byte, error) {
 	for try := range refetches {
+		forget(store, s)
 		if err := sleep(ctx, jitter(refetchWait<<try)); err != nil {
 			return nil, err
 		}
@@ -136,7 +137,15 @@ func refetch(ctx context.Context, store Store, s span, fetched *atomic.Int64) ([
 			return nil, err
 		}
 	}
+	forget(store, s)
 	return nil, fault.New(fault.NotAuthentic, "the store keeps giving other bytes than those that were written")
+}
+
+// forget keeps a store that has copies from giving the same bytes again.
+func forget(store Store, s span) {
+	if f, ok := store.(Forgetter); ok {
+		f.Forget(s.name, s.offset, s.length)
+	}
 }
 
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) } //nolint:gosec // spreads retries, keeps no secret

@@ -94,6 +94,12 @@ type Resumer interface {
 	Resume(ctx context.Context, token []byte, o CreateOptions) (Resumable, int64, error)
 }
 
+// Forgetter is a Store that keeps copies of what it gave out.
+type Forgetter interface {
+	// Forget drops the copies that have bytes of a range, because those were not what they should be: the next read asks anew.
+	Forget(name ObjectName, off, n int64)
+}
+
 // Presigned is a request that someone without credentials may make until it expires. The URL is a bearer secret: never log it.
 type Presigned struct {
 	Method string
