@@ -248,9 +248,11 @@ func (c *Cache) shrink() {
 	_ = c.remove(old)
 }
 
-// add takes a file in that is in its place.
+// add takes a file in that is in its place, for which room was reserved.
 func (c *Cache) add(r fileRange) {
 	c.mu.Lock()
+	c.reserved -= cost(r.n)
+	c.writing--
 	useless := c.index.add(r)
 	c.mu.Unlock()
 	_ = c.remove(useless)

@@ -6,6 +6,9 @@ import (
 	"coldframe/columnar"
 )
 
+// System is the real file system.
+var System Files = system{}
+
 // SetBounds makes files and gaps small.
 func SetBounds(c *Cache, file, gap int64) { c.maxFile, c.joinGap = file, gap }
 

@@ -69,7 +69,6 @@ func (s *sink) publish() {
 		return
 	}
 	_ = s.c.files.Touch(s.c.root, s.r.path(), time.Now()) // the time of the last write is a coarser one than that of a use
-	s.c.release(s.r.n)
 	s.c.add(s.r)
 }
 
