@@ -13,6 +13,7 @@
 //	columnar/pme        Parquet modular encryption under plain column chunks
 //	columnar/format     Arrow, CSV, NDJSON and Parquet in and out
 //	columnar/dir, s3    object stores: a folder, a bucket
+//	columnar/cache      ranges of a bucket's objects on the local disk, sealed
 //	columnar/query      SQL: the process with DuckDB in it, and what it is given
 //	engine              that process: a module of its own
 //	columnar/storetest  the suite every store passes, and stores that lie

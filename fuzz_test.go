@@ -30,6 +30,7 @@ var fuzzed = map[string][]string{
 	"Parquet crypto header":                 {"columnar/pme.FuzzFileCryptoMetaData"},
 	"key metadata":                          {"columnar/pme.FuzzKeyMetadata", "columnar/pme.FuzzForeignKeyMetadata"},
 	"local store records":                   {"daemon.FuzzLocalRecords"},
+	"names in the cache folder":             {"columnar/cache.FuzzParseFileName"},
 	"token file":                            {"daemon.FuzzTokenFile", "localapi.FuzzTokenFile"},
 	"unattended credential":                 {"daemon.FuzzCredential"},
 	"Signal messages":                       {"ratchet.FuzzSignalMessage", "ratchet.FuzzPreKeyMessage", "ratchet.FuzzScannable"},

@@ -58,6 +58,7 @@ type Agent struct {
 	slots   chan struct{} // one for each transfer of data that may be in work
 	names   nameSet       // objects that transfers are writing
 	counter counters
+	cache   sealedCache
 
 	burying sync.Mutex // held while the rest of a deleted dataset is taken away
 	change  sync.Mutex // held while the account changes: unlock, lock, register, restore, stop
@@ -217,6 +218,9 @@ func (a *Agent) close() {
 		a.closed = true
 		if a.events != nil {
 			a.events.close()
+		}
+		if err := a.cache.close(); err != nil {
+			a.log.Warn("cache not closed cleanly", failure(err)...)
 		}
 		if a.token != [32]byte{} {
 			removeTokenFile(a.cfg.Folders.Runtime, a.token)

@@ -33,7 +33,7 @@ var user = Caller{ID: UserTokenID}
 
 func testConfig(dir string) Config {
 	c := DefaultConfig()
-	c.Folders = Folders{Data: filepath.Join(dir, "data"), State: filepath.Join(dir, "state"), Runtime: filepath.Join(dir, "run")}
+	c.Folders = Folders{Data: filepath.Join(dir, "data"), State: filepath.Join(dir, "state"), Runtime: filepath.Join(dir, "run"), Cache: filepath.Join(dir, "cache")}
 	c.Limits.MinFreeMiB = 16
 	return c
 }

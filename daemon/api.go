@@ -81,6 +81,7 @@ type Status struct {
 	UserID     string
 	Email      string // while unlocked
 	StoreKind  string // "folder", "s3" or ""
+	Cache      *CacheInfo
 	Datasets   int
 	Uploads    int // transfers to the store in work
 	Started    time.Time
@@ -155,6 +156,13 @@ type StoreSettings struct {
 	CAFile          string
 	AccessKeyID     string
 	SecretAccessKey []byte
+}
+
+// CacheInfo says what is kept on this machine's disk of what was fetched from the bucket.
+type CacheInfo struct {
+	Used, Limit  int64 // bytes on disk
+	Ranges       int
+	Hit, Fetched int64 // bytes read since the cache was opened: from the disk; from the bucket
 }
 
 // SetStoreRequest changes the store. Force allows a location that does not hold the present datasets. Password is wiped.
@@ -347,4 +355,6 @@ type Metrics struct {
 	RowsOut, WritesOK, WritesFailed int64
 	Subscribers, EventsLogged       int64
 	Unlocked                        bool
+	CacheUsed                       int64 // bytes on disk
+	CacheHit, CacheFetched          int64 // bytes read since start
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Store   Store   `toml:"store"`
 	Log     Log     `toml:"log"`
 	Query   Query   `toml:"query"`
+	Cache   Cache   `toml:"cache"`
 
 	File string `toml:"-"` // where it was read from; empty: there was none
 }
@@ -39,6 +40,7 @@ type Folders struct {
 	Data    string `toml:"data"`    // local store, account key, objects of the folder store
 	State   string `toml:"state"`   // spool of Parquet bodies
 	Runtime string `toml:"runtime"` // socket and token
+	Cache   string `toml:"cache"`   // what was fetched from a bucket, sealed; may be removed while no agent runs
 }
 
 // Listen says where the local API is. Addresses other than loopback cannot be expressed.
@@ -84,6 +86,11 @@ type Query struct {
 	Seconds         int    `toml:"seconds"`
 }
 
+// Cache says how much of what was fetched from a bucket is kept on the disk. A folder store has none.
+type Cache struct {
+	SizeMiB int64 `toml:"size_mib"` // 0: off
+}
+
 // Log says what is logged and how.
 type Log struct {
 	Level  string `toml:"level"`  // debug, info, warn, error
@@ -109,6 +116,7 @@ func DefaultConfig() Config {
 		Limits:  Limits{MemoryMiB: 256, Transfers: 2, Connections: 128, Requests: 32, MinFreeMiB: 64},
 		Log:     Log{Level: "info", Format: "text"},
 		Query:   Query{MemoryMiB: 512, DataMiB: 1024, ResultMiB: 4096, Seconds: 300},
+		Cache:   Cache{SizeMiB: 2048},
 	}
 }
 
@@ -199,6 +207,7 @@ func (c Config) Validate() error {
 	}
 	for _, f := range []struct{ name, path string }{
 		{"data", c.Folders.Data}, {"state", c.Folders.State}, {"runtime", c.Folders.Runtime},
+		{"cache", c.Folders.Cache},
 	} {
 		if !filepath.IsAbs(f.path) {
 			return fmt.Errorf("folders.%s is not an absolute path", f.name)
@@ -222,6 +231,7 @@ func (c Config) validateNumbers() error {
 		{"limits.connections", int64(c.Limits.Connections), 8, 4096},
 		{"limits.requests", int64(c.Limits.Requests), 4, 1024},
 		{"limits.min_free_mib", c.Limits.MinFreeMiB, 16, 1 << 20},
+		{"cache.size_mib", c.Cache.SizeMiB, 0, 1 << 30},
 		{"query.threads", int64(c.Query.Threads), 0, 256},
 		{"query.memory_mib", int64(c.Query.MemoryMiB), 64, 1 << 20},
 		{"query.data_mib", int64(c.Query.DataMiB), 1, 1 << 20},

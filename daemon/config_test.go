@@ -25,6 +25,7 @@ func TestConfigErrorsNameLineOrField(t *testing.T) {
 		{"version = 1\n[log]\nformat = \"xml\"", "log.format"},
 		{"version = 1\n[folders]\ndata = \"here\"", "folders.data is not an absolute path"},
 		{"version = 1\n[limits]\nmemory_mib = 10", "limits.memory_mib is 10"},
+		{"version = 1\n[cache]\nsize_mib = -1", "cache.size_mib is -1"},
 		{"version = 1\nversion = 1", "line 2"},
 	} {
 		_, err := ParseConfig([]byte(c.text))
@@ -87,15 +88,15 @@ func TestConfigEnvironmentComesAfterFile(t *testing.T) {
 func TestFoldersFollowXDGAndSystemd(t *testing.T) {
 	env := func(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
 	f := defaultFolders(env(map[string]string{"HOME": "/h"}))
-	if f.Data != "/h/.local/share/coldframe" || f.State != "/h/.local/state/coldframe" || f.Runtime != "/h/.local/state/coldframe/run" {
+	if f.Data != "/h/.local/share/coldframe" || f.State != "/h/.local/state/coldframe" || f.Runtime != "/h/.local/state/coldframe/run" || f.Cache != "/h/.cache/coldframe" {
 		t.Fatalf("home only: %+v", f)
 	}
-	f = defaultFolders(env(map[string]string{"HOME": "/h", "XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "rel", "XDG_RUNTIME_DIR": "/r"}))
-	if f.Data != "/d/coldframe" || f.State != "/h/.local/state/coldframe" || f.Runtime != "/r/coldframe" {
+	f = defaultFolders(env(map[string]string{"HOME": "/h", "XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "rel", "XDG_RUNTIME_DIR": "/r", "XDG_CACHE_HOME": "/c"}))
+	if f.Cache != "/c/coldframe" || f.Data != "/d/coldframe" || f.State != "/h/.local/state/coldframe" || f.Runtime != "/r/coldframe" {
 		t.Fatalf("xdg: %+v", f)
 	}
-	f = defaultFolders(env(map[string]string{"HOME": "/h", "STATE_DIRECTORY": "/var/lib/c", "RUNTIME_DIRECTORY": "/run/c", "XDG_RUNTIME_DIR": "/r"}))
-	if f.Data != "/var/lib/c/data" || f.Runtime != "/run/c" {
+	f = defaultFolders(env(map[string]string{"HOME": "/h", "STATE_DIRECTORY": "/var/lib/c", "RUNTIME_DIRECTORY": "/run/c", "XDG_RUNTIME_DIR": "/r", "CACHE_DIRECTORY": "/var/cache/c"}))
+	if f.Data != "/var/lib/c/data" || f.Runtime != "/run/c" || f.Cache != "/var/cache/c" {
 		t.Fatalf("systemd: %+v", f)
 	}
 }

@@ -93,6 +93,7 @@ func (a *Agent) clearBuried(id columnar.DatasetID) error {
 				if err := errors.Join(err, discard(tx, id, n, due)); err != nil {
 					return err
 				}
+				a.cache.drop(n)
 			}
 			return nil
 		})

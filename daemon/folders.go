@@ -17,9 +17,13 @@ func defaultFolders(getenv func(string) string) Folders {
 	f := Folders{
 		Data:  filepath.Join(xdg(getenv, "XDG_DATA_HOME", ".local/share"), "coldframe"),
 		State: filepath.Join(xdg(getenv, "XDG_STATE_HOME", ".local/state"), "coldframe"),
+		Cache: filepath.Join(xdg(getenv, "XDG_CACHE_HOME", ".cache"), "coldframe"),
 	}
 	if d := getenv("STATE_DIRECTORY"); filepath.IsAbs(d) {
 		f.Data, f.State = filepath.Join(d, "data"), filepath.Join(d, "state")
+	}
+	if d := getenv("CACHE_DIRECTORY"); filepath.IsAbs(d) {
+		f.Cache = d
 	}
 	f.Runtime = filepath.Join(f.State, "run")
 	if d := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(d) {
@@ -47,6 +51,7 @@ func (c *Config) environment(getenv func(string) string) error {
 		"COLDFRAME_DATA_DIR":    &c.Folders.Data,
 		"COLDFRAME_STATE_DIR":   &c.Folders.State,
 		"COLDFRAME_RUNTIME_DIR": &c.Folders.Runtime,
+		"COLDFRAME_CACHE_DIR":   &c.Folders.Cache,
 		"COLDFRAME_LOG_LEVEL":   &c.Log.Level,
 		"COLDFRAME_LOG_FORMAT":  &c.Log.Format,
 	} {

@@ -15,6 +15,9 @@ func (a *Agent) Metrics() Metrics {
 		ids, _ := a.datasetIDs() // locked meanwhile: none
 		m.Datasets = int64(len(ids))
 	}
+	if c, _ := a.cache.info(); c != nil {
+		m.CacheUsed, m.CacheHit, m.CacheFetched = c.Used, c.Hit, c.Fetched
+	}
 	a.events.mu.Lock()
 	m.Subscribers, m.EventsLogged = int64(len(a.events.subs)), int64(a.events.published)
 	a.events.mu.Unlock()

@@ -269,6 +269,10 @@ func (a *Agent) Status(context.Context) (Status, error) {
 	if s.readOnly {
 		st.Warnings = append(st.Warnings, "an older vault was accepted at unlock: the account is read-only")
 	}
+	st.Cache = a.cacheOf(s)
+	if _, err := a.cache.info(); err != nil && st.StoreKind == StoreS3 {
+		st.Warnings = append(st.Warnings, "the cache of the bucket is off: "+string(fault.CodeOf(err)))
+	}
 	if _, err := s.objects(); err != nil {
 		st.Warnings = append(st.Warnings, "the store cannot be opened: "+string(fault.CodeOf(err)))
 	}

@@ -83,6 +83,9 @@ func (a *Agent) openStore(ctx context.Context, i storeItem) (columnar.Store, err
 	if a.o.WrapStore != nil {
 		store = a.o.WrapStore(store)
 	}
+	if i.Kind == StoreS3 {
+		store = a.cached(store)
+	}
 	return store, nil
 }
 
@@ -227,11 +230,17 @@ func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem) er
 		return errors.Join(err, closeStore(store))
 	}
 	s.mu.Lock()
+	moved := s.settings.place() != item.place()
 	if s.store != nil {
 		s.retired = append(s.retired, s.store)
 	}
 	s.store, s.storeErr, s.settings = store, nil, item.public()
 	s.mu.Unlock()
+	if moved {
+		if err := a.cache.empty(); err != nil {
+			a.log.Warn("cache not cleared", failure(err)...)
+		}
+	}
 	a.publish()
 	a.log.Info("store changed", "kind", item.Kind)
 	return nil

@@ -268,6 +268,22 @@ type AppRequest struct {
 	Scopes   []Scope   `json:"scopes"`
 }
 
+// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
+type Cache struct {
+	// FetchedBytes Read from the bucket since then
+	FetchedBytes int64 `json:"fetched_bytes"`
+
+	// HitBytes Read from it since the agent started
+	HitBytes   int64 `json:"hit_bytes"`
+	LimitBytes int64 `json:"limit_bytes"`
+
+	// Ranges Ranges of objects
+	Ranges int `json:"ranges"`
+
+	// UsedBytes On the disk
+	UsedBytes int64 `json:"used_bytes"`
+}
+
 // Column defines model for Column.
 type Column struct {
 	Id   string `json:"id"`
@@ -520,6 +536,9 @@ type Scope string
 
 // Status defines model for Status.
 type Status struct {
+	// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
+	Cache *Cache `json:"cache,omitempty"`
+
 	// Datasets 0 while locked
 	Datasets int `json:"datasets"`
 
@@ -543,7 +562,7 @@ type Status struct {
 	// Uploads Transfers to the store in work
 	Uploads int `json:"uploads"`
 
-	// UserId Like email, store and datasets, only for callers with the scope admin
+	// UserId Like email, store, cache and datasets, only for callers with the scope admin
 	UserId *string `json:"user_id,omitempty"`
 
 	// Version Version of this API
@@ -559,9 +578,11 @@ type StatusStore string
 
 // Store defines model for Store.
 type Store struct {
-	Kind StoreKind `json:"kind"`
-	Path *string   `json:"path,omitempty"`
-	S3   *S3       `json:"s3,omitempty"`
+	// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
+	Cache *Cache    `json:"cache,omitempty"`
+	Kind  StoreKind `json:"kind"`
+	Path  *string   `json:"path,omitempty"`
+	S3    *S3       `json:"s3,omitempty"`
 }
 
 // StoreKind defines model for Store.Kind.
@@ -884,6 +905,9 @@ type RestoreJSONRequestBody = RestoreRequest
 
 // SetStoreJSONRequestBody defines body for SetStore for application/json ContentType.
 type SetStoreJSONRequestBody = StoreRequest
+
+// ClearCacheJSONRequestBody defines body for ClearCache for application/json ContentType.
+type ClearCacheJSONRequestBody = EmptyObject
 
 // CheckStoreJSONRequestBody defines body for CheckStore for application/json ContentType.
 type CheckStoreJSONRequestBody = EmptyObject
@@ -1294,6 +1318,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/store (the `SetStore` operationId).
 	SetStore(ctx context.Context, body SetStoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClearCacheWithBody Remove what is kept on this machine of what was fetched from the bucket
+	//
+	// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+	ClearCacheWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClearCache Remove what is kept on this machine of what was fetched from the bucket
+	//
+	// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+	ClearCache(ctx context.Context, body ClearCacheJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CheckStoreWithBody Try to write, read a range, upload in parts and delete
 	//
@@ -2104,6 +2146,44 @@ func (c *Raw) SetStoreWithBody(ctx context.Context, contentType string, body io.
 // Corresponds with PUT /v1/store (the `SetStore` operationId).
 func (c *Raw) SetStore(ctx context.Context, body SetStoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetStoreRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClearCacheWithBody Remove what is kept on this machine of what was fetched from the bucket
+//
+// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+func (c *Raw) ClearCacheWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearCacheRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClearCache Remove what is kept on this machine of what was fetched from the bucket
+//
+// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+func (c *Raw) ClearCache(ctx context.Context, body ClearCacheJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearCacheRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3813,6 +3893,46 @@ func NewSetStoreRequestWithBody(server string, contentType string, body io.Reade
 	return req, nil
 }
 
+// NewClearCacheRequest calls the generic ClearCache builder with application/json body
+func NewClearCacheRequest(server string, body ClearCacheJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewClearCacheRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewClearCacheRequestWithBody constructs an http.Request for the ClearCache method, with any body, and a specified content type
+func NewClearCacheRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/store/cache")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewCheckStoreRequest calls the generic CheckStore builder with application/json body
 func NewCheckStoreRequest(server string, body CheckStoreJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -4362,6 +4482,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /v1/store (the `SetStore` operationId).
 	SetStoreWithResponse(ctx context.Context, body SetStoreJSONRequestBody, reqEditors ...RequestEditorFn) (*SetStoreResponse, error)
+
+	// ClearCacheWithBodyWithResponse Remove what is kept on this machine of what was fetched from the bucket
+	//
+	// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+	ClearCacheWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClearCacheResponse, error)
+
+	// ClearCacheWithResponse Remove what is kept on this machine of what was fetched from the bucket
+	//
+	// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+	ClearCacheWithResponse(ctx context.Context, body ClearCacheJSONRequestBody, reqEditors ...RequestEditorFn) (*ClearCacheResponse, error)
 
 	// CheckStoreWithBodyWithResponse Try to write, read a range, upload in parts and delete
 	//
@@ -5716,6 +5854,47 @@ func (r SetStoreResponse) ContentType() string {
 	return ""
 }
 
+type ClearCacheResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ClearCacheResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClearCacheResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClearCacheResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClearCacheResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClearCacheResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type CheckStoreResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6496,6 +6675,36 @@ func (c *ClientWithResponses) SetStoreWithResponse(ctx context.Context, body Set
 		return nil, err
 	}
 	return ParseSetStoreResponse(rsp)
+}
+
+// ClearCacheWithBodyWithResponse Remove what is kept on this machine of what was fetched from the bucket
+//
+// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+func (c *ClientWithResponses) ClearCacheWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClearCacheResponse, error) {
+	rsp, err := c.ClearCacheWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearCacheResponse(rsp)
+}
+
+// ClearCacheWithResponse Remove what is kept on this machine of what was fetched from the bucket
+//
+// It holds sealed bytes only, and fills again as the bucket is read. Where there is no cache nothing is done.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/store/cache (the `ClearCache` operationId).
+func (c *ClientWithResponses) ClearCacheWithResponse(ctx context.Context, body ClearCacheJSONRequestBody, reqEditors ...RequestEditorFn) (*ClearCacheResponse, error) {
+	rsp, err := c.ClearCache(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearCacheResponse(rsp)
 }
 
 // CheckStoreWithBodyWithResponse Try to write, read a range, upload in parts and delete
@@ -7495,6 +7704,35 @@ func ParseSetStoreResponse(rsp *http.Response) (*SetStoreResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseClearCacheResponse parses an HTTP response from a ClearCacheWithResponse call
+func ParseClearCacheResponse(rsp *http.Response) (*ClearCacheResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClearCacheResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -101,6 +101,11 @@ func (c *Client) CheckStore(ctx context.Context) (StoreCheck, error) {
 	return answer[StoreCheck](c.raw.CheckStore(ctx, EmptyObject{}))
 }
 
+// ClearCache removes what is kept on this machine of what was fetched from the bucket.
+func (c *Client) ClearCache(ctx context.Context) error {
+	return done(c.raw.ClearCache(ctx, EmptyObject{}))
+}
+
 // Apps lists the application tokens, without the tokens themselves.
 func (c *Client) Apps(ctx context.Context) ([]App, error) {
 	l, err := answer[AppList](c.raw.ListApps(ctx))

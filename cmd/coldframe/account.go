@@ -48,6 +48,9 @@ func (a *app) printStatus(s localapi.Status) error {
 	if s.Store != nil {
 		rows = append(rows, []string{"store", string(*s.Store)})
 	}
+	if s.Cache != nil {
+		rows = append(rows, []string{"cache", cacheUse(s.Cache)})
+	}
 	if s.State == localapi.StatusStateUnlocked {
 		rows = append(rows, []string{"datasets", fmt.Sprint(s.Datasets)})
 	}

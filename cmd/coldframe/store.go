@@ -15,7 +15,7 @@ func (a *app) storeCommand() *cobra.Command {
 	group := &cobra.Command{Use: "store", Short: "Where the encrypted objects go"}
 	set := &cobra.Command{Use: "set", Short: "Choose a folder or a bucket (asks for the password)"}
 	set.AddCommand(a.setFolderCommand(), a.setS3Command())
-	group.AddCommand(a.showStoreCommand(), set, a.checkStoreCommand())
+	group.AddCommand(a.showStoreCommand(), set, a.checkStoreCommand(), a.clearCacheCommand())
 	return group
 }
 
@@ -37,6 +37,9 @@ func (a *app) showStoreCommand() *cobra.Command {
 }
 
 func (a *app) printStore(s localapi.Store) error {
+	if s.Cache != nil {
+		defer fmt.Fprintf(a.out, "cache %s\n", cacheUse(s.Cache))
+	}
 	switch {
 	case s.Path != nil:
 		fmt.Fprintf(a.out, "%s %s\n", s.Kind, printable(*s.Path))
@@ -55,6 +58,22 @@ func (a *app) printStore(s localapi.Store) error {
 		fmt.Fprintln(a.out, s.Kind)
 	}
 	return nil
+}
+
+// cacheUse says how full the cache of the bucket is.
+func cacheUse(c *localapi.Cache) string { return size(c.UsedBytes) + " of " + size(c.LimitBytes) }
+
+func (a *app) clearCacheCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "clear-cache", Short: "Remove what is kept on this machine of what was fetched from the bucket", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.agent(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.ClearCache(cmd.Context())
+		},
+	}
 }
 
 func (a *app) setFolderCommand() *cobra.Command {

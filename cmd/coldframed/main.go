@@ -41,7 +41,7 @@ func main() {
 type flags struct {
 	config          string
 	data, state     string
-	runtime         string
+	runtime, cache  string
 	port            int
 	noTCP           bool
 	allowLocalStore bool
@@ -55,6 +55,7 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&f.data, "data-dir", "", "`folder` of the local store")
 	set.StringVar(&f.state, "state-dir", "", "`folder` of the spool")
 	set.StringVar(&f.runtime, "runtime-dir", "", "`folder` of socket and token")
+	set.StringVar(&f.cache, "cache-dir", "", "`folder` of what was fetched from a bucket")
 	set.IntVar(&f.port, "port", -1, "TCP `port` on 127.0.0.1 and ::1; 0 is any free one, -1 that of the configuration (7878)")
 	set.BoolVar(&f.noTCP, "no-tcp", false, "listen on the Unix socket alone")
 	set.BoolVar(&f.allowLocalStore, "allow-local-store", false, "for tests: allow object stores on loopback and private addresses, and plain http there")
@@ -103,7 +104,9 @@ func (f flags) configuration() (daemon.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	for flag, field := range map[*string]*string{&f.data: &cfg.Folders.Data, &f.state: &cfg.Folders.State, &f.runtime: &cfg.Folders.Runtime} {
+	for flag, field := range map[*string]*string{
+		&f.data: &cfg.Folders.Data, &f.state: &cfg.Folders.State, &f.runtime: &cfg.Folders.Runtime, &f.cache: &cfg.Folders.Cache,
+	} {
 		if *flag == "" {
 			continue
 		}

@@ -66,6 +66,7 @@ func Start(t testing.TB, o Options) *World {
 	cfg := daemon.DefaultConfig()
 	cfg.Folders = daemon.Folders{
 		Data: filepath.Join(o.Dir, "data"), State: filepath.Join(o.Dir, "state"), Runtime: filepath.Join(o.Dir, "run"),
+		Cache: filepath.Join(o.Dir, "cache"),
 	}
 	cfg.Listen.Port = 0
 	if o.Config != nil {

@@ -103,11 +103,8 @@ func (h *handlers) Restore(ctx context.Context, r RestoreRequestObject) (Restore
 
 // GetStore tells where objects go.
 func (h *handlers) GetStore(ctx context.Context, _ GetStoreRequestObject) (GetStoreResponseObject, error) {
-	s, err := h.agent.StoreInfo(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return GetStore200JSONResponse(storeOf(s)), nil
+	s, err := h.store(ctx)
+	return GetStore200JSONResponse(s), err
 }
 
 // SetStore chooses a folder or a bucket.
@@ -129,11 +126,38 @@ func (h *handlers) SetStore(ctx context.Context, r SetStoreRequestObject) (SetSt
 	if err := h.agent.SetStore(ctx, daemon.SetStoreRequest{Settings: set, Password: []byte(b.Password), Force: deref(b.Force)}); err != nil {
 		return nil, err
 	}
+	s, err := h.store(ctx)
+	return SetStore200JSONResponse(s), err
+}
+
+// store tells where objects go, and what of them is kept here.
+func (h *handlers) store(ctx context.Context) (Store, error) {
 	s, err := h.agent.StoreInfo(ctx)
 	if err != nil {
+		return Store{}, err
+	}
+	cache, err := h.agent.CacheInfo(ctx)
+	if err != nil {
+		return Store{}, err
+	}
+	out := storeOf(s)
+	out.Cache = cacheOf(cache)
+	return out, nil
+}
+
+func cacheOf(c *daemon.CacheInfo) *Cache {
+	if c == nil {
+		return nil
+	}
+	return &Cache{UsedBytes: c.Used, LimitBytes: c.Limit, Ranges: c.Ranges, HitBytes: c.Hit, FetchedBytes: c.Fetched}
+}
+
+// ClearCache empties the cache of the bucket.
+func (h *handlers) ClearCache(ctx context.Context, _ ClearCacheRequestObject) (ClearCacheResponseObject, error) {
+	if err := h.agent.ClearCache(ctx); err != nil {
 		return nil, err
 	}
-	return SetStore200JSONResponse(storeOf(s)), nil
+	return ClearCache204Response{}, nil
 }
 
 func storeOf(s daemon.StoreSettings) Store {

@@ -271,6 +271,22 @@ type AppRequest struct {
 	Scopes   []Scope   `json:"scopes"`
 }
 
+// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
+type Cache struct {
+	// FetchedBytes Read from the bucket since then
+	FetchedBytes int64 `json:"fetched_bytes"`
+
+	// HitBytes Read from it since the agent started
+	HitBytes   int64 `json:"hit_bytes"`
+	LimitBytes int64 `json:"limit_bytes"`
+
+	// Ranges Ranges of objects
+	Ranges int `json:"ranges"`
+
+	// UsedBytes On the disk
+	UsedBytes int64 `json:"used_bytes"`
+}
+
 // Column defines model for Column.
 type Column struct {
 	Id   string `json:"id"`
@@ -523,6 +539,9 @@ type Scope string
 
 // Status defines model for Status.
 type Status struct {
+	// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
+	Cache *Cache `json:"cache,omitempty"`
+
 	// Datasets 0 while locked
 	Datasets int `json:"datasets"`
 
@@ -546,7 +565,7 @@ type Status struct {
 	// Uploads Transfers to the store in work
 	Uploads int `json:"uploads"`
 
-	// UserId Like email, store and datasets, only for callers with the scope admin
+	// UserId Like email, store, cache and datasets, only for callers with the scope admin
 	UserId *string `json:"user_id,omitempty"`
 
 	// Version Version of this API
@@ -562,9 +581,11 @@ type StatusStore string
 
 // Store defines model for Store.
 type Store struct {
-	Kind StoreKind `json:"kind"`
-	Path *string   `json:"path,omitempty"`
-	S3   *S3       `json:"s3,omitempty"`
+	// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
+	Cache *Cache    `json:"cache,omitempty"`
+	Kind  StoreKind `json:"kind"`
+	Path  *string   `json:"path,omitempty"`
+	S3    *S3       `json:"s3,omitempty"`
 }
 
 // StoreKind defines model for Store.Kind.
@@ -888,6 +909,9 @@ type RestoreJSONRequestBody = RestoreRequest
 // SetStoreJSONRequestBody defines body for SetStore for application/json ContentType.
 type SetStoreJSONRequestBody = StoreRequest
 
+// ClearCacheJSONRequestBody defines body for ClearCache for application/json ContentType.
+type ClearCacheJSONRequestBody = EmptyObject
+
 // CheckStoreJSONRequestBody defines body for CheckStore for application/json ContentType.
 type CheckStoreJSONRequestBody = EmptyObject
 
@@ -986,6 +1010,9 @@ type ServerInterface interface {
 	// SetStore Choose a folder or a bucket
 	// (PUT /v1/store)
 	SetStore(ctx echo.Context) error
+	// ClearCache Remove what is kept on this machine of what was fetched from the bucket
+	// (DELETE /v1/store/cache)
+	ClearCache(ctx echo.Context) error
 	// CheckStore Try to write, read a range, upload in parts and delete
 	// (POST /v1/store/check)
 	CheckStore(ctx echo.Context) error
@@ -1682,6 +1709,15 @@ func (w *ServerInterfaceWrapper) SetStore(ctx echo.Context) error {
 	return err
 }
 
+// ClearCache converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearCache(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearCache(ctx)
+	return err
+}
+
 // CheckStore converts echo context to params.
 func (w *ServerInterfaceWrapper) CheckStore(ctx echo.Context) error {
 	var err error
@@ -1793,6 +1829,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/status", wrapper.GetStatus, options.OperationMiddlewares["getStatus"]...)
 	router.GET(options.BaseURL+"/v1/store", wrapper.GetStore, options.OperationMiddlewares["getStore"]...)
 	router.PUT(options.BaseURL+"/v1/store", wrapper.SetStore, options.OperationMiddlewares["setStore"]...)
+	router.DELETE(options.BaseURL+"/v1/store/cache", wrapper.ClearCache, options.OperationMiddlewares["clearCache"]...)
 	router.POST(options.BaseURL+"/v1/store/check", wrapper.CheckStore, options.OperationMiddlewares["checkStore"]...)
 	router.DELETE(options.BaseURL+"/v1/unattended", wrapper.DisableUnattended, options.OperationMiddlewares["disableUnattended"]...)
 	router.PUT(options.BaseURL+"/v1/unattended", wrapper.EnableUnattended, options.OperationMiddlewares["enableUnattended"]...)
@@ -3138,6 +3175,39 @@ func (response SetStoredefaultApplicationProblemPlusJSONResponse) VisitSetStoreR
 	return err
 }
 
+type ClearCacheRequestObject struct {
+	Body *ClearCacheJSONRequestBody
+}
+
+type ClearCacheResponseObject interface {
+	VisitClearCacheResponse(w http.ResponseWriter) error
+}
+
+type ClearCache204Response struct {
+}
+
+func (response ClearCache204Response) VisitClearCacheResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ClearCachedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ClearCachedefaultApplicationProblemPlusJSONResponse) VisitClearCacheResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CheckStoreRequestObject struct {
 	Body *CheckStoreJSONRequestBody
 }
@@ -3368,6 +3438,9 @@ type StrictServerInterface interface {
 	// SetStore Choose a folder or a bucket
 	// (PUT /v1/store)
 	SetStore(ctx context.Context, request SetStoreRequestObject) (SetStoreResponseObject, error)
+	// ClearCache Remove what is kept on this machine of what was fetched from the bucket
+	// (DELETE /v1/store/cache)
+	ClearCache(ctx context.Context, request ClearCacheRequestObject) (ClearCacheResponseObject, error)
 	// CheckStore Try to write, read a range, upload in parts and delete
 	// (POST /v1/store/check)
 	CheckStore(ctx context.Context, request CheckStoreRequestObject) (CheckStoreResponseObject, error)
@@ -4433,6 +4506,55 @@ func (sh *strictHandler) SetStore(ctx echo.Context) error {
 	return nil
 }
 
+// ClearCache operation middleware
+func (sh *strictHandler) ClearCache(ctx echo.Context) error {
+	var request ClearCacheRequestObject
+
+	var body ClearCacheJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ClearCache(ctx.Request().Context(), request.(ClearCacheRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClearCache")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ClearCacheResponseObject); ok {
+		return validResponse.VisitClearCacheResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // CheckStore operation middleware
 func (sh *strictHandler) CheckStore(ctx echo.Context) error {
 	var request CheckStoreRequestObject
@@ -4622,149 +4744,153 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L37chs39if+Kvjy961KMtOiLr7EpipVP43sTLzxRWPJTu1GWhHqPiQRdgMdABTNuLw1T7GPMA82T7KF",
-	"c4C+kGiK1MXf2dr5J7HIJnBwcHDu+PTnXqqKUkmQ1vQGn3sl17wACxr/OspzNX8L89d8oWbWfZKBSbUo",
-	"rVCyN+id8Skwziy/yoHNJ8oAS1U+K6RhSjO7KMGwTIxGoNlIq4JZfESNmJ0AkzAHY9k1aONGS3rCDfn7",
-	"DPSil/QkL6A36HFHwaWE+WVONCQ9k06g4I4YN0Fv0LtSKgcue1++JL2jsnz1wn2Hg5XcTuqxRNZLehp+",
-	"nwkNWW9g9Qyao5XcWtDuZ//zV77zx97O852Lz/vJ08df/rOXhLmM1UKOaSr70ZO+ypd6eWLE+JUBaTsW",
-	"WC+/pmSkdMGto1jap497Sa8QUhSzojfYrwgR0sIYNFJyfPrxBeSiEBb0KjHHpx8HbD7hlhlw22vBsJGA",
-	"PDMJUxJYOuGapxZ0nx2xVBUFv5HorJqtSXbBP70GObYTpLMQsvHXKvuOTz/+BDxbQzHYCWgUlZHQxrJc",
-	"SGATlWeG5IcXYIIwebHrs1eWZQrMjUuY0Nw3iNPx6ce3szzvIJFLNpO/z5SFjDjKrGMz/D7juaNRGGbh",
-	"k2XCMDnL8z5zcgFFaRf+8ZuIdL/qYvHTxx1c/ZsjaJ0YIMWGcSIiIgSZmrkDjc/dSCM+dQc5eMEtN2C/",
-	"1ql9+amEdP3J9UeSNhN3ca6F44RhV9xAxpRM2B4bKc2kknDIuFQoqo6RwrB0pjVIO2DDVMlRLlI77OAd",
-	"IDEbnv296Nl/lUFRKgsyXfwMi8i2O5Ur2dWCjkkuQFoSRMMLYCnPczYXdoJf40dTWDA+5kKyMVjTOH9c",
-	"mjloxmXGJtwwqZiBVMmMwWhEy8A1VifLL7JB4Y4jsUtUDp4tC0tzb/9j539d/Dm+pa+KUmkvQO3Fn3D9",
-	"+wzsABdxpbKF2x6QqV6UFrJD/Fj4Uzs8eXd6xnav93cFjmeGbMyvAbdZWOPYYhI2VirDj9xeo1h0bC0N",
-	"0lsjqgc731983n/aIadnzqb+6IXhc3QKLyrNKUA6Sfm1l5pr91z2m0HTwrVW855jKPKjd9E542k1VJuT",
-	"b1HZuq0nq65GQeUmTEhjgWfuMyFHoN2IjrXFgA0dqfgT9qtUFtXgRcL++fd/DA8rVwHZL7zexqfcj7gG",
-	"PxxkzFiBmhA+8aLMiXDuSGO0gIRZKErQ3M40sAxSUfD82+fJwXcd2+NZ1iWLTx89e3yz6jrTXJoR6Jjo",
-	"vcrINDkb4B9jQrJSq7EGYxhcO5crYWnkfB6yTPO5vFH1hoF7t1eIX0i3grF/UZkA9PpeOgvl/pEqad3s",
-	"g889Xpa5SJHluyhUg8+NOf9Tw6g36P1/u7UzuUvfml0c7d3Vb05D4HxLgqXsBDdQOc3iraPCx+l8HhMR",
-	"O2dOiJwu5tLZW6e3gsrqBeldIvpPu39q01kp1yshOXKygx+1raFPTKmkIe6caHWVQ7GGPyU98efAp0po",
-	"3S8yN12u0ikEuwbGXoqsN+jt7f/25NOj3/euvncbarmdmd7g8cGjpGeFRaFH68RnOboU1SB+DTMtB6nK",
-	"s5Hz4AeeiIF/6kuy4XaF5UW26ohpGM0Mz3Gv2IiL3J22b9//eMyeP37y/Xd4KPxAGD6UJUqkViVo66XL",
-	"n/pOFWNxW60oXEQBkv5SU5Bszg0reIYa10JhGj5b2L+KGVxrvnB/pxq4dZvZ2P2MW9hxM6wKQOK+dP4I",
-	"jr75NCKLPkYHNfKFSVUJ7TnW7cqpe3x13pa0/kquEk5ZTVAzoNb5yh9GjJaOa/6094nT5q2jyu2vo8nt",
-	"TmSVS9S5AcPDHcS8FsZGKdmcU4GmdXzCATtIeE8nEufNMuFkk+cnDXpGPDeQbCfU7SDFR8rOoWhId8EX",
-	"bMKvIWFXYEQG5Hgp5WLxbw5R31X2oM/eyXxBftswCOyQzLPTiW7v2XBauM9yJaHPjmnqc4nGNlUFsJxb",
-	"581pQJubqmvQkPXPZfN4NW3i3sFNJjFxz7+i3+7v7e3h4+Hv1TPTPGnLxrPiWXgoeOOBXcI4N2yJL03S",
-	"t7KDbcr9QrspD8d6vfu6MkfJjZkrnd2og8Nzd1AU9XqerFtM0ptJ8fsM/Ne1xatPS1uhxI4NCdfqwd1W",
-	"KdIHy8JwZJzj5HZ+SKscsipLFXWdu1QiPhmj34egqwu4WliIiSeRY6zSbtyVkG05TEua+mGjbfQcvQ97",
-	"1rEJBRRXPsu3EUVv8PkYRVrNTTRyXWWDc2qgGaegu4d+EM8WkbCkcn0iK5iV2XacuO4K+vcGTgU6NxR9",
-	"DBfWWZBsAXaT3Y1JHFEdFpw0snzIrcRLVi0Y9cbWC6s3aY3Qxk1m1IlZt73hCNxkOquB15B0OxNabXRD",
-	"qR54G7I2CmuSR4Osoa2R+FlyMmZ2oiK5yA/GBW5ZTJ46tMPprAjGy4g/autPtJgqLKxlYhMFsu2xn3Az",
-	"idD209HOwZOnNX1jCRkruBQjTFZLNoFP3MfPvagJ07bpETdI3EIPNE7itser8yQRZc1z5LfU8yIqFICp",
-	"IKGkz51tIa+kV7d1kKbQjKxfylRl7ptB74obwPW3N2z/acIOHruA69EBw6W6TaoergPaBeqZBjmP28Q4",
-	"2pou0dHO/yCv6M+7F3/+4fNectCRiFrRbW4JMWY2A/2bWLn645CU+1HkMR+A+VQeG4kcyPEtVDbLuQ75",
-	"PKFkwo5enl7+9fjN5cf9pM7zeS86wcxmAZY7JcZOfn5ztt9Luiz+BlIMn0qhYxrgHZ2uD+9fN7do7XEN",
-	"PlF7oF+cz8tZLuSUWcWExSjhitK2kMUPqI2c+3eSdE7B04mQkDiXuXJhnC/N2UjlWcyh2upgz3SkVvJq",
-	"Za6rWToFe+j+BVyDZgZSjdZ2vfx5R6518qOieO3TMhF2oiPpJGBIBSU1YpwZ0Negd1wMQZk5qjMNmMhM",
-	"wlKV+eSnnJFBTuLBcreJ2MhHzOKOTqpmtJoNBslqV/Yu+4hiurGtscryyL4fYUw2YDM5lWq+oaGrcprr",
-	"AgSfUTNo8v0P+iG12qu40A/G4mK9N7itDcKvPZNi4ud02H3FRM4zDqnNZWmuC6TtFAJ+NIVGfrOqadY8",
-	"3DJualDSteS4K7pt6NNg3pfOnEGUVc40bD5P2+LcLa65gyyFBUVihDo2oJXF+E61r1WuN2zThmFiNdAN",
-	"ghHqWmGGbqpuFwdwnl2WGkbi01aO0tkE2NHRC0Y/rbNF6C8UM2PxZByy+USkE7h2Tr1X8q300TqHau/5",
-	"05ZLdSuPKvEtLanVHf00WKNPuUQ7P+FyDBk6PGpmXZgqUhiwYXB0js/eX37cHyZonULh+oCVfEyBh6/4",
-	"7fzGr3lCi2c58GvA1KPQLIdryKsMS5oD11G1MYXFZcEtaEGqfuON8fUbR8zw8ueX//3yzdHZy/evjl5f",
-	"/vju/eU///6PYSvhKXLnnWzm4u7v7z97/Gz/4D52ZQqLLaLlVtywbd7TTEV5ORFZBpFcxGu3Oczt9Uq2",
-	"GPtIlGVjcQ3ysJIJgYK+wEzucKT0FY48jOzi0lHGJceOr8/1rCgVrfJW9kbNJXqMWAfX3kSAjprbmQF9",
-	"GTV+S1SFBxOaLkbfSSOPWolHlVxNtg7KwnjHeNq21FcS5pe3Sexu/5slRjUW3KJhHcdup5Lvj9QobXVB",
-	"dckSpCmUPumxpCexBwF1/FzN8oy8nisAyaofbVUk9K73qkmZComFfF/spJJ0LoxlSuYLNvamuumQVnVZ",
-	"Ia95LrJLX+SNHosMLBdR39kdbVTJLtTT3xim5pL5oRJmZumEccO0mqPqJ2VBwcw1z2dA3KlaKkbCHhLJ",
-	"I6X9mIbiaPyByMiHjKlGbBNbJfG/nb57y06Uc2w0E9KqqssGi/mhRY9oWpOxb1fBoy6w1YtLPop2N55i",
-	"C5Jx4fGcC8uuYOTCTGow/WSZxTL/hrnpWUdqy8zGYzAWMjxl5URzA7GwfwTaGeuJk0MWhB5zylg5h8xt",
-	"2XgGxqAjvVW6O14cGcar/nUtEEX7xrRpCGjqrPWMPNAM2l0KsQP8txnoxe00i/k9X25rfPLk0dPtkr5u",
-	"kBhd7wGLmrej7LZqXdOki8upsBvYp2f7zw+2W21rgg1U/3sYC2NvywYovHpqZuWfPH6QUmf4zaXTU5FS",
-	"unLKXc2kdc4QaeLqjGGZm6kSJNXUw5PKnUQJc5bBtUjhZqeIFpz0NuJprG9iWQCWbArqJMVKLaSlQ6rY",
-	"FKA8dH7cKv3ByWsutndP7lWT0PgqMWW3qeAsZSdCT2m1Rb7mgJ09/t9XPJ3OSjQXVQ9qIItNBTGI9i8M",
-	"02fv3Jb6ROaSlauSHw1BoWSIsEyYcykBMsiaAUdFnlWKmh+WEsJI4lYRD6YZq25SGgB7SW8IbO4cw3w9",
-	"V/Qr6DnP+Jhgnj7aUotRvnnZ0jxqEfQowtCUX46i9YhjN/ZIpNwXZE5eviFRvFbOMRt5/4fSyrE0wspU",
-	"ILPS+VKrc02sLQ3jWYZ9o6FyhyMfsqOC/6HkN6aaUsNYqHbraKug+vhZR9Hg0thFy/VoBP91PqYx1hMX",
-	"eEectbHPhN14V6G127RD0d3GlpZG2OmizBB1Om9lwrENg2eFcOd3Wpioq31aOXjdtfKlvgA2n4gcVjot",
-	"mzWgIuq+U3sW/ngml3/e7M3I4dJ9fUmd9KbjQgK2fLrnDEM3mBnFCi4XzA3gu/DNIdsbMAkkcBs4vI6N",
-	"Hab2iGmV5+4EBnkjEpwn6069xhTDgLkhDJsrPU2oGd5gFiI4u9Sf5oaC7NKNNoymlozleqva9kobyUzq",
-	"2iIndQRW8f4iOorSsNHWoRlSMkWLQTUsJR1lYf6qdmYexZMf0mlzmcVi2SOWashAWsHzhgNADPdJTORQ",
-	"2Ao+pmO9yshZmSseFSJfI8EwqVGLk7h38Upe7VAsJajEFBiKfeKHcdwJhyjpCDLrtsRwTDdvz/E9G1Xj",
-	"xNHJq9jv51xLIcdbNe4uRxK+Xac+Gq29a+boK61Rs72W5NjJbhAY1XJBGtvKaSpk1pR0SYJ3k8CFKvCq",
-	"0D+6sYPw0Wqi0BHRSfTxBNLpKuVq2mVL1NU2DY1uihP3mxt3T0171fCd1NJQq/USrWPdP+jK4QUwJcco",
-	"6Jidt4plivErSr9uWc93StRqEbcIca7Fy+Bq2r3MW9Ze0hSMuZzC4nKlveXgydMbo76R0il0XhMuc56u",
-	"eOwqpzxFqQGr741zFSlCLJ2Gm4/BbZzhWAPF0ZVR+cy6eMFOgiaupl9XJYrxabNTmPSoLeKy3pb7yXjH",
-	"jvcNEe+HSgseV9YqUuttfReJfJ1dMAtjoch23MMmZArPTt7cmKVqjB4n0enb2wt+aS+D1xPxCkrM6ZFV",
-	"tl4r4Pa7v6h4piSwnBvLDIBMcK3OkAg5Zt6WRLThg6bWP8i55re80tCotG/ZSl+rj6VcZcGdi/YzLF69",
-	"GIYz1OzJagvy05uzTG51JWThZCxN57998fLnDWa7Wb11Fu79etvkdG9HCZnvNlwy9Q/bGniDDugg2fte",
-	"8dYO7w1t3WUcmnBvMujV+DHKfnHxxnsws3zzxv0TZ69lywfGi5fChMrKZqHT2i4rKHO+iFatnPNOd6it",
-	"wsuOXOcCdJg7eMrCsNU706uqI/SnRO8mzCcqh+1ajJudVyt3WVevrvbu2FNFAbyN1cDfjbbek827asKs",
-	"dedw4xpttXmrEkfmeKaFXeAlad+1Hu6+rW61i6B82Q6fSjCPyS0Dnk4iIR26l1MosQ2bs72ne3u+HQJt",
-	"JMenuWSNq6bh4i9KBnZS1qyZWFvSLU4hR2pNMyRNPqyKSNnQSylGi43ZXNRbwwRUraTqGjTj7IMUn5hx",
-	"8bL18TLbP/i+v9ff6++zb0ulLfv+2ffPXFANxpzLVMmRGM80ZAzRE+bCwHd99tPZ2cnufn8fTWafZSo1",
-	"u7lKec5L0S8yZiHPDZuoeZAOSjmkLgiBDDOs1OWidAaa+mLc08Zq4IVhILP+uTyXw087GI8O0b2nPlvf",
-	"RReahQZs6MKtIZMq7OCQy8UQH8cWokbhNGGQG2jEubi1nC6zU7FiWSAQRcFOoGA8z5HScznE8HhYO8jO",
-	"HHDfnYN8Mn3maMflCDkeMq1mTvdj7lsqdqVmxH2sVKM1q9LtKlsgQ0BmPpH0aI+ZqsgQTjjOEByL4bn0",
-	"M8y5tEtVF4SJ8NRR5dd5PYD5e4r/cayCf9pxXyOz6dkZ1dU5wzIyYTNIb8bmlGWxoeFln70Rf6HkfC5S",
-	"kFR8FegMjoTTWL2jkqcT2Dno79XX4xuf1ZXV3nGQc4Zi5bMJlebq7WMYVoLkpegNeo/6+zim8/vxxO9O",
-	"gOd28of79xgi+dofNfiiN+4yourgtX6SB+o5C8KWugNtpo2DiMUhdQ0VLMJUqrlhwiahti2chymz5uVR",
-	"vJAdtmVwLimiUmrkWPjTm6PjnXDzYyadz+r/+hZ//R0d4fNepQJ2r/d304nbPzmG8x7759//N9vD/0pM",
-	"g9V//6SMxUOXqznonZQbaF4hcYv39zUzf/fU7ym2BBPCCPekEmncF23c0VEoFxNuaPMVIjwIJV9lvYFj",
-	"/k+4FXT5o4Kt+nVFGXsCEsZZqnIlQ1kJ16JGLf+pff8lCmhSSdDOceDRhggMg1/3dp7zndHF5w44hosl",
-	"sIGDvb0loAELn+xumXPRhhag5McqEEgrR9BEOYi4Jih+dEAxoU7rRjrqJZ+4rVoVeidjS+yrLhkE9ybl",
-	"WgtwnE+jfFuhEskcce/hxRzLilkN3ILaTvcGv14kPTMrCq4XvUHvlC8MG6rp8LCycG1aLB9jCw+lWC+S",
-	"njcSvQEl3tzguwVYLVLTOP8rcvnGP7Llbq5hxfKG/Yim0/RuzaKKKX6koMWtD9ML8jdOtCrATgDbQdaw",
-	"h0ty353mCPf1o9zJhbFH7oEbeXN7yJGAJBDDsMjzpktDyskkrTo7fYaW2UB+fS9cPlqZs8lPj0fQYCcm",
-	"yb8kvVKZiInBkphhwVlw6oxu+6+Y6P6K2qT7cUcIxrCkNmMLqx/ZXYKaImUVsGM2AYxpAKEEgDNl4Up5",
-	"3UUX3X1972JjxJIGaEMMv2VFzvbvU84CfEaHTvWuoZmg0zfBwlEK9yBPbzzyIpq2gEfVjgxulK7Gcd39",
-	"LLIvJGc5UG2tLTX0+W2khhAZI8ISX3YDi4igg3qrO/h49US8h2vlcW7uyFkaKfB2Cz7WnSLh0LZZ6L/f",
-	"9tBsCNuz1OC70UlYp3FVasH6MOMWIEqrR4GWjwCNVOWcxzuEhGGFKnw8nGADl4fXqyLO5Tahe9j16jaQ",
-	"p7Nd9+YUrMzbITM55qEKZFqliyAz1IdEYlPnegnEcFmQ8JMQ19VYHE62mj0KnWb1RT3/Wn8YK9wVrooa",
-	"MfjEU5v7RFhoAo0CjoUG0RhoWqwfZAOH9vYy30RAiAjdi6okfbXwq7q7nLzogKMp+IL5vpSw902ohHqr",
-	"8aGGYY8Z5xdV9uq/zkCHcHkO3B2+zQHElkAgvrJJrnAs4kooq2Eu7sUAB8C6Ot+4fvepZ2n5VG9ofWux",
-	"eEhL+gLnug9LSiM1UZwOKyRNNlbMRRgyhQQ/DOgYXAMzcyg35mXSGYU1+fWwKujhxe2dhI2FrFIxWymP",
-	"GofX6Y2S23SyylUNzhL8C+qnnYO9g6cPq6T+L5QautDm267JdN9aP+FfnUlPDHY8QmcNaXqEZfX6qqKS",
-	"UDd7D/+0+6dh4tO8x6cfD/H2YsHtMPQYgumztwrvOPk7q1UG1M0yk1NsprkGLUYCsj478ml+tM7ncsRF",
-	"XhUt5nxB4MyWqdGoFfADuXfVqJAx8OXXhBnlUb3R2/zp7OwkpHMNgIdHpsthsSSlO4svqNi81if7hVBN",
-	"G5i6PlykKkZAbs8cVxGj3RwyTver/CUuQm7HRLAH7paetx6hnGOO5/j0Y58dLYHmrcDqJg043Q5fsL6d",
-	"Hocn3+geT9Q11c6tdjEtFXJ4nrvFlVwLoyRZCHdCEV+bbr2VLBcWNM+HCftNCUl8Gh69fTEkrGvaFKXp",
-	"18Mf2H/8wM5ne3uPUvwv+D/8//x3/lP4wV+vHr46ZW8/vH499KUa9+e7M/9RkCceSCE0faQPMU+c508o",
-	"t7RtQrZw1nE//U/pB4Q1kngIecmMkOPqafYtz41CLmXcgknwXoUhyjCZnTCqLi2YsY562vvvEjY8e//h",
-	"5dBRMvzx6PXpS786LHtdQXV/sIVZ+Y3B003MDBeTJUCGuXz3q0IR6HPA51XSkXBFJ+xcUjHI19Z8z5fQ",
-	"6Ap0FvnUCPGiCXnlLX+Lx2sVAfoH9o1U2k6+YUdvX7RwoP32sYO9/pMOKZ77XHdUhje6tHBzAqTR77DS",
-	"VmZZoYyt+rmd6CfEemV8CWg0y0ciZ0MktQtJHt/HcBcg+RuX0QQkd49HSyOk8Lv4Gb36sGWIeC2zPsfC",
-	"Xh9Rzfu3S1EkXYMGiPQ7jfdpx0Ovbz0KFgRSc33nlMt76naI1nA2f/sBXV3FsHaNZK1IkyPn8d7TLdyW",
-	"u6ftnNGg689Vx8cGbnIs53JHzzka2POyBNnhCWzpNW+gcdqv7dngF+23YmyiDWro+w2ert7QsKme8a8h",
-	"2ODx1rtvNnueXpCy2bP+FTWbPYyvirlVppvQ6x8y5mi2y3XEHRLm1ekPZeCEZTMdiLtrDSzL0MAdsoJP",
-	"8QU0zRlR30wBSvKpnY8QIB03iVk6DvLMxoJY7ET/92H892H8f/cwvodwHQO6D+Udzl40hVAhtMUbp5Sm",
-	"FjdGOEJozwPu5xuP9vmyQvukwL4GtRzg3QzTCW3pO/Q+vH/ts/ceY8tNhgG35nLsInqlqI1tJK7hXBZC",
-	"ziwYCn0wdYno+fg+u/qdQdPC7M6wvXvYZ79MFLYH0vVIujNokbsVYd/gtclsQNflqppSgHmhhjuKemmP",
-	"fGdcqJkFyN5YziEXxv6InN66VltrnYcs3FRggdHGlrxuRsHsR4hEsX/37oL/C20Hpn1Cza8JLtv2Ilku",
-	"mlkzf7e4PgDugzs5jNFz0mys7yz3fQwPPeBONdv/I5tVkXD3bQlDJc13Q+J7x75Cvttvgm9s79JPL3k6",
-	"Ceiw3DAuq3eHaWEogdNs9HRqwmA5mY7ta27sDiLT7rx6QZ2Pc9/iWQhjIMOMzYhrn7jxVWZ89RVOKGw/",
-	"INf6NlrsnaWucBy4fy7pFY6+ky/g2eoF23/CTJ8dedXqy5eokwL0vVN52A4sDMu0KsvwNpC26JGifxnu",
-	"ACwxPZoVaK28s1Vyb+f5xef9ZP/5XTojcXuibQs3Rsx+SfehYbiTEBfxURZuBV34hma6zsjUy6l/QV2z",
-	"1WTVkpIuQ8lbY0NRDkKDBfZ/84LNtbI+1+fvq4gg7gFmYkg0NF7F4eRQSWDDkw9nlF1E4/jPv/9jl2TW",
-	"kUKdyXh/AOvmh+FWFiVmw+2HAgqlF2wmrcC3fMmEcZ8psyCZN8kJoR2QQc0oizkXJYTedspgOA+lz34O",
-	"U9AdNJqSXrp2LlcupiE2eBsu/Ft/dcvtJ92xwvwkFTBTUU5AY6IWIX342DczH7083fnr8ZvabgscgBuj",
-	"UoH5fDd4hZdm6nz+ufRG4LtDug9CwOcVFmRFmKhP8BXmn92hS6qqK62UTKjxL02NHetSg/M1XgV414do",
-	"UmrDwn7lzgC/ssjB/xnK+yi2/YRdQtcekTmwncsOP6O6RWqV80Lra0lxYxeuUPQG+wdPnh083z/ortvV",
-	"zmi3iqix0L3bSm7Pz29OgxHDKyjuvLfEzUnSogQ6IqQjPKFsrKq7GwhPSOOYGpVJVCBQbhohjeUyBWeV",
-	"3BRu/nPpSyZL7TWN6zDXpI4aSKf0BtvqF4GcNiqU+4lU9nKkZjIbxk4A8YFu2z2E9Lcv437lknPr6uma",
-	"ujPCht/9LNB0jFdjUkQVDI13QrwwNF7U4KOW9e62l/JcediJaMIVv33YTpnX1asV7+owiBJqpYGRJVnA",
-	"rk7CeANq8y55NPFFaNInNWzAQ3aiejDdjeT8cey9xYh8fb9NEE0Evdt0aAZOU/GtU7ee/u21k+0Xs3T6",
-	"4i99hvkk8j5qmBy8BIolerP0JvwEjXRWdS0650AQBlGjkl9dfjPs2+F5b5SL8cQadrB38PS8N/yOeiG4",
-	"haKKR8hROJc8VJJPX75+eXyGzgdlKlDyuFzU3kRNr6gwTPsMX8Xq6PGNDxUqWXhDtAbfbTD860vKj6y2",
-	"kvjKfEXkucQ7bdU7P33FmBo/Yvo6VEC3C/setox5/8epBa56Z6Px7+rp5g3r2lcUqduccrVfvaz5ToZz",
-	"Sq7l/C5tx2tCSt9O321PwwMPI+VLUL23NRohcV7dKPCXbT0WcvXq5AoX7u4bdAp2CaE0DmW6nSkPcHbd",
-	"NuaogVzaSGYjuDRkDXXtm+1KlYt0UeNCe6RopkYjugdZI1uj4o5BXg/7kf42T+gdWjk9hmKPZ/z/9x/3",
-	"lR43IYkGvXEuMthRUii5U8w0z3fszEx3/oArzXdGuZB28+7PZUjkrxyJNtCDY40b1be4V0FUyVq2wHGF",
-	"ebCLZbIJoNwssmwrxhXIYpdWCS9RfRit0gIwvq1W8cPcz+UyD5kYrhkhGo1j97gGCODOUQsb0MXwRj5g",
-	"b+/p00cHzifp2oca276rV/40QL4/WATqZ4hIfPjm7rrY+ZKVL+oF2N/daiFnrpXgxk3mSnq72Rak98G4",
-	"5ibo8FCIvPsqiYUbGGN16BOr6IZXoGvNwJxm7riyHAs9TZNXt7AT/k1WiLc3+NzDFtUaH7MGAtzOYgS0",
-	"v96u0de7FfwF8XuLDfovSup8FeE4nihloKqiUwezh2uOCsSmQTT+ZDet0EPjF+Lc1x2Sc/tkzj1vASGg",
-	"RvahjfdZYREJy+Yg7yPnfKYX+OYTLSwkGAkwTn0MCSNYWkTu4tqSF+wvmG1ykP0uLUMXd1xQE/hGkw9N",
-	"rNx/mWvOj6OvarkP7s+0ZDWDWKEyZ35Gh02tySYcv1Sz6uU0qgQZija3TkVVirYTZC4gDTXwpQlGrA0y",
-	"3WdYuRAIPdQG5/x22P7bZ2qH32HBSjHOzk7eHDaK1VXOfQpQMhFtTwH5rysq95lwjwCmRlTEO3kPgvga",
-	"mvfSrwA7lPCd+r4UypnztLm2jXsqJWjTBoq4TSqU4pM1cSrOPxLX4EGUw8DNHoc5FwQdHsDs6WqMkGMn",
-	"ZfjjqubrZNUgkM/VzCyGAWS+fkdUJEr1RN4hRn2gSLSNWXtbbfbh/tIZNNQqNsOmcV8bfanCR/z14suF",
-	"+0ZfhzQtvikaQQoHu7sVUODg+2ffP8PmMz/bKvr8aBMP3+dxA6mrF29iXWC1A1yPELyoKKYYlUd9Nr0J",
-	"lNigoCxN5OfH/gqVGlGFzGdlhGbXdVeXH6JK6K0OQ81yhBu5IGq2aKCsp6AuthVML0RXS3zLCiX8PexU",
-	"vT5k+JeLL/8nAAD//w==",
+	"7L37chs31iD+Kvj4+6qSzLSoiy+xqUrVTyM7E2980ViyU7uRVoS6D0mE3UAHAEUzLm/NU+wjzIPNk2zh",
+	"HKAvJJoidfE3Wzv/JBa7Gzg4OPdzcPC5l6qiVBKkNb3B517JNS/Agsa/jvJczd/C/DVfqJl1v2RgUi1K",
+	"K5TsDXpnfAqMM8uvcmDziTLAUpXPCmmY0swuSjAsE6MRaDbSqmAWX1EjZifAJMzBWHYN2rjRkp5wQ/4+",
+	"A73oJT3JC+gNetxBcClhfpkTDEnPpBMouAPGTdAb9K6UyoHL3pcvSe+oLF+9cM9wsJLbST2WyHpJT8Pv",
+	"M6Eh6w2snkFztJJbC9p99j9/5Tt/7O0837n4vJ88ffzlP3tJmMtYLeSYprIfPeireKmXJ0aMXxmQtmOB",
+	"9fJrSEZKF9w6iKV9+riX9AohRTEreoP9ChAhLYxBIyTHpx9fQC4KYUGvAnN8+nHA5hNumQG3vRYMGwnI",
+	"M5MwJYGlE655akH32RFLVVHwG4HOqtmaYBf802uQYztBOAshG3+tou/49ONPwLM1EIOdgEZSGQltLMuF",
+	"BDZReWaIfngBJhCTJ7s+e2VZpsDcuIQJzX0DOR2ffnw7y/MOELlkM/n7TFnICKPMOjTD7zOeOxiFYRY+",
+	"WSYMk7M87zNHF1CUduFfvwlI91UXip8+7sDq3xxA68gAITaMExARIsjUzDE0vncjjPjWHejgBbfcgP1a",
+	"XPvyUwnpes71LEmbibs418JhwrArbiBjSiZsj42UZlJJOGRcKiRVh0hhWDrTGqQdsGGq5CgXqR124A4Q",
+	"mA15fy/K+68yKEplQaaLn2ER2XYnciW7WhCb5AKkJUI0vACW8jxnc2En+Bh/msKC8TEXko3Bmgb/cWnm",
+	"oBmXGZtww6RiBlIlMwajES0D11hxll9kA8IdB2IXqRw8WyaW5t7+x87/uvhzfEtfFaXSnoDaiz/h+vcZ",
+	"2AEu4kplC7c9IFO9KC1kh/iz8Fw7PHl3esZ2r/d3BY5nhmzMrwG3WVjj0GISNlYqw5/cXiNZdGwtDdJb",
+	"Q6oHO99ffN5/2kGnZ06n/uiJ4XN0Ck8qzSlAOkr5tZeaa/de9ptB1cK1VvOeQyjio3fROeNpNVQbk29R",
+	"2LqtJ62uRkHkJkxIY4Fn7jchR6DdiA61xYANHaj4CftVKoti8CJh//z7P4aHlamA6BdebuNb7iOuwQ8H",
+	"GTNWoCSET7wocwKcO9AYLSBhFooSNLczDSyDVBQ8//Z5cvBdx/Z4lHXR4tNHzx7fLLrONJdmBDpGeq8y",
+	"Uk1OB/jXmJCs1GqswRgG187kSlga4c9Dlmk+lzeK3jBw7/YC8QvJVjD2LyoTgFbfS6eh3D9SJa2bffC5",
+	"x8syFymifBeJavC5Med/ahj1Br3/b7c2JnfpqdnF0d5d/eYkBM63RFjKTnADlZMsXjsqfJ3485iA2Dlz",
+	"RORkMZdO3zq5FURWL1DvEtB/2v1TG85KuF4JyRGTHfiodQ39YkolDWHnRKurHIo1+CnpjT8HPFVE677I",
+	"3HS5SqcQ9BoYeymy3qC3t//bk0+Pft+7+t5tqOV2ZnqDxwePkp4VFoketROf5WhSVIP4Ncy0HKQqz0bO",
+	"gh94IAb+rS/JhtsVlhfZqiOmYTQzPMe9YiMucsdt377/8Zg9f/zk+++QKfxA6D6UJVKkViVo66nLc32n",
+	"iLG4rVYUzqMASX+pKUg254YVPEOJa6EwDZst7F+FDK41X7i/Uw3cus1s7H7GLey4GVYJIHEPnT2Co28+",
+	"jciirxGjRh6YVJXQnmPdrpy611fnbVHrr2Qq4ZTVBDUCapmvPDOit3Rc46e9T5w2bx1Ubn8dTG53Iqtc",
+	"gs4NGF7uAOa1MDYKyeaYCjCtwxMO2AHCe+JInDfLhKNNnp804Bnx3ECyHVG3nRTvKTuDokHdBV+wCb+G",
+	"hF2BERmQ4aWU88W/OUR5V+mDPnsn8wXZbcNAsENSz04mur1nw2nhfsuVhD47pqnPJSrbVBXAcm6dNacB",
+	"dW6qrkFD1j+XTfZq6sS9g5tUYuLef0Xf7u/t7eHr4e9Vnmly2rLyrHAWXgrWeECXMM4MW8JLE/St9GAb",
+	"cr/QbsgDW683X1fmKLkxc6WzG2VweO8OgqJez5N1i0l6Myl+n4F/XGu8mlvaAiXGNsc8nUQ8zl/QrnOW",
+	"c2kZ+lPCCfB0IiR8Y1gmzNTtMvqkTraPwKYT50pTqAjY1Sydgk2YAZ47c502Gc1vzkYqz0AnSPTzCThr",
+	"EWezMy2djzYa9Za51E9webWwEKG6986IXZqcGSFT5EXHFyvO2bJDlvQmwt48vmiMy/jYLcpYri2q8w0m",
+	"wehLPc0GX2gux1GY8He3DbSdJvr1zHRj7R2paLebmwC/RFyNkdvLqkBuojRZ2sIoMaKkW9Ui22po+mF5",
+	"tUfGWfFuwUNiuSGrQqZRP65LP+ObMfh9PGR1AR34f0XgGKs0bEY9DWW1kUzxGL0P46pjEwoornzIeSOI",
+	"3uD7MYi0mm/KEs7ChqbTjL4HGuU8W0R85MoOj6xgVmbbYeK6KwK1N3D62PlEKBTnWlgLki3A3oK9kOII",
+	"6rDgpBFyRmwlvcBcgTDqja0XVm/SGqKN229Ri3rd9gYWuMmOqwZeA9Lt7Llqoxsa/sAbNGtDAk3waJA1",
+	"sDWikEsW78xOVCQw/sGAZiKL0VOHdDidFcGSMuKP2hT10r6KUdQ0sYkA2ZbtJ9xMIrD9dLRz8ORpDd/Y",
+	"Ke6CSzHCzIlkE/jEfTCnF7WntG26Z019t7kcaHDituzVyUkEWZOP/JZ6XESJAjAuKZT0gdwt6JXk6rbW",
+	"+hSaYZ6XMlWZezLoXXEDuP72hu0/TdjBY+f9PzpguFS3SdXLdXRlgXKmAc7jNjAOtqZ9frTzP8hE//Pu",
+	"xZ9/+LyXHHRERVdkm1tCDJnNqNNNqFz9OESIfxR5zAZgPq7MRiIH8sIKlc1yrkNwWSiZsKOXp5d/PX5z",
+	"+XE/qYPO3qVLMMxegOVOiLGTn9+c7a/Yq9sYePCpFDpqnxF3fXj/urlFa9k12EQRc56zXMgps8rZsM5l",
+	"vaIcAmRxBrWTDouxdgUS579VJowz4YNxHxtyC8ae6Uji7tXKXGToH7p/AdegmYFUo7ZdT3/ekGtxfpQU",
+	"r32MMIJONCQdBQwpu6lGjDMD+hr0Dvo6GCampOeAicwkLFWZj8TLGSnkJB656VYRG9mIWdzQSdWMVrPB",
+	"IFltyt5lH5FMN9Y1Vlke2fcj9B0HbCanUs03VHRVgH2dg+DDuwZVvv+gH+L8vQoL/aAsLtZbg9vqIHzs",
+	"kRQjPyfD7ssncpZxiLMvU3OdrW/Hs/CnKTSC7VWCvcbhln5TA5KuJcdN0W1dnwbyvnQGsKKocqph83na",
+	"Gudufs0daCksKOIj1L4BrSyGd0rErmK9oZs2dBOrgW4gjJBkDTN0Q3U7P4Dz7LLUMBKftjKUzibAjo5e",
+	"MPq0Dl2ivVDMjEXOOGTziUgncO2Mei/kW7HMdQbV3vOnLZPqVhZV4uurUqs7irswOJdyiXp+wuUYMjR4",
+	"1Mw6N1WkMGDDYOgcn72//Lg/pJhcqKI4YCX3ISafft75jV/zhBbPcuDXgHFwoVkO15BXEZY0B66jYmMK",
+	"i8uCW9CCRP3GG+OTiQ6Y4eXPL//75Zujs5fvXx29vvzx3fvLf/79H8NW9F3kzjrZzMTd399/9vjZ/sF9",
+	"7MoUFlt4yy2/YdsgvJmK8nIisgwisYjXbnOY2+uV1AUWNSnLxuIa5GFFEwIJfYFpheFI6SsceRjZxSVW",
+	"xiXH2NfHelaEilZ5K3qj5hItRizK0F5FgI6q25kBfRlVfqvhSXwxoeli8J00gvoVeVSR/mRrpyyMd4zc",
+	"tqW8kjC/vE2WYftvlhDVWHALhnUYu51Ivj9Qo7DV2f0lTZCmUPqgx5KcxIIYlPFzNcszsnquACSrPtoq",
+	"Y+1N71WVMhUSq0p85p3qI3JhLFMyX7CxV9VNg7QqEhDymuciu/QVB1G2yMByEbWdHWujSHaunv7GMDWX",
+	"zA+VMDNLJ4wbptUcRT8JC3Jmrnk+A8JOVd8zEvaQQB4p7cc05EfjByIjGzImGrFmcRXE/3b67i07Uc6w",
+	"0UxIq6qSL6wsCfWiBNOaiH27JCNqAlu9uOSjaKntKdbDGecez7mw7ApGzs2kaudPllmsOdkwNj3rCG2Z",
+	"2XgMxkKGXFZONDcQc/tHoCGjGgq3ZCJ6jCljGQdkbsvGMzAGDemtwt3x5MgwXoJSJ6aRtG8MmwaHpo5a",
+	"z8gCzaBdMhNj4L/NQC9uJ1nM7/lyje2TJ4+ebhf0dYPE4HoPmGG/HWS3FeuaJl1cToXdQD89239+sN1q",
+	"WxNsIPrfw1gYe1s0QOHFUzMq/+Txg+TdwzeXTk5F6jqUE+5qJq0zhkgSVzyGNRdMlSCpwCO8qRwnSpiz",
+	"DK5FCjcbRbTgpLcRTmNFPMsEsKRTUCYpVmohLTGpYlOA8tDZcavwByOvudjePZlXTUDjq8SQ3aaEsxSd",
+	"CAXO1Rb5nAOWmfl/X/F0OitRXVQF0QEsNhWEINq/MEyfvXNb6gOZS1quCn40CIWCIViocC4lQAZZ0+Go",
+	"wLNKUSXOUkAYQdzK48EwY1XaTANgYfMNjs2dfZivZ4p+BTnnER8jzNNHW0oxijcva5pHLYAeRRCa8stR",
+	"NB9x7MYeiZT7hMzJyzdEitfKGWYjb/9QWDkWRliZCmRWOltqda6JtaVhPMuwiDlk7nDkQ3ZU8D+U/MZU",
+	"U2oYC9WuY24lVB8/60gaXBq7aJkeDee/jsc0xnriHO+IsTb2kbAbD860dpt2KLrbWF/VcDudlxm8Tmet",
+	"TDiWYfCsEI5/p4WJmtqnlYG3FKAMpVRrCzLwpbUVdHtsPhE5rBQJNzNGRdTYp8pC/Hgmlz9vVnLkcOke",
+	"X9IhENNxlgarld17hqHRzIxiBZcL5gbwB0jMIdsbMAlEnptUMwHvUsxHTKs8d/waqJNAcHavkxEaAxID",
+	"5oYwbK70NKFzHAZjFsE0ptJKNxRkl260YTQQFaq2No5srhSdzKSu9XdS+2sV7i+ioygNG20dKi3lS80o",
+	"46WkgyzMX2XazKN4qEQ62S+zmOd7xFINGUgreN4wFwjhPuSJGApbgaVuUUTOylzxKBH5jAo6VY3MncS9",
+	"66pWC+bHUjhLTIEh2Sc0TMKQ3xBJgZeSDs+0LqwNvL15TY8v9KiqLY5OXsW+n3MthRxvVXq+7H74Gp+a",
+	"Q1pb2AzsV8Kjxn5N0DEGbwAYFY2BKO8i0aZCZk32kEStN1FpSDSvcsqjGytmH63GIh0QnUs8nkA6XV2n",
+	"mnapK3W1TQGvm+LEfXPjXqtprxq+E1oaajUlo3WswCiU7M61kmNfWsvRR8gU41cU4d2yZMBJXqtFXI3E",
+	"sRbPtKtp9zJvmd5JUzDmcgqLy5UKmoMnT290LEdKp9B5LL7MebriFKicQiGlBkzwN7gwkudY4oab2eA2",
+	"9nasRuPoyqh8Zp1LYidBfFfTr0tExfC0GRcmPaq8uKy35X6C6jH2vsGp/lDJzONKxUVkW+tZxLl2WsQs",
+	"jIUi23EvmxCMPDt5c2MgrDF6HEQnnW9P+KW9DKZSxJQoMWxIqtx6qYDb7/6i/JySwHJuLDMAMsG1OrUj",
+	"5Jh5zRORhg8avf8g55rf8ghPI5m/5dGRWnwshUML7uy6n2Hx6sUw8FCz7KtNyE9vDmS51ZWQBc5Yms4/",
+	"ffHy5w1mu1m8ddYG+PW2wenejhIyX9DYRvgDVx/eIAM6QPaWWrx6xNtOWxcyhzrfmxR6NX4Msl+ck/Ie",
+	"zCzf/GzAidPXsmU440FjYULyZjN/a20hF5Q5X0QTY2hZY88Aq/BwL9e5AB3mDna1MGy1R8Cq6AglMNHj",
+	"D/OJymG7KuZmcdfK2e3Vo9q9O5ZtUYzAxtLs70Zb78nmhTth1ro4uXFsvNq8VYojdTzTwi6wKYAvjA9n",
+	"PVe32rldPjOIbyUYKuWWAU8nET8QzUs8Gyacqtl7urfnKy5QR3J8m0vWOFodDrojZWCxZo2aibUlnVoW",
+	"cqTW1FvS5MMqT5UNPZWii9mYzdChNd8Wo6pWVdegGWcfpPjEjMJDYuRks/2D7/t7/b3+Pvu2VNqy7599",
+	"/8x54mDMuUyVHInxTEPGsFvIXBj4rs9+Ojs72d3v76PK7LNMpWY3VynPeSn6RcYs5LlhEzUP1EFxitQ5",
+	"IZBhEJcKaZSujsO5t43VwAvDQGb9c3kuh5920HsdonlPpby+UC/UIw3Y0LlbQyZV2MEhl4shvo5VSo3c",
+	"bMIgN9DwinFrOTVvoHzIMkFg1xA7gYLxPEdIz+UQnelhbSA7dcB9ARDiyfSZgx2XI+R4yLSaOdmP4XWp",
+	"2JWaEfYxGY7arIroq2yBCAGZ+ejToz1mqjxG4HCcIRgWw3PpZ5hzaZcSO9gWxUNHyWVn9QCmCChagGMV",
+	"/NOOe4zIpndnlLrnDDPV1ItEejXWPL7ocLDP3oi/UPw/FylIyu8KNAZHwkms3lHpPOadg/5e3Q6i8Vud",
+	"vO0dBzpnSFY+9lBJrt4+umElSF6K3qD3qL+PYzq7Hzl+dwI8t5M/3L/HEAkJ/6jB59Vxl7GLFLaxIHqg",
+	"srZAbKljaDNtMCLmn9Q1VG1AplLNDRM2Celz4SxMmTUPS+MJ0LAtg3NJHpVSI4fCn94cHe+EwyUz6WxW",
+	"/9e3+PV3xMLnvUoE7F7v76YTt39yDOc99s+//2+2h/+VGDur//5JGYtMl6s56J2UG2ieUnGL9+eTM3/W",
+	"2u8pVh1TRx3uQSXQuM8LOdZRSBcTbmjzFXY0EUq+ynoDh/yfcCvofEnVpu3XFWHsAUgYZ6nKlQyZK1yL",
+	"GrXsp/YRm2gDn4qCdo4DjjbsODL4dW/nOd8ZXXzuaD9ysdRc42Bvb6mxhoVPdrfMuWi30qDgx2rjm1aM",
+	"oNnVI2KaIPkRg2LMntaNcNRLPnFbtUr0jsaW0FedYwjmTcq1FuAwn0bxtgIlgjni3sKLGZYVshp9Omo9",
+	"3Rv8epH0zKwouF70Br1TvjBsqKbDw0rDtWGxfIxVQhSXvUh6Xkn0BhR4c4PvFmC1SE2D/1fo8o1/Zcvd",
+	"XIOK5Q37EVWn6d0aRRVS/EhBilvvphdkb5xoVYCdAFacrEEPl2S+O8kR+lNEsZMLY4/cCzfi5vYtdkLn",
+	"jFjPljxvmjQknEzSSuXTb6iZDeTX94Llo5U5m/j0/Tca6MSQ+pekVyoTUTGYdTMsGAtOnFF3ixUV3V8R",
+	"m3QE7wibjyyJzdjC6ld2l1qrkbAKvZI2aZDUaPwTGvopC1fKyy5q7OBTiBcbd+hpNCmJ9StaobP9+6Sz",
+	"0C6mQ6Z609BM0OibYLYphXugpze+0yiqttB/re0Z3EhdDXbd/SyyL0RnOVBCrk019PttqIY6kEaIJb7s",
+	"Ru8tapXVW93Bx7FeEtfK93W6I2ZppIDbLfBYF6MEpm2j0D/flmk2bFO1VEO8ESesk7gqtWC9m3GLpmGr",
+	"rEDLx4aklBqdx4uQhGGFKrw/nGCNmG8nWXmcy5VI97Dr1YEjD2c7Wc7JWZm3XWYyzEMWyLRSF4FmqNSJ",
+	"yKaO9VLTzmVCwl+CX1f3nnG01Sxs6FSrL+r519rDmBav+gipEYNPPLW5D4SFOtNog71QgxprEhgrOdnA",
+	"oL09zTebLESI7kWVwL5a+FXdnU5edLRfKviC+dKXsPfNbgz1VuNLDcUeU84vqujVf52CDu7yHLhjvs0b",
+	"5i31mfjKKrlqlREXQlndSeNeFHBo0FjHG9fvPpVFLXP1htq3JouH1KQvcK770KQ0UrNr2WHVOZaNFXMe",
+	"hkwhwR9DAw6ugZk5lBvjMun0wpr4elgR9PDk9k7CxkRWiZithEfdd9rJjZLbdLKKVQ1OE/wLyqedg72D",
+	"pw8rpP4vpBo6M+cru0l131o+4V+dQU90dnxH2rqF7xGm1evTkEpCXU8+/NPun4aJD/Men348xAOSBbfD",
+	"UJgIps/eKjxG5Y/FVhFQN8tMTrGY5hq0GAnI+uzIh/lRO5/LERd5lbSY8wU1I7dMjUYthx/IvKtGhYyB",
+	"T78mzCjfxR6tzZ/Ozk5CONcA+HbgdP4sFqR0vPiCks1rbbJfqItvo4e0dxcpixFuKsgcVvFOAnPIOB3h",
+	"8ufE6KYCDAT7RvXS49Z35OcY4zk+/dhnR0tNIlfaSCeN9tEdtmB9AD7ejn+jo0JR01Q7s9r5tJTI4Xnu",
+	"FldyLYySpCEch2I/eTpYV7JcWNA8HybsNyUk4Wl49PbFkHq706YoTV8Pf2D/8QM7n+3tPUrxv+D/8P/z",
+	"z/yv8IM/wT18dcrefnj9euhTNe7Pd2f+p0BPPIBCt0cgfNhWxVn+1NWZtk3I1r0CuJ/+U/qA2pkk/soE",
+	"yYyQ4+pt9i3PjUIsZdyCSfDohiHIMJidMMouLZixDnra++8SNjx7/+Hl0EEy/PHo9elLvzpMe11BdUSx",
+	"1aP1G4PcTcgMZ58lQIaxfPdVoajJeehHraQD4Yo47FxSMsjn1nzNl9BoCnQm+dQI+6NTc5e3/C2y12rH",
+	"8x/YN1JpO/mGHb190ep77rePHez1n3RQ8dzHuqM0vNG5iJsDII16h5WyMssKZWxVBO5IPyHUK+NTQKNZ",
+	"PhI5GyKoXTcnYKvIu1yccOMymg343evR1AgJ/C58Rk9XbOkiXsuszzGx18cu/v3bhSiSrkHDlQB3Gu/T",
+	"jr9qYOtRMCGQmus7h1zeU7VDNIez+W0fdDoW3do1lLVCTQ6cx3tPtzBb7h62c0qDTlhXFR8bmMmxmMsd",
+	"LeeoY8/LEmSHJbCl1byBxGlfU7XBF+1bYDaRBvVVDxu8Xd1Isqmc8ddubPB6666nzd6nC4E2e9dfybTZ",
+	"y3g10q0i3XRbw0P6HM1yuQ6/Q8K84v6QBk5YNtMBuLvmwLIMFdwhK/gUL1xqzojyZgpQkk3tbITQNXIT",
+	"n6WDkWc25sRiJfq/mfHfzPj/LjO+h3AcA7qZ8g68Fw0hVE3g4oVTSlOJG6NWRajPQ2vRN76h6Muqoehy",
+	"C/0Bns0wnd0zfYXeh/evffTet/Fyk6HDTQ3WmVWKythG4hrOZSHkzIIh1wdDl3hbBPatr+/ImhZmd4bl",
+	"3cM++2WisDyQzlTSQUOL2K0A+wbPWmYDOlxX5ZRCJxkquCOvl/bIV8aFnFnoChyLOeTC2B8R01vnamup",
+	"85CJm6ofYbSwJa+LUTD6ETxRrN+9O+H/QtuBYZ+Q82v2r21bkSwXzaiZP75cM4D74U4GY5RPmoX1nem+",
+	"j+GlB9ypZvl/ZLMqEO6+LWGopHkXKt6z9xXi3X4TfGF7l3x6ydNJaEDLDeOyuitPC0MBnGahpxMTBtPJ",
+	"xLavubE72Px259ULqnyc+xLPQhgDGUZsRlz7wE11EYbIc5xQ2H5ojuvLaLF2lqrCceD+uaQrS30lX2iZ",
+	"qxds/wkzfXbkRatPX6JMCt31ncjDcmBhWKZVWYbbb9qkR4L+ZTgDsIT0aFSgtfLOUsm9necXn/eT/ed3",
+	"qYzE7YmWLdzoMfsl3YeE4Y5CnMdHUbiVBsY3FNN1eqaeTv2FjM1Sk1VNSrIMKW+NDkU6CAUWWP/NCzbX",
+	"yvpYnz+vIgK5h04WQ4KhcdsH3pkigQ1PPpxRdBGV4z///o9dolkHClUm4/kBzJsfhlNZFJgNpx8KKJRe",
+	"sJm0Am+1kwnjPlJmQTKvkhNqkUAKNfM334gSQm07RTCchdJnP4cp6AwaTUmXDJ7LlYNp2H683ZH8W390",
+	"y+0nnbHC+CQlMFNRTkBjoBa7BvGxL2Y+enm689fjN7XeFjgAN0alAuP5bvCqJZup4/nn0iuB7w7pPAj1",
+	"Vq/aTVaAiZqDrzD+7JguqbKutFJSocZfEhxj61KDszVehQ6yD1Gk1O48+5UrA/zKIoz/M5T3kWz7CauE",
+	"rn3T54B2LjvsjOoUqVXOCq2PJcWVXThC0RvsHzx5dvB8/6A7b1cbo90iom637s1WMnt+fnMalBgeQXH8",
+	"3iI3R0mLEohFSEZ4QNlYVWc3sAMijWPqxk+i6jPlphHSWC5TcFrJTeHmP5c+ZbJUXtM4DnNN4qjRTJVu",
+	"bK6+COC0G0+5T6SylyM1k9kwxgGEBzpt9xDU3z6M+5VTzq2jp2vyztiZ/O68QNMxXo1JHlVQNN4I8cTQ",
+	"uAvCey3rzW1P5bnybSeiAVd8+rCVMq+rq0TvajCIEmqhgZ4lacCuSsJ4AWrzLHk08EUNq0/qtgEPWYnq",
+	"+/VuROePY/d0Y3Pt+y2CaDbpu02FZsA0Jd86Zevp31472n4xS6cv/tJnGE8i66NuqoOHQDFFb4K34xV+",
+	"gko6q6oWnXEgqHFRI5NfHX4z7NvheW+Ui/HEGnawd/D0vDf8jmohuIWi8kfIUDiXPGSST1++fnl8hsYH",
+	"RSqQ8rhc1NZEDa+o2qT2GV497ODxhQ9V47NwI7oGX20w/OtLio+slpL4zHwF5LnEM23VHbc+Y0yFHzF5",
+	"HTKg27l9D5vGvH92avVvvbPS+Hf2dPOCde0zilRtTrHar57WfCcDn5JpOb9L2fEal9KX03fr0/DCw1D5",
+	"Ujfg2yqNEDivThT4w7a+3XJ1VXjVTO7uG3QKdqkJarxb6naqPPTA69YxR43mqI1gNvavhqwhrn2xXaly",
+	"kS7q1tO+GTVToxGdg6ybZ6PgjnXVHvYj9W0e0DuUcvrGiz2e8f/f/9xXetxsSTTojXORwY6SQsmdYqZ5",
+	"vmNnZrrzB1xpvjPKhbSbV38ud13+yp5oo0FxrHCjeop7FUiVtGWr/64wD3awTDZ7NDeTLNuScdWZsUuq",
+	"hHtaH0aqtHok31aq+GHu53AZpaV4OGaE3Wgcusd1gwDuDLWwAV0Ib8QD9vaePn104GySrn2o2+d31cqf",
+	"hq7yD+aB+hkiFB+e3F0WO1uyskU9AfuzW612m2spuHGSuaLebrQF6n0wrLkJOiwUAu++UmLhBMZYHfrA",
+	"KprhVdO1pmNOM3ccWY65nqaJq1voCX9ZFvbbG3zuYYkqNs3CjoB1I8DtNEbo9tfbNfp6t2p/QfjeYoP+",
+	"i4I6X4U4jidKGaiy6FTB7DtCRwliUycaP9lN67vyw9mnpeZToWUK3XrvE+FK5guK+I8ElghjJxqfOPNX",
+	"1QuqXeyzKuVLBQFS+Ta3IW4uDMuUhMhZ+Ry4pl6sD318uVDX96Rh3Eg+s2goo7Kkw6ujrHNumL9Afvme",
+	"/414vb2RVRvY+MlG97hDBNwelffMS9TKNsJQ7catVVMpYdkc5H0kD870Am/J0cJCgmTLOBWkJIy6EWML",
+	"Nq4tuTOeW7bYpeXG1R0nDQXefvOh2SL5X+a8+uPotT73gf2ZlqxGECtU5rhkdNhUf2zC8aGaVRcZqRJk",
+	"kCK3jilWGrOzW2BoGdXoLk794NotxvsMU1ACe0i1u6x+O2z/7UPuw+8w86gYZ2cnbw4bVQdV8mQKUDIR",
+	"rTMC+a9LKveZOYl0vo2IiHfyHgjxNTQbDFwBlpo5abDwOW3OnMvEtW0cOCpBm3bHj9vEtMnRXBNwwPlH",
+	"wikX7IYdBm4Wq8y5oI7x4SoDOuPklKxV9HGVvHe0arAj09XMLIbhioH6PrFIuMEDeYdgwwOFFNrNh28r",
+	"zT7cX1yKhlptsrGpA99uo1U1uvz14suFe6KvQ7wdbxXHbpOD3d2q4+Pg+2ffP8MqQj/b6t0Do01cNR+Q",
+	"D6CunqCKlfPVnkw9QjCHo83hKM/t0yLNjpcNCMrSRD4/9mfh1IhSnT68JjS7rsvz/BBVZHZ1GKp6pAag",
+	"C4Jmi0rYegoqR1xpzoZt8hJfe+StZuofVq8PEf7l4sv/CQAA//8=",
 }
 
 // decodeSpec returns the document as JSON.

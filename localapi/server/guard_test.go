@@ -255,7 +255,7 @@ func TestL19_NoDebugRoutes(t *testing.T) {
 	}
 	c.send("GET", "/metrics", "").want(t, 401, localapi.Unauthorized)
 	r := c.send("GET", "/metrics", "", "token", "")
-	if r.StatusCode != 200 || !strings.Contains(r.body, "coldframe_unlocked 0") {
+	if r.StatusCode != 200 || !strings.Contains(r.body, "coldframe_unlocked 0") || !strings.Contains(r.body, "coldframe_cache_bytes 0") {
 		t.Errorf("status %d, %.200q", r.StatusCode, r.body)
 	}
 }

@@ -70,6 +70,7 @@ func (h *handlers) GetStatus(ctx context.Context, _ GetStatusRequestObject) (Get
 		kind := StatusStore(s.StoreKind)
 		out.Store = &kind
 	}
+	out.Cache = cacheOf(s.Cache)
 	return out, nil
 }
 

@@ -60,6 +60,7 @@ var routes = []route{
 	{operation: "getStore", method: "GET", path: "/v1/store", scope: daemon.ScopeAdmin},
 	{operation: "setStore", method: "PUT", path: "/v1/store", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
 	{operation: "checkStore", method: "POST", path: "/v1/store/check", scope: daemon.ScopeAdmin, body: jsonBody},
+	{operation: "clearCache", method: "DELETE", path: "/v1/store/cache", scope: daemon.ScopeAdmin, body: jsonBody},
 	{operation: "listApps", method: "GET", path: "/v1/apps", scope: daemon.ScopeAdmin},
 	{operation: "createApp", method: "POST", path: "/v1/apps", scope: daemon.ScopeAdmin, body: jsonBody},
 	{operation: "deleteApp", method: "DELETE", path: "/v1/apps/{id}", scope: daemon.ScopeAdmin, body: jsonBody},

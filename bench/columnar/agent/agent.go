@@ -33,7 +33,7 @@ func Start(dir string, args ...string) (*Agent, error) {
 		return nil, err
 	}
 	defer log.Close()
-	args = append([]string{"--data-dir", dir + "/data", "--state-dir", dir + "/state", "--runtime-dir", dir + "/run", "--no-tcp"}, args...)
+	args = append([]string{"--data-dir", dir + "/data", "--state-dir", dir + "/state", "--runtime-dir", dir + "/run", "--cache-dir", dir + "/cache", "--no-tcp"}, args...)
 	cmd := exec.Command("bin/coldframed", args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
