@@ -3,14 +3,18 @@ package columnar_test
 import (
 	"cmp"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"coldframe/columnar"
 	"coldframe/columnar/cache"
 	"coldframe/columnar/columnartest"
+	"coldframe/columnar/s3"
+	"coldframe/columnar/storetest"
 )
 
 // cachedWorld is a dataset of two parts whose reads go through a cache, before a store that counts.
@@ -134,4 +138,56 @@ func cacheFiles(t *testing.T, folder string) (out []string) {
 		t.Fatalf("%d files, %v", len(out), err)
 	}
 	return out
+}
+
+// BenchmarkSecondRead reads three of ten columns that were read before from an S3 server, with and without a cache, and reports what the
+// server was asked for.
+func BenchmarkSecondRead(b *testing.B) {
+	var requests, sent atomic.Int64
+	server := storetest.Fake(b).Front(b, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		requests.Add(1)
+		next.ServeHTTP(&countingWriter{w, &sent}, r)
+	})
+	bucket, err := s3.New(b.Context(), s3.Config{
+		Endpoint: server.Endpoint, Bucket: server.Bucket, PathStyle: true, AllowLoopback: true, AllowPlainHTTP: true,
+		Credentials: s3.NewCredentials(server.AccessKey, []byte(server.SecretKey), nil),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := newWorld(b, bucket, columnartest.MixedSchema)
+	batch := columnartest.NewMixed(3).Batch(400_000)
+	defer batch.Release()
+	w.mustPut(batch)
+	c, err := cache.Open(filepath.Join(b.TempDir(), "cache"), cache.Options{Limit: 1 << 30, MinFree: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	for _, with := range []struct {
+		name  string
+		store columnar.Store
+	}{{"without", bucket}, {"cached", c.Store(bucket)}} {
+		b.Run(with.name, func(b *testing.B) {
+			w.store = with.store
+			read := func() {
+				got, err := w.get(columnar.ReadOptions{Columns: []columnar.ColumnID{w.columns[1], w.columns[2], w.columns[5]}})
+				if err != nil || rowsOf(got) != 400_000 {
+					b.Fatal(rowsOf(got), err)
+				}
+				for _, r := range got {
+					r.Release()
+				}
+			}
+			read()
+			requests.Store(0)
+			sent.Store(0)
+			b.ResetTimer()
+			for range b.N {
+				read()
+			}
+			b.ReportMetric(float64(requests.Load())/float64(b.N), "requests/op")
+			b.ReportMetric(float64(sent.Load())/float64(b.N), "fetched-B/op")
+		})
+	}
 }

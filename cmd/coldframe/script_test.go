@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"coldframe/columnar/query/querytest"
+	"coldframe/columnar/storetest"
 )
 
 // The scripts run the real programs, built here.
@@ -42,12 +43,15 @@ func TestScripts(t *testing.T) {
 	if missing != nil && os.Getenv("CI") == "true" {
 		t.Fatal("the reference files are missing: ", missing)
 	}
+	bucket := storetest.Fake(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("TABLES", tables)
 			e.Setenv("REFERENCE", reference)
+			e.Setenv("S3_ENDPOINT", bucket.Endpoint)
+			e.Setenv("S3_BUCKET", bucket.Bucket)
 			// Sockets have short paths; the scripts' own folders need not.
 			run, err := os.MkdirTemp("", "cf")
 			if err != nil {
