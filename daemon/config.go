@@ -206,7 +206,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("log.level is %q, not debug, info, warn or error", c.Log.Level)
 	}
 	for _, f := range []struct{ name, path string }{
-		{"data", c.Folders.Data}, {"state", c.Folders.State}, {"runtime", c.Folders.Runtime},
+		{"data", c.Folders.Data},
+		{"state", c.Folders.State},
+		{"runtime", c.Folders.Runtime},
 		{"cache", c.Folders.Cache},
 	} {
 		if !filepath.IsAbs(f.path) {

@@ -406,7 +406,8 @@ func heap() int64 {
 
 func FuzzParseFileName(f *testing.F) {
 	name := strings.Repeat("a", columnar.ObjectNameSize)
-	for _, s := range []string{name + ".0.1", name + ".9223372036854775807.1", name + ".00.1", name + ".0.16777217", "x.1.1", name + ".1.1.part", name + ".-1.5"} {
+	for _, s := range []string{".0.1", ".9223372036854775807.1", ".00.1", ".0.16777217", ".1.1.part", ".-1.5", ""} {
+		f.Add(name + s)
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

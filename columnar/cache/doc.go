@@ -7,13 +7,13 @@
 // same bytes at the same time share one fetch.
 //
 // Nothing here is checked: whoever reads compares the bytes with the hashes of a manifest, as without a cache, and calls Forget when they
-// are wrong, so that the store is asked the next time (D17). That is why no file is synced and none has a checksum. What this package finds
-// by itself (a file that is absent, or of another length than its name says) is dropped, and the read goes on from the store. A disk that
-// is full or broken costs the copy and never the read.
+// are wrong, so that the store is asked the next time (D17). That is why no file is synced and none has a checksum. What this package
+// finds by itself (a file that is absent, or of another length than its name says) is dropped, and the read goes on from the store. A disk
+// that is full or broken costs the copy and never the read.
 //
-// Files have the mode 0600. Their names are those of the store, random; their lengths and times of last use can be seen by who has the disk.
+// Files have the mode 0600. Their names are those of the store, random; who has the disk sees their lengths and when they were last used.
 //
-// Limit bounds the bytes on disk, in blocks, files that are being written included; the least recently used ones go first, by an order that survives restarts as
-// the files' times. While less than MinFree bytes are free on the disk, the cache shrinks. In memory an entry takes some 200 bytes; there are
-// at most MaxEntries.
+// The limit is of bytes on disk, in blocks, files that are being written included. The least recently used ones go first, by an order
+// that survives restarts as the files' times. While too little is free on the disk, the cache shrinks. There are at most MaxEntries files;
+// each takes some 170 bytes of memory.
 package cache

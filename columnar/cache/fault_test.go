@@ -214,8 +214,10 @@ func TestF05_StartSweeps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(os.Symlink("/etc/passwd", filepath.Join(inside, string(name)+".9.9")), os.Mkdir(filepath.Join(inside, string(name)+".8.8"), 0o700),
-		os.WriteFile(filepath.Join(path, "mine"), []byte("stays"), 0o600)); err != nil {
+	if err := errors.Join(
+		os.Symlink("/etc/passwd", filepath.Join(inside, string(name)+".9.9")), os.Mkdir(filepath.Join(inside, string(name)+".8.8"), 0o700),
+		os.WriteFile(filepath.Join(path, "mine"), []byte("stays"), 0o600),
+	); err != nil {
 		t.Fatal(err)
 	}
 	c = open(t, path, cache.Options{})

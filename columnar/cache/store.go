@@ -19,8 +19,8 @@ type presigning struct {
 	columnar.Presigner
 }
 
-// Store puts the cache in front of a store. What it returns implements columnar.Forgetter, and columnar.Presigner if the store does; closing
-// it closes the store and leaves the cache open.
+// Store puts the cache in front of a store. What it returns implements columnar.Forgetter, and columnar.Presigner if the store does.
+// Closing it closes the store and leaves the cache open.
 func (c *Cache) Store(s columnar.Store) columnar.Store {
 	front := &store{Store: s, c: c}
 	if p, ok := s.(columnar.Presigner); ok {

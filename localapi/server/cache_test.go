@@ -56,7 +56,8 @@ func (b *bucket) use(t *testing.T, c *localapi.Client, prefix string) {
 	t.Helper()
 	pathStyle := true
 	_, err := c.SetStore(context.Background(), localapi.StoreRequest{
-		Kind: localapi.StoreRequestKindS3, Password: localapitest.Password, AccessKeyId: &b.AccessKey, SecretAccessKey: &b.SecretKey, Force: ptr(true),
+		Kind: localapi.StoreRequestKindS3, Password: localapitest.Password, Force: ptr(true),
+		AccessKeyId: &b.AccessKey, SecretAccessKey: &b.SecretKey,
 		S3: &localapi.S3{Bucket: b.Bucket, Endpoint: &b.Endpoint, PathStyle: &pathStyle, Prefix: &prefix},
 	})
 	must(t, err)
@@ -129,7 +130,7 @@ func TestCacheOfTheBucket(t *testing.T) {
 	must(t, err)
 	store, err := c.Store(ctx)
 	must(t, err)
-	if st.Cache == nil || store.Cache == nil || store.Cache.LimitBytes != 64<<20 || store.Cache.UsedBytes == 0 || store.Cache.HitBytes == 0 || store.Cache.FetchedBytes == 0 {
+	if s := store.Cache; st.Cache == nil || s == nil || s.LimitBytes != 64<<20 || s.UsedBytes == 0 || s.HitBytes == 0 || s.FetchedBytes == 0 {
 		t.Errorf("status %+v, store %+v", st.Cache, store.Cache)
 	}
 	for _, f := range cachedFiles(t, w) {

@@ -41,9 +41,9 @@ var figures = []figure{
 	newFigure("rows_out_total", "Rows read.", prometheus.CounterValue, func(m daemon.Metrics) int64 { return m.RowsOut }),
 	newFigure("writes_ok_total", "Writes that became a version.", prometheus.CounterValue, func(m daemon.Metrics) int64 { return m.WritesOK }),
 	newFigure("writes_failed_total", "Writes that did not.", prometheus.CounterValue, func(m daemon.Metrics) int64 { return m.WritesFailed }),
-	newFigure("cache_bytes", "Bytes on disk of what was fetched from the bucket.", prometheus.GaugeValue, func(m daemon.Metrics) int64 { return m.CacheUsed }),
-	newFigure("cache_hit_bytes_total", "Bytes read from the cache.", prometheus.CounterValue, func(m daemon.Metrics) int64 { return m.CacheHit }),
-	newFigure("cache_fetched_bytes_total", "Bytes that the cache did not have.", prometheus.CounterValue, func(m daemon.Metrics) int64 { return m.CacheFetched }),
+	newFigure("cache_bytes", "Bytes in the cache of the bucket.", prometheus.GaugeValue, func(m daemon.Metrics) int64 { return m.CacheUsed }),
+	newFigure("cache_hit_bytes_total", "Bytes read from it.", prometheus.CounterValue, func(m daemon.Metrics) int64 { return m.CacheHit }),
+	newFigure("cache_fetched_bytes_total", "Bytes that it lacked.", prometheus.CounterValue, func(m daemon.Metrics) int64 { return m.CacheFetched }),
 	newFigure("subscribers", "Readers of events.", prometheus.GaugeValue, func(m daemon.Metrics) int64 { return m.Subscribers }),
 	newFigure("events_logged", "Events in the log.", prometheus.GaugeValue, func(m daemon.Metrics) int64 { return m.EventsLogged }),
 	newFigure("unlocked", "1 while the vault is open.", prometheus.GaugeValue, func(m daemon.Metrics) int64 {
