@@ -57,45 +57,45 @@ func (a *Agent) openCache() (*cache.Cache, error) {
 	return nil, errors.Join(old.Clear(), old.Close())
 }
 
-// empty takes everything out that is there, once the place of the objects changed.
-func (c *sealedCache) empty() error {
+// get returns the cache, or nil, and why there is none.
+func (c *sealedCache) get() (*cache.Cache, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open == nil {
-		return nil
+	return c.open, c.failed
+}
+
+// empty takes everything out that is there.
+func (c *sealedCache) empty() error {
+	if open, _ := c.get(); open != nil {
+		return open.Clear()
 	}
-	return c.open.Clear()
+	return nil
 }
 
 // drop takes out what there is of objects whose dataset is gone.
 func (c *sealedCache) drop(names ...columnar.ObjectName) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open == nil {
-		return
-	}
+	open, _ := c.get()
 	for _, n := range names {
-		c.open.Drop(n)
+		if open != nil {
+			open.Drop(n)
+		}
 	}
 }
 
 func (c *sealedCache) close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open == nil {
-		return nil
+	if open, _ := c.get(); open != nil {
+		return open.Close()
 	}
-	return c.open.Close()
+	return nil
 }
 
 // info returns what the cache has, or nil if none is in use, and why.
 func (c *sealedCache) info() (*CacheInfo, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open == nil {
-		return nil, c.failed
+	open, err := c.get()
+	if open == nil {
+		return nil, err
 	}
-	s := c.open.Stats()
+	s := open.Stats()
 	return &CacheInfo{Used: s.Used, Limit: s.Limit, Ranges: s.Ranges, Hit: s.Hit, Fetched: s.Fetched}, nil
 }
 

@@ -87,19 +87,21 @@ func (a *Agent) clearBuried(id columnar.DatasetID) error {
 	}
 	due := a.clock.Now().Add(TombstoneLife)
 	for batch := range slices.Chunk(names, clearBatch) {
+		var objects []columnar.ObjectName
 		err := a.db.Update(func(tx *kv.Tx) error {
 			for _, key := range batch {
 				n, err := columnar.ParseObjectName(strings.TrimPrefix(key, objectPrefix(id)))
 				if err := errors.Join(err, discard(tx, id, n, due)); err != nil {
 					return err
 				}
-				a.cache.drop(n)
+				objects = append(objects, n)
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		a.cache.drop(objects...)
 	}
 	err = a.db.View(func(tx *kv.Tx) (err error) {
 		keys, err = keysUnder(tx, datasetPrefix+string(id)+"/")
