@@ -268,7 +268,7 @@ func describeVersion(m *columnar.Manifest, bytes int64) Version {
 	}
 }
 
-// wantedColumns returns the ids of the wanted columns in the wanted order; nil: all. fault.InvalidRequest names one that is not there.
+// wantedColumns returns the ids of the wanted columns in the wanted order; nil: no word of them. fault.InvalidRequest names one that is not there.
 func wantedColumns(m *columnar.Manifest, names []string) ([]columnar.ColumnID, error) {
 	if names == nil {
 		return nil, nil

@@ -83,6 +83,9 @@ func (d *DataStream) openVersion(s *session, ds *dataset, r ReadRequest) error {
 		return err
 	}
 	columns, err := wantedColumns(m, r.Columns)
+	if columns == nil && err == nil {
+		columns, err = versionKeys{d.a.vault}.readable(d.ctx, m)
+	}
 	if err != nil {
 		return err
 	}

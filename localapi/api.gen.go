@@ -754,7 +754,7 @@ type RenameDatasetParams struct {
 
 // ReadDataParams defines parameters for ReadData.
 type ReadDataParams struct {
-	// Columns Wanted columns, in this order, separated by commas; a name with a comma or a quote in it is quoted as in CSV. All if absent
+	// Columns Wanted columns, in this order, separated by commas; a name with a comma or a quote in it is quoted as in CSV. If absent, all whose keys the account has; naming another is `forbidden`
 	Columns *string `form:"columns,omitempty" json:"columns,omitempty"`
 
 	// Where Only rows for which all comparisons are true: `column op literal`, joined by `AND`. The operators are `= != <> < <= > >=`, and `IS NULL` and
