@@ -187,10 +187,10 @@ func plainFile(t *testing.T, batch arrow.RecordBatch, o ...parquet.WriterPropert
 	return b.Bytes()
 }
 
-// forgedPart seals chunks as they are, with a writer that knows no limits, in version 2 of the dataset.
-func (w *attacked) forgedPart(keys *columnar.VersionKeys, rows uint64, plain ...[]byte) columnar.Part {
+// forgedPart seals chunks as they are, with a writer that knows no limits, in a version of the dataset.
+func (w *attacked) forgedPart(v columnar.Version, keys *columnar.VersionKeys, rows uint64, plain ...[]byte) columnar.Part {
 	w.t.Helper()
-	p := columnar.Part{Name: columnar.NewObjectName(), Version: 2, RowGroups: 1, Rows: rows, Footer: keyRef(keys.Footer), Chunks: []byte{}}
+	p := columnar.Part{Name: columnar.NewObjectName(), Version: v, RowGroups: 1, Rows: rows, Footer: keyRef(keys.Footer), Chunks: []byte{}}
 	for _, c := range w.columns[w.id] {
 		p.Keys = append(p.Keys, keyRef(keys.Columns[c]))
 	}

@@ -251,7 +251,7 @@ var attacks = []attack{
 	{name: "D12 another key under the id", want: authentic, do: insider(func(w *attacked) { w.swapKey(2) })},
 	{name: "D13 a page that expands a thousandfold", want: []fault.Code{fault.TooLarge}, do: insider(func(w *attacked) {
 		keys := columnar.NewVersionKeys(w.columns[w.id])
-		w.publish(w.id, keys, []columnar.Part{w.forgedPart(keys, expandingRows, expandingPages(w.t)...)})
+		w.publish(w.id, keys, []columnar.Part{w.forgedPart(2, keys, expandingRows, expandingPages(w.t)...)})
 	})},
 	{name: "D17 other bytes each time", want: authentic, beyond: noManifest, do: everyRange(func(b []byte) []byte { b[len(b)/2] ^= 1; return b })},
 	{name: "D17 bodies that are short", want: gone, beyond: noManifest, do: everyRange(func(b []byte) []byte { return b[:len(b)-1] })},

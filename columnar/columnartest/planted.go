@@ -27,7 +27,9 @@ func Long(i int) string {
 // values that are the least and the greatest of a column, values that are in no statistics, dictionaries.
 func Planted(rows int) arrow.RecordBatch {
 	words := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: arrow.BinaryTypes.String}
-	meta := func(k string) arrow.Metadata { return arrow.NewMetadata([]string{k, Secret + "-key"}, []string{Secret + "-value", "v"}) }
+	meta := func(k string) arrow.Metadata {
+		return arrow.NewMetadata([]string{k, Secret + "-key"}, []string{Secret + "-value", "v"})
+	}
 	schemaMeta := meta("owner")
 	schema := arrow.NewSchema([]arrow.Field{
 		{Name: Secret, Type: arrow.PrimitiveTypes.Int64, Metadata: meta("unit")},

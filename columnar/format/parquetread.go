@@ -24,8 +24,11 @@ import (
 
 const (
 	maxFooter = 16 << 20
+	maxParsed = 40 << 20 // that arrow-go makes of it
 	maxPage   = 32 << 20 // of a page, compressed and not
 	pageRead  = 64 << 10 // read ahead of a column
+
+	maxFileInMemory = 4 << 20 // a longer file is spooled: the footer alone may be in memory twice
 )
 
 // parquetReader reads a Parquet file: stored first, for its footer is at the end, then row group by row group. arrow-go decodes it;
@@ -36,7 +39,7 @@ type parquetReader struct {
 }
 
 func newParquetReader(in *body, o ReadOptions) (Reader, error) {
-	src := &parquetSource{ctx: in.ctx, file: store{dir: o.SpoolDir, limit: maxInMemory}, batch: o.BatchBytes}
+	src := &parquetSource{ctx: in.ctx, file: store{dir: o.SpoolDir, limit: maxFileInMemory}, batch: o.BatchBytes}
 	err := src.open(in, o)
 	if err == nil {
 		var r Reader
@@ -154,17 +157,66 @@ func checkFooter(f *store) error {
 		return err
 	}
 	encrypted := false
+	var schema error
 	c.fields(func(id int, kind byte) {
 		encrypted = encrypted || id == 8 // EncryptionAlgorithm: plaintext footer, encrypted columns
-		c.value(kind, 0, false)
+		if id == 2 && kind == thriftList {
+			schema = checkSchema(compact{b: c.b, i: c.i})
+		}
+		if c.value(kind, 0, false); schema != nil || c.cost > maxParsed {
+			c.bad = true
+		}
 	})
 	switch {
+	case schema != nil:
+		return schema
+	case c.cost > maxParsed:
+		return fault.New(fault.TooLarge, "the Parquet footer describes more columns and row groups than fit in %d MiB", maxParsed>>20)
 	case c.bad:
 		return badParquet("the footer is damaged")
 	case encrypted:
 		return fault.New(fault.InvalidRequest, "the Parquet file is encrypted: its keys are needed too")
 	}
 	return nil
+}
+
+// A field of a table takes up to two elements of the schema more than it does in Arrow, and as many levels: lists and maps.
+const (
+	maxElements      = 3 * maxColumns
+	maxElementLevels = 3 * maxDepth
+)
+
+// checkSchema bounds the tree of SchemaElements: arrow-go takes about a kilobyte for each, and the stack for each level.
+func checkSchema(c compact) error {
+	head := c.byte()
+	n := uint64(head >> 4)
+	if n == 15 {
+		n = c.varint()
+	}
+	if n > maxElements {
+		return fault.New(fault.TooLarge, "a Parquet schema of %d elements; at most %d are read", n, maxElements)
+	}
+	var open []int64 // children that are still to come, level by level
+	for ; n > 0 && !c.bad; n-- {
+		children := int64(0)
+		c.fields(func(id int, kind byte) {
+			if id == 5 && kind == thriftI32 {
+				children = c.zigzag()
+				return
+			}
+			c.value(kind, 0, false)
+		})
+		if len(open) > 0 {
+			open[len(open)-1]--
+		}
+		if open = append(open, children); len(open) > maxElementLevels {
+			return fault.New(fault.TooLarge, "a Parquet schema of more than %d levels", maxElementLevels)
+		}
+		for len(open) > 0 && open[len(open)-1] <= 0 {
+			open = open[:len(open)-1]
+		}
+	}
+	return nil // what is damaged is found by who reads the whole
 }
 
 // check looks at what the footer says before arrow-go acts on it.

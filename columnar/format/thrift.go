@@ -7,10 +7,20 @@ import (
 // compact walks Thrift's compact protocol (thrift-compact-protocol.md) without building anything. arrow-go's decoder trusts the
 // length of a list and allocates for it; what walked through here holds at least a byte for each element that it declares.
 type compact struct {
-	b   []byte
-	i   int
-	bad bool
+	b    []byte
+	i    int
+	bad  bool
+	cost int64 // bytes that arrow-go's decoder takes for what was walked through, about
 }
+
+// What a decoded struct and an element of a list take beside what is in them. The structs of a footer have 100 to 260 bytes; those from
+// smallDepth on are counts of pages.
+const (
+	structCost  = 170
+	smallCost   = 32
+	smallDepth  = 6
+	elementCost = 16
+)
 
 const maxThriftDepth = 32
 
@@ -103,12 +113,18 @@ func (c *compact) value(kind byte, depth int, inList bool) {
 	case thriftDouble:
 		c.skip(8)
 	case thriftBinary:
-		c.skip(c.varint())
+		n := c.varint()
+		if c.skip(n); !c.bad {
+			c.cost += int64(n)
+		}
 	case thriftList, thriftSet:
 		c.list(depth)
 	case thriftMap:
 		c.mapping(depth)
 	case thriftStruct:
+		if c.cost += structCost; depth >= smallDepth {
+			c.cost += smallCost - structCost
+		}
 		c.fields(func(_ int, kind byte) { c.value(kind, depth+1, false) })
 	default:
 		c.bad = true
@@ -125,6 +141,7 @@ func (c *compact) list(depth int) {
 		c.bad = true
 	}
 	for ; n > 0 && !c.bad; n-- {
+		c.cost += elementCost
 		c.value(head&15, depth+1, true)
 	}
 }
