@@ -24,9 +24,18 @@
 //
 // # Memory
 //
-// A writer holds three row groups of [DefaultRowGroupBytes], one filling, one being encoded and one being uploaded, and the encoder's
-// buffers for as many columns as there are processors; besides them the parts of an upload that the store keeps. A reader holds
-// 32 MiB of fetched chunks, a row group being decoded, which takes at most 48 MiB whatever its author made of it (with a condition, a
-// second copy of one column of it at a time), one that waits to be taken, and the caller's. Both are independent of the table's size but for the manifest: 36 bytes for each
-// chunk. With GOMEMLIMIT at 160 MiB the process stays below 256 MiB (F17).
+// What is held at most, in bytes, whatever the table is:
+//
+//	a Writer   6 × RowGroupBytes + 24 MiB                                              120 MiB with [DefaultRowGroupBytes]
+//	a Reader   fetchAhead × (1 + 1/wasteShare) + 2 × maxDecoded + tailBytes + 8 MiB    141 MiB
+//	an upload  3 × the size of an upload's part, to a bucket (package s3); nothing to a folder    24 MiB
+//
+// The six row groups of a Writer are two of rows, one filling and one being encoded; what encoders of as many columns as there are processors
+// have in their buffers, which pools keep, at most two; and two that are sealed, one being made and one being uploaded. A Reader has sealed
+// chunks and the holes between them, the row group that is being decoded, which takes at most maxDecoded whatever its author made of it, the
+// one that its caller holds, and the tails of the next parts. The rest is windows and tables of the codecs. Beside these there are the
+// manifest, of 36 bytes for each chunk, and the footers of the parts that are open, of at most 16 MiB, which take up to 38 MiB more
+// (docs/column-encryption.md). TestMemoryBounds compares what is alive with these formulas.
+//
+// The collector lets garbage come on top: with GOMEMLIMIT at 160 MiB the process stays below 256 MiB (F17).
 package columnar
