@@ -21,7 +21,7 @@ import (
 
 // vector is one case of docs/vectors/pme.
 type vector struct {
-	Kind      string `json:"kind"` // "key metadata", "module" or "file"
+	Kind      string `json:"kind"` // "key metadata", "module", "data key commitment", "chunk" or "file"
 	MasterKey string `json:"master_key"`
 	MasterID  string `json:"master_key_id"`
 	DataKey   string `json:"data_key"`
@@ -39,6 +39,11 @@ type vector struct {
 	AAD       string `json:"aad"`
 	Plaintext string `json:"plaintext"`
 	Frame     string `json:"frame"`
+
+	Salt       string `json:"salt"`
+	Commitment string `json:"commitment"`
+	Header     string `json:"header"`
+	SHA256     string `json:"sha256"`
 
 	FooterKey  vectorKey       `json:"footer_key"`
 	ColumnKeys []vectorKey     `json:"column_keys"`
@@ -86,6 +91,10 @@ func TestVectors(t *testing.T) {
 				keyMetadataVector(t, v)
 			case "module":
 				moduleVector(t, v)
+			case "data key commitment":
+				commitmentVector(t, v)
+			case "chunk":
+				chunkVector(t, v)
 			case "file":
 				fileVector(t, v)
 			default:
