@@ -161,7 +161,8 @@ func unhexed(t *testing.T, s string) []byte {
 // writePartVectors makes the vectors of whole versions anew. Keys and nonces are random: they differ each time.
 func writePartVectors(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "n", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, {Name: "word", Type: arrow.BinaryTypes.String},
+		{Name: "n", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+		{Name: "word", Type: arrow.BinaryTypes.String},
 		{Name: "list", Type: arrow.ListOf(arrow.PrimitiveTypes.Float64), Nullable: true},
 	}, nil)
 	rows := json.RawMessage(`[{"n":1,"word":"one","list":[0.5,1.5]},{"n":null,"word":"","list":null},{"n":-3,"word":"drei","list":[]}]`)
