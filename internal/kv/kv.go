@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,7 +49,11 @@ func Open(dir string, o Options) (*DB, error) {
 	if err := db.checkFree(0); err != nil {
 		return nil, err
 	}
+	begun := beginsEmpty(dir)
 	b, err := openBadger(o.badgerOptions(dir, logger{o.Logger, db.health}))
+	if err != nil && begun {
+		b, err = openBadger(o.badgerOptions(dir, logger{o.Logger, db.health}))
+	}
 	if err != nil {
 		return nil, openFault(err)
 	}
@@ -58,6 +64,19 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db.startCleaning()
 	return db, nil
+}
+
+// beginsEmpty reports whether there is a log of a table in memory without a byte in it: its process died between making the file and giving it
+// its length. Badger gives it that now, but fails the first time that it meets one.
+func beginsEmpty(dir string) bool {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(logs, func(p string) bool {
+		i, err := os.Stat(p)
+		return err == nil && i.Size() == 0
+	})
 }
 
 // openBadger turns a panic over damaged files into an error.
