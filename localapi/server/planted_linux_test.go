@@ -55,7 +55,7 @@ func TestG01_PlantedSecret(t *testing.T) {
 			}
 			search(t, "the log", w.Logs.Bytes())
 			search(t, "requests", seen.b.Bytes())
-			if len(w.Logs.Bytes()) == 0 || kind == "S3" && seen.b.Len() < 50_000 {
+			if len(w.Logs.Bytes()) == 0 || kind == "S3" && seen.b.Len() < 20_000 {
 				t.Errorf("%d bytes of logs, %d of requests", len(w.Logs.Bytes()), seen.b.Len())
 			}
 		})
@@ -73,7 +73,7 @@ func shortTemp(t *testing.T) string {
 // useSecret writes and reads.
 func useSecret(t *testing.T, c *localapi.Client) {
 	t.Helper()
-	ctx, batch := context.Background(), columnartest.Planted(1500)
+	ctx, batch := context.Background(), columnartest.Planted(300)
 	d, err := c.CreateDataset(ctx, columnartest.Secret, "")
 	must(t, err)
 	_, err = c.Put(ctx, d.Id, bytes.NewReader(asArrow(t, batch)), localapi.PutOptions{Format: "arrow"})
@@ -135,7 +135,7 @@ func searchFolder(t *testing.T, folder string) (files int) {
 		}
 		b, err := os.ReadFile(p)
 		files++
-		search(t, p, append([]byte(p), b...))
+		search(t, p, append([]byte(p+"\n"), bytes.TrimRight(b, "\x00")...)) // the store makes its logs long before it fills them
 		return err
 	}))
 	return files
