@@ -104,7 +104,7 @@ func TestHostileInputChild(t *testing.T) {
 			return empty(got, err)
 		})
 		measure(t, "read by condition, "+c.name, c.want, func() error {
-			got, err := w.read(ReadRequest{Dataset: w.id, Columns: []string{"price"}, Where: "n >= 0"})
+			got, err := w.read(ReadRequest{Dataset: w.id, Columns: []string{"word"}, Where: "n >= 0"})
 			return empty(got, err)
 		})
 		measure(t, "query, "+c.name, c.want, func() error {
