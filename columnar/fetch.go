@@ -89,8 +89,13 @@ func plan(spans []span) []request {
 // fetch reads a request and returns the bytes of its spans, each of which has its hash. Bytes that have not are asked for again: by
 // themselves, so that one bad span does not cost the others. fetched counts every byte asked for.
 func fetch(ctx context.Context, store Store, r request, spans []span, fetched *atomic.Int64) ([][]byte, error) {
+	return fetchInto(ctx, store, r, spans, make([]byte, r.length), fetched)
+}
+
+// fetchInto is fetch into whole, which is as long as the request; spans that had to be asked for again are not in it.
+func fetchInto(ctx context.Context, store Store, r request, spans []span, whole []byte, fetched *atomic.Int64) ([][]byte, error) {
 	out := make([][]byte, len(r.spans))
-	whole, err := readRange(ctx, store, r.name, r.offset, r.length, r.object, fetched)
+	err := readRange(ctx, store, r.name, r.offset, r.object, whole, fetched)
 	if err != nil {
 		if whole = nil; !errors.Is(err, fault.NotAuthentic) {
 			return nil, err
@@ -129,7 +134,8 @@ func refetch(ctx context.Context, store Store, s span, fetched *atomic.Int64) ([
 		if err := sleep(ctx, jitter(refetchWait<<try)); err != nil {
 			return nil, err
 		}
-		b, err := readRange(ctx, store, s.name, s.offset, s.length, s.object, fetched)
+		b := make([]byte, s.length)
+		err := readRange(ctx, store, s.name, s.offset, s.object, b, fetched)
 		if err == nil && sha256.Sum256(b) == s.hash {
 			return b, nil
 		}
@@ -161,19 +167,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// readRange reads n bytes at off, in pieces of at most maxRequest at once. An object that is not there, or is shorter, is
+// readRange fills b from off on, in pieces of at most maxRequest at once. An object that is not there, or is shorter, is
 // fault.Incomplete: the manifest names it (R7). One of another length is fault.NotAuthentic.
-func readRange(ctx context.Context, store Store, name ObjectName, off, n, object int64, fetched *atomic.Int64) ([]byte, error) {
+func readRange(ctx context.Context, store Store, name ObjectName, off, object int64, b []byte, fetched *atomic.Int64) error {
+	n := int64(len(b))
 	fetched.Add(n)
-	b := make([]byte, n)
 	if n <= maxRequest {
-		return b, readInto(ctx, store, name, off, object, b)
+		return readInto(ctx, store, name, off, object, b)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for at := int64(0); at < n; at += maxRequest {
 		g.Go(func() error { return readInto(ctx, store, name, off+at, object, b[at:min(at+maxRequest, n)]) })
 	}
-	return b, g.Wait()
+	return g.Wait()
 }
 
 func readInto(ctx context.Context, store Store, name ObjectName, off, object int64, b []byte) error {

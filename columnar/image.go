@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,7 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"coldframe/columnar/pme"
 	"coldframe/internal/fault"
@@ -150,34 +148,6 @@ func (i *Image) Footers(file func(part int) io.WriterAt) error {
 	return nil
 }
 
-// Fill fetches the chunks of the columns, by their places in Schema, compares each with the manifest, unseals it and writes it to its file,
-// and then writes the footers. Failures are those of a Reader.
-func (i *Image) Fill(ctx context.Context, columns []int, file func(part int) io.WriterAt) error {
-	ahead := semaphore.NewWeighted(fetchAhead)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(fetchParallel + runtime.GOMAXPROCS(0))
-	for n, p := range i.parts {
-		sub := p.only(columns)
-		for rg := range p.file.NumRowGroups() {
-			weight := sub.weigh(rg)
-			if weight > maxSealed {
-				return fault.New(fault.TooLarge, "a row group of %d bytes, %d allowed", weight, maxSealed)
-			}
-			if err := ahead.Acquire(ctx, min(weight, fetchAhead)); err != nil {
-				return firstError(g.Wait(), context.Cause(ctx))
-			}
-			g.Go(func() error {
-				defer ahead.Release(min(weight, fetchAhead))
-				return p.fill(ctx, sub, rg, file(n), &i.fetched)
-			})
-		}
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return i.Footers(file)
-}
-
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -199,30 +169,6 @@ func (p *imagePart) only(columns []int) *readPart {
 	}
 	part.plan = &plan
 	return &part
-}
-
-// fill brings the chunks of one row group.
-func (p *imagePart) fill(ctx context.Context, sub *readPart, rowGroup int, out io.WriterAt, fetched *atomic.Int64) error {
-	u := &unit{rowGroup: rowGroup}
-	if err := sub.fetch(ctx, p.plan.store, []*unit{u}, fetched); err != nil {
-		return err
-	}
-	spans, leaves := sub.spans(rowGroup)
-	for n, leaf := range leaves {
-		chunk, err := p.file.UnsealChunk(rowGroup, leaf, u.sealed[leaf])
-		if err != nil {
-			return err
-		}
-		_, err = out.WriteAt(chunk.Bytes(), spans[n].offset)
-		clear(chunk.Bytes())
-		if err != nil {
-			return err
-		}
-		p.mu.Lock()
-		p.places[[2]int{rowGroup, leaf}] = chunk.Place()
-		p.mu.Unlock()
-	}
-	return nil
 }
 
 // footer returns the end of the file as it is now.

@@ -35,17 +35,20 @@ func main() {
 
 // answer takes the agent's messages in order, one statement.
 func answer(c control) (int64, error) {
-	var first, second, third request
-	if err := c.receive(&first); err != nil {
+	var limits, first, second, third request
+	if err := c.receive(&limits); err != nil {
+		return 0, err
+	}
+	d, err := open(limits.MemoryMiB, limits.Threads)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.receive(&first); err != nil { // some time later, if this is the spare engine
 		return 0, err
 	}
 	sql := first.SQL
 	if strings.ContainsRune(sql, 0) {
 		return 0, refuse("a statement with a zero byte")
-	}
-	d, err := open(first.MemoryMiB, first.Threads)
-	if err != nil {
-		return 0, err
 	}
 	n, err := d.judge(sql)
 	if err != nil {

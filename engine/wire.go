@@ -19,7 +19,7 @@ const (
 // maxMessage bounds a message in bytes, on both sides.
 const maxMessage = 8 << 20
 
-// request is a message of the agent. They come in this order: statement, tables (with their files behind it), run.
+// request is a message of the agent. They come in this order: limits, statement, tables (with their files behind it), run.
 type request struct {
 	SQL       string  `json:"sql,omitempty"`
 	MemoryMiB int     `json:"memory_mib,omitempty"`

@@ -31,9 +31,10 @@ type child struct {
 	control *net.UnixConn
 	result  *os.File
 	once    sync.Once
+	release func() // unties it from the context of its statement; nil: it was started for it
 }
 
-// start starts an engine that ends with ctx, bounds it, and checks that it is confined. It has seen nothing yet.
+// start starts an engine that ends with ctx, bounds it, checks that it is confined, and has it open its database. It has seen nothing yet.
 func start(ctx context.Context, o Options) (*child, error) {
 	c := &child{}
 	if err := c.spawn(ctx, o); err != nil {
@@ -49,6 +50,9 @@ func start(ctx context.Context, o Options) (*child, error) {
 	}
 	if err == nil && !o.AllowUnconfined {
 		err = m.Confined.enough()
+	}
+	if err == nil {
+		err = writeRequest(c.control, request{MemoryMiB: o.MemoryMiB, Threads: o.Threads})
 	}
 	if err != nil {
 		c.stop()
@@ -155,6 +159,9 @@ func (c *child) stop() {
 		c.cmd.Process.Kill() //nolint:errcheck // it has ended already
 		c.close()
 		c.cmd.Wait() //nolint:errcheck // killed, or it told its failure
+		if c.release != nil {
+			c.release()
+		}
 	})
 }
 

@@ -14,19 +14,41 @@ import (
 )
 
 // duckDB is the Engine.
-type duckDB struct{ o Options }
+type duckDB struct{ spares }
 
 // New returns the engine with these limits. It starts nothing yet.
-func New(o Options) Engine { return &duckDB{o} }
+func New(o Options) Engine { return &duckDB{spares{o: o}} }
+
+// Warm implements Engine.
+func (d *duckDB) Warm(ctx context.Context) error {
+	n := d.warm(d.generation())
+	if n == nil {
+		return nil
+	}
+	select {
+	case <-n.done:
+		return n.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Rest implements Engine.
+func (d *duckDB) Rest() { d.rest() }
 
 // Query implements Engine.
 func (d *duckDB) Query(ctx context.Context, sql string, find Find) (Result, error) {
 	if len(sql) > MaxSQL {
 		return nil, fault.New(fault.TooLarge, "a statement of %d bytes, %d allowed", len(sql), MaxSQL)
 	}
+	caller, rested := ctx, d.generation()
 	ctx, cancel := context.WithTimeoutCause(ctx, d.o.Time, fault.New(fault.TooLarge, "the query took longer than %s", d.o.Time))
-	r := &result{o: d.o, ctx: ctx, cancel: cancel}
-	if err := r.run(sql, find); err != nil {
+	r := &result{o: d.o, ctx: ctx, cancel: cancel, again: func() {
+		if caller.Err() == nil {
+			d.warm(rested)
+		}
+	}}
+	if err := r.run(d, sql, find); err != nil {
 		err = r.cause(err)
 		r.Close() //nolint:errcheck // it returns nil
 		return nil, err
@@ -39,6 +61,7 @@ type result struct {
 	o      Options
 	ctx    context.Context
 	cancel context.CancelFunc
+	again  func() // makes the next engine ready
 	child  *child
 	tables []*memFiles
 	in     format.Reader
@@ -48,12 +71,12 @@ type result struct {
 }
 
 // run goes through the protocol up to the schema of the result.
-func (r *result) run(sql string, find Find) (err error) {
+func (r *result) run(d *duckDB, sql string, find Find) (err error) {
 	defer r.forget()
-	if r.child, err = start(r.ctx, r.o); err != nil {
+	if r.child, err = d.take(r.ctx); err != nil {
 		return err
 	}
-	if err := writeRequest(r.child.control, request{SQL: sql, MemoryMiB: r.o.MemoryMiB, Threads: r.o.Threads}); err != nil {
+	if err := writeRequest(r.child.control, request{SQL: sql}); err != nil {
 		return err
 	}
 	m, err := readReply(r.child.control)
@@ -238,6 +261,8 @@ func (r *result) Close() error {
 	r.forget()
 	if r.child != nil {
 		r.child.stop()
+		r.child = nil
+		r.again()
 	}
 	if r.in != nil {
 		r.in.Close() //nolint:errcheck // it read from a pipe

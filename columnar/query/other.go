@@ -17,3 +17,9 @@ func New(Options) Engine { return none{} }
 func (none) Query(context.Context, string, Find) (Result, error) {
 	return nil, fault.New(fault.Unavailable, "queries need Linux")
 }
+
+// Warm implements Engine.
+func (none) Warm(context.Context) error { return nil }
+
+// Rest implements Engine.
+func (none) Rest() {}

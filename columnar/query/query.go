@@ -11,7 +11,7 @@ import (
 
 // Engine answers SQL.
 type Engine interface {
-	// Query runs one SELECT. The tables that it names are asked of find, which answers fault.NotFound for those that are not there.
+	// Query runs one SELECT, in a process of its own. The tables that it names are asked of find, which answers fault.NotFound for those that are not there.
 	// Nothing is left running once the result is closed or ctx has ended. Failures, here or of Next:
 	//
 	//	invalid_request  not SQL, not one statement, an unknown column, a value that cannot be cast, a result type that cannot be written
@@ -23,6 +23,11 @@ type Engine interface {
 	//
 	// and those of columnar.NewReader.
 	Query(ctx context.Context, sql string, find Find) (Result, error)
+	// Warm starts the process of a next statement ahead, unless one waits already or Options.Spare is 0, and waits until it is ready.
+	// It has seen nothing, and is ended when it was not needed for that long. Each statement starts the next one as it ends.
+	Warm(ctx context.Context) error
+	// Rest ends the process that waits. Statements in work go on, but start none when they end; later ones do again.
+	Rest()
 }
 
 // Find returns the dataset that a name in a statement stands for. The engine closes it.
@@ -37,7 +42,7 @@ type Result interface {
 	Close() error
 }
 
-// Options are the limits of one statement. All must be set.
+// Options are the limits of one statement. All must be set but Spare.
 type Options struct {
 	Program         string // path of coldframe-engine
 	AllowUnconfined bool   // run it even where the kernel cannot confine it
@@ -47,6 +52,7 @@ type Options struct {
 	ResultMiB       int           // of the result, as Arrow
 	Time            time.Duration // from start to end
 	Spool           string        // folder for sealed spool files of wide results
+	Spare           time.Duration // how long a process that was started ahead may wait; 0: none is
 }
 
 // MaxSQL bounds a statement in bytes.

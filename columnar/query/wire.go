@@ -17,7 +17,7 @@ const (
 	maxText    = 4 << 10
 )
 
-// request is a message to the engine. They go out in this order: statement, tables with their files behind it, and an empty one: run.
+// request is a message to the engine. They go out in this order: limits, statement, tables with their files behind it, and an empty one: run.
 type request struct {
 	SQL       string  `json:"sql,omitempty"`
 	MemoryMiB int     `json:"memory_mib,omitempty"`

@@ -31,6 +31,7 @@ type world struct {
 	head     *columnar.Manifest
 	rows     *columnartest.Mixed
 	schema   *arrow.Schema
+	group    int64 // bytes of a row group
 }
 
 func newWorld(t testing.TB) *world {
@@ -46,7 +47,7 @@ func newWorldOf(t testing.TB, schema *arrow.Schema) *world {
 	}
 	w := &world{
 		t: t, store: store, metadata: columnar.NewMetadataKey(), signer: signed.Signer{User: "ada", Key: secret.Random()},
-		keys: map[columnar.Version]*columnar.VersionKeys{}, rows: columnartest.NewMixed(1), schema: schema,
+		keys: map[columnar.Version]*columnar.VersionKeys{}, rows: columnartest.NewMixed(1), schema: schema, group: 1 << 20,
 	}
 	if _, w.roster, err = columnar.NewRoster(w.signer, make([]byte, 32), columnar.DefaultRetention, time.Now()); err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func (w *world) write(batches ...arrow.RecordBatch) {
 	v, _ := head.Version.Next()
 	register := func(columnar.ObjectName) error { return nil }
 	wr, err := columnar.NewWriter(ctx, w.store, columnar.WriterOptions{
-		Dataset: w.roster.ID, Version: v, Schema: w.schema, Columns: w.columns, Keys: keys, Register: register, RowGroupBytes: 1 << 20,
+		Dataset: w.roster.ID, Version: v, Schema: w.schema, Columns: w.columns, Keys: keys, Register: register, RowGroupBytes: w.group,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -132,7 +133,11 @@ func options(t testing.TB) query.Options {
 
 // run returns the batches of a statement.
 func (w *world) run(ctx context.Context, o query.Options, sql string) ([]arrow.RecordBatch, error) {
-	r, err := query.New(o).Query(ctx, sql, w.find)
+	return w.ask(ctx, query.New(o), sql)
+}
+
+func (w *world) ask(ctx context.Context, e query.Engine, sql string) ([]arrow.RecordBatch, error) {
+	r, err := e.Query(ctx, sql, w.find)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,40 @@
+package query_test
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"coldframe/columnar"
+	"coldframe/columnar/query"
+)
+
+// BenchmarkGroupBy groups by one of ten columns and adds up another, from a folder store whose pages are in memory. COLDFRAME_BENCH_ROWS
+// says how many rows; a million if it is not set.
+func BenchmarkGroupBy(b *testing.B) {
+	rows, _ := strconv.Atoi(os.Getenv("COLDFRAME_BENCH_ROWS"))
+	if rows == 0 {
+		rows = 1_000_000
+	}
+	w, o := newWorld(b), options(b)
+	w.group = columnar.DefaultRowGroupBytes
+	w.add(rows)
+	o.DataMiB, o.MemoryMiB = 1024, 512
+	o.Spare = time.Minute
+	e := query.New(o)
+	defer e.Rest()
+	for b.Loop() {
+		b.StopTimer()
+		if err := e.Warm(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // until it has opened its database
+		b.StartTimer()
+		if _, err := w.ask(context.Background(), e, `SELECT city, sum(price) FROM mixed GROUP BY city`); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrows/s")
+}
