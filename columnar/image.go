@@ -122,13 +122,21 @@ func (i *Image) Size(part int) int64 {
 	return i.parts[part].size
 }
 
-// Weigh returns how many bytes Fill would write for these columns at most, by their places in Schema.
-func (i *Image) Weigh(columns []int) int64 {
+// Wanted is what is read of an Image: columns, by their places in Schema, of the row groups that may have rows for which a condition is true.
+type Wanted struct {
+	Columns []int
+	Rows    Condition
+}
+
+// Weigh returns how many bytes Fill would fetch for it, and write at most.
+func (i *Image) Weigh(w Wanted) int64 {
 	n := int64(0)
 	for _, p := range i.parts {
-		sub := p.only(columns)
+		sub := p.only(w.Columns)
 		for rg := range p.file.NumRowGroups() {
-			n += sub.weigh(rg)
+			for _, s := range p.chunks(sub, rg, w.Rows).spans {
+				n += s.length
+			}
 		}
 	}
 	return n

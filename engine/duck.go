@@ -86,7 +86,10 @@ func (d *duck) define(tables []table) error {
 			return err
 		}
 	}
-	return d.run("SET lock_configuration = true")
+	if err := d.run("SET lock_configuration = true"); err != nil {
+		return err
+	}
+	return d.run("BEGIN") // so that now() stays what it is from the plan to the end
 }
 
 // view returns the statement that makes the view of a table.

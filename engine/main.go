@@ -3,8 +3,13 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
+
+	duckdb "github.com/duckdb/duckdb-go-bindings"
 )
 
 // Exit codes, for whoever starts it by hand.
@@ -69,7 +74,11 @@ func answer(c control) (int64, error) {
 	if err := d.define(second.Tables); err != nil {
 		return 0, err
 	}
-	if err := d.plan(c, sql, second.Tables); err != nil {
+	before, err := d.plan(sql, second.Tables)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.send(reply{Scans: before}); err != nil {
 		return 0, err
 	}
 	if err := c.receive(&third); err != nil {
@@ -83,17 +92,30 @@ func answer(c control) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := d.unchanged(sql, second.Tables, before); err != nil {
+		return 0, err
+	}
 	return d.stream(p)
 }
 
-// plan tells the agent which columns are needed, after finding that the statement can be run.
-func (d *duck) plan(c control, sql string, tables []table) error {
-	if _, err := d.prepare(sql); err != nil {
-		return err
-	}
-	scans, err := d.scans(sql, tables)
+// plan returns what the statement reads, after finding that it can be run.
+func (d *duck) plan(sql string, tables []table) ([]scan, error) {
+	p, err := d.prepare(sql)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.send(reply{Scans: scans})
+	duckdb.DestroyPrepare(&p)
+	return d.scans(sql, tables)
+}
+
+// unchanged makes sure that the statement takes no rows but those that the agent was told of: others may not be there.
+func (d *duck) unchanged(sql string, tables []table, before []scan) error {
+	if !slices.ContainsFunc(before, func(s scan) bool { return s.Where != nil }) {
+		return nil
+	}
+	after, err := d.scans(sql, tables)
+	if err == nil && !reflect.DeepEqual(before, after) {
+		err = errors.New("another plan than before")
+	}
+	return err
 }

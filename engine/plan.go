@@ -5,10 +5,12 @@ import (
 	"slices"
 )
 
-// scan says which columns of a table a statement reads, by their places in the table.
+// scan says which columns of a table a statement reads, by their places in the table, and a condition without which it takes no row.
 type scan struct {
-	All     bool  `json:"all,omitempty"` // the plan could not be told: whatever it may be
-	Columns []int `json:"columns"`
+	All     bool       `json:"all,omitempty"` // the plan could not be told: whatever it may be
+	Columns []int      `json:"columns"`
+	Where   *condition `json:"where,omitempty"`
+	every   bool       // some scan of the table takes rows on no known condition
 }
 
 // plans is the answer of json_serialize_plan.
@@ -28,9 +30,10 @@ type planNode struct {
 	Columns []struct {
 		Index uint64 `json:"index"`
 	} `json:"column_indexes"`
+	Filters tableFilters `json:"table_filters"`
 }
 
-// scans returns, for each table, the columns that are read once the statement is optimized.
+// scans returns, for each table, what is read once the statement is optimized.
 func (d *duck) scans(sql string, tables []table) ([]scan, error) {
 	text, err := d.text("SELECT json_serialize_plan(" + literal(sql) + ", skip_default := true, optimize := true)::VARCHAR")
 	if err != nil {
@@ -68,8 +71,21 @@ func collect(n planNode, of map[string]int, out []scan) {
 				s.Columns = append(s.Columns, int(c.Index))
 			}
 		}
+		s.or(n.Filters.condition())
 	}
 	for _, c := range n.Children {
 		collect(c, of, out)
 	}
+}
+
+// or adds the condition of one more scan of the table; nil if it has none that is known.
+func (s *scan) or(c *condition) {
+	if s.every = s.every || c == nil; s.every {
+		s.Where = nil
+		return
+	}
+	if s.Where == nil {
+		s.Where = &condition{}
+	}
+	s.Where.Any = append(s.Where.Any, *c)
 }

@@ -3,8 +3,11 @@ package pme
 import "encoding/binary"
 
 // Place is where the plain pages of a chunk are, counted from where its sealed chunk lay: Size bytes, of which the first Data ones are
-// before the first data page.
-type Place struct{ Data, Size int64 }
+// before the first data page. Constant says that they are those of File.Constant.
+type Place struct {
+	Data, Size int64
+	Constant   bool
+}
 
 // Place returns what a footer has to know to find the chunk.
 func (c *UnsealedChunk) Place() Place { return Place{Data: int64(c.data), Size: int64(len(c.pages))} }
@@ -24,6 +27,9 @@ func (f *File) FooterInPlace(columns []int, end int64, place func(rowGroup, leaf
 				at, here := end, Place{Size: g.chunks[leaf].length}
 				if p, ok := place(ordinal, leaf); ok {
 					at, here = g.chunks[leaf].offset, p
+				}
+				if here.Constant {
+					m = m.constant(g.rows)
 				}
 				chunks = append(chunks, placed{metadata: m.place(at, at+here.Data, here.Size), at: at, size: here.Size, raw: m.rawSize})
 			}

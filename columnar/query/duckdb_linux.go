@@ -9,6 +9,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 
+	"coldframe/columnar"
 	"coldframe/columnar/format"
 	"coldframe/internal/fault"
 )
@@ -155,20 +156,21 @@ func (r *result) fill(scans []scan) error {
 	if len(scans) != len(r.tables) {
 		return errBroken
 	}
-	columns, weight := make([][]int, len(scans)), int64(0)
+	wanted, weight := make([]columnar.Wanted, len(scans)), int64(0)
 	for i, s := range scans {
 		image := r.tables[i].image
-		var err error
-		if columns[i], err = s.columns(image.Schema().NumFields()); err != nil {
+		columns, err := s.columns(image.Schema().NumFields())
+		if err != nil {
 			return err
 		}
-		weight += image.Weigh(columns[i])
+		wanted[i] = columnar.Wanted{Columns: columns, Rows: s.rows(image)}
+		weight += image.Weigh(wanted[i])
 	}
 	if weight > int64(r.o.DataMiB)<<20 {
 		return fault.New(fault.TooLarge, "the query reads %d MiB of columns, %d allowed: name fewer columns, or raise query.data_mib", weight>>20, r.o.DataMiB)
 	}
 	for i, t := range r.tables {
-		if err := t.image.Fill(r.ctx, columns[i], t.at); err != nil {
+		if err := t.image.Fill(r.ctx, wanted[i], t.at); err != nil {
 			return err
 		}
 		if err := t.finish(); err != nil {

@@ -52,10 +52,11 @@ type names struct {
 	Local  []string `json:"local"`  // named in the statement itself, by WITH
 }
 
-// scan says which columns of a table are read.
+// scan says which columns of a table are read, and a condition without which no row of it is.
 type scan struct {
-	All     bool  `json:"all"`
-	Columns []int `json:"columns"`
+	All     bool       `json:"all"`
+	Columns []int      `json:"columns"`
+	Where   *condition `json:"where"`
 }
 
 type queryError struct {

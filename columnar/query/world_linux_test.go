@@ -158,11 +158,16 @@ func (w *world) ask(ctx context.Context, e query.Engine, sql string) ([]arrow.Re
 // fetched returns how many bytes of the store a statement takes beside tails.
 func (w *world) fetched(o query.Options, sql string) int64 {
 	w.t.Helper()
+	return w.counted(func() error { _, err := w.run(context.Background(), o, sql); return err })
+}
+
+func (w *world) counted(do func() error) int64 {
+	w.t.Helper()
 	plain := w.store
 	counting := &counter{Store: plain}
 	w.store = counting
 	defer func() { w.store = plain }()
-	if _, err := w.run(context.Background(), o, sql); err != nil {
+	if err := do(); err != nil {
 		w.t.Fatal(err)
 	}
 	return counting.n.Load()
