@@ -88,6 +88,7 @@ func (a *Agent) lockNow(cause error) {
 		return
 	}
 	g.drain(cause)
+	a.sql.rest()
 	if !unattended {
 		a.closeSession(cause)
 	}

@@ -57,6 +57,7 @@ type Agent struct {
 
 	slots   chan struct{} // one for each transfer of data that may be in work
 	names   nameSet       // objects that transfers are writing
+	sql     engines
 	counter counters
 	cache   sealedCache
 

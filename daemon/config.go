@@ -84,6 +84,7 @@ type Query struct {
 	DataMiB         int    `toml:"data_mib"`         // for the columns that it reads, in the clear but compressed
 	ResultMiB       int    `toml:"result_mib"`
 	Seconds         int    `toml:"seconds"`
+	SpareSeconds    int    `toml:"spare_seconds"` // how long a process waits for the next statement; 0: none does
 }
 
 // Cache says how much of what was fetched from a bucket is kept on the disk. A folder store has none.
@@ -115,7 +116,7 @@ func DefaultConfig() Config {
 		Lock:    Lock{IdleMinutes: 15, OnSuspend: true},
 		Limits:  Limits{MemoryMiB: 256, Transfers: 2, Connections: 128, Requests: 32, MinFreeMiB: 64},
 		Log:     Log{Level: "info", Format: "text"},
-		Query:   Query{MemoryMiB: 512, DataMiB: 1024, ResultMiB: 4096, Seconds: 300},
+		Query:   Query{MemoryMiB: 512, DataMiB: 1024, ResultMiB: 4096, Seconds: 300, SpareSeconds: 300},
 		Cache:   Cache{SizeMiB: 2048},
 	}
 }
@@ -239,6 +240,7 @@ func (c Config) validateNumbers() error {
 		{"query.data_mib", int64(c.Query.DataMiB), 1, 1 << 20},
 		{"query.result_mib", int64(c.Query.ResultMiB), 1, 1 << 30},
 		{"query.seconds", int64(c.Query.Seconds), 1, 24 * 3600},
+		{"query.spare_seconds", int64(c.Query.SpareSeconds), 0, 24 * 3600},
 	} {
 		if n.value < n.low || n.value > n.high {
 			return fmt.Errorf("%s is %d, outside %d to %d", n.name, n.value, n.low, n.high)

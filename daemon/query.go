@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"coldframe/columnar"
@@ -36,11 +37,11 @@ func (a *Agent) Query(ctx context.Context, c Caller, r QueryRequest) (*DataStrea
 	}
 	out := &DataStream{a: a, t: t, ctx: ctx, leave: func() { free(); leave() }}
 	err = a.guarded(func() error {
-		o, err := a.queryOptions()
+		engine, err := a.engine()
 		if err != nil {
 			return err
 		}
-		in, err := query.New(o).Query(ctx, r.SQL, func(ctx context.Context, name string) (*columnar.Image, error) {
+		in, err := engine.Query(ctx, r.SQL, func(ctx context.Context, name string) (*columnar.Image, error) {
 			return a.table(ctx, s, c, name)
 		})
 		if err != nil {
@@ -56,11 +57,39 @@ func (a *Agent) Query(ctx context.Context, c Caller, r QueryRequest) (*DataStrea
 	return out, nil
 }
 
+// engines is the agent's SQL engine, which is made when it is asked for first.
+type engines struct {
+	mu   sync.Mutex
+	made query.Engine
+}
+
+func (a *Agent) engine() (query.Engine, error) {
+	a.sql.mu.Lock()
+	defer a.sql.mu.Unlock()
+	if a.sql.made == nil {
+		o, err := a.queryOptions()
+		if err != nil {
+			return nil, err
+		}
+		a.sql.made = query.New(o)
+	}
+	return a.sql.made, nil
+}
+
+// rest ends the process that waits for a next statement. No statement is in work that could start another.
+func (e *engines) rest() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.made != nil {
+		e.made.Rest()
+	}
+}
+
 func (a *Agent) queryOptions() (query.Options, error) {
 	q := a.cfg.Query
 	o := query.Options{
 		Program: q.Engine, AllowUnconfined: q.AllowUnconfined, Threads: q.Threads, MemoryMiB: q.MemoryMiB, DataMiB: q.DataMiB, ResultMiB: q.ResultMiB,
-		Time: time.Duration(q.Seconds) * time.Second, Spool: filepath.Join(a.cfg.Folders.State, spoolFolder),
+		Time: time.Duration(q.Seconds) * time.Second, Spare: time.Duration(q.SpareSeconds) * time.Second, Spool: filepath.Join(a.cfg.Folders.State, spoolFolder),
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)

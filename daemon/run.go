@@ -61,6 +61,7 @@ func (a *Agent) stop() {
 	g := a.gate
 	a.mu.Unlock()
 	drained := g == nil || g.drain(errStopping())
+	a.sql.rest()
 	a.change.Lock()
 	defer a.change.Unlock()
 	a.mu.Lock()

@@ -23,10 +23,6 @@ func main() {
 		os.Exit(check())
 	}
 	var c control
-	sandbox := confinement()
-	if err := c.send(reply{Confined: &sandbox}); err != nil {
-		os.Exit(exitFault)
-	}
 	rows, err := answer(c)
 	last := reply{Rows: &rows}
 	if err != nil {
@@ -46,6 +42,10 @@ func answer(c control) (int64, error) {
 	}
 	d, err := open(limits.MemoryMiB, limits.Threads)
 	if err != nil {
+		return 0, err
+	}
+	sandbox := confinement()
+	if err := c.send(reply{Confined: &sandbox}); err != nil {
 		return 0, err
 	}
 	if err := c.receive(&first); err != nil { // some time later, if this is the spare engine

@@ -151,27 +151,11 @@ func TestSecrets(t *testing.T) {
 	wantNoEngine(t)
 }
 
-// engines returns the processes of engines that this test started.
-func engines() []int {
-	var pids []int
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, list := range lists {
-		b, _ := os.ReadFile(list)
-		for _, s := range strings.Fields(string(b)) {
-			pid, _ := strconv.Atoi(s)
-			if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.HasPrefix(string(comm), "coldframe-engin") {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids
-}
-
 // waitForEngine returns the engine once it has run for a while of processor time: it is past its start.
 func waitForEngine(t *testing.T) int {
 	t.Helper()
 	for range 2000 {
-		for _, pid := range engines() {
+		for _, pid := range querytest.Running() {
 			if stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); userTicks(string(stat)) > 20 {
 				return pid
 			}
@@ -194,7 +178,7 @@ func userTicks(stat string) int {
 
 func wantNoEngine(t *testing.T) {
 	t.Helper()
-	if left := engines(); len(left) > 0 {
+	if left := querytest.Running(); len(left) > 0 {
 		t.Errorf("engines are left: %v", left)
 	}
 }

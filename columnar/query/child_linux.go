@@ -34,7 +34,7 @@ type child struct {
 	release func() // unties it from the context of its statement; nil: it was started for it
 }
 
-// start starts an engine that ends with ctx, bounds it, checks that it is confined, and has it open its database. It has seen nothing yet.
+// start starts an engine that ends with ctx, bounds it, has it open its database, and checks that it is confined. It has seen two numbers.
 func start(ctx context.Context, o Options) (*child, error) {
 	c := &child{}
 	if err := c.spawn(ctx, o); err != nil {
@@ -44,15 +44,16 @@ func start(ctx context.Context, o Options) (*child, error) {
 		c.stop()
 		return nil, fault.Wrap(fault.Policy, err, "the query engine cannot be limited on this system")
 	}
-	m, err := readReply(c.control)
+	err := writeRequest(c.control, request{MemoryMiB: o.MemoryMiB, Threads: o.Threads})
+	var m *reply
+	if err == nil {
+		m, err = readReply(c.control)
+	}
 	if err == nil && m.Confined == nil {
 		err = errBroken
 	}
 	if err == nil && !o.AllowUnconfined {
 		err = m.Confined.enough()
-	}
-	if err == nil {
-		err = writeRequest(c.control, request{MemoryMiB: o.MemoryMiB, Threads: o.Threads})
 	}
 	if err != nil {
 		c.stop()

@@ -3,9 +3,10 @@ package query
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // spares keeps one engine ready: started, bounded, confined, its database open, and given nothing yet. Each answers one statement at most.
@@ -97,12 +98,18 @@ func (s *spares) take(ctx context.Context) (*child, error) {
 	return n.child, nil
 }
 
-// waits reports whether an engine that was given nothing is there and has said no more than it should have.
+// waits reports whether an engine that was given no statement is there, and has said no more than it should have.
 func (c *child) waits() bool {
-	c.control.SetReadDeadline(time.Unix(1, 0))   //nolint:errcheck // shows in the read
-	defer c.control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
-	_, err := c.control.Read(make([]byte, 1))
-	return errors.Is(err, os.ErrDeadlineExceeded)
+	raw, err := c.control.SyscallConn()
+	if err != nil {
+		return false
+	}
+	quiet := false
+	err = raw.Control(func(fd uintptr) {
+		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		quiet = errors.Is(err, unix.EAGAIN)
+	})
+	return err == nil && quiet
 }
 
 // rest ends the engine that waits, if there is one. Statements in work start none when they end.

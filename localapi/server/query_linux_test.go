@@ -131,6 +131,30 @@ func TestLockEndsAQuery(t *testing.T) {
 	}
 }
 
+// A process waits for the next statement while the agent is open, and only then.
+func TestL17_LockEndsTheSpareEngine(t *testing.T) {
+	w := localapitest.Start(t, withEngine(t))
+	c := w.Registered()
+	if n := len(querytest.Running()); n != 0 {
+		t.Errorf("%d engines before the first query", n)
+	}
+	for range 2 {
+		if got, err := ask(c, `SELECT 1 AS a`, "csv"); err != nil || got != "a\n1\n" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		for i := 0; len(querytest.Running()) != 1; i++ {
+			if time.Sleep(10 * time.Millisecond); i > 1000 {
+				t.Fatalf("engines %v, want one", querytest.Running())
+			}
+		}
+		must(t, c.Lock(context.Background()))
+		if left := querytest.Running(); len(left) > 0 {
+			t.Errorf("engines are left: %v", left)
+		}
+		must(t, c.Unlock(context.Background(), localapi.UnlockRequest{Password: localapitest.Password}))
+	}
+}
+
 // Without an engine everything else works.
 func TestQueryWithoutEngine(t *testing.T) {
 	w := localapitest.Start(t, localapitest.Options{Config: func(c *daemon.Config) { c.Query.Engine = filepath.Join(os.TempDir(), "no-engine-here") }})

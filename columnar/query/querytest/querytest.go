@@ -1,11 +1,14 @@
-// Package querytest builds the query engine for tests. Nothing but tests may import it.
+// Package querytest builds the query engine for tests, and counts those that run. Nothing but tests may import it.
 package querytest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -50,3 +53,19 @@ type failure struct {
 }
 
 func (f *failure) Error() string { return f.err.Error() + "\n" + string(f.out) }
+
+// Running returns the processes of engines that this test process started and that have not ended.
+func Running() []int {
+	var pids []int
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		b, _ := os.ReadFile(list)
+		for _, s := range strings.Fields(string(b)) {
+			pid, _ := strconv.Atoi(s)
+			if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.HasPrefix(string(comm), "coldframe-engin") {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
