@@ -38,9 +38,13 @@ type imagePart struct {
 // placeRoom is how many bytes the place of a chunk takes in a footer at most, beyond what it takes while the chunk is not there.
 const placeRoom = 32
 
-// NewImage fetches and opens the tails of all parts. Failures are those of NewReader. Close it.
+// NewImage fetches and opens the tails of all parts. A column is hidden if its key is not had for one of them. Failures are those of NewReader. Close it.
 func NewImage(ctx context.Context, store Store, m *Manifest, keys Keys) (*Image, error) {
-	columns, err := readable(ctx, m, keys)
+	parts, err := m.LoadParts(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := readable(ctx, m, parts, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -89,18 +93,23 @@ func emptyFile(schema *arrow.Schema) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// readable returns the columns of the version whose keys are had.
-func readable(ctx context.Context, m *Manifest, keys Keys) ([]ColumnID, error) {
-	k, err := keys.VersionKeys(ctx, m.Dataset, m.Version)
-	if err != nil {
-		return nil, err
-	}
-	defer k.Wipe()
-	out := []ColumnID{}
+// readable returns the columns of the version whose keys are had, for all of its parts.
+func readable(ctx context.Context, m *Manifest, parts []Part, keys Keys) ([]ColumnID, error) {
+	out, seen := []ColumnID{}, map[Version]bool{}
 	for _, c := range m.Columns {
-		if _, ok := k.Columns[c.ID]; ok {
-			out = append(out, c.ID)
+		out = append(out, c.ID)
+	}
+	for _, p := range append([]Part{{Version: m.Version}}, parts...) {
+		if seen[p.Version] {
+			continue
 		}
+		seen[p.Version] = true
+		k, err := keys.VersionKeys(ctx, m.Dataset, p.Version)
+		if err != nil {
+			return nil, err
+		}
+		out = slices.DeleteFunc(out, func(c ColumnID) bool { _, ok := k.Columns[c]; return !ok })
+		k.Wipe()
 	}
 	return out, nil
 }

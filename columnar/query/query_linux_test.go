@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"coldframe/columnar"
 	"coldframe/internal/fault"
 )
 
@@ -105,6 +106,32 @@ func TestWithoutRows(t *testing.T) {
 	got, err := w.run(context.Background(), o, `SELECT count(*), max(city) FROM mixed`)
 	if err != nil || cells(got) != "0,(null)" {
 		t.Fatalf("%s, %v", cells(got), err)
+	}
+}
+
+// A column whose key is not had, be it of one part only, is not there; the others are read, and filters on them work.
+func TestHiddenColumns(t *testing.T) {
+	w, o := newWorld(t), options(t)
+	w.add(1000)
+	w.add(1000)
+	w.withheld = map[columnar.Version][]columnar.ColumnID{2: {w.columns[1], w.columns[9]}, 1: {w.columns[3]}} // price, note; token
+	got, err := w.run(t.Context(), o, `SELECT * FROM mixed WHERE id = 1500`)
+	if err != nil || len(got) != 1 || got[0].NumCols() != 7 || got[0].NumRows() != 1 {
+		t.Fatalf("%s, %v", cells(got), err)
+	}
+	for i, want := range []string{"id", "city", "time", "flag", "count", "tags", "amount"} {
+		if name := got[0].ColumnName(i); name != want {
+			t.Errorf("column %d is %s, want %s", i, name, want)
+		}
+	}
+	for _, sql := range []string{`SELECT price FROM mixed`, `SELECT id FROM mixed WHERE note IS NULL`, `SELECT count(token) FROM mixed`} {
+		if _, err := w.run(t.Context(), o, sql); !errors.Is(err, fault.InvalidRequest) {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	w.withheld = map[columnar.Version][]columnar.ColumnID{2: w.columns}
+	if got, err := w.run(t.Context(), o, `SELECT count(*) FROM mixed`); err == nil {
+		t.Errorf("without any key: %s", cells(got))
 	}
 }
 
@@ -203,53 +230,104 @@ func TestRefusals(t *testing.T) {
 		`SET memory_limit = '1TB'`:        fault.Policy,
 		`RESET lock_configuration`:        fault.Policy,
 		`CREATE TABLE x AS SELECT 1`:      fault.Policy,
-		`CREATE MACRO f() AS TABLE SELECT * FROM read_text('/etc/passwd')`: fault.Policy,
-		`INSERT INTO mixed VALUES (1)`:                                     fault.Policy,
-		`DELETE FROM mixed`:                                                fault.Policy,
-		`DROP VIEW mixed`:                                                  fault.Policy,
-		`EXPLAIN SELECT 1`:                                                 fault.Policy,
-		`CALL pragma_version()`:                                            fault.Policy,
-		`SHOW TABLES`:                                                      fault.Policy,
-		`DESCRIBE mixed`:                                                   fault.Policy,
-		`SUMMARIZE mixed`:                                                  fault.Policy,
-		`EXPORT DATABASE '/tmp/x'`:                                         fault.Policy,
-		`VACUUM`:                                                           fault.Policy,
-		`PREPARE p AS SELECT 1`:                                            fault.Policy,
-		`BEGIN`:                                                            fault.Policy,
-		`SELECT * FROM read_csv('/etc/passwd')`:                            fault.Policy,
-		`SELECT * FROM READ_CSV_AUTO('/etc/passwd')`:                       fault.Policy,
-		`SELECT * FROM read_parquet('/proc/self/fd/5')`:                    fault.Policy,
-		`SELECT * FROM main.read_text('/etc/passwd')`:                      fault.Policy,
-		`SELECT * FROM read_blob('/etc/passwd')`:                           fault.Policy,
-		`SELECT * FROM glob('/*')`:                                         fault.Policy,
-		`SELECT * FROM sniff_csv('/etc/passwd')`:                           fault.Policy,
-		`SELECT * FROM query('SELECT 1')`:                                  fault.Policy,
-		`SELECT * FROM query_table('mixed')`:                               fault.Policy,
-		`SELECT * FROM duckdb_settings()`:                                  fault.Policy,
-		`SELECT * FROM duckdb_secrets()`:                                   fault.Policy,
-		`SELECT * FROM pragma_version()`:                                   fault.Policy,
-		`SELECT * FROM system.main.range(3)`:                               fault.Policy,
-		`SELECT * FROM information_schema.tables`:                          fault.Policy,
-		`SELECT * FROM memory.main.mixed`:                                  fault.Policy,
-		`SELECT (SELECT count(*) FROM read_text('/etc/passwd'))`:           fault.Policy,
-		`WITH x AS (SELECT * FROM read_text('/etc/passwd')) SELECT 1`:      fault.Policy,
-		`SELECT * FROM mixed WHERE id IN (SELECT 1 FROM glob('/*'))`:       fault.Policy,
-		`SELECT * FROM '/etc/passwd'`:                                      fault.NotFound,
-		`SELECT * FROM 'x.parquet'`:                                        fault.NotFound,
-		`SELECT * FROM "https://example.org/x.csv"`:                        fault.NotFound,
-		`SELECT * FROM duckdb_tables`:                                      fault.NotFound,
-		`SELECT * FROM nowhere`:                                            fault.NotFound,
-		`SELECT 1; SELECT 2`:                                               fault.InvalidRequest,
-		`SELECT 1; COPY mixed TO '/tmp/x'`:                                 fault.Policy,
-		``:                                                                 fault.InvalidRequest,
-		`-- nothing`:                                                       fault.InvalidRequest,
-		`SELEC 1`:                                                          fault.InvalidRequest,
-		`SELECT nothing FROM mixed`:                                        fault.InvalidRequest,
-		`SELECT ?`:                                                         fault.InvalidRequest,
-		`SELECT $1`:                                                        fault.InvalidRequest,
-		`SELECT 'abc'::INT`:                                                fault.InvalidRequest,
-		`SELECT getenv('HOME')`:                                            fault.InvalidRequest,
-		"SELECT 1\x00; COPY mixed TO '/tmp/x'":                             fault.InvalidRequest,
+		`CREATE MACRO f() AS TABLE SELECT * FROM read_text('/etc/passwd')`:    fault.Policy,
+		`INSERT INTO mixed VALUES (1)`:                                        fault.Policy,
+		`DELETE FROM mixed`:                                                   fault.Policy,
+		`DROP VIEW mixed`:                                                     fault.Policy,
+		`EXPLAIN SELECT 1`:                                                    fault.Policy,
+		`CALL pragma_version()`:                                               fault.Policy,
+		`SHOW TABLES`:                                                         fault.Policy,
+		`DESCRIBE mixed`:                                                      fault.Policy,
+		`SUMMARIZE mixed`:                                                     fault.Policy,
+		`EXPORT DATABASE '/tmp/x'`:                                            fault.Policy,
+		`VACUUM`:                                                              fault.Policy,
+		`PREPARE p AS SELECT 1`:                                               fault.Policy,
+		`BEGIN`:                                                               fault.Policy,
+		`SELECT * FROM read_csv('/etc/passwd')`:                               fault.Policy,
+		`SELECT * FROM READ_CSV_AUTO('/etc/passwd')`:                          fault.Policy,
+		`SELECT * FROM read_parquet('/proc/self/fd/5')`:                       fault.Policy,
+		`SELECT * FROM main.read_text('/etc/passwd')`:                         fault.Policy,
+		`SELECT * FROM read_blob('/etc/passwd')`:                              fault.Policy,
+		`SELECT * FROM glob('/*')`:                                            fault.Policy,
+		`SELECT * FROM sniff_csv('/etc/passwd')`:                              fault.Policy,
+		`SELECT * FROM query('SELECT 1')`:                                     fault.Policy,
+		`SELECT * FROM query_table('mixed')`:                                  fault.Policy,
+		`SELECT * FROM duckdb_settings()`:                                     fault.Policy,
+		`SELECT * FROM duckdb_secrets()`:                                      fault.Policy,
+		`SELECT * FROM pragma_version()`:                                      fault.Policy,
+		`SELECT * FROM system.main.range(3)`:                                  fault.Policy,
+		`SELECT * FROM information_schema.tables`:                             fault.Policy,
+		`SELECT * FROM memory.main.mixed`:                                     fault.Policy,
+		`SELECT (SELECT count(*) FROM read_text('/etc/passwd'))`:              fault.Policy,
+		`WITH x AS (SELECT * FROM read_text('/etc/passwd')) SELECT 1`:         fault.Policy,
+		`SELECT * FROM mixed WHERE id IN (SELECT 1 FROM glob('/*'))`:          fault.Policy,
+		`IMPORT DATABASE '/tmp/x'`:                                            fault.Policy,
+		`DETACH memory`:                                                       fault.Policy,
+		`USE memory`:                                                          fault.Policy,
+		`ATTACH ':memory:' AS other`:                                          fault.Policy,
+		`CREATE SECRET s (TYPE S3, KEY_ID 'x')`:                               fault.Policy,
+		`FORCE INSTALL httpfs FROM community`:                                 fault.Policy,
+		`UPDATE EXTENSIONS`:                                                   fault.Policy,
+		`UPDATE mixed SET id = 1`:                                             fault.Policy,
+		`SET VARIABLE x = 1`:                                                  fault.Policy,
+		`SET GLOBAL enable_external_access = true`:                            fault.Policy,
+		`PRAGMA enable_profiling`:                                             fault.Policy,
+		`EXECUTE p`:                                                           fault.Policy,
+		`DEALLOCATE p`:                                                        fault.Policy,
+		`EXPLAIN ANALYZE SELECT 1`:                                            fault.Policy,
+		`CHECKPOINT`:                                                          fault.Policy,
+		`COMMIT`:                                                              fault.Policy,
+		`ROLLBACK`:                                                            fault.Policy,
+		`COMMENT ON VIEW mixed IS 'x'`:                                        fault.Policy,
+		`ALTER VIEW mixed RENAME TO x`:                                        fault.Policy,
+		`COPY FROM DATABASE memory TO other`:                                  fault.Policy,
+		`COPY mixed FROM '/etc/passwd'`:                                       fault.Policy,
+		`CREATE TYPE x AS INTEGER`:                                            fault.Policy,
+		`CREATE TEMP VIEW x AS SELECT 1`:                                      fault.Policy,
+		`PREPARE p AS COPY mixed TO '/tmp/x'`:                                 fault.Policy,
+		`SELECT * FROM read_json('/etc/passwd')`:                              fault.Policy,
+		`SELECT * FROM read_ndjson_auto('/etc/passwd')`:                       fault.Policy,
+		`SELECT * FROM parquet_scan('/proc/self/fd/5')`:                       fault.Policy,
+		`SELECT * FROM parquet_metadata('/proc/self/fd/5')`:                   fault.Policy,
+		`SELECT * FROM "read_csv"('/etc/passwd')`:                             fault.Policy,
+		`SELECT * FROM duckdb_extensions()`:                                   fault.Policy,
+		`SELECT * FROM duckdb_memory()`:                                       fault.Policy,
+		`SELECT * FROM duckdb_variables()`:                                    fault.Policy,
+		`SELECT * FROM which_secret('s3://x', 's3')`:                          fault.Policy,
+		`SELECT * FROM pragma_storage_info('mixed')`:                          fault.Policy,
+		`SELECT * FROM pragma_table_info('mixed')`:                            fault.Policy,
+		`SELECT * FROM arrow_scan(1, 2, 3)`:                                   fault.Policy,
+		`SELECT * FROM seq_scan('mixed')`:                                     fault.Policy,
+		`SELECT * FROM json_execute_serialized_sql('{}')`:                     fault.Policy,
+		`SELECT * FROM pg_catalog.pg_settings`:                                fault.Policy,
+		`SELECT * FROM temp.information_schema.tables`:                        fault.Policy,
+		`FROM range(3), read_text('/etc/passwd')`:                             fault.Policy,
+		`SELECT * FROM mixed, LATERAL (SELECT * FROM read_text(mixed.token))`: fault.Policy,
+		`SELECT EXISTS (FROM read_blob('/etc/passwd'))`:                       fault.Policy,
+		`SELECT * FROM mixed ORDER BY (SELECT 1 FROM glob('/*'))`:             fault.Policy,
+		`SELECT * FROM '/etc/passwd'`:                                         fault.NotFound,
+		`SELECT * FROM '/proc/self/environ'`:                                  fault.NotFound,
+		`SELECT * FROM 's3://bucket/x.parquet'`:                               fault.NotFound,
+		`SELECT * FROM duckdb_secrets`:                                        fault.NotFound,
+		`SELECT * FROM sqlite_master`:                                         fault.NotFound,
+		`SELECT * FROM 'x.parquet'`:                                           fault.NotFound,
+		`SELECT * FROM "https://example.org/x.csv"`:                           fault.NotFound,
+		`SELECT * FROM duckdb_tables`:                                         fault.NotFound,
+		`SELECT * FROM nowhere`:                                               fault.NotFound,
+		`SELECT 1; SELECT 2`:                                                  fault.InvalidRequest,
+		`SELECT 1; COPY mixed TO '/tmp/x'`:                                    fault.Policy,
+		``:                                                                    fault.InvalidRequest,
+		`-- nothing`:                                                          fault.InvalidRequest,
+		`SELEC 1`:                                                             fault.InvalidRequest,
+		`SELECT nothing FROM mixed`:                                           fault.InvalidRequest,
+		`SELECT ?`:                                                            fault.InvalidRequest,
+		`SELECT $1`:                                                           fault.InvalidRequest,
+		`SELECT 'abc'::INT`:                                                   fault.InvalidRequest,
+		`SELECT getenv('HOME')`:                                               fault.InvalidRequest,
+		`SELECT getvariable('x'), * FROM read_csv(getvariable('x'))`:          fault.Policy,
+		`SELECT nextval('s')`:                                                 fault.InvalidRequest,
+		`SELECT $name`:                                                        fault.InvalidRequest,
+		"SELECT 1\x00; COPY mixed TO '/tmp/x'":                                fault.InvalidRequest,
 		`SELECT ` + strings.Repeat("(", 20_000) + `1` + strings.Repeat(")", 20_000): fault.InvalidRequest,
 		`SELECT ` + strings.Repeat("x", 70_000):                                     fault.TooLarge,
 	} {

@@ -36,11 +36,12 @@ func (s *spares) warm(rested int) *spare {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &spare{cancel: cancel, done: make(chan struct{})}
-	n.timer = time.AfterFunc(s.o.Spare, func() { s.drop(n) })
+	n.timer = time.AfterFunc(s.o.Time, func() { s.drop(n) }) // if it gets ready at all
 	s.next = n
 	go func() {
 		defer close(n.done)
 		n.child, n.err = start(ctx, s.o)
+		n.timer.Reset(s.o.Spare)
 	}()
 	return n
 }

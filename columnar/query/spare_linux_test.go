@@ -82,7 +82,7 @@ func TestDeadSpare(t *testing.T) {
 func TestSpareEnds(t *testing.T) {
 	w, o := newWorld(t), options(t)
 	w.add(1000)
-	o.Spare = 300 * time.Millisecond
+	o.Spare = 2 * time.Second
 	warmed(t, o)
 	for i := 0; len(querytest.Running()) > 0; i++ {
 		if time.Sleep(20 * time.Millisecond); i > 500 {

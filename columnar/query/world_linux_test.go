@@ -32,6 +32,7 @@ type world struct {
 	rows     *columnartest.Mixed
 	schema   *arrow.Schema
 	group    int64 // bytes of a row group
+	withheld map[columnar.Version][]columnar.ColumnID
 }
 
 func newWorld(t testing.TB) *world {
@@ -59,7 +60,11 @@ func newWorldOf(t testing.TB, schema *arrow.Schema) *world {
 }
 
 func (w *world) VersionKeys(_ context.Context, _ columnar.DatasetID, v columnar.Version) (*columnar.VersionKeys, error) {
-	return w.keys[v].Clone(), nil
+	k := w.keys[v].Clone()
+	for _, c := range w.withheld[v] {
+		delete(k.Columns, c)
+	}
+	return k, nil
 }
 
 // add appends rows of the mixed table as a part of their own.
