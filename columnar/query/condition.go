@@ -85,7 +85,7 @@ var sameTypes = map[string]arrow.Type{
 func (c *condition) literal(stored arrow.DataType) arrow.Array {
 	b := array.NewBuilder(memory.DefaultAllocator, stored)
 	defer b.Release()
-	ok := false
+	var ok bool
 	switch stored := stored.(type) {
 	case *arrow.Float32Type:
 		v, err := strconv.ParseFloat(c.Value, 64)
