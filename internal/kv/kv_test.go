@@ -65,3 +65,28 @@ func TestSecondOpenIsRefused(t *testing.T) {
 		t.Errorf("second open: %v", err)
 	}
 }
+
+func TestScanFrom(t *testing.T) {
+	db := open(t, t.TempDir())
+	err := db.Update(func(tx *Tx) error {
+		for _, k := range []string{"a/1", "b/1", "b/2", "b/3", "c/1"} {
+			if err := tx.Set(k, []byte(k)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ prefix, from, want string }{
+		{"b/", "", "b/1b/2b/3"}, {"b/", "b/2", "b/2b/3"}, {"b/", "a/9", "b/1b/2b/3"}, {"b/", "c", ""}, {"", "b/3", "b/3c/1"}, {"", "", "a/1b/1b/2b/3c/1"},
+	} {
+		got := ""
+		if err := db.View(func(tx *Tx) error {
+			return tx.ScanFrom(c.prefix, c.from, func(k string, _ []byte) error { got += k; return nil })
+		}); err != nil || got != c.want {
+			t.Errorf("%q from %q: %q, %v", c.prefix, c.from, got, err)
+		}
+	}
+}

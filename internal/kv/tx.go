@@ -94,12 +94,17 @@ func writeFault(err error) error {
 // Scan calls fn with every record whose key starts with prefix, in the order of the keys, those written in this transaction
 // included. The value is the caller's. It stops at fn's first error and returns it. fn must not write.
 func (tx *Tx) Scan(prefix string, fn func(key string, value []byte) error) error {
+	return tx.ScanFrom(prefix, "", fn)
+}
+
+// ScanFrom is Scan without the records whose key is before from.
+func (tx *Tx) ScanFrom(prefix, from string, fn func(key string, value []byte) error) error {
 	o := badger.DefaultIteratorOptions
 	o.Prefix = []byte(prefix)
 	o.PrefetchSize = 16
 	it := tx.t.NewIterator(o)
 	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
+	for it.Seek([]byte(max(prefix, from))); it.Valid(); it.Next() {
 		key := string(it.Item().KeyCopy(nil))
 		if key[0] == 0 { // our own
 			continue

@@ -1,0 +1,247 @@
+// Package badgerstore is the coordinator's embedded store: one folder, no other server. It is internal/kv (Badger with every write synced, the
+// guards against full and failing disks, and the checks for lost transactions) with group commit on top.
+//
+// kv lets one transaction write at a time and syncs each. Here transactions that wait are run one after the other inside one of kv's, so
+// that they share a sync. Each sees what those before it wrote; one that fails is undone without the others noticing. As they never run side by
+// side, they are serialisable without a conflict that somebody would have to try again.
+package badgerstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"coldframe/coordinator/store"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+)
+
+const (
+	maxBatch     = 128       // transactions that share a sync
+	maxBatchSize = 192 << 10 // bytes written after which no further transaction joins; with a last one of store.MaxTx still below kv's bound
+)
+
+// Options are those of internal/kv. The zero value is good.
+type Options = kv.Options
+
+// Store is an open store.
+type Store struct {
+	db    *kv.DB
+	queue chan *update
+	done  chan struct{} // closed once the committer ended
+
+	mu      sync.RWMutex // held for reading by whoever puts something into queue
+	closing bool
+}
+
+// update is one caller's transaction.
+type update struct {
+	fn     func(store.Tx) error
+	err    error
+	panic  any
+	result chan struct{}
+}
+
+// Open opens the store in a folder, which becomes 0700, and makes it if there is none. Failures are those of kv.Open: fault.Conflict (open
+// already), fault.StorageFull, fault.RolledBack (lost what it had acknowledged), fault.Unavailable.
+func Open(dir string, o Options) (*Store, error) {
+	db, err := kv.Open(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, queue: make(chan *update, maxBatch), done: make(chan struct{})}
+	go s.commitAll()
+	return s, nil
+}
+
+// Update implements store.Store. A context that ends before the transaction began ends the call; later it does not.
+func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	u := &update{fn: fn, result: make(chan struct{})}
+	if err := s.enqueue(ctx, u); err != nil {
+		return err
+	}
+	<-u.result
+	if u.panic != nil {
+		panic(u.panic)
+	}
+	return u.err
+}
+
+func (s *Store) enqueue(ctx context.Context, u *update) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closing {
+		return fault.New(fault.Unavailable, "the store is closed")
+	}
+	select {
+	case s.queue <- u:
+		return nil
+	case <-ctx.Done():
+		return fault.Wrap(fault.Unavailable, ctx.Err(), "the request ended before its change was begun")
+	}
+}
+
+// View implements store.Store.
+func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the request ended before it was answered")
+	}
+	return s.db.View(func(tx *kv.Tx) error { return fn(tx) })
+}
+
+// Close implements store.Store. With no room to close the files it is fault.StorageFull; ending the process then loses nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if !s.closing {
+		s.closing = true
+		close(s.queue)
+	}
+	s.mu.Unlock()
+	<-s.done
+	return s.db.Close()
+}
+
+// commitAll runs transactions until the queue is closed.
+func (s *Store) commitAll() {
+	defer close(s.done)
+	for u := range s.queue {
+		s.commit(s.waiting(u))
+	}
+}
+
+// waiting returns u and those that wait behind it.
+func (s *Store) waiting(u *update) []*update {
+	batch := []*update{u}
+	for len(batch) < maxBatch {
+		select {
+		case u, ok := <-s.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, u)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit makes the transactions of a batch durable, in as few syncs as their sizes allow, and lets their callers go.
+func (s *Store) commit(batch []*update) {
+	for len(batch) > 0 {
+		n := s.commitSome(batch)
+		for _, u := range batch[:n] {
+			close(u.result)
+		}
+		batch = batch[n:]
+	}
+}
+
+// commitSome runs the first transactions of a batch and returns how many. If together they were too large, the first is run alone.
+func (s *Store) commitSome(batch []*update) int {
+	n, err := s.run(batch)
+	if n > 1 && errors.Is(err, fault.TooLarge) {
+		n, err = s.run(batch[:1])
+	}
+	for _, u := range batch[:n] {
+		if err != nil { // none of them is durable, whatever each of them returned
+			u.err, u.panic = err, nil
+		}
+	}
+	return n
+}
+
+func (s *Store) run(batch []*update) (n int, err error) {
+	err = s.db.Update(func(raw *kv.Tx) error {
+		size := 0
+		for n < len(batch) && (n == 0 || size < maxBatchSize) {
+			u := batch[n]
+			n++
+			tx := &tx{Tx: raw}
+			u.err, u.panic = tx.call(u.fn)
+			if tx.failed != nil {
+				return tx.failed
+			}
+			if u.err == nil && u.panic == nil {
+				size += tx.size
+			} else if err := tx.undo(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if n == 0 { // refused before anything ran
+		n = len(batch)
+	}
+	return n, err
+}
+
+// tx is one caller's part of kv's transaction. It remembers what it wrote over.
+type tx struct {
+	*kv.Tx
+	before []written
+	size   int
+	failed error // the whole transaction is lost
+}
+
+type written struct {
+	key   string
+	value []byte
+	there bool
+}
+
+// Set implements store.Tx.
+func (t *tx) Set(key string, value []byte) error {
+	return t.write(key, len(value), func() error { return t.Tx.Set(key, value) })
+}
+
+// Delete implements store.Tx.
+func (t *tx) Delete(key string) error {
+	return t.write(key, 0, func() error { return t.Tx.Delete(key) })
+}
+
+func (t *tx) write(key string, size int, do func() error) error {
+	if size > store.MaxValue { // before kv's check, which would end the whole batch
+		return fault.New(fault.TooLarge, "a record holds at most %d MiB", store.MaxValue>>20)
+	}
+	old, err := t.Get(key)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		t.failed = err
+		return err
+	}
+	if err := do(); err != nil {
+		t.failed = err
+		return err
+	}
+	t.size += len(key) + size
+	t.before = append(t.before, written{key, old, err == nil})
+	return nil
+}
+
+// call calls fn and turns a panic of it into a value, for its own caller.
+func (t *tx) call(fn func(store.Tx) error) (err error, panicked any) {
+	defer func() {
+		if p := recover(); p != nil {
+			panicked = fmt.Sprint("in a transaction: ", p)
+		}
+	}()
+	return fn(t), nil
+}
+
+// undo puts back what was there before.
+func (t *tx) undo() error {
+	for i := len(t.before) - 1; i >= 0; i-- {
+		w := t.before[i]
+		var err error
+		if w.there {
+			err = t.Tx.Set(w.key, w.value)
+		} else {
+			err = t.Tx.Delete(w.key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
