@@ -17,3 +17,5 @@ func open(t testing.TB, place string) store.Store {
 }
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
+
+func TestState(t *testing.T) { storetest.RunState(t, open) }

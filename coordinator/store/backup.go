@@ -140,8 +140,8 @@ func (b *backupReader) record() (string, []byte, error) {
 	return string(key), value, err
 }
 
-// Restore writes a backup into s, which must be empty and is of no use after a failure.
-func Restore(ctx context.Context, s Store, r io.Reader) error {
+// Restore writes the records of a backup that keep wants into s, which must be empty and is of no use after a failure.
+func Restore(ctx context.Context, s Store, r io.Reader, keep func(key string) bool) error {
 	type record struct {
 		key   string
 		value []byte
@@ -167,6 +167,9 @@ func Restore(ctx context.Context, s Store, r io.Reader) error {
 		return err
 	}
 	err = ReadBackup(r, func(key string, value []byte) error {
+		if !keep(key) {
+			return nil
+		}
 		batch = append(batch, record{key, value})
 		if size += len(key) + len(value); size < restoreTx && len(batch) < 1000 {
 			return nil

@@ -227,7 +227,9 @@ func serialisable(t *testing.T, b *bench) {
 		}
 		return binary.BigEndian.Uint64(v)
 	}
-	put := func(tx store.Tx, key string, n uint64) error { return tx.Set(key, binary.BigEndian.AppendUint64(nil, n)) }
+	put := func(tx store.Tx, key string, n uint64) error {
+		return tx.Set(key, binary.BigEndian.AppendUint64(nil, n))
+	}
 	b.update(func(tx store.Tx) error { return errors.Join(put(tx, "x", 100), put(tx, "y", 100)) })
 	var wg sync.WaitGroup
 	for i := range 16 {
@@ -353,17 +355,19 @@ func backupAndRestore(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	other := newBench(t, b.open)
-	if err := store.Restore(t.Context(), other, bytes.NewReader(file.Bytes())); err != nil {
+	if err := store.Restore(t.Context(), other, bytes.NewReader(file.Bytes()), func(string) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	other.reopen()
 	if got := all(t, other); !maps.Equal(got, want) {
 		t.Fatalf("%d records came back, want %d", len(got), len(want))
 	}
-	if err := store.Restore(t.Context(), other, bytes.NewReader(file.Bytes())); !errors.Is(err, fault.Conflict) {
+	if err := store.Restore(t.Context(), other, bytes.NewReader(file.Bytes()), everything); !errors.Is(err, fault.Conflict) {
 		t.Errorf("into a store that is not empty: %v", err)
 	}
 }
+
+func everything(string) bool { return true }
 
 func all(t testing.TB, s store.Store) map[string]string {
 	t.Helper()

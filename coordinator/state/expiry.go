@@ -1,0 +1,70 @@
+package state
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// sweepBatch is how many records one transaction of a sweep removes.
+const sweepBatch = 50
+
+// expire notes that a record goes at a time.
+func (t *tx) expire(at time.Time, record string) error {
+	return t.Set(key("expiry", number(uint64(max(0, at.Unix()))), record), nil)
+}
+
+// Sweep removes what has expired and returns how many records it looked at.
+func (s *State) Sweep(ctx context.Context) (int, error) {
+	n := 0
+	for {
+		var due []string
+		err := s.view(ctx, func(t *tx) error {
+			end := key("expiry", number(uint64(max(0, t.now.Unix()))))
+			_, err := scan(t, key("expiry", ""), "", sweepBatch, func(k string, _ []byte) error {
+				if k >= end {
+					return errEnough
+				}
+				due = append(due, k)
+				return nil
+			})
+			return err
+		})
+		if err != nil || len(due) == 0 {
+			return n, err
+		}
+		if err := s.update(ctx, func(t *tx) error { return t.sweep(due) }); err != nil {
+			return n, err
+		}
+		n += len(due)
+	}
+}
+
+func (t *tx) sweep(due []string) error {
+	for _, k := range due {
+		record := strings.SplitN(k, "/", 3)[2]
+		if err := t.sweepRecord(record); err != nil {
+			return err
+		}
+		if err := t.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepRecord removes one record, unless it was given more time since.
+func (t *tx) sweepRecord(record string) error {
+	switch kind, rest, _ := strings.Cut(record, "/"); kind {
+	case "session":
+		s, there, err := loadOr[session](t, record)
+		if err != nil || !there || s.Expires.Unix() >= t.now.Unix() {
+			return err
+		}
+	case "mail":
+		user, _, _ := strings.Cut(rest, "/")
+		_, err := t.removeMail(UserID(user), record, "")
+		return err
+	}
+	return t.Delete(record)
+}

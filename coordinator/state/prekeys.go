@@ -1,0 +1,202 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"coldframe/internal/fault"
+)
+
+// fetchTTL is how long the answer to a fetch of prekeys is kept for the same request.
+const fetchTTL = time.Hour
+
+// Upload is what a user offers to those who begin a session.
+type Upload struct {
+	Sequence uint64   // rises with each upload
+	Replace  bool     // the one-time prekeys that are there go
+	Bundle   []byte   // identity, signed prekey, last-resort KEM prekey; opaque
+	OneTime  [][]byte // each good for one session; opaque
+}
+
+// preKeys is what is there of a user.
+type preKeys struct {
+	Sequence uint64 `cbor:"1,keyasint"`
+	Hash     []byte `cbor:"2,keyasint"` // of the last upload
+	Bundle   []byte `cbor:"3,keyasint"`
+	Last     uint64 `cbor:"4,keyasint"` // number of the newest one-time prekey
+	Count    int    `cbor:"5,keyasint"` // of those that are there
+}
+
+// hash tells uploads apart.
+func (u Upload) hash() []byte {
+	h := sha256.New()
+	for _, part := range append([][]byte{{boolByte(u.Replace)}, u.Bundle}, u.OneTime...) {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		h.Write(part)
+	}
+	return h.Sum(nil)
+}
+
+func boolByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (u Upload) check() error {
+	if len(u.Bundle) == 0 || len(u.Bundle) > MaxBundle || len(u.OneTime) > MaxOneTimes {
+		return fault.New(fault.TooLarge, "a bundle has 1 to %d bytes, and comes with at most %d one-time prekeys", MaxBundle, MaxOneTimes)
+	}
+	for _, k := range u.OneTime {
+		if len(k) == 0 || len(k) > MaxOneTime {
+			return fault.New(fault.TooLarge, "a one-time prekey has 1 to %d bytes", MaxOneTime)
+		}
+	}
+	return nil
+}
+
+// PutPreKeys offers prekeys and returns how many one-time ones are there. The upload of the present sequence made again changes nothing; any other whose
+// sequence is not higher is fault.Conflict.
+func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count int, err error) {
+	if err := u.check(); err != nil {
+		return 0, err
+	}
+	hash := u.hash()
+	err = s.update(ctx, func(t *tx) error {
+		own := key("prekeys", string(user))
+		p, there, err := loadOr[preKeys](t, own)
+		if err != nil {
+			return err
+		}
+		count = p.Count
+		if there && p.Sequence == u.Sequence && bytes.Equal(p.Hash, hash) {
+			return nil
+		}
+		if u.Sequence <= p.Sequence {
+			return fault.New(fault.Conflict, "the prekeys are at %d", p.Sequence)
+		}
+		if err := t.dropOneTime(user, &p, u.Replace); err != nil {
+			return err
+		}
+		if p.Count+len(u.OneTime) > MaxOneTimes {
+			return fault.New(fault.StorageFull, "at most %d one-time prekeys are kept", MaxOneTimes)
+		}
+		for _, k := range u.OneTime {
+			p.Last++
+			p.Count++
+			if err := t.Set(key("onetime", string(user), number(p.Last)), k); err != nil {
+				return err
+			}
+		}
+		p.Sequence, p.Hash, p.Bundle, count = u.Sequence, hash, u.Bundle, p.Count
+		return save(t, own, p)
+	})
+	return count, err
+}
+
+// dropOneTime removes all one-time prekeys, or none but those that are counted and not there: a restore leaves them out.
+func (t *tx) dropOneTime(user UserID, p *preKeys, all bool) error {
+	for {
+		k, _, err := t.oldestOneTime(user)
+		if k == "" {
+			p.Count = 0
+		}
+		if err != nil || k == "" || !all {
+			return err
+		}
+		if err := t.Delete(k); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *tx) oldestOneTime(user UserID) (k string, value []byte, err error) {
+	_, err = scan(t, key("onetime", string(user), ""), "", 1, func(at string, v []byte) error {
+		k, value = at, v
+		return nil
+	})
+	return k, value, err
+}
+
+// PreKeys is what somebody gets who begins a session.
+type PreKeys struct {
+	Sequence uint64 `cbor:"1,keyasint"`
+	Bundle   []byte `cbor:"2,keyasint"`
+	OneTime  []byte `cbor:"3,keyasint,omitempty"` // empty: all are used up
+}
+
+// fetch remembers the answer to a request.
+type fetch struct {
+	Target UserID  `cbor:"1,keyasint"`
+	Answer PreKeys `cbor:"2,keyasint"`
+}
+
+// FetchPreKeys returns a user's bundle and takes away one one-time prekey. The same caller's same request gets the same answer for an hour; with another
+// target it is fault.Conflict. A user without prekeys is fault.NotFound.
+func (s *State) FetchPreKeys(ctx context.Context, caller, target UserID, request string) (p PreKeys, err error) {
+	err = s.update(ctx, func(t *tx) error {
+		own := key("fetch", string(caller), request)
+		f, there, err := loadOr[fetch](t, own)
+		if err != nil {
+			return err
+		}
+		if there {
+			if p = f.Answer; f.Target != target {
+				return fault.New(fault.Conflict, "the request's id was used for another user")
+			}
+			return nil
+		}
+		if p, err = t.popPreKeys(target); err != nil {
+			return err
+		}
+		return errors.Join(save(t, own, fetch{target, p}), t.expire(t.now.Add(fetchTTL), own))
+	})
+	if errors.Is(err, fault.NotFound) {
+		err = fault.New(fault.NotFound, "there is no such user, or it has no prekeys")
+	}
+	return p, err
+}
+
+func (t *tx) popPreKeys(user UserID) (PreKeys, error) {
+	if _, err := t.account(user); err != nil {
+		return PreKeys{}, err
+	}
+	p, err := load[preKeys](t, key("prekeys", string(user)))
+	if err != nil {
+		return PreKeys{}, err
+	}
+	k, value, err := t.oldestOneTime(user)
+	if err != nil {
+		return PreKeys{}, err
+	}
+	answer := PreKeys{p.Sequence, p.Bundle, value}
+	if k == "" {
+		return answer, nil
+	}
+	p.Count--
+	if p.Count == LowOneTimes-1 || p.Count == 0 {
+		if err := t.emit(user, Event{Type: PreKeysEvent, Number: uint64(p.Count)}); err != nil {
+			return answer, err
+		}
+	}
+	return answer, errors.Join(t.Delete(k), save(t, key("prekeys", string(user)), p))
+}
+
+// CountPreKeys returns the sequence of a user's last upload and how many one-time prekeys are left; zeroes if there was none.
+func (s *State) CountPreKeys(ctx context.Context, user UserID) (sequence uint64, count int, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		p, _, err := loadOr[preKeys](t, key("prekeys", string(user)))
+		if err != nil {
+			return err
+		}
+		sequence, count = p.Sequence, 0
+		_, err = scan(t, key("onetime", string(user), ""), "", MaxOneTimes, func(string, []byte) error { count++; return nil })
+		return err
+	})
+	return sequence, count, err
+}
