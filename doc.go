@@ -21,6 +21,7 @@
 //	internal/seal       the sealed value, AES-256-GCM-SIV
 //	internal/signed     deterministic CBOR under Ed25519
 //	internal/kv         the local store, Badger
+//	internal/apicheck   requests held against an OpenAPI document
 //	internal/atomicfile files that are there whole or not at all
 //	internal/netguard   which addresses may be dialled
 //	internal/parquetguard  bounds around arrow-go's Parquet decoder

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"coldframe/columnar/format"
+	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 )
 
@@ -75,7 +76,7 @@ func quality(ranges []mediaRange, mediaType string) int {
 
 // parseAccept reads the ranges. Parameters other than q are ignored.
 func parseAccept(header string) ([]mediaRange, error) {
-	bad := invalidField("Accept", "cannot be read")
+	bad := apicheck.InvalidField("Accept", "cannot be read")
 	var out []mediaRange
 	for part := range strings.SplitSeq(header, ",") {
 		part = strings.Trim(part, " \t")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 	"coldframe/keystore/passphrase"
 )
@@ -116,9 +117,9 @@ func (h *handlers) SetStore(ctx context.Context, r SetStoreRequestObject) (SetSt
 	defer clear(set.SecretAccessKey)
 	switch {
 	case b.Kind == StoreRequestKindFolder && (b.S3 != nil || b.Path == nil):
-		return nil, invalidField("/path", "a folder needs a path, and nothing of a bucket")
+		return nil, apicheck.InvalidField("/path", "a folder needs a path, and nothing of a bucket")
 	case b.Kind == StoreRequestKindS3 && (b.S3 == nil || b.Path != nil):
-		return nil, invalidField("/s3", "a bucket needs s3, and no path")
+		return nil, apicheck.InvalidField("/s3", "a bucket needs s3, and no path")
 	case b.S3 != nil:
 		set.Bucket, set.Prefix, set.Region = b.S3.Bucket, deref(b.S3.Prefix), deref(b.S3.Region)
 		set.Endpoint, set.PathStyle, set.CAFile = deref(b.S3.Endpoint), deref(b.S3.PathStyle), deref(b.S3.CaFile)

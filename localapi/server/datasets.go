@@ -12,6 +12,7 @@ import (
 
 	"coldframe/columnar/format"
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 )
 
@@ -164,7 +165,7 @@ func oneByte(name string, s *string) (byte, error) {
 		return 0, nil
 	}
 	if len(*s) != 1 || (*s)[0] >= 0x7f || (*s)[0] < ' ' && (*s)[0] != '\t' {
-		return 0, invalidField(name, "must be one ASCII character")
+		return 0, apicheck.InvalidField(name, "must be one ASCII character")
 	}
 	return (*s)[0], nil
 }
@@ -204,7 +205,7 @@ func parseColumns(s *string) ([]string, error) {
 		_, err = in.Read()
 	}
 	if !errors.Is(err, io.EOF) || slices.Contains(names, "") {
-		return nil, invalidField("columns", "must be names separated by commas")
+		return nil, apicheck.InvalidField("columns", "must be names separated by commas")
 	}
 	return names, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 )
 
 // StreamEvents begins a stream of server-sent events.
@@ -34,7 +35,7 @@ func parseEventID(s *string) (uint64, error) {
 	}
 	id, err := strconv.ParseUint(*s, 10, 64)
 	if err != nil || id == daemon.FromNow {
-		return 0, invalidField("Last-Event-ID", "is not the id of an event")
+		return 0, apicheck.InvalidField("Last-Event-ID", "is not the id of an event")
 	}
 	return id, nil
 }

@@ -10,11 +10,12 @@ import (
 
 	"coldframe/columnar/format"
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 )
 
 // jsonRoutes are the operations that take a JSON body, in a fixed order.
-func jsonRoutes() []*operationCheck {
+func jsonRoutes() []*apicheck.Operation {
 	var names []string
 	for _, r := range routes {
 		if r.body == jsonBody {
@@ -22,7 +23,7 @@ func jsonRoutes() []*operationCheck {
 		}
 	}
 	slices.Sort(names)
-	var out []*operationCheck
+	var out []*apicheck.Operation
 	for _, n := range names {
 		out = append(out, checks[n])
 	}
@@ -50,14 +51,14 @@ func TestBodiesAreChecked(t *testing.T) {
 		{"createApp", `{"name":"x","scopes":["read"],"datasets":["../x"]}`, "/datasets/0", "match"},
 		{"setStore", `{"kind":"s3","password":"x","s3":{"bucket":"bbb","secret":"y"}}`, "/s3", "there is no field secret"},
 	} {
-		err := checks[c.operation].checkBody([]byte(c.body))
-		e, ok := errors.AsType[*fieldError](err)
-		if !ok || e.field != c.field || !strings.Contains(e.Error(), c.why) || !errors.Is(err, fault.InvalidRequest) {
-			t.Errorf("%s %.60q: %v (field %q)", c.operation, c.body, err, e.field)
+		err := checks[c.operation].CheckBody([]byte(c.body))
+		e, ok := errors.AsType[*apicheck.FieldError](err)
+		if !ok || e.Field != c.field || !strings.Contains(e.Error(), c.why) || !errors.Is(err, fault.InvalidRequest) {
+			t.Errorf("%s %.60q: %v (field %q)", c.operation, c.body, err, e.Field)
 		}
 	}
 	for operation, body := range map[string]string{"lock": "", "checkStore": "{}", "unlock": `{"password":"x","accept_rollback":true}`} {
-		if err := checks[operation].checkBody([]byte(body)); err != nil {
+		if err := checks[operation].CheckBody([]byte(body)); err != nil {
 			t.Errorf("%s %q: %v", operation, body, err)
 		}
 	}
@@ -91,7 +92,7 @@ func TestParametersAreChecked(t *testing.T) {
 		{"replaceData", "transfer=../x", false},
 		{"getStatus", "x=1", false},
 	} {
-		if err := checks[c.operation].checkQuery(c.query); (err == nil) != c.ok {
+		if err := checks[c.operation].CheckQuery(c.query); (err == nil) != c.ok {
 			t.Errorf("%s?%s: %v", c.operation, c.query, err)
 		}
 	}
@@ -142,7 +143,7 @@ func FuzzBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
 		c := all[int(i)%len(all)]
-		if len(b) > maxBody || c.checkBody(b) != nil || len(b) == 0 {
+		if len(b) > maxBody || c.CheckBody(b) != nil || len(b) == 0 {
 			return
 		}
 		var v map[string]any
@@ -156,7 +157,7 @@ func FuzzBody(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.checkBody(again); err != nil {
+		if err := c.CheckBody(again); err != nil {
 			t.Fatalf("%q passed, %q did not: %v", b, again, err)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 
 	"coldframe/columnar/format"
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 )
 
@@ -164,7 +165,7 @@ func findOperation(out *answer, r *http.Request, c *call) error {
 	case rt == nil:
 		return fault.New(fault.NotFound, "there is nothing at this path")
 	case id != "" && !validID(id):
-		return invalidField("id", "must match ^[a-z0-9-]{1,64}$")
+		return apicheck.InvalidField("id", "must match ^[a-z0-9-]{1,64}$")
 	}
 	c.route, c.object = rt, id
 	return nil
@@ -188,10 +189,10 @@ func checkRequest(r *http.Request, c *call) error {
 		return err
 	}
 	op := checks[c.route.operation]
-	if err := op.checkQuery(r.URL.RawQuery); err != nil {
+	if err := op.CheckQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
-	return op.checkHeaders(r.Header)
+	return op.CheckHeaders(r.Header)
 }
 
 func checkType(r *http.Request, rt *route) error {
@@ -262,7 +263,7 @@ func (g *guard) prepareBody(out *answer, r *http.Request, c *call) error {
 	if int64(len(b)) > limit {
 		return fault.New(fault.TooLarge, "the body is larger than %d bytes", limit)
 	}
-	if err := checks[c.route.operation].checkBody(b); err != nil {
+	if err := checks[c.route.operation].CheckBody(b); err != nil {
 		return err
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 	"coldframe/localapi"
 )
@@ -34,7 +35,7 @@ func (h *handlers) GetHealth(ctx context.Context, r GetHealthRequestObject) (Get
 	id, nonce, _ := strings.Cut(*r.Params.ColdframeChallenge, ":")
 	b, err := hex.DecodeString(nonce)
 	if err != nil {
-		return nil, invalidField(localapi.ChallengeHeader, "the nonce is not hexadecimal")
+		return nil, apicheck.InvalidField(localapi.ChallengeHeader, "the nonce is not hexadecimal")
 	}
 	proof, err := h.agent.Prove(id, b, callOf(ctx).host)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 	"coldframe/localapi"
 )
@@ -147,8 +148,8 @@ func extraOf(err error) problemExtra {
 	if e, ok := errors.AsType[*statusError](err); ok {
 		extra = e.problemExtra
 	}
-	if e, ok := errors.AsType[*fieldError](err); ok {
-		extra.field = e.field
+	if e, ok := errors.AsType[*apicheck.FieldError](err); ok {
+		extra.field = e.Field
 	}
 	if d := daemon.RetryAfter(err); d > 0 {
 		extra.retryAfter = int64(math.Ceil(d.Seconds()))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"coldframe/daemon"
+	"coldframe/internal/apicheck"
 )
 
 // TestRoutesAreThoseOfTheSpecification holds the table, the document and the generated router against one another, in all directions.
@@ -20,17 +21,17 @@ func TestRoutesAreThoseOfTheSpecification(t *testing.T) {
 			t.Errorf("%s is in the table but not in the document", r.operation)
 			continue
 		}
-		flag := func(name string) bool { b, _ := op.flags[name].(bool); return b }
-		if op.method != r.method || op.path != r.path || op.scope != string(r.scope) || flag("x-streaming") != r.streaming || flag("x-password") != r.password {
-			t.Errorf("%s differs: table %+v, document %s %s %s", r.operation, r, op.method, op.path, op.scope)
+		flag := func(name string) bool { b, _ := op.Flags[name].(bool); return b }
+		if op.Method != r.method || op.Path != r.path || op.Scope != string(r.scope) || flag("x-streaming") != r.streaming || flag("x-password") != r.password {
+			t.Errorf("%s differs: table %+v, document %s %s %s", r.operation, r, op.Method, op.Path, op.Scope)
 		}
-		if (op.body != nil) != (r.body == jsonBody) || changes(r.method) == (r.body == noBody) {
+		if (op.Body != nil) != (r.body == jsonBody) || changes(r.method) == (r.body == noBody) {
 			t.Errorf("%s: the bodies differ", r.operation)
 		}
 		if r.password && !requires(op, "password") {
 			t.Errorf("%s wants the password again, but its schema does not", r.operation)
 		}
-		if max, ok := op.flags["x-max-body"]; ok && toInt(t, max) != r.maxBody {
+		if max, ok := op.Flags["x-max-body"]; ok && toInt(t, max) != r.maxBody {
 			t.Errorf("%s: x-max-body is %v", r.operation, max)
 		}
 		if r.scope != scopeNone && r.scope != scopeAny && !knownScope(r.scope) {
@@ -58,8 +59,8 @@ func TestRoutesAreThoseOfTheSpecification(t *testing.T) {
 	}
 }
 
-func requires(op *operationCheck, field string) bool {
-	s := op.body
+func requires(op *apicheck.Operation, field string) bool {
+	s := op.Body
 	for s.Ref != nil {
 		s = s.Ref
 	}

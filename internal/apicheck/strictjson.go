@@ -1,4 +1,4 @@
-package server
+package apicheck
 
 import (
 	"bytes"
@@ -23,26 +23,29 @@ const (
 	maxName   = 128   // bytes of a member's name
 )
 
-// fieldError is a request that was refused because of one field or parameter.
-type fieldError struct {
+// FieldError is a request that was refused because of one field, named by a JSON Pointer, or one parameter, named by its name.
+type FieldError struct {
 	cause *fault.Error
-	field string
+	Field string
 }
 
-func (e *fieldError) Error() string { return e.cause.Error() }
-func (e *fieldError) Unwrap() error { return e.cause }
+func (e *FieldError) Error() string { return e.cause.Error() }
 
-func invalidField(field, why string) error {
+// Unwrap returns the failure.
+func (e *FieldError) Unwrap() error { return e.cause }
+
+// InvalidField returns the failure of a field that a schema cannot judge. An empty field is the body as a whole.
+func InvalidField(field, why string) error {
 	if field == "" {
-		return &fieldError{fault.New(fault.InvalidRequest, "%s", why), field}
+		return &FieldError{fault.New(fault.InvalidRequest, "%s", why), field}
 	}
-	return &fieldError{fault.New(fault.InvalidRequest, "%s: %s", field, why), field}
+	return &FieldError{fault.New(fault.InvalidRequest, "%s: %s", field, why), field}
 }
 
 // strictJSON reads one JSON value and nothing else: UTF-8, each member's name once, at most maxDepth deep.
 func strictJSON(b []byte) (any, error) {
 	if !utf8.Valid(b) {
-		return nil, invalidField("", "the body is not UTF-8")
+		return nil, InvalidField("", "the body is not UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
@@ -52,7 +55,7 @@ func strictJSON(b []byte) (any, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, invalidField("", "the body goes on after its value")
+		return nil, InvalidField("", "the body goes on after its value")
 	}
 	return v, nil
 }
@@ -65,17 +68,17 @@ type jsonReader struct {
 func (r *jsonReader) value(at string, depth int) (any, error) {
 	t, err := r.d.Token()
 	if err != nil {
-		return nil, invalidField("", "the body is not JSON")
+		return nil, InvalidField("", "the body is not JSON")
 	}
 	if r.values++; r.values > maxValues {
-		return nil, invalidField("", "the body holds too many values")
+		return nil, InvalidField("", "the body holds too many values")
 	}
 	delim, ok := t.(json.Delim)
 	if !ok {
 		return t, nil
 	}
 	if depth >= maxDepth {
-		return nil, invalidField("", "the body is nested too deeply")
+		return nil, InvalidField("", "the body is nested too deeply")
 	}
 	if delim == '{' {
 		return r.object(at, depth)
@@ -88,15 +91,15 @@ func (r *jsonReader) object(at string, depth int) (any, error) {
 	for r.d.More() {
 		t, err := r.d.Token()
 		if err != nil {
-			return nil, invalidField("", "the body is not JSON")
+			return nil, InvalidField("", "the body is not JSON")
 		}
 		name, _ := t.(string)
 		if len(name) > maxName {
-			return nil, invalidField(at, "a name is too long")
+			return nil, InvalidField(at, "a name is too long")
 		}
 		below := at + "/" + name
 		if _, double := m[name]; double {
-			return nil, invalidField(below, "given more than once")
+			return nil, InvalidField(below, "given more than once")
 		}
 		if m[name], err = r.value(below, depth+1); err != nil {
 			return nil, err
@@ -119,7 +122,7 @@ func (r *jsonReader) array(at string, depth int) (any, error) {
 
 func (r *jsonReader) end() error {
 	if _, err := r.d.Token(); err != nil {
-		return invalidField("", "the body is not JSON")
+		return InvalidField("", "the body is not JSON")
 	}
 	return nil
 }
