@@ -3,3 +3,5 @@
 //
 // The server is coordinator/server, over coordinator/state (what the operations do) and coordinator/store (what keeps it).
 package coordinator
+
+//go:generate oapi-codegen -config oapi-codegen.yaml openapi.yaml

@@ -223,3 +223,6 @@ func scan(t store.Tx, prefix, from string, limit int, fn func(key string, value 
 	}
 	return false, err
 }
+
+// Registration says who may register.
+func (s *State) Registration() Registration { return s.o.Registration }

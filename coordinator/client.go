@@ -1,0 +1,228 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+
+	"coldframe/internal/fault"
+)
+
+const (
+	// ProblemType is the media type of a failure (RFC 9457).
+	ProblemType = "application/problem+json"
+
+	maxAnswer  = 16 << 20 // bytes of an answer that is read
+	maxProblem = 64 << 10
+	early      = 30 * time.Second // before its end an access token is exchanged
+)
+
+// Session is what an agent keeps of its login. It is a secret.
+type Session struct {
+	User    UserID    `json:"user"`
+	Access  string    `json:"access"`
+	Until   time.Time `json:"until"` // of the access token, by the agent's own clock
+	Refresh string    `json:"refresh"`
+	Request string    `json:"request"` // id under which Refresh will be exchanged
+}
+
+// String hides the tokens.
+func (s Session) String() string { return "session of " + s.User }
+
+// GoString hides the tokens.
+func (s Session) GoString() string { return s.String() }
+
+// Options of a client.
+type Options struct {
+	// HTTP makes the requests: it knows which certificates and addresses are good. It is not changed; redirects are not followed.
+	HTTP *http.Client
+	// Session is that of an earlier client, or empty.
+	Session Session
+	// Save stores a session durably before it is used: a refresh token is good once, and whoever forgets the new one has to log in again.
+	Save func(Session) error
+	// Now is the agent's clock.
+	Now func() time.Time
+}
+
+// Client talks to one coordinator as one user. Its methods may be called by several goroutines. Failures carry the coordinator's code: errors.Is(err,
+// fault.Conflict). fault.Unavailable is also a coordinator that does not answer; whether it did what was asked is open then, and asking again is right.
+type Client struct {
+	raw *Raw
+	o   Options
+
+	mu      sync.Mutex // held while tokens are exchanged
+	session Session
+}
+
+// New returns a client of the coordinator at a URL, https://host[:port].
+func New(url string, o Options) (*Client, error) {
+	if o.HTTP == nil {
+		o.HTTP = http.DefaultClient
+	}
+	if o.Save == nil {
+		o.Save = func(Session) error { return nil }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	own := *o.HTTP
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	own.Jar = nil
+	raw, err := NewClient(url, WithHTTPClient(&own))
+	if err != nil {
+		return nil, fault.Wrap(fault.InvalidRequest, err, "not the address of a coordinator")
+	}
+	return &Client{raw: raw, o: o, session: o.Session}, nil
+}
+
+// NewRequestID returns a random UUID (RFC 9562, version 4).
+func NewRequestID() string {
+	var b [16]byte
+	rand.Read(b[:]) //nolint:errcheck // ends the process instead of failing
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// Error is a failure that the coordinator reported.
+type Error struct{ Problem Problem }
+
+func (e *Error) Error() string {
+	s := "coordinator: " + e.Problem.Code
+	if d := e.Problem.Detail; d != nil {
+		s += ": " + *d
+	}
+	return s
+}
+
+// Is reports whether target is the code of this failure.
+func (e *Error) Is(target error) bool {
+	c, ok := target.(fault.Code)
+	return ok && string(c) == e.Problem.Code
+}
+
+// RetryAfter is how long to wait before the next try; 0 if the coordinator did not say. It is a hint of somebody who is not trusted, and bounded.
+func (e *Error) RetryAfter() time.Duration {
+	if e.Problem.RetryAfter == nil {
+		return 0
+	}
+	return time.Duration(min(max(0, *e.Problem.RetryAfter), 3600)) * time.Second
+}
+
+// errorOf reads the failure that a response holds.
+func errorOf(r *http.Response) error {
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxProblem))
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the coordinator's answer broke off")
+	}
+	e := &Error{}
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || t != ProblemType || json.Unmarshal(b, &e.Problem) != nil || e.Problem.Code == "" {
+		return fault.New(fault.Unavailable, "no coordinator of this kind: it answered with status %d and no problem", r.StatusCode)
+	}
+	return e
+}
+
+// read reads the JSON of a success into a T, or returns the failure. It closes the body.
+func read[T any](r *http.Response, err error) (v T, _ error) {
+	if err != nil {
+		return v, fault.Wrap(fault.Unavailable, err, "the coordinator does not answer")
+	}
+	defer r.Body.Close()
+	if r.StatusCode/100 != 2 {
+		return v, errorOf(r)
+	}
+	if r.StatusCode == http.StatusNoContent {
+		return v, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return v, fault.Wrap(fault.Unavailable, err, "the coordinator's answer broke off")
+	case len(b) > maxAnswer:
+		return v, fault.New(fault.TooLarge, "the coordinator's answer is larger than %d MiB", maxAnswer>>20)
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fault.Wrap(fault.Incomplete, err, "the coordinator's answer cannot be read")
+	}
+	return v, nil
+}
+
+type empty struct{}
+
+// do calls fn as the user, with an access token that is good for a while; once more if the coordinator refuses it all the same.
+func do[T any](ctx context.Context, c *Client, fn func(RequestEditorFn) (*http.Response, error)) (T, error) {
+	access, err := c.access(ctx, "")
+	if err != nil {
+		var v T
+		return v, err
+	}
+	v, err := read[T](fn(bearer(access)))
+	if e, ok := err.(*Error); ok && e.Is(fault.Unauthorized) { //nolint:errorlint // read makes it
+		if access, err = c.access(ctx, access); err != nil {
+			return v, err
+		}
+		v, err = read[T](fn(bearer(access)))
+	}
+	return v, err
+}
+
+func bearer(access string) RequestEditorFn {
+	return func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Authorization", "Bearer "+access)
+		return nil
+	}
+}
+
+// access returns an access token other than the one that was refused, exchanging the refresh token if need be.
+func (c *Client) access(ctx context.Context, refused string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.session
+	if s.Access != "" && s.Access != refused && c.o.Now().Add(early).Before(s.Until) {
+		return s.Access, nil
+	}
+	if s.Refresh == "" {
+		return "", fault.New(fault.Unauthorized, "not logged in to the coordinator")
+	}
+	t, err := read[Tokens](c.raw.Refresh(ctx, RefreshRequest{RefreshToken: s.Refresh, Request: s.Request}))
+	if err != nil {
+		return "", err
+	}
+	if err := c.keep(t); err != nil {
+		return "", err
+	}
+	return c.session.Access, nil
+}
+
+// keep stores new tokens, then uses them. The caller holds mu.
+func (c *Client) keep(t Tokens) error {
+	if c.session.User != "" && t.User != c.session.User || t.AccessToken == "" || t.RefreshToken == "" {
+		return fault.New(fault.NotAuthentic, "the coordinator's tokens are somebody else's")
+	}
+	s := Session{
+		User: t.User, Access: t.AccessToken, Refresh: t.RefreshToken, Request: NewRequestID(),
+		Until: c.o.Now().Add(time.Duration(min(max(0, t.AccessSeconds), 15*60)) * time.Second),
+	}
+	if err := c.o.Save(s); err != nil {
+		return err
+	}
+	c.session = s
+	return nil
+}
+
+// begin keeps the tokens of a registration or login of a user.
+func (c *Client) begin(user UserID, t Tokens, err error) error {
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = Session{User: user}
+	return c.keep(t)
+}

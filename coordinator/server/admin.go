@@ -1,0 +1,108 @@
+package server
+
+import (
+	"encoding/json"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"time"
+
+	"coldframe/coordinator/state"
+	"coldframe/internal/fault"
+)
+
+// The operator's commands talk to the running coordinator over a Unix socket in its folder, which nobody else may enter: the store is open once.
+
+// InviteRequest asks for an invitation.
+type InviteRequest struct {
+	Uses  int           `json:"uses"`
+	Valid time.Duration `json:"valid"`
+}
+
+// Invited is an invitation.
+type Invited struct {
+	Invitation string `json:"invitation"`
+}
+
+// UserList is a page of users.
+type UserList struct {
+	Users []state.User `json:"users"`
+}
+
+// UserChange turns an account off or on, or gives it a quota.
+type UserChange struct {
+	Disabled *bool        `json:"disabled,omitempty"`
+	Quota    *state.Quota `json:"quota,omitempty"`
+}
+
+var userPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+// Admin answers the operator's commands: POST /invite, GET /users?after=ID, POST /users/ID, GET /backup. It has no checks of its own for who calls.
+func (s *Server) Admin() *http.Server {
+	m := http.NewServeMux()
+	m.HandleFunc("POST /invite", adminCall(func(r *http.Request, q InviteRequest) (any, error) {
+		i, err := s.state.Invite(r.Context(), q.Uses, q.Valid)
+		return Invited{i}, err
+	}))
+	m.HandleFunc("GET /users", adminCall(func(r *http.Request, _ struct{}) (any, error) {
+		list, err := s.state.Users(r.Context(), state.UserID(r.URL.Query().Get("after")))
+		return UserList{list}, err
+	}))
+	m.HandleFunc("POST /users/{id}", adminCall(s.changeUser))
+	m.HandleFunc("GET /backup", s.adminBackup)
+	return &http.Server{Handler: m, ReadHeaderTimeout: headTime, ErrorLog: log.New(io.Discard, "", 0)}
+}
+
+func (s *Server) changeUser(r *http.Request, q UserChange) (any, error) {
+	id := r.PathValue("id")
+	if !userPattern.MatchString(id) {
+		return nil, fault.New(fault.InvalidRequest, "not the id of a user")
+	}
+	if q.Disabled != nil {
+		if err := s.state.Disable(r.Context(), state.UserID(id), *q.Disabled); err != nil {
+			return nil, err
+		}
+	}
+	if q.Quota != nil {
+		if err := s.state.SetQuota(r.Context(), state.UserID(id), *q.Quota); err != nil {
+			return nil, err
+		}
+	}
+	s.o.Logger.Info("account changed by the operator", slog.String("user", id))
+	return struct{}{}, nil
+}
+
+// adminCall reads a request, calls fn and writes its answer or the problem.
+func adminCall[Q any](fn func(*http.Request, Q) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		var v any
+		d := json.NewDecoder(io.LimitReader(r.Body, defaultMaxBody))
+		d.DisallowUnknownFields()
+		err := error(nil)
+		if r.Method == http.MethodPost && d.Decode(&q) != nil {
+			err = fault.New(fault.InvalidRequest, "the request cannot be read")
+		}
+		if err == nil {
+			v, err = fn(r, q)
+		}
+		if err != nil {
+			writeProblem(w, err, &call{id: "admin", caller: state.Caller{User: "operator"}})
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(v) //nolint:errcheck // the caller has gone
+	}
+}
+
+// adminBackup streams a backup. One that fails breaks off, and lacks its end.
+func (s *Server) adminBackup(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := s.state.Backup(r.Context(), w); err != nil {
+		s.o.Logger.Error("the backup broke off", slog.String("error", err.Error()))
+		panic(http.ErrAbortHandler)
+	}
+	s.o.Logger.Info("a backup was made")
+}

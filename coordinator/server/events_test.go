@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"coldframe/coordinator"
+	"coldframe/internal/fault"
+)
+
+// follow reads events of a client until fn returns false.
+func follow(t *testing.T, c *coordinator.Client, after string, fn func(coordinator.Notice) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for n, err := range c.Events(ctx, after) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !fn(n) {
+			return
+		}
+	}
+}
+
+func TestEvents(t *testing.T) {
+	b := newBench(t, open, Options{})
+	alice, bob := b.agent(1, coordinator.Options{}), b.agent(2, coordinator.Options{})
+	send := func(n int64) {
+		if s, err := alice.Send(t.Context(), userID(2), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: []byte("sealed")}); err != nil || s.Sequence != n {
+			t.Error(s, err)
+		}
+	}
+	last, first := "", ""
+	follow(t, bob, "", func(n coordinator.Notice) bool {
+		switch n.Event.Type {
+		case "resync":
+			first = n.ID
+			send(1)
+		case "message":
+			last = n.ID
+			return false
+		}
+		return true
+	})
+	send(2)
+	send(3)
+	var got []int64
+	follow(t, bob, last, func(n coordinator.Notice) bool {
+		got = append(got, *n.Event.Number)
+		return len(got) < 2
+	})
+	if got[0] != 2 || got[1] != 3 {
+		t.Errorf("after the first: %v", got)
+	}
+	got = nil
+	follow(t, bob, first, func(n coordinator.Notice) bool {
+		got = append(got, *n.Event.Number)
+		return len(got) < 3
+	})
+	follow(t, bob, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-2", func(n coordinator.Notice) bool {
+		if n.Event.Type != "resync" {
+			t.Errorf("with an id of another epoch: %+v", n)
+		}
+		return false
+	})
+}
+
+// A stream ends when its session does.
+func TestStreamsEndWithTheSession(t *testing.T) {
+	b := newBench(t, open, Options{Heartbeat: 50 * time.Millisecond})
+	c := b.agent(1, coordinator.Options{})
+	other := b.user(1) // logs in
+	n := 0
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var failure error
+	for _, err := range c.Events(ctx, "") {
+		if failure = err; err != nil {
+			break
+		}
+		if n++; n == 1 {
+			b.send("DELETE", "/v1/sessions?all=true", other.AccessToken, nil).want(t, 204, "")
+		}
+	}
+	if !errors.Is(failure, fault.Unauthorized) {
+		t.Fatal(failure)
+	}
+}
+
+func FuzzEventID(f *testing.F) {
+	for _, s := range []string{"", "ABC-1", "-", "ABC-99999999999999999999", "A-B-1", "ABC--1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		epoch, id, err := parseEventID(s)
+		if err != nil || s == "" {
+			return
+		}
+		again, same, err := parseEventID(epoch + "-" + formatID(id))
+		if err != nil || again != epoch || same != id {
+			t.Fatalf("%q became %q %d", s, epoch, id)
+		}
+	})
+}

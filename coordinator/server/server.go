@@ -1,0 +1,162 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"coldframe/coordinator/state"
+	"coldframe/internal/fault"
+)
+
+// Options of a server. Zero values are the defaults.
+type Options struct {
+	Logger      *slog.Logger
+	Rates       Rates         // default: DefaultRates
+	Connections int           // open at once; default 16,384
+	TLS         *tls.Config   // nil: plain HTTP
+	Proxied     bool          // all requests come from a proxy's address, so that limits of addresses say nothing
+	Drain       time.Duration // how long health says `unavailable` before the listener closes
+	Heartbeat   time.Duration // of streams of events; default 15 s
+
+	now func() time.Time // of rate limits
+}
+
+const (
+	stopTime   = 8 * time.Second // for requests in work once the server stops
+	sweepEvery = time.Minute
+	headTime   = 5 * time.Second
+	idleTime   = 2 * time.Minute
+	maxHead    = 16 << 10
+)
+
+// Server answers agents.
+type Server struct {
+	state    *state.State
+	o        Options
+	http     *http.Server
+	limits   *limiter
+	metrics  *metrics
+	log      accessLog
+	stopped  context.Context //nolint:containedctx // ends the streams of events
+	stop     context.CancelFunc
+	draining atomic.Bool
+
+	mu      sync.Mutex
+	streams map[state.UserID]int
+}
+
+// New returns a server over a state. It does not answer before Serve.
+func New(st *state.State, o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Connections == 0 {
+		o.Connections = 16_384
+	}
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 15 * time.Second
+	}
+	if o.now == nil {
+		o.now = time.Now
+	}
+	s := &Server{
+		state: st, o: o, limits: newLimiter(o.Rates, o.now), metrics: newMetrics(), log: accessLog{o.Logger}, streams: map[state.UserID]int{},
+	}
+	s.stopped, s.stop = context.WithCancel(context.Background())
+	s.http = &http.Server{
+		Handler: s.handler(), TLSConfig: o.TLS,
+		ReadHeaderTimeout: headTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHead,
+		DisableGeneralOptionsHandler: true,
+		TLSNextProto:                 map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1 alone
+		ErrorLog:                     log.New(io.Discard, "", 0),                               // it would repeat what clients sent
+	}
+	return s
+}
+
+func (s *Server) handler() http.Handler {
+	return &guard{Server: s, next: newRouter(&handlers{s}), slots: make(chan struct{}, requestsInWork), bodies: semaphore.NewWeighted(bodiesInWork)}
+}
+
+// newRouter registers the generated handlers.
+func newRouter(h StrictServerInterface) *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Logger.SetOutput(io.Discard)
+	e.HTTPErrorHandler = func(err error, c echo.Context) {
+		if out, ok := c.Response().Writer.(*answer); ok {
+			out.failure = err
+		}
+	}
+	RegisterHandlers(e, NewStrictHandler(h, nil))
+	return e
+}
+
+// Serve answers on l until ctx ends, and removes what has expired. Then health says `unavailable` for Options.Drain, the listener closes, streams of
+// events end, requests in work get a few seconds, and it returns nil.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	l = netutil.LimitListener(l, s.o.Connections)
+	g.Go(func() error {
+		var err error
+		if s.o.TLS != nil {
+			err = s.http.ServeTLS(l, "", "")
+		} else {
+			err = s.http.Serve(l)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			return fault.Wrap(fault.Unavailable, err, "the server stopped listening")
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		return s.shutdown()
+	})
+	g.Go(func() error { s.sweep(ctx); return nil })
+	return g.Wait()
+}
+
+func (s *Server) shutdown() error {
+	s.draining.Store(true)
+	time.Sleep(s.o.Drain)
+	s.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return s.http.Close()
+	}
+	return nil
+}
+
+// sweep removes what has expired, now and then.
+func (s *Server) sweep(ctx context.Context) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		n, err := s.state.Sweep(ctx)
+		s.metrics.swept.Add(float64(n))
+		if err != nil && ctx.Err() == nil {
+			s.o.Logger.Error("expired records could not be removed", slog.String("error", err.Error()))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
