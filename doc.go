@@ -17,6 +17,11 @@
 //	columnar/query      SQL: the process with DuckDB in it, and what it is given
 //	engine              that process: a module of its own
 //	columnar/storetest  the suite every store passes, and stores that lie
+//	cmd/coldframe-coordinator  the coordinator: flags, wiring, signals, the operator's commands
+//	coordinator         what an agent needs of one: client, wire types, openapi.yaml
+//	coordinator/server  its HTTP API: routes, guard, rate limits, TLS
+//	coordinator/state   accounts, sessions, prekeys, mailboxes, blobs, device lists, events
+//	coordinator/store   what it needs of a database; badgerstore: Badger; storetest: the suite for all
 //	internal/secret     keys in memory
 //	internal/seal       the sealed value, AES-256-GCM-SIV
 //	internal/signed     deterministic CBOR under Ed25519

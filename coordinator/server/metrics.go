@@ -50,3 +50,12 @@ func (m *metrics) request(c *call, status int) {
 func (s *Server) Metrics() http.Handler {
 	return promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{DisableCompression: true})
 }
+
+// Health answers as GET /healthz does, for a listener beside the API.
+func (s *Server) Health(w http.ResponseWriter, _ *http.Request) {
+	if s.draining.Load() {
+		http.Error(w, "unavailable", http.StatusServiceUnavailable)
+		return
+	}
+	w.Write([]byte("ok")) //nolint:errcheck // the caller has gone
+}
