@@ -8,7 +8,7 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$(s
 LDFLAGS := -X coldframe/internal/version.Commit=$(COMMIT)
 # Release flags are in scripts/dist: -trimpath would compile every dependency a second time here.
 GOBUILD := go build -buildvcs=false -ldflags '$(LDFLAGS)'
-PROGRAMS := coldframe coldframed
+PROGRAMS := coldframe coldframed coldframe-coordinator
 # The query engine is a module of its own, with DuckDB in it; the agent knows only its path.
 ENGINE   := $(CURDIR)/bin/coldframe-engine
 
@@ -84,8 +84,8 @@ install: build ## programs and systemd units under DESTDIR and PREFIX
 	for unit in deploy/system/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit); done
 	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/user/coldframed* $(DESTDIR)$(PREFIX)/lib/systemd/system/coldframed*
 
-generate: ## server and client from localapi/openapi.yaml
-	PATH="$$(dirname $$(scripts/tool oapi-codegen)):$$PATH" go generate ./localapi/...
+generate: ## servers and clients from the two openapi.yaml
+	PATH="$$(dirname $$(scripts/tool oapi-codegen)):$$PATH" go generate ./localapi/... ./coordinator/...
 
 clean: ## remove what the other targets made
 	rm -rf bin dist .cache

@@ -59,10 +59,12 @@ func TestHostileAnswers(t *testing.T) {
 				}
 			}
 		}, fault.TooLarge},
-		"deep":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"user":`+string(make([]byte, 10000))) }, fault.Incomplete},
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 302) }, fault.Unavailable},
-		"html":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, "<html>") }, fault.Unavailable},
-		"reset":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
+		"deep": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"user":`+string(make([]byte, 10000))) }, fault.Incomplete},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, fault.Unavailable},
+		"html":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, "<html>") }, fault.Unavailable},
+		"reset": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
 		"other user": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/v1/sessions/refresh" {
 				fmt.Fprint(w, `{"user":"other","access_token":"x","refresh_token":"y","access_seconds":900}`)

@@ -159,7 +159,7 @@ func (s *Store) run(batch []*update) (n int, err error) {
 			u := batch[n]
 			n++
 			tx := &tx{Tx: raw}
-			u.err, u.panic = tx.call(u.fn)
+			u.panic, u.err = tx.call(u.fn)
 			if tx.failed != nil {
 				return tx.failed
 			}
@@ -220,13 +220,13 @@ func (t *tx) write(key string, size int, do func() error) error {
 }
 
 // call calls fn and turns a panic of it into a value, for its own caller.
-func (t *tx) call(fn func(store.Tx) error) (err error, panicked any) {
+func (t *tx) call(fn func(store.Tx) error) (panicked any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			panicked = fmt.Sprint("in a transaction: ", p)
 		}
 	}()
-	return fn(t), nil
+	return nil, fn(t)
 }
 
 // undo puts back what was there before.

@@ -71,8 +71,10 @@ func (h *handlers) Login(ctx context.Context, r LoginRequestObject) (LoginRespon
 	if named == "" {
 		named = base64.StdEncoding.EncodeToString(l.Email)
 	}
-	if err := h.limits.take(limitLoginPair, named+" "+callOf(ctx).address); err != nil {
-		return nil, err
+	if address := callOf(ctx).address; address != "" {
+		if err := h.limits.take(limitLoginPair, named+" "+address); err != nil {
+			return nil, err
+		}
 	}
 	if err := h.limits.take(limitLoginUser, named); err != nil {
 		return nil, err

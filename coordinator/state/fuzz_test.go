@@ -15,9 +15,19 @@ func FuzzRecords(f *testing.F) {
 		func() any { return new(sentMessage) }, func() any { return new(Blob) }, func() any { return new(Body) }, func() any { return new(preKeys) }, func() any { return new(fetch) },
 	}
 	for i, v := range []any{
-		account{Email: []byte("x"), Created: at, Proof: proofHash{Cost: DefaultCost}}, counters{Mail: 1}, Event{Type: MessageEvent}, invitation{1, at},
-		session{at}, accessToken{"u", "s", at}, refreshToken{User: "u"}, Message{ID: "i", Time: at}, sentMessage{Sequence: 1},
-		Blob{Version: Version{Counter: 1, Time: at}, History: []Version{{Counter: 2}}}, Body{Body: []byte("x")}, preKeys{Count: 1}, fetch{Target: "u"},
+		account{Email: []byte("x"), Created: at, Proof: proofHash{Cost: DefaultCost}},
+		counters{Mail: 1},
+		Event{Type: MessageEvent},
+		invitation{1, at},
+		session{at},
+		accessToken{"u", "s", at},
+		refreshToken{User: "u"},
+		Message{ID: "i", Time: at},
+		sentMessage{Sequence: 1},
+		Blob{Version: Version{Counter: 1, Time: at}, History: []Version{{Counter: 2}}},
+		Body{Body: []byte("x")},
+		preKeys{Count: 1},
+		fetch{Target: "u"},
 	} {
 		b, err := encoding.Marshal(v)
 		if err != nil {

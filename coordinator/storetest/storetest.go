@@ -141,7 +141,12 @@ func scans(t *testing.T, b *bench) {
 			return err
 		}
 		for _, c := range []struct{ prefix, from, want string }{
-			{"m/", "", "m/a m/bb m/c"}, {"m/", "m/b", "m/bb m/c"}, {"m/", "m/bb", "m/bb m/c"}, {"m/", "m/d", ""}, {"m/", "l", "m/a m/bb m/c"}, {"x", "", ""},
+			{"m/", "", "m/a m/bb m/c"},
+			{"m/", "m/b", "m/bb m/c"},
+			{"m/", "m/bb", "m/bb m/c"},
+			{"m/", "m/d", ""},
+			{"m/", "l", "m/a m/bb m/c"},
+			{"x", "", ""},
 			{"", "", "l/z m m/a m/bb m/c n/a"},
 		} {
 			if got := strings.Join(list(tx, c.prefix, c.from), " "); got != c.want {
@@ -407,7 +412,7 @@ func likeAMap(t *testing.T, b *bench) {
 		fail := rapid.IntRange(0, 2).Draw(t, "fail") == 0
 		err := b.Update(context.Background(), func(tx store.Tx) error {
 			for _, o := range ops {
-				err := error(nil)
+				var err error
 				if o.remove {
 					err = tx.Delete(o.key)
 				} else {
