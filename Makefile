@@ -19,7 +19,7 @@ TESTFLAGS ?= -race -timeout 20m
 TESTLOG   ?= .cache/test.json
 BENCHFLAGS ?=
 
-.PHONY: help build engine demo test check fuzz interop threats guards bench bench-columnar bench-ratchet tour dist install generate clean
+.PHONY: help build engine demo test check fuzz interop threats guards bench bench-columnar bench-ratchet bench-coordinator tour dist install generate clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -66,13 +66,16 @@ interop: build ## checks against outside implementations
 tour: build ## the README's curl tour, run as it stands there
 	@scripts/readme-tour
 
-bench: bench-columnar bench-ratchet ## all benchmarks
+bench: bench-columnar bench-ratchet bench-coordinator ## all benchmarks
 
 bench-columnar: build ## datasets against DuckDB, pyarrow, arrow-go and the bare S3 SDK; cost of encryption; memory (BENCHFLAGS=-strict: fail if short)
 	@scripts/with-s3 go run ./bench/columnar $(BENCHFLAGS)
 
 bench-ratchet: ## messages a second against libsignal through node, each storing its record at every message; memory of idle sessions
 	@dir=$$(interop/libsignal/install); COLDFRAME_LIBSIGNAL=$$dir go run ./bench/ratchet
+
+bench-coordinator: ## mail, prekeys and blobs a second against bare Badger; memory and wake-up of 2,000 agents at one coordinator
+	@go run ./bench/coordinator
 
 dist: ## release files in dist/, built twice and compared
 	@scripts/dist "$(VERSION)" "$(COMMIT)"

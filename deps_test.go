@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 	"cmd/coldframed":            {"daemon", "localapi/server", "internal/*"},
 	"cmd/coldframe-coordinator": {"coordinator/badgerstore", "coordinator/server", "coordinator/state", "coordinator/store", "internal/*"},
 	"cmd/coldframe":             {"localapi", "keystore/passphrase", "internal/fault", "internal/version"},
+	"bench/coordinator":         {"bench/figures", "coordinator", "coordinator/*"},
 	"bench/ratchet":             {"bench/figures", "ratchet", "ratchet/ratchettest", "internal/*"},
 	"bench/columnar":            {"bench/figures", "bench/columnar/agent", "localapi", "columnar", "columnar/*", "internal/*"},
 	"bench/columnar/agent":      {"localapi"},

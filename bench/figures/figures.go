@@ -98,7 +98,10 @@ func ratios(a, b []Cost) (wall float64, more string) {
 }
 
 // Median returns the upper median of v, which is not empty and stays as it is.
-func Median(v []float64) float64 {
+func Median(v []float64) float64 { return Quantile(v, 0.5) }
+
+// Quantile returns the value of v below which the share q of them lies; 0 <= q < 1.
+func Quantile(v []float64, q float64) float64 {
 	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
+	return v[int(float64(len(v))*q)]
 }
