@@ -102,6 +102,10 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.address = addressKey(r.RemoteAddr)
 	}
 	out := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+	if r.ContentLength != 0 {
+		// net/http reads what is left of a body before it answers; a caller that sends nothing must not hold it up.
+		out.control.SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // a dead connection shows in the read
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	defer g.finish(out, r, c)
