@@ -46,7 +46,7 @@ func serve(dir string) (err error) {
 		io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	return server.New(s, server.Options{Rates: server.Rates{}}).Serve(ctx, l)
+	return server.New(s, server.Options{Rates: server.Rates{}, Proxied: true}).Serve(ctx, l)
 }
 
 // child is that coordinator, from outside.

@@ -205,3 +205,48 @@ func TestF20_SlowClients(t *testing.T) {
 	}
 	t.Logf("all closed after %v", time.Since(start))
 }
+
+// One address has a bounded number of connections, and gets a place back for each that it closes.
+func TestF20_ConnectionsOfOneAddress(t *testing.T) {
+	b := newBench(t, open, Options{PerAddress: 3})
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	answered := func(c net.Conn) bool {
+		fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, _ := c.Read(make([]byte, 12))
+		return n > 0
+	}
+	var all []net.Conn
+	for range 3 {
+		c := dial()
+		defer c.Close()
+		if !answered(c) {
+			t.Fatal("no answer")
+		}
+		all = append(all, c)
+	}
+	for range 2 {
+		c := dial()
+		if answered(c) {
+			t.Error("a fourth connection was answered")
+		}
+		c.Close()
+	}
+	all[0].Close()
+	for range 100 {
+		c := dial()
+		ok := answered(c)
+		c.Close()
+		if ok {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error("no place was given back")
+}

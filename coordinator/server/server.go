@@ -27,6 +27,7 @@ type Options struct {
 	Logger      *slog.Logger
 	Rates       Rates         // default: DefaultRates
 	Connections int           // open at once; default 16,384
+	PerAddress  int           // of those from one address; default 1,024
 	TLS         *tls.Config   // nil: plain HTTP
 	Proxied     bool          // all requests come from a proxy's address, so that limits of addresses say nothing
 	Drain       time.Duration // how long health says `unavailable` before the listener closes
@@ -66,6 +67,9 @@ func New(st *state.State, o Options) *Server {
 	}
 	if o.Connections == 0 {
 		o.Connections = 16_384
+	}
+	if o.PerAddress == 0 {
+		o.PerAddress = 1_024
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 15 * time.Second
@@ -110,6 +114,9 @@ func newRouter(h StrictServerInterface) *echo.Echo {
 // events end, requests in work get a few seconds, and it returns nil.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
+	if !s.o.Proxied {
+		l = newPerAddress(l, s.o.PerAddress)
+	}
 	l = netutil.LimitListener(l, s.o.Connections)
 	g.Go(func() error {
 		var err error
