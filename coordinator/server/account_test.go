@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"reflect"
@@ -80,6 +81,25 @@ func TestC12_StolenTokens(t *testing.T) {
 	get(four.AccessToken).want(t, 401, fault.Unauthorized)
 	if n, err := b.state.Sweep(t.Context()); err != nil || n == 0 {
 		t.Errorf("%d records of old tokens were removed, %v", n, err)
+	}
+	five := into[Tokens](t, b.send("POST", "/v1/sessions", "", login))
+	b.storedNothingOf(five.AccessToken, five.RefreshToken, string(login.Proof))
+}
+
+// storedNothingOf wants none of these in the store, whose copy on somebody's disk lets nobody in.
+func (b *bench) storedNothingOf(secrets ...string) {
+	b.t.Helper()
+	var all bytes.Buffer
+	if err := b.state.Backup(b.t.Context(), &all); err != nil {
+		b.t.Fatal(err)
+	}
+	if !bytes.Contains(all.Bytes(), []byte(userID(1))) {
+		b.t.Error("the copy lacks a user")
+	}
+	for _, s := range secrets {
+		if bytes.Contains(all.Bytes(), []byte(s)) {
+			b.t.Error("the store holds a secret that it was shown")
+		}
 	}
 }
 

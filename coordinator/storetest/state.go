@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +34,7 @@ func RunState(t *testing.T, open Open) {
 		"RefreshTokensUsedOnce":       refreshOnce,
 		"InvitationsUsedOnce":         invitationsOnce,
 		"EventsResume":                eventsResume,
+		"Expiry":                      expiry,
 		"F14_RestoredFromABackup":     restored,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newStateBench(t, open, state.Options{Registration: state.Open})) })
@@ -489,6 +492,64 @@ func eventsResume(t *testing.T, b *stateBench) {
 	send(300)
 	if list, err := b.Events(ctx, UserN(0), b.Epoch(), 299); len(list) != 2 || err != nil {
 		t.Errorf("after a restart: %v, %v", list, err)
+	}
+}
+
+// expiry: what has a time goes after it, and nothing else; a message that goes frees its room, and its id.
+func expiry(t *testing.T, b *stateBench) {
+	ctx := context.Background()
+	for i := range 3 {
+		b.user(i)
+	}
+	_, inviteErr := b.Invite(ctx, 5, time.Hour)
+	_, putErr := b.PutPreKeys(ctx, UserN(0), state.Upload{Sequence: 1, Bundle: []byte("bundle"), OneTime: [][]byte{[]byte("a"), []byte("b")}})
+	_, fetchErr := b.FetchPreKeys(ctx, UserN(1), UserN(0), requestN(0))
+	_, swapErr := b.Swap(ctx, UserN(0), []state.Swap{{Name: "vault", Counter: 1, Body: []byte("vault")}})
+	linkErr := b.AddLink(ctx, UserN(0), state.Link{Sequence: 1, Body: []byte("link")})
+	if err := errors.Join(inviteErr, putErr, fetchErr, swapErr, linkErr); err != nil {
+		t.Fatal(err)
+	}
+	send := func(n int) {
+		if _, err := b.Send(ctx, UserN(1), UserN(0), requestN(n), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 120 {
+		send(i)
+	}
+	b.now = b.now.Add(29 * 24 * time.Hour)
+	send(120)
+	if _, err := b.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := b.Usage(ctx, UserN(0)); err != nil || u.Used.Mail != 121 {
+		t.Errorf("after 29 days: %+v, %v", u.Used, err)
+	}
+	b.now = b.now.Add(2 * 24 * time.Hour)
+	b.restart()
+	if _, err := b.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if list, _, err := b.Inbox(ctx, UserN(0), 0, 64); err != nil || len(list) != 1 || list[0].Sequence != 121 {
+		t.Errorf("after 31 days: %v, %v", list, err)
+	}
+	b.now = b.now.Add(60 * 24 * time.Hour)
+	if _, err := b.Sweep(ctx); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for k := range all(t, b) {
+		kind, _, _ := strings.Cut(k, "/")
+		kinds[kind]++
+	}
+	delete(kinds, "event")
+	want := map[string]int{"meta": 1, "account": 3, "email": 3, "counters": 1, "blob": 1, "body": 1, "link": 1, "prekeys": 1, "onetime": 1}
+	if !maps.Equal(kinds, want) {
+		t.Errorf("what stays: %v, want %v", kinds, want)
+	}
+	send(0)
+	if list, _, err := b.Inbox(ctx, UserN(0), 0, 64); err != nil || len(list) != 1 || list[0].Sequence != 122 {
+		t.Errorf("an id that was used long ago: %v, %v", list, err)
 	}
 }
 
