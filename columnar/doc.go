@@ -11,7 +11,7 @@
 // # Writing
 //
 // [NewWriter], [Writer.Write], [Writer.Close]; then [Draft.Sign] makes the manifest, which the caller swaps in. Objects are registered
-// before they are created, and are nothing until a manifest names them. Encoding is chosen for each column from the first row group.
+// before they are created, and are nothing until a manifest names them. Encoding is chosen for each column by trial (package chunk).
 //
 // # Reading
 //

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"coldframe/columnar/columnartest"
 	"coldframe/columnar/pme"
 )
 
@@ -59,7 +60,7 @@ func ForgePart(ctx context.Context, store Store, o WriterOptions, columns ...[]b
 	}
 	var sealed []*pme.SealedColumn
 	for i, plain := range columns {
-		c, err := to.file.SealColumn(0, i, plain, nil)
+		c, err := columnartest.SealPlain(to.file, i, plain)
 		if err != nil {
 			return Part{}, err
 		}

@@ -121,8 +121,9 @@ var wanted = [...][3]bool{
 func (f filter) match(a arrow.Array, keep []bool, scratch []int8) error {
 	switch f.op {
 	case opIsNull, opIsNotNull:
+		all := a.DataType().ID() == arrow.NULL // whose arrays say of no value that it is null
 		for i := range keep {
-			keep[i] = keep[i] && a.IsNull(i) == (f.op == opIsNull)
+			keep[i] = keep[i] && (all || a.IsNull(i)) == (f.op == opIsNull)
 		}
 		return nil
 	}

@@ -236,10 +236,11 @@ type oracleTerm struct {
 }
 
 func (o oracleTerm) holds(arr arrow.Array, i int) bool {
+	null := arr.IsNull(i) || arr.DataType().ID() == arrow.NULL // whose arrays say of no value that it is null
 	switch {
 	case o.op == "IS NULL", o.op == "IS NOT NULL":
-		return arr.IsNull(i) == (o.op == "IS NULL")
-	case arr.IsNull(i):
+		return null == (o.op == "IS NULL")
+	case null:
 		return false
 	}
 	return fulfilled[o.op](compareKeys(keyOf(arr, i), o.literal))

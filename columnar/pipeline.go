@@ -1,7 +1,6 @@
 package columnar
 
 import (
-	"bytes"
 	"context"
 	"runtime"
 	"slices"
@@ -41,7 +40,6 @@ type pipeline struct {
 	opened   []*openPart // encoder
 	parts    []Part      // uploader
 	buffers  sync.Pool   // of sealed chunks
-	plain    sync.Pool   // of encoded columns
 	progress progress
 }
 
@@ -95,13 +93,12 @@ type sealedGroup struct {
 
 func newPipeline(store Store, o WriterOptions, stored *arrow.Schema, template []byte) *pipeline {
 	p := &pipeline{store: store, options: o, template: template, progress: progress{fn: o.Progress}}
-	for _, f := range stored.Fields() {
-		p.encoders = append(p.encoders, newColumnEncoder(f))
-	}
-	s := parquetSchema(stored)
-	p.leaves = s.NumColumns()
-	for i := range p.leaves {
-		p.footer += leafFooter + 2*len(s.Column(i).Path())
+	for i, leaves := range leavesOf(stored) {
+		p.encoders = append(p.encoders, newColumnEncoder(stored.Field(i), leaves))
+		p.leaves += len(leaves)
+		for _, l := range leaves {
+			p.footer += leafFooter + 2*len(l.Path())
+		}
 	}
 	return p
 }
@@ -260,7 +257,7 @@ func (p *pipeline) seal(ctx context.Context, to *openPart, batches []arrow.Recor
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				c, err := p.sealColumn(to, order[i], columnOf(batches, order[i]))
+				c, err := p.sealColumn(to, order[i], s.rows, columnOf(batches, order[i]))
 				if err != nil {
 					return err
 				}
@@ -279,26 +276,19 @@ func (p *pipeline) seal(ctx context.Context, to *openPart, batches []arrow.Recor
 	return s, nil
 }
 
-func (p *pipeline) sealColumn(to *openPart, column int, chunks []arrow.Array) (*pme.SealedColumn, error) {
-	plain, _ := p.plain.Get().(*bytes.Buffer)
-	if plain == nil {
-		plain = new(bytes.Buffer)
-	}
-	plain.Reset()
-	defer p.plain.Put(plain)
-	refined, err := p.encoders[column].encode(plain, chunks)
-	if err != nil {
-		return nil, err
-	}
+func (p *pipeline) sealColumn(to *openPart, column int, rows int64, chunks []arrow.Array) (*pme.SealedColumn, error) {
 	var dst []byte
 	if b, ok := p.buffers.Get().(*[]byte); ok {
 		dst = *b
 	}
-	c, err := to.file.SealColumn(to.groups, column, plain.Bytes(), dst)
-	if err == nil && refined != nil {
-		c.Refine(*refined)
+	sealer, err := to.file.SealColumn(to.groups, column, rows, dst)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	if err := p.encoders[column].encode(sealer, chunks); err != nil {
+		return nil, err
+	}
+	return sealer.Close(), nil
 }
 
 // upload appends row groups to their parts and ends those.

@@ -12,6 +12,9 @@ import (
 // maxNesting bounds lists in structs in maps …: Parquet's levels and our recursion stay small.
 const maxNesting = 12
 
+// maxIntegerDecimal is the highest precision of decimals that Parquet keeps as integers.
+const maxIntegerDecimal = 18
+
 // maxLeaves bounds the leaf columns of a table: Parquet's associated data counts them in 16 bits.
 const maxLeaves = 32_000
 

@@ -177,8 +177,20 @@ func narrow(v decimal256.Num) (decimal128.Num, bool) {
 	return n, decimal256.FromDecimal128(n) == v
 }
 
+// powers are those of ten.
+var powers = func() (p [maxIntegerDecimal + 1]int64) {
+	p[0] = 1
+	for i := range maxIntegerDecimal {
+		p[i+1] = 10 * p[i]
+	}
+	return p
+}()
+
 // fits128 and fits256 guard against the one value whose negation is itself.
 func fits128(v decimal128.Num, precision int32) bool {
+	if low := int64(v.LowBits()); v.HighBits() == low>>63 && precision <= maxIntegerDecimal {
+		return low > -powers[precision] && low < powers[precision]
+	}
 	return (v.Sign() >= 0 || v.Negate() != v) && v.FitsInPrecision(precision)
 }
 
@@ -207,28 +219,11 @@ func structToStorage(a *array.Struct, t *arrow.StructType) (arrow.Array, error) 
 	return build(t, a.Len(), a.NullN(), []*memory.Buffer{validity(a)}, children...), nil
 }
 
-// listToStorage makes a list of a list, fixed-size list or map. Nulls become empty: arrow-go refuses those with elements.
+// listToStorage makes a list of a list, fixed-size list or map. Nulls become empty: they may have elements.
 func listToStorage(a array.ListLike, t arrow.DataType) (arrow.Array, error) {
-	n := a.Len()
-	offsets := make([]int32, n+1)
-	pieces := make([][2]int64, 0, 1)
-	var total int64
-	for i := range n {
-		if a.IsValid(i) {
-			start, end := a.ValueOffsets(i)
-			total += end - start
-			switch last := len(pieces) - 1; {
-			case start == end:
-			case last >= 0 && pieces[last][1] == start:
-				pieces[last][1] = end
-			default:
-				pieces = append(pieces, [2]int64{start, end})
-			}
-		}
-		if total > math.MaxInt32 {
-			return nil, fmt.Errorf("too many elements in a batch: %w", errRange)
-		}
-		offsets[i+1] = int32(total)
+	offsets, pieces, err := listPieces(a)
+	if err != nil {
+		return nil, err
 	}
 	values, err := gather(a.ListValues(), pieces)
 	if err != nil {
@@ -244,7 +239,39 @@ func listToStorage(a array.ListLike, t arrow.DataType) (arrow.Array, error) {
 		return nil, fmt.Errorf("a key of %s is null", m)
 	}
 	buffers := []*memory.Buffer{validity(a), memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(offsets))}
-	return build(t, n, a.NullN(), buffers, elem), nil
+	return build(t, a.Len(), a.NullN(), buffers, elem), nil
+}
+
+// listPieces returns which elements lists have, in pieces, and where each list begins among them.
+func listPieces(a array.ListLike) ([]int32, [][2]int64, error) {
+	n := a.Len()
+	offsets, pieces := make([]int32, n+1), make([][2]int64, 0, 1)
+	if l, ok := a.(*array.List); ok && n > 0 && l.NullN() == 0 {
+		own := l.Offsets()[l.Data().Offset():][:n+1]
+		for i, o := range own {
+			offsets[i] = o - own[0]
+		}
+		return offsets, append(pieces, [2]int64{int64(own[0]), int64(own[n])}), nil
+	}
+	var total int64
+	for i := range n {
+		if a.IsValid(i) {
+			start, end := a.ValueOffsets(i)
+			total += end - start
+			switch last := len(pieces) - 1; {
+			case start == end:
+			case last >= 0 && pieces[last][1] == start:
+				pieces[last][1] = end
+			default:
+				pieces = append(pieces, [2]int64{start, end})
+			}
+		}
+		if total > math.MaxInt32 {
+			return nil, nil, fmt.Errorf("too many elements in a batch: %w", errRange)
+		}
+		offsets[i+1] = int32(total)
+	}
+	return offsets, pieces, nil
 }
 
 // gather returns the pieces [start, end) of arr, one after the other.

@@ -19,6 +19,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"coldframe/columnar"
+	"coldframe/columnar/columnartest"
 	"coldframe/columnar/pme"
 	"coldframe/columnar/query/querytest"
 	"coldframe/columnar/storetest"
@@ -209,7 +210,7 @@ func (w *attacked) forgedPart(v columnar.Version, keys *columnar.VersionKeys, ro
 	}
 	var sealed []*pme.SealedColumn
 	for i, b := range plain {
-		c, err := f.SealColumn(0, i, b, nil)
+		c, err := columnartest.SealPlain(f, i, b)
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -88,7 +88,7 @@ func BenchmarkSealColumn(b *testing.B) {
 	dst := make([]byte, 0, len(plain)+1<<20)
 	b.SetBytes(benchBytes)
 	for b.Loop() {
-		if _, err := w.SealColumn(0, 0, plain, dst); err != nil {
+		if _, err := w.SealPlain(0, 0, plain, dst); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -98,7 +98,7 @@ func BenchmarkUnseal(b *testing.B) {
 	plain := benchPlain(b)
 	var out bytes.Buffer
 	w, keys := benchWriter(b, plain, &out)
-	c, err := w.SealColumn(0, 0, plain, nil)
+	c, err := w.SealPlain(0, 0, plain, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

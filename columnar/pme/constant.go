@@ -184,7 +184,7 @@ func (m *chunkMeta) constant(rows int64) chunkMeta {
 	_ = fields(m.raw, func(f field) error {
 		switch f.id {
 		case cmCodec:
-			e.integer(f.id, tI32, codecNone)
+			e.integer(f.id, tI32, CodecNone)
 		case cmValues:
 			e.integer(f.id, tI64, rows)
 		case cmEncodingStats:

@@ -1,5 +1,5 @@
-// Package pme is Parquet Modular Encryption under plain column chunks. An encoder makes plain Parquet, this package seals it, page by
-// page, into a file that any reader of modular encryption opens when given the keys; and back. It knows nothing of datasets or stores,
+// Package pme is Parquet Modular Encryption under plain column chunks. An encoder makes pages, this package seals them
+// into a file that any reader of modular encryption opens when given the keys; and back. It knows nothing of datasets or stores,
 // and does not encode or decode values.
 //
 // # Terms
@@ -15,7 +15,7 @@
 //
 // # Writing
 //
-// [NewFileWriter]; for each row group [FileWriter.SealColumn] for every top-level column, in parallel, and then
+// [NewFileWriter]; for each row group [FileWriter.SealColumn] for every top-level column, in parallel, its pages, and then
 // [FileWriter.AppendRowGroup]; at the end [FileWriter.Close], which fills the file up to a Padmé length. Nothing is written in the
 // clear but key metadata (the names of keys), the AAD prefix, and lengths.
 //

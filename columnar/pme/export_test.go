@@ -1,8 +1,11 @@
 package pme
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"encoding/binary"
+
+	"coldframe/internal/fault"
 )
 
 // SwapAEAD makes data keys use another cipher until restore is called.
@@ -240,6 +243,72 @@ func PlainWithChunk(plain, pages []byte, n int64) []byte {
 	return append(out, magicPlain...)
 }
 
+// SealPlain seals a column that another encoder wrote as a plain Parquet file of its own, whatever its pages are.
+func (f *FileWriter) SealPlain(rowGroupOrdinal, columnIndex int, plain, dst []byte) (*SealedColumn, error) {
+	meta, err := plainFooter(plain)
+	if err != nil {
+		return nil, err
+	}
+	group, err := onlyRowGroup(meta)
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.SealColumn(rowGroupOrdinal, columnIndex, group.rows, dst)
+	if err != nil {
+		return nil, err
+	}
+	err = eachElement(group.columns, tStruct, len(meta.schema.leaves), func(_ int, raw []byte) error {
+		cc, err := parseColumnChunk(raw)
+		if err != nil {
+			return err
+		}
+		m, err := parseChunkMeta(bytes.Clone(cc.metadata))
+		if err != nil {
+			return err
+		}
+		s.begin(m)
+		if err := s.chunk.sealPages(plain[m.start() : m.start()+m.compressed]); err != nil {
+			return err
+		}
+		return s.end(m)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Close(), nil
+}
+
+// sealPages seals the pages of a plain chunk under their own headers.
+func (s *chunkSealer) sealPages(chunk []byte) error {
+	for len(chunk) > 0 {
+		h, n, err := parsePageHeader(chunk)
+		if err != nil {
+			return err
+		}
+		if h.size > int64(len(chunk)-n) {
+			return fault.New(fault.Internal, "a page beyond its chunk")
+		}
+		s.header.b = s.header.b[:0]
+		if err := resizePage(&s.header, chunk[:n], h.size+frameOverhead); err != nil {
+			return err
+		}
+		s.header.end()
+		if err := s.add(h, chunk[n:n+int(h.size)]); err != nil {
+			return err
+		}
+		chunk = chunk[n+int(h.size):]
+	}
+	return nil
+}
+
+func onlyRowGroup(m *fileMeta) (g rowGroup, err error) {
+	err = eachElement(m.rowGroups, tStruct, 1, func(_ int, raw []byte) (err error) {
+		g, err = parseRowGroup(raw)
+		return err
+	})
+	return g, err
+}
+
 // SealOnly seals the only chunk of plain without taking its hash.
 func (f *FileWriter) SealOnly(plain, dst []byte) error {
 	m, err := plainFooter(plain)
@@ -259,9 +328,24 @@ func (f *FileWriter) SealOnly(plain, dst []byte) error {
 		if err != nil {
 			return err
 		}
-		s := chunkSealer{key: f.leaves[0].key, aad: newPageAAD(f.aad, 0, 0), meta: &cm, maxPage: f.maxPage, out: dst[:0]}
-		return s.seal(plain[cm.start() : cm.start()+cm.compressed])
+		s := chunkSealer{key: f.leaves[0].key, aad: newPageAAD(f.aad, 0, 0), meta: cm, maxPage: f.maxPage, out: dst[:0]}
+		return s.sealPages(plain[cm.start() : cm.start()+cm.compressed])
 	})
+}
+
+// Restate gives the only leaf of a column other statistics.
+func (c *SealedColumn) Restate(s Statistics) {
+	var e encoder
+	_ = fields(c.leaves[0].meta.raw, func(f field) error {
+		if f.id != cmStatistics {
+			e.field(f)
+			return nil
+		}
+		s.encode(&e)
+		return nil
+	})
+	e.end()
+	c.leaves[0].meta.raw = e.b
 }
 
 // ForgeColumn seals one page as the only one of a column's chunk, whatever its header says. The header is padded to a length.
@@ -282,7 +366,7 @@ func (f *FileWriter) ForgeColumn(plain, page []byte, dictionary bool, header int
 		if err != nil {
 			panic(err)
 		}
-		s := chunkSealer{key: f.leaves[0].key, aad: newPageAAD(f.aad, 0, 0), meta: &cm}
+		s := chunkSealer{key: f.leaves[0].key, aad: newPageAAD(f.aad, 0, 0), meta: cm}
 		leaf := sealedLeaf{meta: cm}
 		var h encoder
 		if err := resizePage(&h, page[:n], int64(len(page)-n+frameOverhead)); err != nil {

@@ -26,7 +26,7 @@ const (
 
 	ccPath, ccOffset, ccMetadata, ccCrypto, ccEncrypted = 1, 2, 3, 8, 9
 
-	cmType, cmPath, cmCodec, cmValues, cmRaw, cmCompressed                         = 1, 3, 4, 5, 6, 7
+	cmType, cmEncodings, cmPath, cmCodec, cmValues, cmRaw, cmCompressed            = 1, 2, 3, 4, 5, 6, 7
 	cmDataOffset, cmIndexOffset, cmDictOffset, cmStatistics, cmBloom, cmBloomBytes = 9, 10, 11, 12, 14, 15
 )
 
@@ -193,7 +193,6 @@ type chunkMeta struct {
 	dataOffset int64
 	dictOffset int64 // 0 if there is no dictionary page
 	path       field
-	refined    *Statistics // what place writes over the statistics
 }
 
 func parseChunkMeta(raw []byte) (chunkMeta, error) {
@@ -248,12 +247,6 @@ func (m *chunkMeta) place(start, data, size int64) []byte {
 				e.integer(cmDictOffset, tI64, start)
 			}
 		case cmDictOffset, cmIndexOffset, cmBloom, cmBloomBytes:
-		case cmStatistics:
-			if m.refined == nil {
-				e.field(f)
-				break
-			}
-			m.refined.replace(&e, f.raw)
 		default:
 			e.field(f)
 		}

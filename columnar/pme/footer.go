@@ -307,7 +307,7 @@ func (f *File) openChunk(rowGroup, leaf int, cc columnChunk, rows int64) (openCh
 	switch {
 	case cc.otherFile && !f.options.Foreign:
 		err = fault.New(fault.Policy, "a column chunk in another file")
-	case !f.options.Foreign && m.codec != codecNone && m.codec != codecZstd:
+	case !f.options.Foreign && m.codec != CodecNone && m.codec != CodecZstd:
 		err = fault.New(fault.Policy, "a column compressed in a way that is never written")
 	case !samePath(m.path, f.meta.schema.leaves[leaf].Path):
 		err = fault.New(fault.NotAuthentic, "a column carries the metadata of another one")

@@ -161,7 +161,7 @@ func FuzzChunk(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := w.SealColumn(0, 0, pme.PlainWithChunk(template, pages, int64(values)), nil)
+		c, err := w.SealPlain(0, 0, pme.PlainWithChunk(template, pages, int64(values)), nil)
 		if err != nil {
 			return
 		}

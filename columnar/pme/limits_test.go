@@ -261,7 +261,7 @@ func TestD13_HostilePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := pme.PlainWithChunk(template, hostilePage{raw: pme.DefaultMaxPage + 1, values: 20}.encode(), 20)
-	if _, err := w.SealColumn(0, 0, plain, nil); !errors.Is(err, fault.TooLarge) {
+	if _, err := w.SealPlain(0, 0, plain, nil); !errors.Is(err, fault.TooLarge) {
 		t.Errorf("writing a page beyond the limit: %v", err)
 	}
 }
@@ -279,7 +279,7 @@ func TestD13_ManyLargePages(t *testing.T) {
 			t.Fatal(err)
 		}
 		page := hostilePage{raw: 32 << 20, values: 1}.encode()
-		_, err = w.SealColumn(0, 0, pme.PlainWithChunk(template, bytes.Repeat(page, pages), int64(pages)), nil)
+		_, err = w.SealPlain(0, 0, pme.PlainWithChunk(template, bytes.Repeat(page, pages), int64(pages)), nil)
 		return err
 	}
 	if err := seal(pme.MaxChunkBytes / (32 << 20)); err != nil {

@@ -94,7 +94,7 @@ const (
 type tally struct {
 	values, rawSize int64
 	longest         int64 // values of the data page that has most
-	deltas          bool  // some page is DELTA_BINARY_PACKED
+	deltas          bool  // some page is DELTA_BINARY_PACKED or DELTA_LENGTH_BYTE_ARRAY
 }
 
 func (t *tally) add(h pageHeader) error {
@@ -102,7 +102,7 @@ func (t *tally) add(h pageHeader) error {
 	if h.kind != pageDict {
 		t.values += h.values
 		t.longest = max(t.longest, h.values)
-		t.deltas = t.deltas || h.encoding == encodingDelta
+		t.deltas = t.deltas || h.encoding == encodingDelta || h.encoding == encodingDeltaLength
 	}
 	if t.rawSize > MaxChunkBytes {
 		return fault.New(fault.TooLarge, "a column chunk of more than %d MiB", MaxChunkBytes>>20)
@@ -115,15 +115,13 @@ func (t *tally) add(h pageHeader) error {
 
 // Numbers of what the writer uses, from parquet.thrift.
 const (
-	codecNone, codecZstd = 0, 6
-
-	encodingPlain, encodingPlainDict, encodingRLE, encodingDelta, encodingDict, encodingSplit = 0, 2, 3, 5, 8, 9
+	encodingPlain, encodingPlainDict, encodingRLE, encodingDelta, encodingDeltaLength, encodingDict, encodingSplit = 0, 2, 3, 5, 6, 8, 9
 )
 
 // checkWritten refuses an encoding that is never written: those of strings by their difference from the one before grow without bound.
 func (h *pageHeader) checkWritten() error {
 	switch h.encoding {
-	case encodingPlain, encodingPlainDict, encodingRLE, encodingDelta, encodingDict, encodingSplit:
+	case encodingPlain, encodingPlainDict, encodingRLE, encodingDelta, encodingDeltaLength, encodingDict, encodingSplit:
 		return nil
 	}
 	return fault.New(fault.Policy, "a page in encoding %d", h.encoding)
@@ -134,7 +132,7 @@ func (h *pageHeader) check(size int, codec int64, maxPage int) error {
 	switch {
 	case h.rawSize > int64(maxPage) || size > maxPage:
 		return fault.New(fault.TooLarge, "a page of %d bytes, %d allowed", max(h.rawSize, int64(size)), maxPage)
-	case codec == codecNone && h.rawSize != int64(size), h.levels > int64(size), h.levels > h.rawSize:
+	case codec == CodecNone && h.rawSize != int64(size), h.levels > int64(size), h.levels > h.rawSize:
 		return errThrift("a page header whose sizes do not agree")
 	case h.kind == pageDict && h.values > h.rawSize:
 		return fault.New(fault.TooLarge, "a dictionary of %d values in %d bytes", h.values, h.rawSize)

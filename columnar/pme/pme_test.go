@@ -176,7 +176,7 @@ func seal(t testing.TB, k *keyring, recs []arrow.RecordBatch, change func(*pme.F
 	for g, rec := range recs {
 		var columns []*pme.SealedColumn
 		for i := range int(rec.NumCols()) {
-			c, err := w.SealColumn(g, i, encode(t, column(rec, i), opts...), nil)
+			c, err := w.SealPlain(g, i, encode(t, column(rec, i), opts...), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,10 +1,6 @@
 package pme
 
-import (
-	"bytes"
-
-	"coldframe/internal/fault"
-)
+import "coldframe/internal/fault"
 
 // Limits of a schema. A leaf column's number is an ordinal.
 const (
@@ -140,32 +136,4 @@ func (t *schemaTree) walk(i int, path []string, repeated bool) (next int, err er
 		}
 	}
 	return next, nil
-}
-
-// sameColumn reports whether the only column of o is column i of t, field ids aside: writers number them anew in each file.
-func (t *schemaTree) sameColumn(i int, o *schemaTree) bool {
-	c := t.columns[i].elements
-	if len(o.columns) != 1 || len(o.elements) != c[1]-c[0] {
-		return false
-	}
-	for j, e := range o.elements {
-		if !bytes.Equal(withoutFieldID(e.raw), withoutFieldID(t.elements[c[0]+j].raw)) {
-			return false
-		}
-	}
-	return true
-}
-
-func withoutFieldID(raw []byte) []byte {
-	var e encoder
-	if err := fields(raw, func(f field) error {
-		if f.id != 9 {
-			e.field(f)
-		}
-		return nil
-	}); err != nil {
-		return nil
-	}
-	e.end()
-	return e.b
 }

@@ -1,8 +1,8 @@
 package pme
 
 import (
-	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 
 	"coldframe/internal/fault"
@@ -24,159 +24,188 @@ type sealedLeaf struct {
 	sum    [sha256.Size]byte
 }
 
-// SealColumn seals a top-level column of a row group. plain is a plain Parquet file of that one column and one row group, as the
-// encoder wrote it; it is not kept. Data of the result is appended to dst[:0], which must not be plain and is the caller's again once
-// AppendRowGroup has written it. SealColumn may run beside itself and all other methods.
-func (f *FileWriter) SealColumn(rowGroupOrdinal, columnIndex int, plain, dst []byte) (*SealedColumn, error) {
+// Page is a page of version 1 before it is sealed.
+type Page struct {
+	Dictionary bool  // it holds the dictionary, not rows
+	Encoding   int64 // of its values, by its number in parquet.thrift
+	Values     int   // nulls included
+	RawSize    int   // of Body before it was compressed
+	Body       []byte
+}
+
+// ChunkInfo is what the metadata of a chunk says besides what its pages say. Numbers are those of parquet.thrift.
+type ChunkInfo struct {
+	Physical   int
+	Encodings  []int
+	Statistics Statistics
+}
+
+// Codecs of a chunk.
+const CodecNone, CodecZstd = 0, 6
+
+// ColumnSealer seals one top-level column of a row group: for each leaf in order BeginChunk, its pages, EndChunk. It is for one goroutine.
+type ColumnSealer struct {
+	file  *FileWriter
+	out   *SealedColumn
+	chunk chunkSealer
+}
+
+// SealColumn begins a top-level column of a row group. Data of the result is appended to dst[:0], which is the caller's again once
+// AppendRowGroup has written it. SealColumn and what it returns may be used beside all other methods.
+func (f *FileWriter) SealColumn(rowGroupOrdinal, columnIndex int, rows int64, dst []byte) (*ColumnSealer, error) {
 	if rowGroupOrdinal > maxOrdinal {
 		return nil, fault.New(fault.TooLarge, "more than %d row groups in a file", maxOrdinal+1)
 	}
-	meta, err := plainFooter(plain)
-	if err != nil {
-		return nil, err
-	}
-	if !f.template.schema.sameColumn(columnIndex, meta.schema) {
-		return nil, fault.New(fault.Internal, "the encoder wrote column %d with another schema", columnIndex)
-	}
-	group, err := onlyRowGroup(meta)
-	if err != nil {
-		return nil, err
-	}
-	c := &SealedColumn{RowGroup: rowGroupOrdinal, Column: columnIndex, Rows: group.rows, Data: slices.Grow(dst[:0], sealedSize(plain))}
-	first := f.template.schema.columns[columnIndex].leaves[0]
-	err = eachElement(group.columns, tStruct, len(meta.schema.leaves), func(i int, raw []byte) error {
-		return f.sealLeaf(c, first+i, raw, plain)
-	})
-	if err == nil && len(c.leaves) != len(meta.schema.leaves) {
-		err = fault.New(fault.Internal, "the encoder left out a column chunk")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	c := &SealedColumn{RowGroup: rowGroupOrdinal, Column: columnIndex, Rows: rows, Data: dst[:0]}
+	return &ColumnSealer{file: f, out: c}, nil
 }
 
-// sealedSize is room enough for most columns; more pages make the buffer grow.
-func sealedSize(plain []byte) int { return len(plain) + len(plain)/256 + 4096 }
-
-func onlyRowGroup(m *fileMeta) (rowGroup, error) {
-	var g rowGroup
-	n := 0
-	err := eachElement(m.rowGroups, tStruct, 1, func(_ int, raw []byte) (err error) {
-		n++
-		g, err = parseRowGroup(raw)
-		return err
-	})
-	if err == nil && n != 1 {
-		err = fault.New(fault.Internal, "the encoder wrote %d row groups", n)
-	}
-	return g, err
+// BeginChunk begins the chunk of the next leaf. codec is CodecNone or CodecZstd.
+func (s *ColumnSealer) BeginChunk(codec int) {
+	s.begin(chunkMeta{codec: int64(codec)})
 }
 
-// sealLeaf seals the chunk that the encoded ColumnChunk raw describes.
-func (f *FileWriter) sealLeaf(c *SealedColumn, leaf int, raw, plain []byte) error {
-	cc, err := parseColumnChunk(raw)
+func (s *ColumnSealer) begin(m chunkMeta) {
+	leaf := s.nextLeaf()
+	s.chunk = chunkSealer{
+		key: s.file.leaves[leaf].key, aad: newPageAAD(s.file.aad, s.out.RowGroup, leaf), meta: m, maxPage: s.file.maxPage,
+		out: s.out.Data, start: len(s.out.Data), header: encoder{b: s.chunk.header.b},
+	}
+}
+
+func (s *ColumnSealer) nextLeaf() int {
+	leaves := s.file.template.schema.columns[s.out.Column].leaves
+	if leaves[0]+len(s.out.leaves) >= leaves[1] {
+		panic("pme: a chunk too many")
+	}
+	return leaves[0] + len(s.out.leaves)
+}
+
+// Page seals a page. Its body is not kept.
+func (s *ColumnSealer) Page(p Page) error { return s.chunk.page(p) }
+
+// EndChunk ends the chunk of a leaf.
+func (s *ColumnSealer) EndChunk(c ChunkInfo) error {
+	leaf := s.nextLeaf()
+	raw := s.chunk.metadata(c, s.file.template.schema.leaves[leaf].Path)
+	m, err := parseChunkMeta(raw)
 	if err != nil {
 		return err
 	}
-	m, err := parseChunkMeta(bytes.Clone(cc.metadata))
-	if err != nil {
-		return err
+	return s.end(m)
+}
+
+func (s *ColumnSealer) end(m chunkMeta) error {
+	if s.chunk.sum.values != m.values {
+		return fault.New(fault.Internal, "the encoder wrote %d values where it says %d", s.chunk.sum.values, m.values)
 	}
-	if !samePath(m.path, f.template.schema.leaves[leaf].Path) {
-		return fault.New(fault.Internal, "the encoder wrote another column than leaf %d", leaf)
-	}
-	start, end := m.start(), m.start()+m.compressed
-	if start < magicSize || end > int64(len(plain)) {
-		return fault.New(fault.Internal, "the encoder wrote a chunk outside its file")
-	}
-	s := chunkSealer{
-		key: f.leaves[leaf].key, aad: newPageAAD(f.aad, c.RowGroup, leaf), meta: &m, maxPage: f.maxPage, out: c.Data,
-	}
-	if err := s.seal(plain[start:end]); err != nil {
-		return err
-	}
-	sealed := s.out[len(c.Data):]
-	c.Data = s.out
-	c.leaves = append(c.leaves, sealedLeaf{
-		index: leaf, length: int64(len(sealed)), data: int64(s.data), meta: m, sum: sha256.Sum256(sealed),
+	sealed := s.chunk.out[s.chunk.start:]
+	s.out.leaves = append(s.out.leaves, sealedLeaf{
+		index: s.nextLeaf(), length: int64(len(sealed)), data: int64(s.chunk.data), meta: m, sum: sha256.Sum256(sealed),
 	})
+	s.out.Data = s.chunk.out
 	return nil
+}
+
+// Close returns the sealed column, which has a chunk for each leaf.
+func (s *ColumnSealer) Close() *SealedColumn {
+	if leaves := s.file.template.schema.columns[s.out.Column].leaves; len(s.out.leaves) != leaves[1]-leaves[0] {
+		panic("pme: a chunk too few")
+	}
+	return s.out
 }
 
 // chunkSealer seals the pages of one chunk behind one another.
 type chunkSealer struct {
 	key     *dataKey
 	aad     pageAAD
-	meta    *chunkMeta
+	meta    chunkMeta // of it codec alone
 	maxPage int
 	out     []byte
-	data    int // bytes before the first data page's header
+	start   int // of the chunk in out
+	data    int // bytes of the chunk before the first data page's header
+	pages   int // data pages so far
+	sum     tally
+	headers int64 // bytes of the page headers
 	header  encoder
 }
 
-func (s *chunkSealer) seal(chunk []byte) error {
-	start, page := len(s.out), 0
-	var sum tally
-	for first := true; len(chunk) > 0; first = false {
-		h, n, err := parsePageHeader(chunk)
-		if err != nil {
-			return err
-		}
-		if h.size > int64(len(chunk)-n) {
-			return fault.New(fault.Internal, "the encoder wrote a page beyond its chunk")
-		}
-		header, body := chunk[:n], chunk[n:n+int(h.size)]
-		chunk = chunk[n+int(h.size):]
-		if err := h.check(len(body), s.meta.codec, s.maxPage); err != nil {
-			return err
-		}
-		if err := sum.add(h); err != nil {
-			return err
-		}
-		switch {
-		case h.kind == pageDict && first:
-			err = s.module(header, body, -1)
-		case h.kind == pageData, h.kind == pageDataV2:
-			if page > maxOrdinal {
-				return fault.New(fault.TooLarge, "more than %d pages in a column chunk", maxOrdinal+1)
-			}
-			if page == 0 {
-				s.data = len(s.out) - start
-			}
-			err = s.module(header, body, page)
-			page++
-		default:
-			err = fault.New(fault.Internal, "the encoder wrote a page of type %d", h.kind)
-		}
-		if err != nil {
-			return err
-		}
+// page seals a page under a header of its own.
+func (s *chunkSealer) page(p Page) error {
+	h := pageHeader{kind: pageData, rawSize: int64(p.RawSize), values: int64(p.Values), encoding: p.Encoding}
+	if p.Dictionary {
+		h.kind = pageDict
 	}
-	if sum.values != s.meta.values {
-		return fault.New(fault.Internal, "the encoder wrote %d values where it says %d", sum.values, s.meta.values)
+	e := &s.header
+	e.b, e.last = e.b[:0], 0
+	e.integer(phType, tI32, h.kind)
+	e.integer(phRaw, tI32, h.rawSize)
+	e.integer(phSize, tI32, int64(len(p.Body)+frameOverhead))
+	if p.Dictionary {
+		e.begin(phDict)
+	} else {
+		e.begin(phData)
 	}
-	return nil
+	e.integer(1, tI32, h.values)
+	e.integer(2, tI32, h.encoding)
+	if !p.Dictionary {
+		e.integer(3, tI32, encodingRLE) // of the levels, if there are any
+		e.integer(4, tI32, encodingRLE)
+	}
+	e.end()
+	e.end()
+	return s.add(h, p.Body)
 }
 
-// module appends the header and the body of a page as two modules. page is its number, or -1 for the dictionary.
-func (s *chunkSealer) module(header, body []byte, page int) (err error) {
-	s.header.b = s.header.b[:0]
-	if err := resizePage(&s.header, header, int64(len(body)+frameOverhead)); err != nil {
+// add seals the header that was encoded and the body of a page as two modules.
+func (s *chunkSealer) add(h pageHeader, body []byte) (err error) {
+	if err := h.check(len(body), s.meta.codec, s.maxPage); err != nil {
 		return err
 	}
-	s.header.end()
+	if err := s.sum.add(h); err != nil {
+		return err
+	}
+	s.headers += int64(len(s.header.b))
 	s.out = slices.Grow(s.out, len(s.header.b)+len(body)+2*frameOverhead)
-	if page < 0 {
+	switch {
+	case h.kind == pageDict && len(s.out) == s.start:
 		s.out, err = s.key.seal(s.out, s.header.b, s.aad.module(moduleDictPageHeader))
 		if err == nil {
 			s.out, err = s.key.seal(s.out, body, s.aad.module(moduleDictPage))
 		}
+		s.data = len(s.out) - s.start
 		return err
+	case h.kind != pageData && h.kind != pageDataV2:
+		return fault.New(fault.Internal, "the encoder wrote a page of type %d", h.kind)
+	case s.pages > maxOrdinal:
+		return fault.New(fault.TooLarge, "more than %d pages in a column chunk", maxOrdinal+1)
 	}
-	s.out, err = s.key.seal(s.out, s.header.b, s.aad.page(moduleDataPageHeader, page))
+	s.out, err = s.key.seal(s.out, s.header.b, s.aad.page(moduleDataPageHeader, s.pages))
 	if err == nil {
-		s.out, err = s.key.seal(s.out, body, s.aad.page(moduleDataPage, page))
+		s.out, err = s.key.seal(s.out, body, s.aad.page(moduleDataPage, s.pages))
 	}
+	s.pages++
 	return err
+}
+
+// metadata returns the ColumnMetaData of the chunk at no place yet.
+func (s *chunkSealer) metadata(c ChunkInfo, path []string) []byte {
+	var e encoder
+	e.integer(cmType, tI32, int64(c.Physical))
+	e.list(cmEncodings, tI32, len(c.Encodings))
+	for _, v := range c.Encodings {
+		e.b = binary.AppendVarint(e.b, int64(v))
+	}
+	e.list(cmPath, tBinary, len(path))
+	for _, name := range path {
+		e.element([]byte(name))
+	}
+	e.integer(cmCodec, tI32, s.meta.codec)
+	e.integer(cmValues, tI64, s.sum.values)
+	e.integer(cmRaw, tI64, s.sum.rawSize+s.headers)
+	e.integer(cmCompressed, tI64, 0)
+	e.integer(cmDataOffset, tI64, 0)
+	c.Statistics.encode(&e)
+	e.end()
+	return e.b
 }

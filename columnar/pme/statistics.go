@@ -1,10 +1,7 @@
 package pme
 
-// Fields of Statistics. 1 and 2 are the bounds of readers from before 2017.
-const (
-	stMaxOld, stMinOld, stNulls                  = 1, 2, 3
-	stMax, stMin, stMaxExact, stMinExact, stNaNs = 5, 6, 7, 8, 9
-)
+// Fields of Statistics.
+const stNulls, stMax, stMin, stMaxExact, stMinExact, stNaNs = 3, 5, 6, 7, 8, 9
 
 // Statistics is what the sealed metadata of a chunk says of its values, as whoever wrote it found them. In a chunk of a column that does
 // not repeat, every value that is neither null nor NaN lies between Min and Max.
@@ -12,6 +9,9 @@ type Statistics struct {
 	Min, Max []byte // in the plain encoding, without the length of a string; nil: not known
 	Nulls    int64  // -1: not known
 	NaNs     int64  // -1: not known
+
+	// MinCut and MaxCut say that a bound is no value of the chunk: one of a long value is cut. They are told to other readers only.
+	MinCut, MaxCut bool
 }
 
 // Statistics returns those of the chunk of a leaf. Nothing is known of a hidden one, nor from statistics that are damaged.
@@ -53,42 +53,26 @@ func (s *Statistics) parse(b []byte) error {
 	})
 }
 
-// Refine adds to the statistics of the only leaf of a column what its encoder left out: bounds, which need not be values of the column,
-// and the count of NaN. What s does not know stays as it is; Nulls is not looked at. Call it before AppendRowGroup.
-func (c *SealedColumn) Refine(s Statistics) {
-	if len(c.leaves) != 1 {
-		panic("pme: statistics for a column of several leaves")
-	}
-	c.leaves[0].meta.refined = &s
-}
-
-// replace writes an encoded Statistics struct with what s knows in place of its own.
-func (s *Statistics) replace(e *encoder, raw []byte) {
+// encode writes what s knows as a field of ColumnMetaData.
+func (s *Statistics) encode(e *encoder) {
 	e.begin(cmStatistics)
-	bounds := s.Min != nil || s.Max != nil
-	var own [stNaNs + 1]field
-	_ = fields(raw, func(f field) error {
-		switch {
-		case f.id > stNaNs || f.id < 0: // a later version of the format
-		case bounds && (f.id == stMin || f.id == stMax || f.id == stMinOld || f.id == stMaxOld || f.id == stMinExact || f.id == stMaxExact):
-		default:
-			own[f.id] = f
-		}
-		return nil
-	})
-	for id, f := range own {
-		switch {
-		case id == stMax && s.Max != nil:
-			e.binary(stMax, s.Max)
-		case id == stMin && s.Min != nil:
-			e.binary(stMin, s.Min)
-		case id == stMaxExact && s.Max != nil, id == stMinExact && s.Min != nil:
-			e.boolean(int16(id), false)
-		case id == stNaNs && s.NaNs >= 0:
-			e.integer(stNaNs, tI64, s.NaNs)
-		case f.typ != 0:
-			e.field(f)
-		}
+	if s.Nulls >= 0 {
+		e.integer(stNulls, tI64, s.Nulls)
+	}
+	if s.Max != nil {
+		e.binary(stMax, s.Max)
+	}
+	if s.Min != nil {
+		e.binary(stMin, s.Min)
+	}
+	if s.Max != nil {
+		e.boolean(stMaxExact, !s.MaxCut)
+	}
+	if s.Min != nil {
+		e.boolean(stMinExact, !s.MinCut)
+	}
+	if s.NaNs >= 0 {
+		e.integer(stNaNs, tI64, s.NaNs)
 	}
 	e.end()
 }

@@ -10,8 +10,8 @@ import (
 	"coldframe/columnar/pme"
 )
 
-// sealRefined seals one row group whose float and string columns have statistics of their own.
-func sealRefined(t *testing.T, k *keyring, rec arrow.RecordBatch, refined map[int]pme.Statistics) []byte {
+// sealStated seals one row group with some columns whose statistics are stated.
+func sealStated(t *testing.T, k *keyring, rec arrow.RecordBatch, stated map[int]pme.Statistics) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := pme.NewFileWriter(&out, pme.FileConfig{
@@ -23,12 +23,12 @@ func sealRefined(t *testing.T, k *keyring, rec arrow.RecordBatch, refined map[in
 	}
 	var columns []*pme.SealedColumn
 	for i := range int(rec.NumCols()) {
-		c, err := w.SealColumn(0, i, encode(t, column(rec, i)), nil)
+		c, err := w.SealPlain(0, i, encode(t, column(rec, i)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, ok := refined[i]; ok {
-			c.Refine(s)
+		if s, ok := stated[i]; ok {
+			c.Restate(s)
 		}
 		columns = append(columns, c)
 	}
@@ -41,13 +41,15 @@ func sealRefined(t *testing.T, k *keyring, rec arrow.RecordBatch, refined map[in
 	return out.Bytes()
 }
 
-// Statistics come back as the encoder or Refine gave them, to us and to a decoder; those of a hidden column do not, nor are they in the
+// Statistics come back as the encoder gave them, to us and to a decoder; those of a hidden column do not, nor are they in the
 // clear.
 func TestStatistics(t *testing.T) {
 	k := newKeyring(testSchema.NumFields())
 	rec := testRecord(newRand(80), 50, "planted ")
 	low, high := []byte("a planted bound"), []byte("z planted bound")
-	b := sealRefined(t, k, rec, map[int]pme.Statistics{1: {Nulls: -1, NaNs: 7}, 2: {Min: low, Nulls: -1, NaNs: -1}, 3: {Min: low, Max: high, Nulls: -1, NaNs: -1}})
+	b := sealStated(t, k, rec, map[int]pme.Statistics{
+		1: {Min: make([]byte, 8), Max: make([]byte, 8), NaNs: 7}, 2: {Min: low, MinCut: true, NaNs: -1}, 3: {Min: low, Max: high, NaNs: -1},
+	})
 	if bytes.Contains(b, []byte("planted")) {
 		t.Error("a bound is in the clear")
 	}

@@ -24,7 +24,7 @@ func (c *UnsealedChunk) Bytes() []byte { return c.pages }
 // LongestPage returns the number of values, nulls included, of the data page that has most.
 func (c *UnsealedChunk) LongestPage() int64 { return c.longest }
 
-// Deltas reports whether a page is DELTA_BINARY_PACKED: its values begin with sizes that decoders allocate for.
+// Deltas reports whether a page is DELTA_BINARY_PACKED or DELTA_LENGTH_BYTE_ARRAY: its values begin with sizes that decoders allocate for.
 func (c *UnsealedChunk) Deltas() bool { return c.deltas }
 
 // UnsealChunk decrypts the chunk of a leaf in place and returns it once all of its pages were found authentic, in order, complete and

@@ -87,7 +87,7 @@ func TestHostileData(t *testing.T) {
 			for range 8 { // in the page, not in the footer
 				broken[40+r.IntN(len(plain)/2)] = byte(r.Uint32())
 			}
-			c, err := w.SealColumn(0, 0, broken, nil)
+			c, err := w.SealPlain(0, 0, broken, nil)
 			if err != nil {
 				continue
 			}
@@ -175,7 +175,7 @@ func TestNoAllocationPerPage(t *testing.T) {
 		in, dst := manyPages(plain, pages), make([]byte, 0, 1<<20)
 		var c *pme.SealedColumn
 		seal = testing.AllocsPerRun(5, func() {
-			if c, err = w.SealColumn(0, 0, in, dst); err != nil {
+			if c, err = w.SealPlain(0, 0, in, dst); err != nil {
 				t.Fatal(err)
 			}
 		})

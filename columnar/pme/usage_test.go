@@ -67,7 +67,7 @@ func TestD16_NoNonceTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		for g := range 2 {
-			s, err := w.SealColumn(g, 0, plain, nil)
+			s, err := w.SealPlain(g, 0, plain, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestD16_ParallelSealing(t *testing.T) {
 		for i := range columns[g] {
 			plain := encode(t, column(rec, i))
 			wg.Go(func() {
-				s, err := w.SealColumn(g, i, plain, nil)
+				s, err := w.SealPlain(g, i, plain, nil)
 				if err != nil {
 					t.Error(err)
 				}
@@ -169,14 +169,14 @@ func TestOrdinalLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := encode(t, rec)
-	if _, err := w.SealColumn(pme.MaxOrdinal, 0, plain, nil); err != nil {
+	if _, err := w.SealPlain(pme.MaxOrdinal, 0, plain, nil); err != nil {
 		t.Errorf("the last row group: %v", err)
 	}
-	if _, err := w.SealColumn(pme.MaxOrdinal+1, 0, plain, nil); !errors.Is(err, fault.TooLarge) {
+	if _, err := w.SealPlain(pme.MaxOrdinal+1, 0, plain, nil); !errors.Is(err, fault.TooLarge) {
 		t.Errorf("one row group more: %v", err)
 	}
 	for pages, ok := range map[int]bool{pme.MaxOrdinal + 1: true, pme.MaxOrdinal + 2: false} {
-		_, err := w.SealColumn(0, 0, manyPages(plain, pages), nil)
+		_, err := w.SealPlain(0, 0, manyPages(plain, pages), nil)
 		if (err == nil) != ok || err != nil && !errors.Is(err, fault.TooLarge) {
 			t.Errorf("%d pages: %v", pages, err)
 		}
