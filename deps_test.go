@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"keystore":                  {"keystore/passphrase", "internal/*"},
 	"keystore/keystoretest":     {"keystore"},
 	"columnar":                  {"columnar/chunk", "columnar/pme", "columnar/format", "internal/parquetguard", "internal/secret", "internal/seal", "internal/signed", "internal/fault"},
-	"columnar/chunk":            {"columnar/pme", "internal/parquetguard"},
+	"columnar/chunk":            {"columnar/pme", "internal/parquetguard", "internal/fault"},
 	"columnar/pme":              {"internal/secret", "internal/fault"},
 	"columnar/format":           {"columnar/pme", "internal/parquetguard", "internal/secret", "internal/fault"},
 	"columnar/dir":              {"columnar", "internal/atomicfile", "internal/fault"},

@@ -12,6 +12,7 @@
 //	columnar            datasets: roster, manifest, writer, reader
 //	columnar/chunk      the inside of column chunks: Arrow arrays to pages
 //	columnar/pme        Parquet modular encryption under plain column chunks
+//	columnar/chunk      Arrow arrays from plain column chunks
 //	columnar/format     Arrow, CSV, NDJSON and Parquet in and out
 //	columnar/dir, s3    object stores: a folder, a bucket
 //	columnar/cache      ranges of a bucket's objects on the local disk, sealed

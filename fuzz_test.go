@@ -30,6 +30,7 @@ var fuzzed = map[string][]string{
 	"conditions on rows":                    {"columnar.FuzzWhere"},
 	"Parquet footer":                        {"columnar/pme.FuzzFooterTail", "columnar/pme.FuzzForeignFile"},
 	"Parquet page headers":                  {"columnar/pme.FuzzPageHeader", "columnar/pme.FuzzChunk"},
+	"Parquet pages":                         {"columnar/chunk.FuzzDecodeChunk"},
 	"Parquet crypto header":                 {"columnar/pme.FuzzFileCryptoMetaData"},
 	"key metadata":                          {"columnar/pme.FuzzKeyMetadata", "columnar/pme.FuzzForeignKeyMetadata"},
 	"local store records":                   {"daemon.FuzzLocalRecords"},

@@ -9,13 +9,10 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/file"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"golang.org/x/sync/errgroup"
 
+	"coldframe/columnar/chunk"
 	"coldframe/columnar/pme"
-	"coldframe/internal/fault"
 	"coldframe/internal/parquetguard"
 )
 
@@ -81,23 +78,14 @@ func (d *rowGroupDecoder) columnsOf(ctx context.Context, which []int) error {
 					return context.Cause(ctx)
 				}
 				var err error
-				if d.columns[order[i]], err = d.part.decodeColumn(ctx, d.mem, d.rowGroup, order[i], d.sealed); err != nil {
+				if d.columns[order[i]], err = d.part.decodeColumn(d.mem, d.rowGroup, order[i], d.sealed); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	rows := d.part.file.RowGroupRows(d.rowGroup)
-	for _, i := range which {
-		if c := d.columns[i]; int64(c.Len()) != rows {
-			return fault.New(fault.NotAuthentic, "a column of %d rows in a row group of %d", c.Len(), rows)
-		}
-	}
-	return nil
+	return g.Wait()
 }
 
 // missing returns the wanted columns that are not decoded yet.
@@ -125,74 +113,23 @@ func (p *readPart) largestFirst(which []int, sealed [][]byte) []int {
 }
 
 // decodeColumn returns wanted column i of a row group as an array of its storage type.
-func (p *readPart) decodeColumn(ctx context.Context, mem *parquetguard.Budget, rowGroup, i int, sealed [][]byte) (arrow.Array, error) {
+func (p *readPart) decodeColumn(mem *parquetguard.Budget, rowGroup, i int, sealed [][]byte) (arrow.Array, error) {
 	column := p.plan.columns[i]
 	first, end := p.file.LeavesOf(column)
-	var chunks []*pme.UnsealedChunk
+	c := chunk.Column{Field: p.plan.stored[i], Elements: p.file.Elements(column), Rows: int(p.file.RowGroupRows(rowGroup))}
 	for leaf := first; leaf < end; leaf++ {
-		c, err := p.file.UnsealChunk(rowGroup, leaf, sealed[leaf])
+		u, err := p.file.UnsealChunk(rowGroup, leaf, sealed[leaf])
 		if err != nil {
 			return nil, err
 		}
-		chunks = append(chunks, c)
+		c.Leaves = append(c.Leaves, chunk.Leaf{Pages: u.Bytes(), Compressed: u.Compressed()})
 	}
-	plain := p.file.PlainFile([]int{rowGroup}, []int{column}, chunks, []byte(p.plan.stored[i]))
 	var out arrow.Array
 	err := pme.Guard(func() (err error) {
-		out, err = decodePlain(ctx, mem, plain, chunks)
+		out, err = chunk.Decode(mem, c)
 		return err
 	})
 	return out, err
-}
-
-// valueScratch is what arrow-go allocates for a value of a page beside its allocator: the header of a string.
-const valueScratch = 24
-
-// decodePlain reads the only column of a plain file, of one row group with these chunks, with arrow-go.
-func decodePlain(ctx context.Context, mem *parquetguard.Budget, plain *pme.PlainFile, chunks []*pme.UnsealedChunk) (arrow.Array, error) {
-	f, err := file.NewParquetReader(plain, file.WithReadProps(parquet.NewReaderProperties(mem)))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // memory only
-	indices := make([]int, len(chunks))
-	for i, c := range chunks {
-		indices[i] = i
-		if t := f.MetaData().Schema.Column(i).PhysicalType(); t == parquet.Types.ByteArray || t == parquet.Types.FixedLenByteArray {
-			mem.Take(valueScratch * c.LongestPage())
-			defer mem.Give(valueScratch * c.LongestPage())
-		}
-		if !c.Deltas() {
-			continue
-		}
-		if _, err := parquetguard.CheckDeltas(f.RowGroup(0), i); err != nil {
-			return nil, err
-		}
-	}
-	r, err := pqarrow.NewFileReader(f, pqarrow.ArrowReadProperties{PreAllocBinaryData: true}, mem)
-	if err != nil {
-		return nil, err
-	}
-	table, err := r.ReadRowGroups(ctx, indices, []int{0})
-	if err != nil {
-		return nil, err
-	}
-	defer table.Release()
-	if table.NumCols() != 1 {
-		return nil, errors.New("not one column")
-	}
-	return whole(mem, table.Column(0).Data())
-}
-
-func whole(mem *parquetguard.Budget, c *arrow.Chunked) (arrow.Array, error) {
-	if len(c.Chunks()) == 1 {
-		c.Chunk(0).Retain()
-		return c.Chunk(0), nil
-	}
-	if len(c.Chunks()) == 0 {
-		return nulls(mem, c.DataType(), 0), nil
-	}
-	return array.Concatenate(c.Chunks(), mem)
 }
 
 // restore makes batches of the dataset's own types.

@@ -17,7 +17,8 @@
 //
 // [OpenRoster], [VerifyManifest], [Manifest.Unseal], [NewReader]. Keys come from the caller and are compared with the commitments in the
 // manifest; each chunk is compared with its hash there before it is unsealed, and unsealed before a row of it is handed out. A stream
-// that ends with io.EOF was complete.
+// that ends with io.EOF was complete. Package chunk decodes, each column of a row group by itself on all processors, while the rows of the
+// one before are with the caller.
 //
 // A [Where] chooses rows. Row groups that hold none of them by their statistics, which are sealed with the footer, are not fetched; what
 // is fetched is compared value by value.
@@ -32,7 +33,7 @@
 //
 // The six row groups of a Writer are two of rows, one filling and one being encoded; what encoders of as many columns as there are processors
 // have in their buffers, which pools keep, at most two; and two that are sealed, one being made and one being uploaded. A Reader has sealed
-// chunks and the holes between them, the row group that is being decoded, which takes at most maxDecoded whatever its author made of it, the
+// chunks and the holes between them, in buffers that are used again, the row group that is being decoded, which takes at most maxDecoded whatever its author made of it, the
 // one that its caller holds, and the tails of the next parts. The rest is windows and tables of the codecs. Beside these there are the
 // manifest, of 36 bytes for each chunk, and the footers of the parts that are open, of at most 16 MiB, which take up to 38 MiB more
 // (docs/column-encryption.md). TestMemoryBounds compares what is alive with these formulas.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -21,6 +22,11 @@ var errIndexes = errors.New("more distinct values than the dictionary's index ty
 // fromStorage undoes toStorage: it returns arr, as read from Parquet, as an array of type t. The caller releases it. What can become
 // larger than arr comes out of mem.
 func fromStorage(mem *parquetguard.Budget, arr arrow.Array, t arrow.DataType) (arrow.Array, error) {
+	if relabels(t) {
+		d := relabel(arr.Data(), t)
+		defer d.Release()
+		return array.MakeFromData(d), nil
+	}
 	switch t := t.(type) {
 	case *arrow.Time32Type:
 		if t.Unit == arrow.Second {
@@ -54,6 +60,47 @@ func fromStorage(mem *parquetguard.Budget, arr arrow.Array, t arrow.DataType) (a
 		return nil, fmt.Errorf("read %s, want %s", arr.DataType(), t)
 	}
 	return retype(arr, t), nil
+}
+
+// relabels reports whether a nested type is kept as it is, names and units aside.
+func relabels(t arrow.DataType) bool {
+	nested, ok := t.(arrow.NestedType)
+	return ok && !slices.ContainsFunc(nested.Fields(), func(f arrow.Field) bool { return !keepsLayout(f.Type) }) && t.ID() != arrow.FIXED_SIZE_LIST
+}
+
+func keepsLayout(t arrow.DataType) bool {
+	switch t := t.(type) {
+	case *arrow.Time32Type:
+		return t.Unit != arrow.Second
+	case *arrow.TimestampType:
+		return t.Unit != arrow.Second
+	case *arrow.Decimal256Type:
+		return t.Precision > 38
+	case *arrow.Decimal32Type, *arrow.Decimal64Type, *arrow.DictionaryType:
+		return false
+	case arrow.ExtensionType:
+		return keepsLayout(t.StorageType())
+	case arrow.NestedType:
+		return relabels(t)
+	}
+	return true
+}
+
+// relabel returns data of a type whose layout it has.
+func relabel(d arrow.ArrayData, t arrow.DataType) arrow.ArrayData {
+	layout := t
+	for e, ok := layout.(arrow.ExtensionType); ok; e, ok = layout.(arrow.ExtensionType) {
+		layout = e.StorageType()
+	}
+	var children []arrow.ArrayData
+	if nested, ok := layout.(arrow.NestedType); ok {
+		for i, f := range nested.Fields() {
+			c := relabel(d.Children()[i], f.Type)
+			defer c.Release()
+			children = append(children, c)
+		}
+	}
+	return array.NewData(t, d.Len(), d.Buffers(), children, d.NullN(), d.Offset())
 }
 
 // sameLayout reports whether arrays of the two flat types have the same buffers.

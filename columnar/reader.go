@@ -180,6 +180,7 @@ type unit struct {
 	weight   int64
 	ready    chan struct{}
 	sealed   [][]byte // of the wanted leaves
+	lent     *lent    // where they lie
 	err      error
 }
 
@@ -309,6 +310,7 @@ func (r *Reader) decode(ctx context.Context, units <-chan *unit) error {
 		if err != nil {
 			return err
 		}
+		u.lent.giveBack()
 		r.ahead.Release(u.weight)
 		r.passed.Add(u.part.file.RowGroupRows(u.rowGroup))
 		for i, b := range batches {

@@ -2,7 +2,6 @@ package columnar
 
 import (
 	"context"
-	"encoding/base64"
 	"slices"
 	"sync/atomic"
 
@@ -20,9 +19,9 @@ type readPlan struct {
 	columns []int         // their places in the version, as wanted, and those of columns that only filters need
 	width   int           // columns of the version
 	filters []filter
-	asked   []int    // places in columns of what filters look at, rising
-	stored  []string // ARROW:schema of each wanted column's storage type, in base64
-	leaves  int      // of the version
+	asked   []int         // places in columns of what filters look at, rising
+	stored  []arrow.Field // each as it is stored
+	leaves  int           // of the version
 	keys    map[Version]*VersionKeys
 	parts   []*readPart
 }
@@ -117,23 +116,16 @@ func (p *readPlan) chooseColumns(m *Manifest, wanted []ColumnID) error {
 			return fault.New(fault.InvalidRequest, "column %s is asked for twice", id)
 		}
 		fields = append(fields, m.Contents.Schema.Field(i))
-		if err := p.addColumn(i, stored.Field(i)); err != nil {
-			return err
-		}
+		p.addColumn(i, stored.Field(i))
 	}
 	meta := m.Contents.Schema.Metadata()
 	p.schema = arrow.NewSchema(fields, &meta)
 	return nil
 }
 
-func (p *readPlan) addColumn(i int, stored arrow.Field) error {
-	b, err := marshalSchema(arrow.NewSchema([]arrow.Field{stored}, nil))
-	if err != nil {
-		return err
-	}
+func (p *readPlan) addColumn(i int, stored arrow.Field) {
 	p.columns = append(p.columns, i)
-	p.stored = append(p.stored, base64.StdEncoding.EncodeToString(b))
-	return nil
+	p.stored = append(p.stored, stored)
 }
 
 // addFilters adds the columns that only filters look at behind those that are wanted.
@@ -147,9 +139,7 @@ func (p *readPlan) addFilters(m *Manifest, w Where) (err error) {
 	}
 	for _, f := range p.filters {
 		if !slices.Contains(p.columns, f.column) {
-			if err := p.addColumn(f.column, stored.Field(f.column)); err != nil {
-				return err
-			}
+			p.addColumn(f.column, stored.Field(f.column))
 		}
 		p.asked = append(p.asked, p.place(f.column))
 	}
@@ -188,7 +178,8 @@ func (p *readPart) open(ctx context.Context, fetched *atomic.Int64) error {
 	s := span{
 		name: p.part.Name, offset: int64(p.part.TailOffset), length: p.part.tailLength(), object: int64(p.part.Length), hash: p.part.TailHash,
 	}
-	b, err := fetch(ctx, p.plan.store, request{name: s.name, object: s.object, offset: s.offset, length: s.length, spans: []int{0}}, []span{s}, fetched)
+	r := request{name: s.name, object: s.object, offset: s.offset, length: s.length, spans: []int{0}}
+	b, err := fetch(ctx, p.plan.store, r, []span{s}, fetched)
 	if err != nil {
 		return err
 	}
@@ -257,11 +248,16 @@ func (p *readPart) fetch(ctx context.Context, store Store, units []*unit, fetche
 			spans, places = append(spans, more[i]), append(places, &u.sealed[leaves[i]])
 		}
 	}
+	requests := plan(spans)
+	lent := lend(requests, len(units))
+	for _, u := range units {
+		u.lent = lent
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(fetchParallel)
-	for _, r := range plan(spans) {
+	for i, r := range requests {
 		g.Go(func() error {
-			chunks, err := fetch(ctx, store, r, spans, fetched)
+			chunks, err := fetchInto(ctx, store, r, spans, *lent.buffers[i], fetched)
 			if err != nil {
 				return err
 			}

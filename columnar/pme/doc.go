@@ -22,7 +22,7 @@
 // # Reading
 //
 // [TailSize], [OpenFooter]; [File.Statistics] tells what a chunk can hold; for each wanted leaf [File.Range] and [File.UnsealChunk]; then
-// [File.PlainFile], which a decoder reads inside [Guard]. The caller says which keys and which AAD prefix it expects; what the file says about them is compared and never obeyed.
+// its pages, with [NextPage], inside [Guard], since what an author sealed can still be nonsense. The caller says which keys and which AAD prefix it expects; what the file says about them is compared and never obeyed.
 //
 // [File.WritePlain] is for foreign files that are imported: it decrypts page by page. [MasterKeys] unwraps their keys.
 //

@@ -27,6 +27,8 @@ type pageHeader struct {
 	detail  int64 // page type that the nested header stands for
 
 	encoding int64 // of the values; PLAIN if not said
+
+	otherLevels bool // in a version 1 page: some are not in the encoding RLE
 }
 
 // parsePageHeader reads the header at the start of b and returns how many bytes it takes. Nothing is allocated.
@@ -71,6 +73,10 @@ func (h *pageHeader) nested(f field, kind int64) error {
 			v, err := f.integer(tI32)
 			h.encoding = v
 			return err
+		case kind == pageData && (f.id == 3 || f.id == 4):
+			v, err := f.integer(tI32)
+			h.otherLevels = h.otherLevels || v != encodingRLE
+			return err
 		case kind == pageDataV2 && (f.id == 5 || f.id == 6):
 			v, err := f.integer(tI32)
 			if v < 0 {
@@ -93,16 +99,12 @@ const (
 // tally adds up the pages of a chunk.
 type tally struct {
 	values, rawSize int64
-	longest         int64 // values of the data page that has most
-	deltas          bool  // some page is DELTA_BINARY_PACKED or DELTA_LENGTH_BYTE_ARRAY
 }
 
 func (t *tally) add(h pageHeader) error {
 	t.rawSize += h.rawSize
 	if h.kind != pageDict {
 		t.values += h.values
-		t.longest = max(t.longest, h.values)
-		t.deltas = t.deltas || h.encoding == encodingDelta || h.encoding == encodingDeltaLength
 	}
 	if t.rawSize > MaxChunkBytes {
 		return fault.New(fault.TooLarge, "a column chunk of more than %d MiB", MaxChunkBytes>>20)

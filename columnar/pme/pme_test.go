@@ -239,7 +239,7 @@ func plainFile(f *pme.File, b []byte, columns []int) (*pme.PlainFile, error) {
 			}
 		}
 	}
-	return f.PlainFile(groups, columns, chunks, nil), nil
+	return f.PlainFile(groups, columns, chunks), nil
 }
 
 // decode reads a plain file with arrow-go into one record batch a row group.

@@ -28,8 +28,29 @@ type element struct {
 	raw      []byte
 	name     string
 	physical int64 // type, of a leaf
+	length   int64 // bytes of a value, if the type says no length
 	children int
+	optional bool
 	repeated bool
+}
+
+// Element is a node of a column in the schema of a file.
+type Element struct {
+	Physical int64 // type of a leaf, its number in parquet.thrift
+	Length   int64 // of the values of a leaf of fixed length, in bytes
+	Children int   // 0: a leaf
+	Optional bool
+	Repeated bool
+}
+
+// Elements returns the schema of a top-level column, depth first.
+func (f *File) Elements(columnIndex int) []Element {
+	c := f.meta.schema.columns[columnIndex].elements
+	out := make([]Element, 0, c[1]-c[0])
+	for _, e := range f.meta.schema.elements[c[0]:c[1]] {
+		out = append(out, Element{Physical: e.physical, Length: e.length, Children: e.children, Optional: e.optional, Repeated: e.repeated})
+	}
+	return out
 }
 
 // column is a top-level column: its elements and leaves as half-open ranges.
@@ -69,9 +90,13 @@ func parseElement(raw []byte) (element, error) {
 			v, err := f.integer(tI32)
 			e.physical = v
 			return err
+		case 2:
+			v, err := f.integer(tI32)
+			e.length = v
+			return err
 		case 3:
 			v, err := f.integer(tI32)
-			e.repeated = v == 2
+			e.optional, e.repeated = v == 1, v == 2
 			return err
 		case 4:
 			v, err := f.binary()

@@ -24,7 +24,7 @@ type sealedLeaf struct {
 	sum    [sha256.Size]byte
 }
 
-// Page is a page of version 1 before it is sealed.
+// Page is a page of version 1 in the clear, or a dictionary; its levels are in RLE.
 type Page struct {
 	Dictionary bool  // it holds the dictionary, not rows
 	Encoding   int64 // of its values, by its number in parquet.thrift

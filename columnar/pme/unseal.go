@@ -14,18 +14,14 @@ type UnsealedChunk struct {
 	rowGroup, leaf int
 	pages          []byte
 	data           int // bytes before the first data page
-	longest        int64
-	deltas         bool
+	compressed     bool
 }
 
 // Bytes returns the plain pages, a part of the buffer that UnsealChunk was given.
 func (c *UnsealedChunk) Bytes() []byte { return c.pages }
 
-// LongestPage returns the number of values, nulls included, of the data page that has most.
-func (c *UnsealedChunk) LongestPage() int64 { return c.longest }
-
-// Deltas reports whether a page is DELTA_BINARY_PACKED or DELTA_LENGTH_BYTE_ARRAY: its values begin with sizes that decoders allocate for.
-func (c *UnsealedChunk) Deltas() bool { return c.deltas }
+// Compressed reports whether the bodies of the pages are compressed: in zstd frames, unless another writer made the file.
+func (c *UnsealedChunk) Compressed() bool { return c.compressed }
 
 // UnsealChunk decrypts the chunk of a leaf in place and returns it once all of its pages were found authentic, in order, complete and
 // within the limits. Otherwise the buffer is cleared and nothing is returned. sealed is exactly the bytes of Range, and belongs to the
@@ -44,7 +40,7 @@ func (f *File) UnsealChunk(rowGroupOrdinal, leaf int, sealed []byte) (*UnsealedC
 		secret.Wipe(sealed)
 		return nil, fault.New(fault.NotAuthentic, "a column chunk of %d bytes where its metadata says %d", len(sealed), c.length)
 	}
-	out := &UnsealedChunk{file: f, rowGroup: rowGroupOrdinal, leaf: leaf}
+	out := &UnsealedChunk{file: f, rowGroup: rowGroupOrdinal, leaf: leaf, compressed: m.codec != CodecNone}
 	if l.protection == inTheClear {
 		out.pages, out.data = sealed, int(m.dataOffset-m.start())
 		return out, nil
@@ -54,7 +50,7 @@ func (f *File) UnsealChunk(rowGroupOrdinal, leaf int, sealed []byte) (*UnsealedC
 		secret.Wipe(sealed)
 		return nil, err
 	}
-	out.pages, out.data, out.longest, out.deltas = sealed[:u.end:u.end], u.data, u.sum.longest, u.sum.deltas
+	out.pages, out.data = sealed[:u.end:u.end], u.data
 	return out, nil
 }
 

@@ -39,7 +39,7 @@ func TestParallelUnseal(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	got, err := decode(f.PlainFile([]int{0, 1, 2}, all(), chunks, nil))
+	got, err := decode(f.PlainFile([]int{0, 1, 2}, all(), chunks))
 	if err != nil {
 		t.Fatal(err)
 	}
