@@ -20,7 +20,7 @@ func forbid(text string) error { return &queryError{Code: "policy", Text: text} 
 var known = map[string]string{
 	"Parser": "invalid_request", "Syntax": "invalid_request", "Binder": "invalid_request", "Catalog": "invalid_request", "Conversion": "invalid_request",
 	"Invalid Input": "invalid_request", "Out of Range": "invalid_request", "Mismatch Type": "invalid_request", "Not implemented": "invalid_request",
-	"Invalid Type": "invalid_request", "Decimal": "invalid_request", "Divide by Zero": "invalid_request", "Parameter Not Resolved": "invalid_request",
+	"Invalid type": "invalid_request", "Decimal": "invalid_request", "Divide by Zero": "invalid_request", "Parameter Not Resolved": "invalid_request",
 	"Expression": "invalid_request", "Permission": "policy", "Out of Memory": "too_large",
 }
 

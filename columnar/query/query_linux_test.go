@@ -319,6 +319,7 @@ func TestRefusals(t *testing.T) {
 		``:                                                                    fault.InvalidRequest,
 		`-- nothing`:                                                          fault.InvalidRequest,
 		`SELEC 1`:                                                             fault.InvalidRequest,
+		`SELECT * FROM mixed WHERE tags BETWEEN [1] AND [2]`:                  fault.InvalidRequest,
 		`SELECT nothing FROM mixed`:                                           fault.InvalidRequest,
 		`SELECT ?`:                                                            fault.InvalidRequest,
 		`SELECT $1`:                                                           fault.InvalidRequest,
