@@ -155,6 +155,9 @@ func (c *condition) time(unit arrow.TimeUnit, typ string) (int64, bool) {
 }
 
 func (c *condition) decimal(t arrow.DecimalType, b array.Builder) bool {
+	if len(c.Value) > len("-")+maxDigits { // reading millions of them takes minutes
+		return false
+	}
 	v, ok := new(big.Int).SetString(c.Value, 10)
 	if !ok || c.Type != "DECIMAL" || int32(c.Scale) != t.GetScale() || v.BitLen() > 127 {
 		return false
