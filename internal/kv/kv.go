@@ -69,13 +69,13 @@ func Open(dir string, o Options) (*DB, error) {
 // beginsEmpty reports whether there is a log of a table in memory without a byte in it: its process died between making the file and giving it
 // its length. Badger gives it that now, but fails the first time that it meets one.
 func beginsEmpty(dir string) bool {
-	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	files, err := os.ReadDir(dir)
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(logs, func(p string) bool {
-		i, err := os.Stat(p)
-		return err == nil && i.Size() == 0
+	return slices.ContainsFunc(files, func(f os.DirEntry) bool {
+		i, err := f.Info()
+		return err == nil && i.Size() == 0 && filepath.Ext(f.Name()) == ".mem"
 	})
 }
 
