@@ -40,11 +40,7 @@ const placeRoom = 32
 
 // NewImage fetches and opens the tails of all parts. A column is hidden if its key is not had for one of them. Failures are those of NewReader. Close it.
 func NewImage(ctx context.Context, store Store, m *Manifest, keys Keys) (*Image, error) {
-	parts, err := m.LoadParts(ctx, store)
-	if err != nil {
-		return nil, err
-	}
-	columns, err := readable(ctx, m, parts, keys)
+	columns, err := Readable(ctx, store, m, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -91,27 +87,6 @@ func emptyFile(schema *arrow.Schema) ([]byte, error) {
 	}
 	err = w.Close()
 	return b.Bytes(), err
-}
-
-// readable returns the columns of the version whose keys are had, for all of its parts.
-func readable(ctx context.Context, m *Manifest, parts []Part, keys Keys) ([]ColumnID, error) {
-	out, seen := []ColumnID{}, map[Version]bool{}
-	for _, c := range m.Columns {
-		out = append(out, c.ID)
-	}
-	for _, p := range append([]Part{{Version: m.Version}}, parts...) {
-		if seen[p.Version] {
-			continue
-		}
-		seen[p.Version] = true
-		k, err := keys.VersionKeys(ctx, m.Dataset, p.Version)
-		if err != nil {
-			return nil, err
-		}
-		out = slices.DeleteFunc(out, func(c ColumnID) bool { _, ok := k.Columns[c]; return !ok })
-		k.Wipe()
-	}
-	return out, nil
 }
 
 // Dataset returns whose version it is.

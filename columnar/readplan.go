@@ -148,6 +148,38 @@ func (p *readPlan) addFilters(m *Manifest, w Where) (err error) {
 	return nil
 }
 
+// Readable returns the columns of a version whose keys are had, for all of its parts; nil if all are. fault.Forbidden if none is.
+func Readable(ctx context.Context, store Store, m *Manifest, keys Keys) ([]ColumnID, error) {
+	parts, err := m.LoadParts(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	var out []ColumnID
+	for _, c := range m.Columns {
+		out = append(out, c.ID)
+	}
+	seen := map[Version]bool{}
+	for _, p := range append([]Part{{Version: m.Version}}, parts...) {
+		if seen[p.Version] {
+			continue
+		}
+		seen[p.Version] = true
+		k, err := keys.VersionKeys(ctx, m.Dataset, p.Version)
+		if err != nil {
+			return nil, err
+		}
+		out = slices.DeleteFunc(out, func(c ColumnID) bool { _, ok := k.Columns[c]; return !ok })
+		k.Wipe()
+	}
+	switch len(out) {
+	case len(m.Columns):
+		return nil, nil
+	case 0:
+		return nil, fault.New(fault.Forbidden, "the keys of none of the columns are had")
+	}
+	return out, nil
+}
+
 // place returns where a column of the version stands in columns.
 func (p *readPlan) place(column int) int { return slices.Index(p.columns, column) }
 

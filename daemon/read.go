@@ -84,7 +84,7 @@ func (d *DataStream) openVersion(s *session, ds *dataset, r ReadRequest) error {
 	}
 	columns, err := wantedColumns(m, r.Columns)
 	if columns == nil && err == nil {
-		columns, err = versionKeys{d.a.vault}.readable(d.ctx, m)
+		columns, err = columnar.Readable(d.ctx, store, m, versionKeys{d.a.vault})
 	}
 	if err != nil {
 		return err

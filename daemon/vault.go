@@ -65,29 +65,6 @@ func (k versionKeys) VersionKeys(_ context.Context, d columnar.DatasetID, v colu
 	return columnar.UnmarshalVersionKeys(it.Body)
 }
 
-// readable returns the columns of a version whose keys are had, nil if all are: the others are hidden from who does not name them.
-// fault.Forbidden if none is.
-func (k versionKeys) readable(ctx context.Context, m *columnar.Manifest) ([]columnar.ColumnID, error) {
-	keys, err := k.VersionKeys(ctx, m.Dataset, m.Version)
-	if err != nil {
-		return nil, err
-	}
-	defer keys.Wipe()
-	var out []columnar.ColumnID
-	for _, c := range m.Columns {
-		if _, ok := keys.Columns[c.ID]; ok {
-			out = append(out, c.ID)
-		}
-	}
-	switch len(out) {
-	case len(m.Columns):
-		return nil, nil
-	case 0:
-		return nil, fault.New(fault.Forbidden, "the keys of none of the columns are had")
-	}
-	return out, nil
-}
-
 // s3Config turns the vault's settings into those of the client.
 func (a *Agent) s3Config(i storeItem) s3.Config {
 	endpoint := i.Endpoint
