@@ -5,7 +5,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// levelBytes is what a value costs while it is encoded, whatever its type: definition and repetition levels of two bytes each.
+// levelBytes is what a value costs while it is encoded, whatever its type: its levels, and where its element is.
 const levelBytes = 4
 
 // rawSize returns about how many bytes the values of arr take in memory, counting only the rows that arr shows.

@@ -342,3 +342,17 @@ func TestD13_ChunksThatDoNotAgree(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A run says its value in whole bytes, of which only some bits may be used.
+func TestD13_RunOfAValueTooWide(t *testing.T) {
+	for _, c := range []struct {
+		width int
+		value []byte
+		bad   bool
+	}{{1, []byte{1}, false}, {1, []byte{255}, true}, {2, []byte{3}, false}, {2, []byte{8}, true}, {9, []byte{0, 2}, true}, {9, []byte{255, 1}, false}} {
+		r := runs{b: append([]byte{8 << 1}, c.value...), width: c.width}
+		if err := r.wide(make([]uint32, 8)); errors.Is(err, fault.NotAuthentic) != c.bad {
+			t.Errorf("%d bits, %v: %v", c.width, c.value, err)
+		}
+	}
+}

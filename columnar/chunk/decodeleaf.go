@@ -45,6 +45,7 @@ type leafDecoder struct {
 	validity growing
 	entries  int // so far
 	slots    int // so far
+	raw      int // bytes of data pages so far
 	nulls    int
 	levels   *levels // nil: the leaf is not nested, an entry is a slot
 }
@@ -128,11 +129,12 @@ func (l *leafDecoder) page(p pme.Page, compressed bool) error {
 		}
 		return l.values.dictionary(body, p.Values)
 	}
+	l.sum.raw -= p.RawSize
+	l.raw += p.RawSize
 	s, body, err := l.slotsOf(p, body)
 	if err != nil {
 		return err
 	}
-	l.sum.raw -= p.RawSize
 	s.moreRaw = l.sum.raw
 	if err := l.values.page(p.Encoding, body, s); err != nil {
 		return err

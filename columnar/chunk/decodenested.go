@@ -86,11 +86,10 @@ func readLevels(out []uint8, body []byte, n int, highest uint8) ([]uint8, []byte
 func (l *leafDecoder) spacedSlots(def []uint8, rest []byte) (slotRange, []byte, error) {
 	s := slotRange{at: l.slots}
 	for _, d := range def {
-		s.n += one(d >= l.node.slotDef)
-		s.valid += one(d == l.node.def)
+		s.n += count(d >= l.node.slotDef)
+		s.valid += count(d == l.node.def)
 	}
-	left := l.sum.entries - l.entries
-	s.more = int(min(int64(left), int64(left)*int64(s.at+s.n)/int64(max(l.entries, 1))*17/16))
+	s.more = l.ahead(s.at + s.n)
 	l.validity.grow(bytesOf(s.at+s.n), bytesOf(s.more))
 	if s.valid == s.n {
 		bitutil.SetBitsTo(l.validity.b, int64(s.at), int64(s.n), true)
@@ -101,11 +100,19 @@ func (l *leafDecoder) spacedSlots(def []uint8, rest []byte) (slotRange, []byte, 
 	return s, rest, nil
 }
 
-func one(b bool) int {
-	if b {
-		return 1
+// aheadBytes bounds the room for slots that may never come.
+const aheadBytes = 4 << 20
+
+// ahead returns for how many more slots there should be room: as many as those so far promise, by entries and by bytes. Later pages may be
+// null lists only, and all leaves have one budget.
+func (l *leafDecoder) ahead(slots int) int {
+	left := l.sum.entries - l.entries
+	promised := func(left, past int) int { return int(int64(left) * int64(slots) / int64(max(past, 1)) * 17 / 16) }
+	width := 1
+	if t, ok := l.node.typ.(arrow.FixedWidthDataType); ok {
+		width = max(t.BitWidth()/8, 1)
 	}
-	return 0
+	return min(left, promised(left, l.entries), promised(l.sum.raw, l.raw), max(slots, aheadBytes/width))
 }
 
 // setBits has a bit in a bitmap, which is zero from bit at on, for each level of at least slot, and sets it if it is at least valid.
@@ -114,7 +121,7 @@ func setBits(bitmap []byte, at int, def []uint8, slot, valid uint8) {
 		if d < slot {
 			continue
 		}
-		bitmap[at>>3] |= byte(one(d >= valid)) << (at & 7)
+		bitmap[at>>3] |= byte(count(d >= valid)) << (at & 7)
 		at++
 	}
 }
@@ -158,7 +165,7 @@ func (d *decoder) structs(n *layoutNode, children []arrow.ArrayData) (arrow.Arra
 		if slots == children[0].Len() {
 			return nil, errLevels
 		}
-		valid := one(def >= n.def)
+		valid := count(def >= n.def)
 		validity.b[slots>>3] |= byte(valid) << (slots & 7)
 		nulls += 1 - valid
 		slots++
@@ -174,14 +181,14 @@ func (d *decoder) structs(n *layoutNode, children []arrow.ArrayData) (arrow.Arra
 // lists makes the lists of elements.
 func (d *decoder) lists(n *layoutNode, elements arrow.ArrayData) (arrow.ArrayData, error) {
 	l := d.levels[n.leaf]
-	inner, count, nulls := n.slotRep+1, 0, 0 // an entry of a repetition level of inner is another element
+	inner, total, nulls := n.slotRep+1, 0, 0 // an entry of a repetition level of inner is another element
 	for i, def := range l.def {
-		begins := one(def >= n.slotDef) & one(l.rep[i] < inner)
-		count += begins
-		nulls += begins & one(def < n.def)
+		begins := count(def >= n.slotDef) & count(l.rep[i] < inner)
+		total += begins
+		nulls += begins & count(def < n.def)
 	}
 	validity, offsets := growing{mem: d.mem}, growing{mem: d.mem}
-	offsets.grow((count+1)*offsetBytes, 0)
+	offsets.grow((total+1)*offsetBytes, 0)
 	ends := arrow.Int32Traits.CastFromBytes(offsets.b)[1:]
 	slot, end := -1, int32(0)
 	for i, def := range l.def {
@@ -189,21 +196,21 @@ func (d *decoder) lists(n *layoutNode, elements arrow.ArrayData) (arrow.ArrayDat
 		if def < n.slotDef || rep > inner { // no list here, or within a list in this one
 			continue
 		}
-		slot += one(rep < inner)
-		end += int32(one(def > n.def))
+		slot += count(rep < inner)
+		end += int32(count(def > n.def))
 		if uint(slot) >= uint(len(ends)) {
 			return nil, errLevels
 		}
 		ends[slot] = end
 	}
 	if nulls > 0 {
-		validity.grow(bytesOf(count), 0)
+		validity.grow(bytesOf(total), 0)
 		l.begins(validity.b, n)
 	}
 	if elements.Len() != int(end) {
 		return nil, errLevels
 	}
-	return finish(n.typ, count, nulls, &validity, offsets.buffer((count+1)*offsetBytes), []arrow.ArrayData{elements}), nil
+	return finish(n.typ, total, nulls, &validity, offsets.buffer((total+1)*offsetBytes), []arrow.ArrayData{elements}), nil
 }
 
 // begins sets a bit for each list of a node that is not null.
@@ -213,7 +220,7 @@ func (l *levels) begins(bitmap []byte, n *layoutNode) {
 		if def < n.slotDef || l.rep[i] > n.slotRep {
 			continue
 		}
-		bitmap[slot>>3] |= byte(one(def >= n.def)) << (slot & 7)
+		bitmap[slot>>3] |= byte(count(def >= n.def)) << (slot & 7)
 		slot++
 	}
 }

@@ -34,7 +34,9 @@ func (r *runs) next(n int) (int, error) {
 			for i, b := range r.b[:bytes] {
 				r.value |= uint32(b) << (8 * i)
 			}
-			r.b = r.b[bytes:]
+			if r.b = r.b[bytes:]; uint64(r.value)>>r.width != 0 {
+				return 0, damaged("a run of a value of more than %d bits", r.width)
+			}
 			continue
 		}
 		groups := head >> 1

@@ -19,7 +19,7 @@ const (
 	// chooseEvery is after how many row groups the encoding is chosen anew.
 	chooseEvery = 16
 
-	// maxKept bounds a buffer that is kept for the next column; only pages of one very long value need longer ones.
+	// maxKept bounds each buffer that is kept for the next column; only pages of one very long row need longer ones.
 	maxKept = 4 << 20
 )
 
@@ -79,7 +79,9 @@ type scratch struct {
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 func (s *scratch) free() {
-	if max(cap(s.body), cap(s.packed), cap(s.page.values.bytes)) <= maxKept {
+	v := &s.page.values
+	if max(cap(s.body), cap(s.packed), cap(v.bytes), 8*cap(v.words), 4*cap(v.halves), 4*cap(v.lengths), cap(s.page.def), cap(s.page.rep),
+		8*cap(s.spans), 4*cap(s.slots.at), 4*cap(s.outer.at), cap(s.pages.levels), 4*cap(s.pages.numbers)) <= maxKept {
 		scratches.Put(s)
 	}
 }

@@ -201,7 +201,9 @@ func (l *leaf) encodeDictionary(to *pme.ColumnSealer, s *scratch, arrays []arrow
 		return false, nil
 	}
 	if err == nil {
-		st.add(&d.values)
+		if st.add(&d.values); st.nans > 0 {
+			st.nans = -1 // how often they are there was not counted
+		}
 		err = l.sealDictionary(to, s, &st)
 	}
 	return true, err

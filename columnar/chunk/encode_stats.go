@@ -17,7 +17,7 @@ import (
 // statistics are those of a chunk while it is encoded.
 type statistics struct {
 	leaf        *leaf
-	nulls, nans int64
+	nulls, nans int64  // nans: -1: not known
 	least, most []byte // in the plain encoding; nil: none
 	words       [2][8]byte
 }
