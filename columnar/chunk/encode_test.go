@@ -76,7 +76,7 @@ func (s *source) number() int64 {
 
 func (s *source) float() float64 {
 	if f := s.number(); s.mode > 0 {
-		return float64(f) / 8
+		return math.Mod(float64(f), 480_000) / 8 // a half float has them all: the text of a nested one that is infinite is none
 	}
 	if !s.nan {
 		return rapid.Float64Range(-60_000, 60_000).Draw(s.t, "float")
@@ -178,7 +178,7 @@ func drawArrays(t *rapid.T, f arrow.Field) []arrow.Array {
 			s.append(b, f.Nullable)
 		}
 		a := b.NewArray()
-		if i == 0 && !arrow.IsNested(f.Type.ID()) && f.Type.ID() != arrow.NULL {
+		if i == 0 && f.Type.ID() != arrow.NULL {
 			a = array.NewSlice(a, int64(rapid.IntRange(0, a.Len()-1).Draw(t, "from")), int64(a.Len()))
 		}
 		arrays = append(arrays, a)
