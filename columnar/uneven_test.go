@@ -19,7 +19,8 @@ func TestListsInTheFirstRowsOnly(t *testing.T) {
 		six[i] = arrow.Field{Name: string(rune('a' + i)), Type: arrow.PrimitiveTypes.Float64}
 	}
 	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "wide", Type: wide, Nullable: true}, {Name: "also", Type: wide, Nullable: true},
+		{Name: "wide", Type: wide, Nullable: true},
+		{Name: "also", Type: wide, Nullable: true},
 		{Name: "many", Type: arrow.ListOf(arrow.StructOf(six...)), Nullable: true},
 	}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
