@@ -2,7 +2,8 @@
 //
 // An object up to one part long is one PutObject; a longer one is a multipart upload whose part loop is our own: at most two parts
 // are on their way while a third one fills, so an upload holds at most three part buffers (24 MiB with parts of 8 MiB). Parts grow
-// with the size hint so that 10,000 of them suffice; the bound grows with them. Buffers come from a pool of the store.
+// with the size hint so that 10,000 of them suffice; the bound grows with them. An upload uses its buffers again; at its end they go
+// to a pool of the store.
 //
 // No write goes over an object that exists: PutObject and CompleteMultipartUpload carry If-None-Match. Some servers ignore that on
 // the second; therefore the object is looked for before, and Check tells. Each upload marks its object with a random number in the

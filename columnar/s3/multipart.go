@@ -44,7 +44,7 @@ func (u *upload) flush() error {
 	u.buf, u.fill = nil, 0
 	u.wg.Go(func() {
 		defer func() { <-u.slots }()
-		defer u.s.buffers.put(buf)
+		defer u.keep(buf)
 		part, err := u.sendPart(number, (*buf)[:fill])
 		if err != nil {
 			_ = u.fail(err) // kept

@@ -41,9 +41,10 @@ type upload struct {
 	wg        sync.WaitGroup
 	slots     chan struct{}
 
-	mu   sync.Mutex
-	err  error
-	sent int64
+	mu    sync.Mutex
+	err   error
+	sent  int64
+	spare []*[]byte // buffers whose parts have arrived
 }
 
 // Create implements columnar.Store. Nothing is sent before the first part is full. The upload is a columnar.Resumable.
@@ -88,7 +89,7 @@ func (u *upload) Write(p []byte) (int, error) {
 			}
 		}
 		if u.buf == nil {
-			u.buf, u.fill = u.s.buffers.get(u.partSize), 0
+			u.buf, u.fill = u.buffer(), 0
 		}
 		m := copy((*u.buf)[u.fill:], p)
 		u.fill += m
@@ -160,7 +161,7 @@ func (u *upload) finish() error {
 		return u.putWhole()
 	}
 	if u.buf == nil && u.number == 0 { // resumed before its first part: a multipart upload has at least one, if an empty one
-		u.buf = u.s.buffers.get(u.partSize)
+		u.buf = u.buffer()
 	}
 	if u.buf != nil {
 		if err := u.flush(); err != nil {
@@ -243,12 +244,35 @@ func (u *upload) Abort() error {
 
 func stoppedByCaller() error { return fault.Wrap(fault.Unavailable, context.Canceled, "stopped") }
 
-// release gives the buffer back. No part is on its way any more.
+// buffer returns one that this upload already holds, if there is one. The store's pool alone would not keep the bound: what one
+// processor gave back to it, another does not always find.
+func (u *upload) buffer() *[]byte {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if n := len(u.spare); n > 0 {
+		b := u.spare[n-1]
+		u.spare = u.spare[:n-1]
+		return b
+	}
+	return u.s.buffers.get(u.partSize)
+}
+
+func (u *upload) keep(b *[]byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.spare = append(u.spare, b)
+}
+
+// release gives the buffers back. No part is on its way any more.
 func (u *upload) release() {
 	if u.buf != nil {
-		u.s.buffers.put(u.buf)
+		u.keep(u.buf)
 		u.buf, u.fill = nil, 0
 	}
+	for _, b := range u.spare {
+		u.s.buffers.put(b)
+	}
+	u.spare = nil
 }
 
 // linger is how long a request that is on its way may go on after the upload was stopped. A request that the server has whole would
