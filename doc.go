@@ -10,9 +10,8 @@
 //	ratchet/internal    its parts: post-quantum ratchet, erasure code, ML-KEM in halves, key derivation
 //	ratchet/ratchettest a store for records, parties, twins, transcripts
 //	columnar            datasets: roster, manifest, writer, reader
-//	columnar/chunk      the inside of column chunks: Arrow arrays to pages
 //	columnar/pme        Parquet modular encryption under plain column chunks
-//	columnar/chunk      Arrow arrays from plain column chunks
+//	columnar/chunk      the inside of column chunks: Arrow arrays to pages and back
 //	columnar/format     Arrow, CSV, NDJSON and Parquet in and out
 //	columnar/dir, s3    object stores: a folder, a bucket
 //	columnar/cache      ranges of a bucket's objects on the local disk, sealed
