@@ -47,7 +47,7 @@ func FuzzDecodeChunk(f *testing.F) {
 				fill := filler{Rand: rand.New(rand.NewPCG(uint64(i), 0)), nulls: .2, distinct: 20}
 				b := array.NewBuilder(memory.DefaultAllocator, field.Type)
 				for range 40 {
-					fill.append(b, field.Nullable)
+					AppendValue(b, fill, field.Nullable)
 				}
 				batch := int64(20)
 				if arrow.IsNested(field.Type.ID()) { // a page

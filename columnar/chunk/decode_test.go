@@ -9,9 +9,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/decimal128"
-	"github.com/apache/arrow-go/v18/arrow/decimal256"
-	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
@@ -96,114 +93,6 @@ func drawType(t *rapid.T, depth int) (arrow.DataType, parquet.Encoding) {
 	return f.typ, rapid.SampledFrom(f.encodings).Draw(t, "encoding")
 }
 
-// filler appends random values. Few different ones make runs and dictionaries.
-type filler struct {
-	*rand.Rand
-	nulls    float64
-	distinct int64
-}
-
-func (f filler) number() int64 {
-	n := f.Int64N(f.distinct)
-	if f.distinct > 1000 {
-		return n*0x9e3779b97f4a7c1 - n<<60
-	}
-	return n
-}
-
-func (f filler) bytes(n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(f.number())
-	}
-	return b
-}
-
-func (f filler) append(b array.Builder, nullable bool) {
-	if nullable && f.Float64() < f.nulls {
-		b.AppendNull()
-		return
-	}
-	switch b := b.(type) {
-	case *array.NullBuilder:
-		b.AppendNull()
-	case *array.BooleanBuilder:
-		b.Append(f.number()&1 == 0)
-	case *array.Int8Builder:
-		b.Append(int8(f.number()))
-	case *array.Int16Builder:
-		b.Append(int16(f.number()))
-	case *array.Int32Builder:
-		b.Append(int32(f.number()))
-	case *array.Int64Builder:
-		b.Append(f.number())
-	case *array.Uint8Builder:
-		b.Append(uint8(f.number()))
-	case *array.Uint16Builder:
-		b.Append(uint16(f.number()))
-	case *array.Uint32Builder:
-		b.Append(uint32(f.number()))
-	case *array.Uint64Builder:
-		b.Append(uint64(f.number()))
-	case *array.Date32Builder:
-		b.Append(arrow.Date32(f.number()))
-	case *array.Time32Builder:
-		b.Append(arrow.Time32(f.number()))
-	case *array.Time64Builder:
-		b.Append(arrow.Time64(f.number()))
-	case *array.TimestampBuilder:
-		b.Append(arrow.Timestamp(f.number()))
-	case *array.Float16Builder:
-		b.Append(float16.New(float32(f.number() % 1000)))
-	case *array.Float32Builder:
-		b.Append(float32(f.number()))
-	case *array.Float64Builder:
-		b.Append(float64(f.number()))
-	default:
-		f.appendOther(b)
-	}
-}
-
-func (f filler) appendOther(b array.Builder) {
-	switch b := b.(type) {
-	case *array.Decimal128Builder:
-		v := decimal128.FromI64(f.number() % 1_000_000_000)
-		if b.Type().(*arrow.Decimal128Type).Precision > 18 {
-			v = v.Mul(decimal128.FromI64(1_000_000_007))
-		}
-		b.Append(v)
-	case *array.Decimal256Builder:
-		b.Append(decimal256.FromI64(f.number()).Mul(decimal256.FromI64(f.number())))
-	case *array.StringBuilder:
-		b.Append(string(f.bytes(f.length())))
-	case *array.BinaryBuilder:
-		b.Append(f.bytes(f.length()))
-	case *array.FixedSizeBinaryBuilder:
-		b.Append(f.bytes(b.Type().(*arrow.FixedSizeBinaryType).ByteWidth))
-	case *array.MapBuilder:
-		b.Append(true)
-		for range f.IntN(4) {
-			f.append(b.KeyBuilder(), false)
-			f.append(b.ItemBuilder(), true)
-		}
-	case *array.ListBuilder:
-		b.Append(true)
-		for range f.IntN(4) {
-			f.append(b.ValueBuilder(), true)
-		}
-	case *array.StructBuilder:
-		b.Append(true)
-		for i := range b.NumField() {
-			f.append(b.FieldBuilder(i), true)
-		}
-	default:
-		panic(fmt.Sprintf("no values for %T", b))
-	}
-}
-
-// length is mostly short, and sometimes beyond what is copied at once.
-func (f filler) length() int { return []int{0, 1, 5, 15, 16, 17, 63, 64, 65, 200}[f.IntN(10)] }
-
 // encode has arrow-go write a column and returns it as Decode takes it.
 func encode(a arrow.Array, f arrow.Field, props ...parquet.WriterProperty) (Column, error) {
 	s := arrow.NewSchema([]arrow.Field{f}, nil)
@@ -266,7 +155,7 @@ func TestAsStockWritersWrite(t *testing.T) {
 		}
 		b := array.NewBuilder(memory.DefaultAllocator, typ)
 		for range rapid.SampledFrom([]int{1, 7, 8, 100, 1024, 3000}).Draw(t, "rows") {
-			fill.append(b, f.Nullable)
+			AppendValue(b, fill, f.Nullable)
 		}
 		want := b.NewArray()
 		page := rapid.SampledFrom([]int64{10, 500, 5000, 1 << 20}).Draw(t, "page")
@@ -312,7 +201,7 @@ func TestD13_ChunksThatDoNotAgree(t *testing.T) {
 			arrow.Field{Name: "value", Type: arrow.PrimitiveTypes.Int64, Nullable: true}), Nullable: true}
 		b := array.NewBuilder(memory.DefaultAllocator, f.Type)
 		for range 100 {
-			fill.append(b, true)
+			AppendValue(b, fill, true)
 		}
 		c, err := encode(b.NewArray(), f)
 		if err != nil {
@@ -351,7 +240,7 @@ func TestD13_RunOfAValueTooWide(t *testing.T) {
 		bad   bool
 	}{{1, []byte{1}, false}, {1, []byte{255}, true}, {2, []byte{3}, false}, {2, []byte{8}, true}, {9, []byte{0, 2}, true}, {9, []byte{255, 1}, false}} {
 		r := runs{b: append([]byte{8 << 1}, c.value...), width: c.width}
-		if err := r.wide(make([]uint32, 8)); errors.Is(err, fault.NotAuthentic) != c.bad {
+		if err := readRuns(&r, make([]uint32, 8)); errors.Is(err, fault.NotAuthentic) != c.bad {
 			t.Errorf("%d bits, %v: %v", c.width, c.value, err)
 		}
 	}

@@ -13,8 +13,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
-	"github.com/apache/arrow-go/v18/arrow/decimal256"
-	"github.com/apache/arrow-go/v18/arrow/float16"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
@@ -63,7 +61,7 @@ type source struct {
 	nan  bool // a type that can be printed with NaN in it
 }
 
-func (s *source) number() int64 {
+func (s *source) Number() int64 {
 	s.next++
 	switch s.mode {
 	case 0:
@@ -74,8 +72,8 @@ func (s *source) number() int64 {
 	return s.next * 1000
 }
 
-func (s *source) float() float64 {
-	if f := s.number(); s.mode > 0 {
+func (s *source) Float() float64 {
+	if f := s.Number(); s.mode > 0 {
 		return math.Mod(float64(f), 480_000) / 8 // a half float has them all: the text of a nested one that is infinite is none
 	}
 	if !s.nan {
@@ -87,85 +85,26 @@ func (s *source) float() float64 {
 
 func (s *source) text(n int) []byte {
 	if s.mode > 0 {
-		return fmt.Appendf(nil, "text %0*d", s.mode*40, s.number())
+		return fmt.Appendf(nil, "text %0*d", s.mode*40, s.Number())
 	}
 	return []byte(rapid.StringN(0, n, -1).Draw(s.t, "text"))
 }
 
-func (s *source) append(b array.Builder, nullable bool) { //nolint:cyclop,funlen // a case for each type
-	if nullable && rapid.IntRange(0, 4).Draw(s.t, "null") == 0 {
-		b.AppendNull()
-		return
+func (s *source) Null() bool             { return rapid.IntRange(0, 4).Draw(s.t, "null") == 0 }
+func (s *source) Elements() int          { return rapid.IntRange(0, 3).Draw(s.t, "elements") }
+func (s *source) Clock(most int64) int64 { return int64(uint64(s.Number()) % uint64(most)) }
+func (s *source) Half() float32          { return float32(s.Float()) }
+func (s *source) Text() []byte           { return s.text(90) }
+func (s *source) Fixed(width int) []byte {
+	return append(s.text(width), make([]byte, width)...)[:width]
+}
+
+func (s *source) Decimal(precision int32) decimal128.Num {
+	n := s.Number()
+	if precision < 30 {
+		n %= 1_000_000_000
 	}
-	switch b := b.(type) {
-	case *array.NullBuilder:
-		b.AppendNull()
-	case *array.BooleanBuilder:
-		b.Append(s.number()%3 == 0)
-	case *array.Int8Builder:
-		b.Append(int8(s.number()))
-	case *array.Int16Builder:
-		b.Append(int16(s.number()))
-	case *array.Int32Builder:
-		b.Append(int32(s.number()))
-	case *array.Int64Builder:
-		b.Append(s.number())
-	case *array.Uint8Builder:
-		b.Append(uint8(s.number()))
-	case *array.Uint16Builder:
-		b.Append(uint16(s.number()))
-	case *array.Uint32Builder:
-		b.Append(uint32(s.number()))
-	case *array.Uint64Builder:
-		b.Append(uint64(s.number()))
-	case *array.Float16Builder:
-		b.Append(float16.New(float32(s.float())))
-	case *array.Float32Builder:
-		b.Append(float32(s.float()))
-	case *array.Float64Builder:
-		b.Append(s.float())
-	case *array.StringBuilder:
-		b.Append(string(s.text(90)))
-	case *array.BinaryBuilder:
-		b.Append(s.text(90))
-	case *array.FixedSizeBinaryBuilder:
-		n := b.Type().(*arrow.FixedSizeBinaryType).ByteWidth
-		b.Append(append(s.text(n), make([]byte, n)...)[:n])
-	case *array.Date32Builder:
-		b.Append(arrow.Date32(s.number()))
-	case *array.Time32Builder:
-		b.Append(arrow.Time32(uint32(s.number()) % 86_400_000))
-	case *array.Time64Builder:
-		b.Append(arrow.Time64(uint64(s.number()) % 86_400_000_000))
-	case *array.TimestampBuilder:
-		b.Append(arrow.Timestamp(s.number()))
-	case *array.Decimal128Builder:
-		n := s.number()
-		if b.Type().(*arrow.Decimal128Type).Precision < 30 {
-			n %= 1_000_000_000
-		}
-		b.Append(decimal128.FromI64(n))
-	case *array.Decimal256Builder:
-		b.Append(decimal256.FromI64(s.number()).Mul(decimal256.FromI64(s.number())))
-	case *array.ListBuilder:
-		b.Append(true)
-		for range rapid.IntRange(0, 3).Draw(s.t, "elements") {
-			s.append(b.ValueBuilder(), true)
-		}
-	case *array.MapBuilder:
-		b.Append(true)
-		for range rapid.IntRange(0, 3).Draw(s.t, "entries") {
-			s.append(b.KeyBuilder(), false)
-			s.append(b.ItemBuilder(), true)
-		}
-	case *array.StructBuilder:
-		b.Append(true)
-		for i := range b.NumField() {
-			s.append(b.FieldBuilder(i), true)
-		}
-	default:
-		s.t.Fatalf("no values for %T", b)
-	}
+	return decimal128.FromI64(n)
 }
 
 // drawArrays makes arrays of a column, the first of them not from its start.
@@ -175,7 +114,7 @@ func drawArrays(t *rapid.T, f arrow.Field) []arrow.Array {
 	for i := range rapid.IntRange(1, 3).Draw(t, "arrays") {
 		b := array.NewBuilder(memory.DefaultAllocator, f.Type)
 		for range rapid.SampledFrom([]int{1, 3, 20, 150}).Draw(t, "rows") {
-			s.append(b, f.Nullable)
+			chunk.AppendValue(b, s, f.Nullable)
 		}
 		a := b.NewArray()
 		if i == 0 && f.Type.ID() != arrow.NULL {

@@ -42,11 +42,11 @@ func (v *byteStrings) releaseDict() {
 	v.entries = nil
 }
 
-func (v *byteStrings) buffers(n int) ([]*memory.Buffer, error) {
+func (v *byteStrings) buffers(n int) []*memory.Buffer {
 	v.flush(0)
 	v.releaseDict()
 	v.offsets.grow((n+1)*offsetBytes, 0)
-	return []*memory.Buffer{v.offsets.buffer((n + 1) * offsetBytes), v.data.buffer(v.used)}, nil
+	return []*memory.Buffer{v.offsets.buffer((n + 1) * offsetBytes), v.data.buffer(v.used)}
 }
 
 func (v *byteStrings) dictionary(body []byte, n int) error {
@@ -107,7 +107,7 @@ func (v *byteStrings) indices(body []byte, s slotRange) error {
 		if err != nil {
 			return err
 		}
-		if err := r.wide(index[:s.valid]); err != nil {
+		if err := readRuns(&r, index[:s.valid]); err != nil {
 			return err
 		}
 		n := uint32(len(v.entries) - 1)

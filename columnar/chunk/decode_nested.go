@@ -69,7 +69,7 @@ func readLevels(out []uint8, body []byte, n int, highest uint8) ([]uint8, []byte
 		return out, nil, err
 	}
 	added := out[len(out) : len(out)+n]
-	if err := (&runs{b: b, width: levelWidth(highest)}).small(added); err != nil {
+	if err := readRuns(&runs{b: b, width: levelWidth(highest)}, added); err != nil {
 		return out, nil, err
 	}
 	if highest&(highest+1) != 0 { // else no level is higher

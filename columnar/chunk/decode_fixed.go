@@ -128,9 +128,9 @@ func (f *fixed) release() {
 	f.dict = nil
 }
 
-func (f *fixed) buffers(n int) ([]*memory.Buffer, error) {
+func (f *fixed) buffers(n int) []*memory.Buffer {
 	f.mem.Free(f.dict)
-	return []*memory.Buffer{f.out.buffer(n * f.width)}, nil
+	return []*memory.Buffer{f.out.buffer(n * f.width)}
 }
 
 func (f *fixed) dictionary(body []byte, n int) error {
@@ -222,7 +222,7 @@ func (f *fixed) gather(body, dst []byte) error {
 	}
 	for len(dst) > 0 {
 		index := f.index[:min(indexBlock, len(dst)/f.width)]
-		if err := r.wide(index); err != nil {
+		if err := readRuns(&r, index); err != nil {
 			return err
 		}
 		if !f.lookUp(dst, index) {

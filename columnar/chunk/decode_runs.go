@@ -87,33 +87,15 @@ func copyBits(dst []byte, at int, src []byte, from, n int) {
 	}
 }
 
-// small fills dst with values of at most eight bits.
-func (r *runs) small(dst []uint8) error {
+// readRuns fills dst; a uint8 takes values of at most eight bits.
+func readRuns[T uint8 | uint32](r *runs, dst []T) error {
 	for len(dst) > 0 {
 		k, err := r.next(len(dst))
 		if err != nil {
 			return err
 		}
 		if r.packed == nil {
-			fill(dst[:k], uint8(r.value))
-		} else {
-			r.bit = unpackBits(dst[:k], r.packed, r.bit, r.width)
-		}
-		r.left -= k
-		dst = dst[k:]
-	}
-	return nil
-}
-
-// wide fills dst.
-func (r *runs) wide(dst []uint32) error {
-	for len(dst) > 0 {
-		k, err := r.next(len(dst))
-		if err != nil {
-			return err
-		}
-		if r.packed == nil {
-			fill(dst[:k], r.value)
+			fill(dst[:k], T(r.value))
 		} else {
 			r.bit = unpackBits(dst[:k], r.packed, r.bit, r.width)
 		}

@@ -27,7 +27,7 @@ type valueDecoder interface {
 	// page puts values into slots.
 	page(encoding int64, body []byte, s slotRange) error
 	// buffers returns the values of n slots.
-	buffers(n int) ([]*memory.Buffer, error)
+	buffers(n int) []*memory.Buffer
 	release()
 }
 
@@ -85,10 +85,7 @@ func (l *leafDecoder) read(chunk Leaf) (arrow.ArrayData, error) {
 		}
 		pages = rest
 	}
-	buffers, err := l.values.buffers(l.slots)
-	if err != nil {
-		return nil, err
-	}
+	buffers := l.values.buffers(l.slots)
 	if l.node.typ.ID() == arrow.NULL {
 		l.validity.release()
 		return array.NewData(arrow.Null, l.slots, []*memory.Buffer{nil}, nil, l.slots, 0), nil
@@ -124,9 +121,6 @@ func (l *leafDecoder) page(p pme.Page, compressed bool) error {
 	}
 	defer give()
 	if p.Dictionary {
-		if l.node.typ.ID() == arrow.NULL {
-			return nil
-		}
 		return l.values.dictionary(body, p.Values)
 	}
 	l.sum.raw -= p.RawSize

@@ -27,9 +27,9 @@ func deltas(dst []byte, width int, b []byte) (err error) {
 	return err
 }
 
-// unpackDeltas fills dst, which has at least a value, and returns what lies behind the values. Parquet's Encodings.md: block size, miniblocks of a block, values in all and the
-// first one; then blocks of the least difference, the widths of the miniblocks and what the differences are above the least. All wraps
-// around.
+// unpackDeltas fills dst, which has at least a value, and returns what lies behind the values. Parquet's Encodings.md: block size,
+// miniblocks of a block, values in all and the first one; then blocks of the least difference, the widths of the miniblocks and what the
+// differences are above the least. All wraps around.
 func unpackDeltas[T uint32 | uint64](dst []T, b []byte) (rest []byte, err error) {
 	var head [3]uint64
 	for i := range head {

@@ -13,8 +13,8 @@ type booleans struct {
 
 func (v *booleans) release() { v.out.release() }
 
-func (v *booleans) buffers(n int) ([]*memory.Buffer, error) {
-	return []*memory.Buffer{v.out.buffer(bytesOf(n))}, nil
+func (v *booleans) buffers(n int) []*memory.Buffer {
+	return []*memory.Buffer{v.out.buffer(bytesOf(n))}
 }
 
 func (v *booleans) dictionary([]byte, int) error { return errEncoding(encodingDictionary) }
@@ -64,7 +64,7 @@ type noValues struct{}
 
 func (noValues) release() {}
 
-func (noValues) buffers(int) ([]*memory.Buffer, error) { return nil, nil }
+func (noValues) buffers(int) []*memory.Buffer { return nil }
 
 func (noValues) dictionary([]byte, int) error { return nil }
 
