@@ -29,6 +29,7 @@
 //	internal/kv         the local store, Badger
 //	internal/apicheck   requests held against an OpenAPI document
 //	internal/atomicfile files that are there whole or not at all
+//	internal/freespace  what may still be written to a disk
 //	internal/netguard   which addresses may be dialled
 //	internal/parquetguard  bounds around arrow-go's Parquet decoder
 //	internal/outside    test vectors of others, from beside the checkout

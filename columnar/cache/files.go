@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"coldframe/internal/freespace"
 )
 
 // Files is what the cache asks of the file system. Tests put one in that fails (F06, F07). Paths are relative to the root and of our own
@@ -61,3 +63,5 @@ func (system) Open(root *os.Root, path string, size int64) (io.ReaderAt, io.Clos
 func (system) Rename(root *os.Root, from, to string) error         { return root.Rename(from, to) }
 func (system) Remove(root *os.Root, path string) error             { return root.Remove(path) }
 func (system) Touch(root *os.Root, path string, t time.Time) error { return root.Chtimes(path, t, t) }
+
+func (system) Free(root *os.Root) (uint64, error) { return freespace.In(root) }

@@ -3,6 +3,8 @@ package dir
 import (
 	"io"
 	"os"
+
+	"coldframe/internal/freespace"
 )
 
 // Files is what the store asks of the file system while it writes. Tests put one in that fails at call n (F06, F07). Paths are
@@ -49,6 +51,8 @@ func (system) SyncDir(root *os.Root, dir string) error {
 	defer func() { _ = f.Close() }() // only read
 	return f.Sync()
 }
+
+func (system) Free(root *os.Root) (uint64, error) { return freespace.In(root) }
 
 // linkNoReplace gives the file a second name, which fails if that is taken, and takes the first one away.
 func linkNoReplace(root *os.Root, dir, from, to string) error {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"coldframe/internal/freespace"
 )
 
 const (
@@ -36,7 +38,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.FreeSpace == nil {
-		o.FreeSpace = freeSpace
+		o.FreeSpace = freespace.Of
 	}
 	if o.MinFree == 0 {
 		o.MinFree = DefaultMinFree
