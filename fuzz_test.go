@@ -13,7 +13,7 @@ import (
 // fuzzed names, for each parser of outside bytes that section 6 of the threat model lists and that exists, its fuzz targets.
 var fuzzed = map[string][]string{
 	"HTTP request bodies and heads":         {"localapi/server.FuzzBody", "localapi/server.FuzzL12_Framing", "localapi/server.FuzzAccept", "localapi/server.FuzzEventID"},
-	"requests to the coordinator":           {"coordinator/server.FuzzBody", "coordinator/server.FuzzEventID"},
+	"requests to the coordinator":           {"coordinator/server.FuzzBody", "coordinator/server.FuzzEventID", "coordinator/state.FuzzToken"},
 	"answers of the coordinator":            {"coordinator.FuzzEventStream"},
 	"records and backups of a coordinator":  {"coordinator/state.FuzzRecords", "coordinator/store.FuzzBackup"},
 	"files of decryption keys":              {"cmd/coldframe.FuzzParseKeys"},

@@ -38,6 +38,27 @@ func (e InfoRegistration) Valid() bool {
 	}
 }
 
+// Defines values for LoginKind.
+const (
+	LoginKindDevice   LoginKind = "device"
+	LoginKindPassword LoginKind = "password"
+	LoginKindRecovery LoginKind = "recovery"
+)
+
+// Valid indicates whether the value is a known member of the LoginKind enum.
+func (e LoginKind) Valid() bool {
+	switch e {
+	case LoginKindDevice:
+		return true
+	case LoginKindPassword:
+		return true
+	case LoginKindRecovery:
+		return true
+	default:
+		return false
+	}
+}
+
 // Account defines model for Account.
 type Account struct {
 	Quota Amounts `json:"quota"`
@@ -130,6 +151,9 @@ type Bytes32 = []byte
 // Counter defines model for Counter.
 type Counter = int64
 
+// DeviceID A UUID that the agent chose for its device
+type DeviceID = string
+
 // DeviceLink defines model for DeviceLink.
 type DeviceLink struct {
 	// Link At most 16 KiB
@@ -141,6 +165,27 @@ type DeviceLink struct {
 type DeviceLinks struct {
 	Links []DeviceLink `json:"links"`
 	More  bool         `json:"more"`
+}
+
+// DeviceSession defines model for DeviceSession.
+type DeviceSession struct {
+	// Begun Last login
+	Begun time.Time `json:"begun"`
+
+	// Credential It has one that is good
+	Credential bool `json:"credential"`
+
+	// Current It is the caller's
+	Current bool `json:"current"`
+
+	// Device A UUID that the agent chose for its device
+	Device DeviceID `json:"device"`
+
+	// Expires Of the session; absent if only the credential is left
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Used Last login or exchange of tokens
+	Used time.Time `json:"used"`
 }
 
 // Event defines model for Event.
@@ -180,10 +225,19 @@ type Info struct {
 // InfoRegistration defines model for Info.Registration.
 type InfoRegistration string
 
-// Login One of user and email_hash, and the proof
+// Login One of user and email_hash, the device and the proof
 type Login struct {
+	// Credential Random; proof of later logins of this device. Only with `password`
+	Credential *Bytes32 `json:"credential,omitempty"`
+
+	// Device A UUID that the agent chose for its device
+	Device DeviceID `json:"device"`
+
 	// EmailHash 32 bytes in base64
 	EmailHash *Bytes32 `json:"email_hash,omitempty"`
+
+	// Kind What the proof is
+	Kind *LoginKind `json:"kind,omitempty"`
 
 	// Proof 32 bytes in base64
 	Proof Bytes32 `json:"proof"`
@@ -191,6 +245,9 @@ type Login struct {
 	// User A UUID
 	User *UserID `json:"user,omitempty"`
 }
+
+// LoginKind What the proof is
+type LoginKind string
 
 // LookupRequest defines model for LookupRequest.
 type LookupRequest struct {
@@ -234,6 +291,16 @@ type PreKeyCount struct {
 type PreKeyRequest struct {
 	// Request A UUID that the caller chose for this one change
 	Request RequestID `json:"request"`
+}
+
+// PreKeyStatus defines model for PreKeyStatus.
+type PreKeyStatus struct {
+	// BundleHash SHA-256 of the bundle; absent if there is none
+	BundleHash  *Bytes32 `json:"bundle_hash,omitempty"`
+	OneTimeLeft int      `json:"one_time_left"`
+
+	// Sequence Of the last upload; 0 if there was none
+	Sequence int64 `json:"sequence"`
 }
 
 // PreKeyUpload defines model for PreKeyUpload.
@@ -286,6 +353,15 @@ type ProofChange struct {
 	Proof Bytes32 `json:"proof"`
 }
 
+// RecoveryChange defines model for RecoveryChange.
+type RecoveryChange struct {
+	// Proof 32 bytes in base64
+	Proof Bytes32 `json:"proof"`
+
+	// RecoveryProof 32 bytes in base64
+	RecoveryProof Bytes32 `json:"recovery_proof"`
+}
+
 // RefreshRequest defines model for RefreshRequest.
 type RefreshRequest struct {
 	RefreshToken string `json:"refresh_token"`
@@ -296,12 +372,18 @@ type RefreshRequest struct {
 
 // Registration defines model for Registration.
 type Registration struct {
+	// Device A UUID that the agent chose for its device
+	Device DeviceID `json:"device"`
+
 	// EmailHash 32 bytes in base64
 	EmailHash  Bytes32 `json:"email_hash"`
 	Invitation *string `json:"invitation,omitempty"`
 
 	// Proof 32 bytes in base64
 	Proof Bytes32 `json:"proof"`
+
+	// RecoveryProof 32 bytes in base64
+	RecoveryProof *Bytes32 `json:"recovery_proof,omitempty"`
 
 	// User A UUID
 	User UserID `json:"user"`
@@ -310,9 +392,24 @@ type Registration struct {
 // RequestID A UUID that the caller chose for this one change
 type RequestID = string
 
+// Senders defines model for Senders.
+type Senders struct {
+	Allowed []UserID `json:"allowed"`
+	Blocked []UserID `json:"blocked"`
+
+	// OnlyAllowed Nobody else's messages are taken
+	OnlyAllowed bool  `json:"only_allowed"`
+	Sequence    int64 `json:"sequence"`
+}
+
 // Sent defines model for Sent.
 type Sent struct {
 	Sequence int64 `json:"sequence"`
+}
+
+// SessionList defines model for SessionList.
+type SessionList struct {
+	Sessions []DeviceSession `json:"sessions"`
 }
 
 // Swap defines model for Swap.
@@ -403,6 +500,9 @@ type ListDeviceLinksParams struct {
 // ChangeProofJSONRequestBody defines body for ChangeProof for application/json ContentType.
 type ChangeProofJSONRequestBody = ProofChange
 
+// SetRecoveryJSONRequestBody defines body for SetRecovery for application/json ContentType.
+type SetRecoveryJSONRequestBody = RecoveryChange
+
 // RegisterJSONRequestBody defines body for Register for application/json ContentType.
 type RegisterJSONRequestBody = Registration
 
@@ -420,6 +520,9 @@ type AcknowledgeMessagesJSONRequestBody = Acknowledgements
 
 // PutPreKeysJSONRequestBody defines body for PutPreKeys for application/json ContentType.
 type PutPreKeysJSONRequestBody = PreKeyUpload
+
+// SetSendersJSONRequestBody defines body for SetSenders for application/json ContentType.
+type SetSendersJSONRequestBody = Senders
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = Login
@@ -517,24 +620,46 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccount(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeProofWithBody Replace the login proof; ends all other sessions
+	// ChangeProofWithBody Replace the login proof; ends all other sessions and their credentials
+	//
+	// In a session of a recovery proof, `proof` is that one.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/account/proof (the `ChangeProof` operationId).
 	ChangeProofWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeProof Replace the login proof; ends all other sessions
+	// ChangeProof Replace the login proof; ends all other sessions and their credentials
+	//
+	// In a session of a recovery proof, `proof` is that one.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/account/proof (the `ChangeProof` operationId).
 	ChangeProof(ctx context.Context, body ChangeProofJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// SetRecoveryWithBody Set or replace the recovery proof
+	//
+	// `forbidden`: `proof` is not the login proof.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+	SetRecoveryWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetRecovery Set or replace the recovery proof
+	//
+	// `forbidden`: `proof` is not the login proof.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+	SetRecovery(ctx context.Context, body SetRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RegisterWithBody Make an account and log in
 	//
-	// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-	// invitation; `conflict`: the id or the address has an account.
+	// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+	// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -543,8 +668,8 @@ type ClientInterface interface {
 
 	// Register Make an account and log in
 	//
-	// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-	// invitation; `conflict`: the id or the address has an account.
+	// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+	// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -670,23 +795,70 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/prekeys (the `PutPreKeys` operationId).
 	PutPreKeys(ctx context.Context, body PutPreKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetPreKeyStatus What the coordinator says that it hands out for the caller
+	//
+	// Corresponds with GET /v1/prekeys/status (the `GetPreKeyStatus` operationId).
+	GetPreKeyStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSenders Whose messages the caller takes
+	//
+	// Corresponds with GET /v1/senders (the `GetSenders` operationId).
+	GetSenders(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetSendersWithBody Say whose messages the caller takes
+	//
+	// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+	// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+	SetSendersWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetSenders Say whose messages the caller takes
+	//
+	// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+	// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+	SetSenders(ctx context.Context, body SetSendersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// Logout End this session, or all of the user
 	//
 	// Corresponds with DELETE /v1/sessions (the `Logout` operationId).
 	Logout(ctx context.Context, params *LogoutParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// LoginWithBody Log in
+	// ListSessions The caller's devices that have a session or a credential
 	//
-	// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+	// Corresponds with GET /v1/sessions (the `ListSessions` operationId).
+	ListSessions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LoginWithBody Log in a device
+	//
+	// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+	// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+	// never set are the same `unauthorized`, after the same work.
+	//
+	// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+	// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+	// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/sessions (the `Login` operationId).
 	LoginWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Login Log in
+	// Login Log in a device
 	//
-	// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+	// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+	// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+	// never set are the same `unauthorized`, after the same work.
+	//
+	// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+	// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+	// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -695,8 +867,8 @@ type ClientInterface interface {
 
 	// RefreshWithBody Exchange a refresh token for new tokens
 	//
-	// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-	// `request` it ends the session: one of the two who have the token stole it.
+	// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+	// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -705,13 +877,20 @@ type ClientInterface interface {
 
 	// Refresh Exchange a refresh token for new tokens
 	//
-	// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-	// `request` it ends the session: one of the two who have the token stole it.
+	// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+	// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/sessions/refresh (the `Refresh` operationId).
 	Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndSession End the session of one of the caller's devices, and its credential
+	//
+	// A device that is not there is no failure.
+	//
+	// Corresponds with DELETE /v1/sessions/{device} (the `EndSession` operationId).
+	EndSession(ctx context.Context, device DeviceID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDeviceLinks Links of a user's device list
 	//
@@ -721,7 +900,8 @@ type ClientInterface interface {
 	// SendMessageWithBody Put a message into a mailbox
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-	// another message; `storage_full`: the mailbox is full.
+	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+	// message, not that anybody will see it: the receiver may not take messages of this sender.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -731,7 +911,8 @@ type ClientInterface interface {
 	// SendMessage Put a message into a mailbox
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-	// another message; `storage_full`: the mailbox is full.
+	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+	// message, not that anybody will see it: the receiver may not take messages of this sender.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -787,7 +968,9 @@ func (c *Raw) GetAccount(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// ChangeProofWithBody Replace the login proof; ends all other sessions
+// ChangeProofWithBody Replace the login proof; ends all other sessions and their credentials
+//
+// In a session of a recovery proof, `proof` is that one.
 //
 // Takes any type of body and a specified content type.
 //
@@ -804,7 +987,9 @@ func (c *Raw) ChangeProofWithBody(ctx context.Context, contentType string, body 
 	return c.Client.Do(req)
 }
 
-// ChangeProof Replace the login proof; ends all other sessions
+// ChangeProof Replace the login proof; ends all other sessions and their credentials
+//
+// In a session of a recovery proof, `proof` is that one.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -821,10 +1006,48 @@ func (c *Raw) ChangeProof(ctx context.Context, body ChangeProofJSONRequestBody, 
 	return c.Client.Do(req)
 }
 
+// SetRecoveryWithBody Set or replace the recovery proof
+//
+// `forbidden`: `proof` is not the login proof.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+func (c *Raw) SetRecoveryWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRecoveryRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetRecovery Set or replace the recovery proof
+//
+// `forbidden`: `proof` is not the login proof.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+func (c *Raw) SetRecovery(ctx context.Context, body SetRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRecoveryRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RegisterWithBody Make an account and log in
 //
-// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-// invitation; `conflict`: the id or the address has an account.
+// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 //
 // Takes any type of body and a specified content type.
 //
@@ -843,8 +1066,8 @@ func (c *Raw) RegisterWithBody(ctx context.Context, contentType string, body io.
 
 // Register Make an account and log in
 //
-// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-// invitation; `conflict`: the id or the address has an account.
+// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1140,6 +1363,76 @@ func (c *Raw) PutPreKeys(ctx context.Context, body PutPreKeysJSONRequestBody, re
 	return c.Client.Do(req)
 }
 
+// GetPreKeyStatus What the coordinator says that it hands out for the caller
+//
+// Corresponds with GET /v1/prekeys/status (the `GetPreKeyStatus` operationId).
+func (c *Raw) GetPreKeyStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPreKeyStatusRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSenders Whose messages the caller takes
+//
+// Corresponds with GET /v1/senders (the `GetSenders` operationId).
+func (c *Raw) GetSenders(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSendersRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetSendersWithBody Say whose messages the caller takes
+//
+// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+func (c *Raw) SetSendersWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetSendersRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetSenders Say whose messages the caller takes
+//
+// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+func (c *Raw) SetSenders(ctx context.Context, body SetSendersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetSendersRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // Logout End this session, or all of the user
 //
 // Corresponds with DELETE /v1/sessions (the `Logout` operationId).
@@ -1155,9 +1448,30 @@ func (c *Raw) Logout(ctx context.Context, params *LogoutParams, reqEditors ...Re
 	return c.Client.Do(req)
 }
 
-// LoginWithBody Log in
+// ListSessions The caller's devices that have a session or a credential
 //
-// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+// Corresponds with GET /v1/sessions (the `ListSessions` operationId).
+func (c *Raw) ListSessions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSessionsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LoginWithBody Log in a device
+//
+// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+// never set are the same `unauthorized`, after the same work.
+//
+// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1174,9 +1488,15 @@ func (c *Raw) LoginWithBody(ctx context.Context, contentType string, body io.Rea
 	return c.Client.Do(req)
 }
 
-// Login Log in
+// Login Log in a device
 //
-// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+// never set are the same `unauthorized`, after the same work.
+//
+// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1195,8 +1515,8 @@ func (c *Raw) Login(ctx context.Context, body LoginJSONRequestBody, reqEditors .
 
 // RefreshWithBody Exchange a refresh token for new tokens
 //
-// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-// `request` it ends the session: one of the two who have the token stole it.
+// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1215,14 +1535,31 @@ func (c *Raw) RefreshWithBody(ctx context.Context, contentType string, body io.R
 
 // Refresh Exchange a refresh token for new tokens
 //
-// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-// `request` it ends the session: one of the two who have the token stole it.
+// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/sessions/refresh (the `Refresh` operationId).
 func (c *Raw) Refresh(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRefreshRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndSession End the session of one of the caller's devices, and its credential
+//
+// A device that is not there is no failure.
+//
+// Corresponds with DELETE /v1/sessions/{device} (the `EndSession` operationId).
+func (c *Raw) EndSession(ctx context.Context, device DeviceID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndSessionRequest(c.Server, device)
 	if err != nil {
 		return nil, err
 	}
@@ -1251,7 +1588,8 @@ func (c *Raw) ListDeviceLinks(ctx context.Context, user User, params *ListDevice
 // SendMessageWithBody Put a message into a mailbox
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-// another message; `storage_full`: the mailbox is full.
+// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+// message, not that anybody will see it: the receiver may not take messages of this sender.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1271,7 +1609,8 @@ func (c *Raw) SendMessageWithBody(ctx context.Context, user User, contentType st
 // SendMessage Put a message into a mailbox
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-// another message; `storage_full`: the mailbox is full.
+// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+// message, not that anybody will see it: the receiver may not take messages of this sender.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1401,6 +1740,46 @@ func NewChangeProofRequestWithBody(server string, contentType string, body io.Re
 	}
 
 	operationPath := fmt.Sprintf("/v1/account/proof")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewSetRecoveryRequest calls the generic SetRecovery builder with application/json body
+func NewSetRecoveryRequest(server string, body SetRecoveryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetRecoveryRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSetRecoveryRequestWithBody constructs an http.Request for the SetRecovery method, with any body, and a specified content type
+func NewSetRecoveryRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/account/recovery")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -1949,6 +2328,100 @@ func NewPutPreKeysRequestWithBody(server string, contentType string, body io.Rea
 	return req, nil
 }
 
+// NewGetPreKeyStatusRequest constructs an http.Request for the GetPreKeyStatus method
+func NewGetPreKeyStatusRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/prekeys/status")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetSendersRequest constructs an http.Request for the GetSenders method
+func NewGetSendersRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/senders")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetSendersRequest calls the generic SetSenders builder with application/json body
+func NewSetSendersRequest(server string, body SetSendersJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetSendersRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSetSendersRequestWithBody constructs an http.Request for the SetSenders method, with any body, and a specified content type
+func NewSetSendersRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/senders")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewLogoutRequest constructs an http.Request for the Logout method
 func NewLogoutRequest(server string, params *LogoutParams) (*http.Request, error) {
 	var err error
@@ -1996,6 +2469,33 @@ func NewLogoutRequest(server string, params *LogoutParams) (*http.Request, error
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListSessionsRequest constructs an http.Request for the ListSessions method
+func NewListSessionsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/sessions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -2079,6 +2579,40 @@ func NewRefreshRequestWithBody(server string, contentType string, body io.Reader
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewEndSessionRequest constructs an http.Request for the EndSession method
+func NewEndSessionRequest(server string, device DeviceID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "device", device, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/sessions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -2308,24 +2842,46 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccountWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAccountResponse, error)
 
-	// ChangeProofWithBodyWithResponse Replace the login proof; ends all other sessions
+	// ChangeProofWithBodyWithResponse Replace the login proof; ends all other sessions and their credentials
+	//
+	// In a session of a recovery proof, `proof` is that one.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/account/proof (the `ChangeProof` operationId).
 	ChangeProofWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeProofResponse, error)
 
-	// ChangeProofWithResponse Replace the login proof; ends all other sessions
+	// ChangeProofWithResponse Replace the login proof; ends all other sessions and their credentials
+	//
+	// In a session of a recovery proof, `proof` is that one.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/account/proof (the `ChangeProof` operationId).
 	ChangeProofWithResponse(ctx context.Context, body ChangeProofJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeProofResponse, error)
 
+	// SetRecoveryWithBodyWithResponse Set or replace the recovery proof
+	//
+	// `forbidden`: `proof` is not the login proof.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+	SetRecoveryWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRecoveryResponse, error)
+
+	// SetRecoveryWithResponse Set or replace the recovery proof
+	//
+	// `forbidden`: `proof` is not the login proof.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+	SetRecoveryWithResponse(ctx context.Context, body SetRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRecoveryResponse, error)
+
 	// RegisterWithBodyWithResponse Make an account and log in
 	//
-	// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-	// invitation; `conflict`: the id or the address has an account.
+	// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+	// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2334,8 +2890,8 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterWithResponse Make an account and log in
 	//
-	// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-	// invitation; `conflict`: the id or the address has an account.
+	// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+	// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2473,6 +3029,40 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/prekeys (the `PutPreKeys` operationId).
 	PutPreKeysWithResponse(ctx context.Context, body PutPreKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*PutPreKeysResponse, error)
 
+	// GetPreKeyStatusWithResponse What the coordinator says that it hands out for the caller
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/prekeys/status (the `GetPreKeyStatus` operationId).
+	GetPreKeyStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreKeyStatusResponse, error)
+
+	// GetSendersWithResponse Whose messages the caller takes
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/senders (the `GetSenders` operationId).
+	GetSendersWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSendersResponse, error)
+
+	// SetSendersWithBodyWithResponse Say whose messages the caller takes
+	//
+	// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+	// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+	SetSendersWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetSendersResponse, error)
+
+	// SetSendersWithResponse Say whose messages the caller takes
+	//
+	// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+	// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+	SetSendersWithResponse(ctx context.Context, body SetSendersJSONRequestBody, reqEditors ...RequestEditorFn) (*SetSendersResponse, error)
+
 	// LogoutWithResponse End this session, or all of the user
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2480,18 +3070,37 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /v1/sessions (the `Logout` operationId).
 	LogoutWithResponse(ctx context.Context, params *LogoutParams, reqEditors ...RequestEditorFn) (*LogoutResponse, error)
 
-	// LoginWithBodyWithResponse Log in
+	// ListSessionsWithResponse The caller's devices that have a session or a credential
 	//
-	// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/sessions (the `ListSessions` operationId).
+	ListSessionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSessionsResponse, error)
+
+	// LoginWithBodyWithResponse Log in a device
+	//
+	// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+	// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+	// never set are the same `unauthorized`, after the same work.
+	//
+	// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+	// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+	// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sessions (the `Login` operationId).
 	LoginWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LoginResponse, error)
 
-	// LoginWithResponse Log in
+	// LoginWithResponse Log in a device
 	//
-	// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+	// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+	// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+	// never set are the same `unauthorized`, after the same work.
+	//
+	// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+	// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+	// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2500,8 +3109,8 @@ type ClientWithResponsesInterface interface {
 
 	// RefreshWithBodyWithResponse Exchange a refresh token for new tokens
 	//
-	// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-	// `request` it ends the session: one of the two who have the token stole it.
+	// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+	// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2510,13 +3119,22 @@ type ClientWithResponsesInterface interface {
 
 	// RefreshWithResponse Exchange a refresh token for new tokens
 	//
-	// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-	// `request` it ends the session: one of the two who have the token stole it.
+	// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+	// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/sessions/refresh (the `Refresh` operationId).
 	RefreshWithResponse(ctx context.Context, body RefreshJSONRequestBody, reqEditors ...RequestEditorFn) (*RefreshResponse, error)
+
+	// EndSessionWithResponse End the session of one of the caller's devices, and its credential
+	//
+	// A device that is not there is no failure.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/sessions/{device} (the `EndSession` operationId).
+	EndSessionWithResponse(ctx context.Context, device DeviceID, reqEditors ...RequestEditorFn) (*EndSessionResponse, error)
 
 	// ListDeviceLinksWithResponse Links of a user's device list
 	//
@@ -2528,7 +3146,8 @@ type ClientWithResponsesInterface interface {
 	// SendMessageWithBodyWithResponse Put a message into a mailbox
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-	// another message; `storage_full`: the mailbox is full.
+	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+	// message, not that anybody will see it: the receiver may not take messages of this sender.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2538,7 +3157,8 @@ type ClientWithResponsesInterface interface {
 	// SendMessageWithResponse Put a message into a mailbox
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-	// another message; `storage_full`: the mailbox is full.
+	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+	// message, not that anybody will see it: the receiver may not take messages of this sender.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2688,6 +3308,47 @@ func (r ChangeProofResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ChangeProofResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetRecoveryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetRecoveryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetRecoveryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetRecoveryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetRecoveryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetRecoveryResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3256,6 +3917,143 @@ func (r PutPreKeysResponse) ContentType() string {
 	return ""
 }
 
+type GetPreKeyStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PreKeyStatus
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPreKeyStatusResponse) GetJSON200() *PreKeyStatus {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPreKeyStatusResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPreKeyStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPreKeyStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPreKeyStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPreKeyStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSendersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Senders
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSendersResponse) GetJSON200() *Senders {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSendersResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSendersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSendersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSendersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSendersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetSendersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetSendersResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetSendersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetSendersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetSendersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetSendersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type LogoutResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3291,6 +4089,54 @@ func (r LogoutResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r LogoutResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListSessionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SessionList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSessionsResponse) GetJSON200() *SessionList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListSessionsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSessionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSessionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSessionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSessionsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3387,6 +4233,47 @@ func (r RefreshResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RefreshResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EndSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EndSessionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EndSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EndSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndSessionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3563,7 +4450,9 @@ func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, reqEdi
 	return ParseGetAccountResponse(rsp)
 }
 
-// ChangeProofWithBodyWithResponse Replace the login proof; ends all other sessions
+// ChangeProofWithBodyWithResponse Replace the login proof; ends all other sessions and their credentials
+//
+// In a session of a recovery proof, `proof` is that one.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3576,7 +4465,9 @@ func (c *ClientWithResponses) ChangeProofWithBodyWithResponse(ctx context.Contex
 	return ParseChangeProofResponse(rsp)
 }
 
-// ChangeProofWithResponse Replace the login proof; ends all other sessions
+// ChangeProofWithResponse Replace the login proof; ends all other sessions and their credentials
+//
+// In a session of a recovery proof, `proof` is that one.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3589,10 +4480,40 @@ func (c *ClientWithResponses) ChangeProofWithResponse(ctx context.Context, body 
 	return ParseChangeProofResponse(rsp)
 }
 
+// SetRecoveryWithBodyWithResponse Set or replace the recovery proof
+//
+// `forbidden`: `proof` is not the login proof.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+func (c *ClientWithResponses) SetRecoveryWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRecoveryResponse, error) {
+	rsp, err := c.SetRecoveryWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetRecoveryResponse(rsp)
+}
+
+// SetRecoveryWithResponse Set or replace the recovery proof
+//
+// `forbidden`: `proof` is not the login proof.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/account/recovery (the `SetRecovery` operationId).
+func (c *ClientWithResponses) SetRecoveryWithResponse(ctx context.Context, body SetRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRecoveryResponse, error) {
+	rsp, err := c.SetRecovery(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetRecoveryResponse(rsp)
+}
+
 // RegisterWithBodyWithResponse Make an account and log in
 //
-// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-// invitation; `conflict`: the id or the address has an account.
+// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3607,8 +4528,8 @@ func (c *ClientWithResponses) RegisterWithBodyWithResponse(ctx context.Context, 
 
 // RegisterWithResponse Make an account and log in
 //
-// The user's id is chosen by the agent. Sent again with the same id, address and proof it logs in. `policy`: registration is closed; `forbidden`: no valid
-// invitation; `conflict`: the id or the address has an account.
+// The user's id is chosen by the agent. Sent again with the same id, address, proof and invitation it logs in; it counts as a login of that id, too. `policy`:
+// registration is closed; `forbidden`: no valid invitation; `conflict`: the id or the address has an account.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3848,6 +4769,64 @@ func (c *ClientWithResponses) PutPreKeysWithResponse(ctx context.Context, body P
 	return ParsePutPreKeysResponse(rsp)
 }
 
+// GetPreKeyStatusWithResponse What the coordinator says that it hands out for the caller
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/prekeys/status (the `GetPreKeyStatus` operationId).
+func (c *ClientWithResponses) GetPreKeyStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreKeyStatusResponse, error) {
+	rsp, err := c.GetPreKeyStatus(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPreKeyStatusResponse(rsp)
+}
+
+// GetSendersWithResponse Whose messages the caller takes
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/senders (the `GetSenders` operationId).
+func (c *ClientWithResponses) GetSendersWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSendersResponse, error) {
+	rsp, err := c.GetSenders(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSendersResponse(rsp)
+}
+
+// SetSendersWithBodyWithResponse Say whose messages the caller takes
+//
+// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+func (c *ClientWithResponses) SetSendersWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetSendersResponse, error) {
+	rsp, err := c.SetSendersWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetSendersResponse(rsp)
+}
+
+// SetSendersWithResponse Say whose messages the caller takes
+//
+// The sequence is one more than that of the rules before; else it is `conflict`, unless it is the last change made again. Messages that are not taken are answered
+// as if they were, and dropped; their senders get no one-time prekey either. Messages that wait already stay.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/senders (the `SetSenders` operationId).
+func (c *ClientWithResponses) SetSendersWithResponse(ctx context.Context, body SetSendersJSONRequestBody, reqEditors ...RequestEditorFn) (*SetSendersResponse, error) {
+	rsp, err := c.SetSenders(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetSendersResponse(rsp)
+}
+
 // LogoutWithResponse End this session, or all of the user
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3861,9 +4840,28 @@ func (c *ClientWithResponses) LogoutWithResponse(ctx context.Context, params *Lo
 	return ParseLogoutResponse(rsp)
 }
 
-// LoginWithBodyWithResponse Log in
+// ListSessionsWithResponse The caller's devices that have a session or a credential
 //
-// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/sessions (the `ListSessions` operationId).
+func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSessionsResponse, error) {
+	rsp, err := c.ListSessions(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSessionsResponse(rsp)
+}
+
+// LoginWithBodyWithResponse Log in a device
+//
+// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+// never set are the same `unauthorized`, after the same work.
+//
+// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3876,9 +4874,15 @@ func (c *ClientWithResponses) LoginWithBodyWithResponse(ctx context.Context, con
 	return ParseLoginResponse(rsp)
 }
 
-// LoginWithResponse Log in
+// LoginWithResponse Log in a device
 //
-// An unknown user, one that is turned off and a wrong proof are the same `unauthorized`, after the same work.
+// A device has one session: a login takes the place of the one before, with its credential, so that one whose answer was lost is simply sent again. Of more than 32
+// devices of a user the one used longest ago goes, those without a credential first. An unknown user, one that is turned off, a wrong proof and one that was
+// never set are the same `unauthorized`, after the same work.
+//
+// `kind` says what `proof` is. `password`: the login proof. `recovery`: the recovery proof; its session reads blobs and replaces the login proof, and is as any other
+// from then on. `device`: the credential that a login of this device with the login proof gave as `credential`. A credential is good until its device is removed,
+// logs out or logs in without one, the login proof is replaced by another device, or for 90 days without use.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3893,8 +4897,8 @@ func (c *ClientWithResponses) LoginWithResponse(ctx context.Context, body LoginJ
 
 // RefreshWithBodyWithResponse Exchange a refresh token for new tokens
 //
-// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-// `request` it ends the session: one of the two who have the token stole it.
+// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3909,8 +4913,8 @@ func (c *ClientWithResponses) RefreshWithBodyWithResponse(ctx context.Context, c
 
 // RefreshWithResponse Exchange a refresh token for new tokens
 //
-// A refresh token is good once. Sent again with the same `request` before the new tokens were used, it gives others in their place. Used under another
-// `request` it ends the session: one of the two who have the token stole it.
+// A refresh token is good once. Sent again with the same `request` before the new refresh token was used, it gives others in the place of the new tokens, which are
+// worthless then. Any other use of a refresh token that is not the present one, be it used up or taken back, ends the session: two have it, and one of them stole it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3921,6 +4925,21 @@ func (c *ClientWithResponses) RefreshWithResponse(ctx context.Context, body Refr
 		return nil, err
 	}
 	return ParseRefreshResponse(rsp)
+}
+
+// EndSessionWithResponse End the session of one of the caller's devices, and its credential
+//
+// A device that is not there is no failure.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/sessions/{device} (the `EndSession` operationId).
+func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, device DeviceID, reqEditors ...RequestEditorFn) (*EndSessionResponse, error) {
+	rsp, err := c.EndSession(ctx, device, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndSessionResponse(rsp)
 }
 
 // ListDeviceLinksWithResponse Links of a user's device list
@@ -3939,7 +4958,8 @@ func (c *ClientWithResponses) ListDeviceLinksWithResponse(ctx context.Context, u
 // SendMessageWithBodyWithResponse Put a message into a mailbox
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-// another message; `storage_full`: the mailbox is full.
+// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+// message, not that anybody will see it: the receiver may not take messages of this sender.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3955,7 +4975,8 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // SendMessageWithResponse Put a message into a mailbox
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
-// another message; `storage_full`: the mailbox is full.
+// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
+// message, not that anybody will see it: the receiver may not take messages of this sender.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4066,6 +5087,35 @@ func ParseChangeProofResponse(rsp *http.Response) (*ChangeProofResponse, error) 
 	}
 
 	response := &ChangeProofResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetRecoveryResponse parses an HTTP response from a SetRecoveryWithResponse call
+func ParseSetRecoveryResponse(rsp *http.Response) (*SetRecoveryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetRecoveryResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -4471,6 +5521,101 @@ func ParsePutPreKeysResponse(rsp *http.Response) (*PutPreKeysResponse, error) {
 	return response, nil
 }
 
+// ParseGetPreKeyStatusResponse parses an HTTP response from a GetPreKeyStatusWithResponse call
+func ParseGetPreKeyStatusResponse(rsp *http.Response) (*GetPreKeyStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPreKeyStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PreKeyStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetSendersResponse parses an HTTP response from a GetSendersWithResponse call
+func ParseGetSendersResponse(rsp *http.Response) (*GetSendersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSendersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Senders
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetSendersResponse parses an HTTP response from a SetSendersWithResponse call
+func ParseSetSendersResponse(rsp *http.Response) (*SetSendersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetSendersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseLogoutResponse parses an HTTP response from a LogoutWithResponse call
 func ParseLogoutResponse(rsp *http.Response) (*LogoutResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4487,6 +5632,39 @@ func ParseLogoutResponse(rsp *http.Response) (*LogoutResponse, error) {
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListSessionsResponse parses an HTTP response from a ListSessionsWithResponse call
+func ParseListSessionsResponse(rsp *http.Response) (*ListSessionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSessionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SessionList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -4553,6 +5731,35 @@ func ParseRefreshResponse(rsp *http.Response) (*RefreshResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseEndSessionResponse parses an HTTP response from a EndSessionWithResponse call
+func ParseEndSessionResponse(rsp *http.Response) (*EndSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

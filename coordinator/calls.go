@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 
 	"coldframe/internal/fault"
@@ -11,20 +12,37 @@ import (
 // Info asks for version, registration and epoch.
 func (c *Client) Info(ctx context.Context) (Info, error) { return read[Info](c.raw.GetInfo(ctx)) }
 
-// Register makes an account and logs in.
+// Register makes an account and logs in. A device that is empty is that of the client.
 func (c *Client) Register(ctx context.Context, r Registration) error {
+	if r.Device == "" {
+		r.Device = c.Device()
+	}
 	t, err := read[Tokens](c.raw.Register(ctx, r))
-	return c.begin(r.User, t, err)
+	return c.begin(r.User, r.Device, t, err)
 }
 
-// Login begins a session, by id or by the labelled hash of the address; with the latter the caller learns the id from User, and must not trust it.
+// Login begins a session in the place of the device's last one, by id or by the labelled hash of the address; with the latter the caller learns the id from
+// User, and must not trust it. A device that is empty is that of the client.
 func (c *Client) Login(ctx context.Context, l Login) error {
+	if l.Device == "" {
+		l.Device = c.Device()
+	}
 	t, err := read[Tokens](c.raw.Login(ctx, l))
 	user := t.User
 	if l.User != nil {
 		user = *l.User
 	}
-	return c.begin(user, t, err)
+	return c.begin(user, l.Device, t, err)
+}
+
+// Device is the id of the device that is logged in, or will be.
+func (c *Client) Device() DeviceID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session.Device != "" {
+		return c.session.Device
+	}
+	return c.o.Device
 }
 
 // User is who is logged in.
@@ -34,15 +52,41 @@ func (c *Client) User() UserID {
 	return c.session.User
 }
 
-// Logout ends this session, or all of the user.
+// Logout ends this session and the device's credential, or all of the user. One that has ended already is no failure; whether all have is unknown then, and
+// is fault.Unauthorized.
 func (c *Client) Logout(ctx context.Context, all bool) error {
 	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) {
 		return c.raw.Logout(ctx, &LogoutParams{All: &all}, e)
 	})
+	ended := errors.Is(err, fault.Unauthorized)
+	if err != nil && !ended {
+		return err
+	}
+	if ended && !all {
+		err = nil
+	}
+	return errors.Join(err, c.forget())
+}
+
+// Sessions lists the user's devices that have a session or a credential.
+func (c *Client) Sessions(ctx context.Context) ([]DeviceSession, error) {
+	l, err := do[SessionList](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.ListSessions(ctx, e) })
+	return l.Sessions, err
+}
+
+// EndSession ends the session of a device of the user, and its credential. One that is not there is no failure.
+func (c *Client) EndSession(ctx context.Context, device DeviceID) error {
+	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.EndSession(ctx, device, e) })
 	return err
 }
 
-// ChangeProof replaces the login proof.
+// SetRecovery sets the recovery proof; the login proof is needed for it.
+func (c *Client) SetRecovery(ctx context.Context, r RecoveryChange) error {
+	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SetRecovery(ctx, r, e) })
+	return err
+}
+
+// ChangeProof replaces the login proof, in a session of the recovery proof with that.
 func (c *Client) ChangeProof(ctx context.Context, p ProofChange) error {
 	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.ChangeProof(ctx, p, e) })
 	return err
@@ -66,6 +110,11 @@ func (c *Client) PreKeyCount(ctx context.Context) (PreKeyCount, error) {
 	return do[PreKeyCount](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetPreKeyCount(ctx, e) })
 }
 
+// PreKeyStatus returns what the coordinator says that it hands out for the user.
+func (c *Client) PreKeyStatus(ctx context.Context) (PreKeyStatus, error) {
+	return do[PreKeyStatus](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetPreKeyStatus(ctx, e) })
+}
+
 // PutPreKeys offers prekeys.
 func (c *Client) PutPreKeys(ctx context.Context, u PreKeyUpload) (PreKeyCount, error) {
 	return do[PreKeyCount](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.PutPreKeys(ctx, u, e) })
@@ -78,7 +127,18 @@ func (c *Client) FetchPreKeys(ctx context.Context, user UserID, request RequestI
 	})
 }
 
-// Send puts a message into a user's mailbox.
+// Senders returns whose messages the user takes.
+func (c *Client) Senders(ctx context.Context) (Senders, error) {
+	return do[Senders](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetSenders(ctx, e) })
+}
+
+// SetSenders says whose messages the user takes. The lists are not nil.
+func (c *Client) SetSenders(ctx context.Context, s Senders) error {
+	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SetSenders(ctx, s, e) })
+	return err
+}
+
+// Send puts a message into a user's mailbox. That it did says nothing of whether the user will see it: only an answer of theirs does.
 func (c *Client) Send(ctx context.Context, user UserID, m OutgoingMessage) (Sent, error) {
 	return do[Sent](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SendMessage(ctx, user, m, e) })
 }

@@ -29,6 +29,7 @@ type Session struct {
 	Access  string    `json:"access"`
 	Until   time.Time `json:"until"` // of the access token, by the agent's own clock
 	Refresh string    `json:"refresh"`
+	Device  DeviceID  `json:"device"`
 	Request string    `json:"request"` // id under which Refresh will be exchanged
 }
 
@@ -44,6 +45,8 @@ type Options struct {
 	HTTP *http.Client
 	// Session is that of an earlier client, or empty.
 	Session Session
+	// Device is the id of this agent's device, under which it logs in: a UUID that it keeps for good. If it is empty it is that of Session, or a new one.
+	Device DeviceID
 	// Save stores a session durably before it is used: a refresh token is good once, and whoever forgets the new one has to log in again.
 	Save func(Session) error
 	// Now is the agent's clock.
@@ -70,6 +73,12 @@ func New(url string, o Options) (*Client, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Device == "" {
+		o.Device = o.Session.Device
+	}
+	if o.Device == "" {
+		o.Device = NewRequestID()
 	}
 	own := *o.HTTP
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -206,7 +215,7 @@ func (c *Client) keep(t Tokens) error {
 		return fault.New(fault.NotAuthentic, "the coordinator's tokens are somebody else's")
 	}
 	s := Session{
-		User: t.User, Access: t.AccessToken, Refresh: t.RefreshToken, Request: NewRequestID(),
+		User: t.User, Device: c.session.Device, Access: t.AccessToken, Refresh: t.RefreshToken, Request: NewRequestID(),
 		Until: c.o.Now().Add(time.Duration(min(max(0, t.AccessSeconds), 15*60)) * time.Second),
 	}
 	if err := c.o.Save(s); err != nil {
@@ -216,13 +225,21 @@ func (c *Client) keep(t Tokens) error {
 	return nil
 }
 
-// begin keeps the tokens of a registration or login of a user.
-func (c *Client) begin(user UserID, t Tokens, err error) error {
+// begin keeps the tokens of a registration or login of a user's device.
+func (c *Client) begin(user UserID, device DeviceID, t Tokens, err error) error {
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.session = Session{User: user}
+	c.session = Session{User: user, Device: device}
 	return c.keep(t)
+}
+
+// forget drops the tokens of a session that has ended.
+func (c *Client) forget() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = Session{User: c.session.User, Device: c.session.Device}
+	return c.o.Save(c.session)
 }

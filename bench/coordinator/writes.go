@@ -91,7 +91,7 @@ func (s *side) turn(length time.Duration) (float64, error) {
 func newState(ctx context.Context, st *badgerstore.Store, users int) (*state.State, error) {
 	limits := state.DefaultLimits
 	limits.Quota = state.Quota{Blobs: 1 << 40, Bytes: 1 << 40, Mail: 1 << 40, MailBytes: 1 << 40}
-	limits.MailPerSender = 1 << 40
+	limits.MailPerSender, limits.BytesPerSender = 1<<40, 1<<40
 	s, err := state.New(ctx, st, state.Options{Registration: state.Open, Limits: limits, Cost: storetest.CheapCost})
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func newState(ctx context.Context, st *badgerstore.Store, users int) (*state.Sta
 }
 
 func register(ctx context.Context, s *state.State, n int) error {
-	_, err := s.Register(ctx, state.NewAccount{User: storetest.UserN(n), Email: bytes32(n), Proof: bytes32(n)})
+	_, err := s.Register(ctx, state.NewAccount{User: storetest.UserN(n), Device: storetest.DeviceN(n), Email: bytes32(n), Proof: bytes32(n)})
 	return err
 }
 

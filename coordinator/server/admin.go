@@ -39,6 +39,9 @@ type UserChange struct {
 
 var userPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
+// IsUserID reports whether s is the id of a user.
+func IsUserID(s string) bool { return userPattern.MatchString(s) }
+
 // Admin answers the operator's commands: POST /invite, GET /users?after=ID, POST /users/ID, GET /backup. It has no checks of its own for who calls.
 func (s *Server) Admin() *http.Server {
 	m := http.NewServeMux()
@@ -57,7 +60,7 @@ func (s *Server) Admin() *http.Server {
 
 func (s *Server) changeUser(r *http.Request, q UserChange) (any, error) {
 	id := r.PathValue("id")
-	if !userPattern.MatchString(id) {
+	if !IsUserID(id) {
 		return nil, fault.New(fault.InvalidRequest, "not the id of a user")
 	}
 	if q.Disabled != nil {

@@ -40,6 +40,27 @@ func (e InfoRegistration) Valid() bool {
 	}
 }
 
+// Defines values for LoginKind.
+const (
+	LoginKindDevice   LoginKind = "device"
+	LoginKindPassword LoginKind = "password"
+	LoginKindRecovery LoginKind = "recovery"
+)
+
+// Valid indicates whether the value is a known member of the LoginKind enum.
+func (e LoginKind) Valid() bool {
+	switch e {
+	case LoginKindDevice:
+		return true
+	case LoginKindPassword:
+		return true
+	case LoginKindRecovery:
+		return true
+	default:
+		return false
+	}
+}
+
 // Account defines model for Account.
 type Account struct {
 	Quota Amounts `json:"quota"`
@@ -132,6 +153,9 @@ type Bytes32 = []byte
 // Counter defines model for Counter.
 type Counter = int64
 
+// DeviceID A UUID that the agent chose for its device
+type DeviceID = string
+
 // DeviceLink defines model for DeviceLink.
 type DeviceLink struct {
 	// Link At most 16 KiB
@@ -143,6 +167,27 @@ type DeviceLink struct {
 type DeviceLinks struct {
 	Links []DeviceLink `json:"links"`
 	More  bool         `json:"more"`
+}
+
+// DeviceSession defines model for DeviceSession.
+type DeviceSession struct {
+	// Begun Last login
+	Begun time.Time `json:"begun"`
+
+	// Credential It has one that is good
+	Credential bool `json:"credential"`
+
+	// Current It is the caller's
+	Current bool `json:"current"`
+
+	// Device A UUID that the agent chose for its device
+	Device DeviceID `json:"device"`
+
+	// Expires Of the session; absent if only the credential is left
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Used Last login or exchange of tokens
+	Used time.Time `json:"used"`
 }
 
 // Event defines model for Event.
@@ -182,10 +227,19 @@ type Info struct {
 // InfoRegistration defines model for Info.Registration.
 type InfoRegistration string
 
-// Login One of user and email_hash, and the proof
+// Login One of user and email_hash, the device and the proof
 type Login struct {
+	// Credential Random; proof of later logins of this device. Only with `password`
+	Credential *Bytes32 `json:"credential,omitempty"`
+
+	// Device A UUID that the agent chose for its device
+	Device DeviceID `json:"device"`
+
 	// EmailHash 32 bytes in base64
 	EmailHash *Bytes32 `json:"email_hash,omitempty"`
+
+	// Kind What the proof is
+	Kind *LoginKind `json:"kind,omitempty"`
 
 	// Proof 32 bytes in base64
 	Proof Bytes32 `json:"proof"`
@@ -193,6 +247,9 @@ type Login struct {
 	// User A UUID
 	User *UserID `json:"user,omitempty"`
 }
+
+// LoginKind What the proof is
+type LoginKind string
 
 // LookupRequest defines model for LookupRequest.
 type LookupRequest struct {
@@ -236,6 +293,16 @@ type PreKeyCount struct {
 type PreKeyRequest struct {
 	// Request A UUID that the caller chose for this one change
 	Request RequestID `json:"request"`
+}
+
+// PreKeyStatus defines model for PreKeyStatus.
+type PreKeyStatus struct {
+	// BundleHash SHA-256 of the bundle; absent if there is none
+	BundleHash  *Bytes32 `json:"bundle_hash,omitempty"`
+	OneTimeLeft int      `json:"one_time_left"`
+
+	// Sequence Of the last upload; 0 if there was none
+	Sequence int64 `json:"sequence"`
 }
 
 // PreKeyUpload defines model for PreKeyUpload.
@@ -288,6 +355,15 @@ type ProofChange struct {
 	Proof Bytes32 `json:"proof"`
 }
 
+// RecoveryChange defines model for RecoveryChange.
+type RecoveryChange struct {
+	// Proof 32 bytes in base64
+	Proof Bytes32 `json:"proof"`
+
+	// RecoveryProof 32 bytes in base64
+	RecoveryProof Bytes32 `json:"recovery_proof"`
+}
+
 // RefreshRequest defines model for RefreshRequest.
 type RefreshRequest struct {
 	RefreshToken string `json:"refresh_token"`
@@ -298,12 +374,18 @@ type RefreshRequest struct {
 
 // Registration defines model for Registration.
 type Registration struct {
+	// Device A UUID that the agent chose for its device
+	Device DeviceID `json:"device"`
+
 	// EmailHash 32 bytes in base64
 	EmailHash  Bytes32 `json:"email_hash"`
 	Invitation *string `json:"invitation,omitempty"`
 
 	// Proof 32 bytes in base64
 	Proof Bytes32 `json:"proof"`
+
+	// RecoveryProof 32 bytes in base64
+	RecoveryProof *Bytes32 `json:"recovery_proof,omitempty"`
 
 	// User A UUID
 	User UserID `json:"user"`
@@ -312,9 +394,24 @@ type Registration struct {
 // RequestID A UUID that the caller chose for this one change
 type RequestID = string
 
+// Senders defines model for Senders.
+type Senders struct {
+	Allowed []UserID `json:"allowed"`
+	Blocked []UserID `json:"blocked"`
+
+	// OnlyAllowed Nobody else's messages are taken
+	OnlyAllowed bool  `json:"only_allowed"`
+	Sequence    int64 `json:"sequence"`
+}
+
 // Sent defines model for Sent.
 type Sent struct {
 	Sequence int64 `json:"sequence"`
+}
+
+// SessionList defines model for SessionList.
+type SessionList struct {
+	Sessions []DeviceSession `json:"sessions"`
 }
 
 // Swap defines model for Swap.
@@ -405,6 +502,9 @@ type ListDeviceLinksParams struct {
 // ChangeProofJSONRequestBody defines body for ChangeProof for application/json ContentType.
 type ChangeProofJSONRequestBody = ProofChange
 
+// SetRecoveryJSONRequestBody defines body for SetRecovery for application/json ContentType.
+type SetRecoveryJSONRequestBody = RecoveryChange
+
 // RegisterJSONRequestBody defines body for Register for application/json ContentType.
 type RegisterJSONRequestBody = Registration
 
@@ -422,6 +522,9 @@ type AcknowledgeMessagesJSONRequestBody = Acknowledgements
 
 // PutPreKeysJSONRequestBody defines body for PutPreKeys for application/json ContentType.
 type PutPreKeysJSONRequestBody = PreKeyUpload
+
+// SetSendersJSONRequestBody defines body for SetSenders for application/json ContentType.
+type SetSendersJSONRequestBody = Senders
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = Login
@@ -443,9 +546,12 @@ type ServerInterface interface {
 	// GetAccount What the caller uses and may use
 	// (GET /v1/account)
 	GetAccount(ctx echo.Context) error
-	// ChangeProof Replace the login proof; ends all other sessions
+	// ChangeProof Replace the login proof; ends all other sessions and their credentials
 	// (PUT /v1/account/proof)
 	ChangeProof(ctx echo.Context) error
+	// SetRecovery Set or replace the recovery proof
+	// (PUT /v1/account/recovery)
+	SetRecovery(ctx echo.Context) error
 	// Register Make an account and log in
 	// (POST /v1/accounts)
 	Register(ctx echo.Context) error
@@ -482,15 +588,30 @@ type ServerInterface interface {
 	// PutPreKeys Offer prekeys
 	// (PUT /v1/prekeys)
 	PutPreKeys(ctx echo.Context) error
+	// GetPreKeyStatus What the coordinator says that it hands out for the caller
+	// (GET /v1/prekeys/status)
+	GetPreKeyStatus(ctx echo.Context) error
+	// GetSenders Whose messages the caller takes
+	// (GET /v1/senders)
+	GetSenders(ctx echo.Context) error
+	// SetSenders Say whose messages the caller takes
+	// (PUT /v1/senders)
+	SetSenders(ctx echo.Context) error
 	// Logout End this session, or all of the user
 	// (DELETE /v1/sessions)
 	Logout(ctx echo.Context, params LogoutParams) error
-	// Login Log in
+	// ListSessions The caller's devices that have a session or a credential
+	// (GET /v1/sessions)
+	ListSessions(ctx echo.Context) error
+	// Login Log in a device
 	// (POST /v1/sessions)
 	Login(ctx echo.Context) error
 	// Refresh Exchange a refresh token for new tokens
 	// (POST /v1/sessions/refresh)
 	Refresh(ctx echo.Context) error
+	// EndSession End the session of one of the caller's devices, and its credential
+	// (DELETE /v1/sessions/{device})
+	EndSession(ctx echo.Context, device DeviceID) error
 	// ListDeviceLinks Links of a user's device list
 	// (GET /v1/users/{user}/devices)
 	ListDeviceLinks(ctx echo.Context, user User, params ListDeviceLinksParams) error
@@ -531,6 +652,15 @@ func (w *ServerInterfaceWrapper) ChangeProof(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ChangeProof(ctx)
+	return err
+}
+
+// SetRecovery converts echo context to params.
+func (w *ServerInterfaceWrapper) SetRecovery(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetRecovery(ctx)
 	return err
 }
 
@@ -710,6 +840,33 @@ func (w *ServerInterfaceWrapper) PutPreKeys(ctx echo.Context) error {
 	return err
 }
 
+// GetPreKeyStatus converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPreKeyStatus(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPreKeyStatus(ctx)
+	return err
+}
+
+// GetSenders converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSenders(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSenders(ctx)
+	return err
+}
+
+// SetSenders converts echo context to params.
+func (w *ServerInterfaceWrapper) SetSenders(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetSenders(ctx)
+	return err
+}
+
 // Logout converts echo context to params.
 func (w *ServerInterfaceWrapper) Logout(ctx echo.Context) error {
 	var err error
@@ -728,6 +885,15 @@ func (w *ServerInterfaceWrapper) Logout(ctx echo.Context) error {
 	return err
 }
 
+// ListSessions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSessions(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSessions(ctx)
+	return err
+}
+
 // Login converts echo context to params.
 func (w *ServerInterfaceWrapper) Login(ctx echo.Context) error {
 	var err error
@@ -743,6 +909,22 @@ func (w *ServerInterfaceWrapper) Refresh(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Refresh(ctx)
+	return err
+}
+
+// EndSession converts echo context to params.
+func (w *ServerInterfaceWrapper) EndSession(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "device" -------------
+	var device DeviceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "device", ctx.Param("device"), &device, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter device: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndSession(ctx, device)
 	return err
 }
 
@@ -861,13 +1043,19 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/info", wrapper.GetInfo, options.OperationMiddlewares["getInfo"]...)
 	router.POST(options.BaseURL+"/v1/accounts", wrapper.Register, options.OperationMiddlewares["register"]...)
 	router.DELETE(options.BaseURL+"/v1/sessions", wrapper.Logout, options.OperationMiddlewares["logout"]...)
+	router.GET(options.BaseURL+"/v1/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
 	router.POST(options.BaseURL+"/v1/sessions", wrapper.Login, options.OperationMiddlewares["login"]...)
+	router.DELETE(options.BaseURL+"/v1/sessions/:device", wrapper.EndSession, options.OperationMiddlewares["endSession"]...)
 	router.POST(options.BaseURL+"/v1/sessions/refresh", wrapper.Refresh, options.OperationMiddlewares["refresh"]...)
 	router.GET(options.BaseURL+"/v1/account", wrapper.GetAccount, options.OperationMiddlewares["getAccount"]...)
+	router.PUT(options.BaseURL+"/v1/account/recovery", wrapper.SetRecovery, options.OperationMiddlewares["setRecovery"]...)
 	router.PUT(options.BaseURL+"/v1/account/proof", wrapper.ChangeProof, options.OperationMiddlewares["changeProof"]...)
 	router.POST(options.BaseURL+"/v1/lookup", wrapper.Lookup, options.OperationMiddlewares["lookup"]...)
 	router.GET(options.BaseURL+"/v1/prekeys", wrapper.GetPreKeyCount, options.OperationMiddlewares["getPreKeyCount"]...)
 	router.PUT(options.BaseURL+"/v1/prekeys", wrapper.PutPreKeys, options.OperationMiddlewares["putPreKeys"]...)
+	router.GET(options.BaseURL+"/v1/prekeys/status", wrapper.GetPreKeyStatus, options.OperationMiddlewares["getPreKeyStatus"]...)
+	router.GET(options.BaseURL+"/v1/senders", wrapper.GetSenders, options.OperationMiddlewares["getSenders"]...)
+	router.PUT(options.BaseURL+"/v1/senders", wrapper.SetSenders, options.OperationMiddlewares["setSenders"]...)
 	router.POST(options.BaseURL+"/v1/users/:user/prekeys", wrapper.FetchPreKeys, options.OperationMiddlewares["fetchPreKeys"]...)
 	router.POST(options.BaseURL+"/v1/users/:user/messages", wrapper.SendMessage, options.OperationMiddlewares["sendMessage"]...)
 	router.GET(options.BaseURL+"/v1/messages", wrapper.ListMessages, options.OperationMiddlewares["listMessages"]...)
@@ -978,6 +1166,39 @@ type ChangeProofdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ChangeProofdefaultApplicationProblemPlusJSONResponse) VisitChangeProofResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetRecoveryRequestObject struct {
+	Body *SetRecoveryJSONRequestBody
+}
+
+type SetRecoveryResponseObject interface {
+	VisitSetRecoveryResponse(w http.ResponseWriter) error
+}
+
+type SetRecovery204Response struct {
+}
+
+func (response SetRecovery204Response) VisitSetRecoveryResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type SetRecoverydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetRecoverydefaultApplicationProblemPlusJSONResponse) VisitSetRecoveryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1479,6 +1700,115 @@ func (response PutPreKeysdefaultApplicationProblemPlusJSONResponse) VisitPutPreK
 	return err
 }
 
+type GetPreKeyStatusRequestObject struct {
+}
+
+type GetPreKeyStatusResponseObject interface {
+	VisitGetPreKeyStatusResponse(w http.ResponseWriter) error
+}
+
+type GetPreKeyStatus200JSONResponse PreKeyStatus
+
+func (response GetPreKeyStatus200JSONResponse) VisitGetPreKeyStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPreKeyStatusdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPreKeyStatusdefaultApplicationProblemPlusJSONResponse) VisitGetPreKeyStatusResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSendersRequestObject struct {
+}
+
+type GetSendersResponseObject interface {
+	VisitGetSendersResponse(w http.ResponseWriter) error
+}
+
+type GetSenders200JSONResponse Senders
+
+func (response GetSenders200JSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSendersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSendersdefaultApplicationProblemPlusJSONResponse) VisitGetSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetSendersRequestObject struct {
+	Body *SetSendersJSONRequestBody
+}
+
+type SetSendersResponseObject interface {
+	VisitSetSendersResponse(w http.ResponseWriter) error
+}
+
+type SetSenders204Response struct {
+}
+
+func (response SetSenders204Response) VisitSetSendersResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type SetSendersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetSendersdefaultApplicationProblemPlusJSONResponse) VisitSetSendersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LogoutRequestObject struct {
 	Params LogoutParams
 }
@@ -1501,6 +1831,44 @@ type LogoutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LogoutdefaultApplicationProblemPlusJSONResponse) VisitLogoutResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSessionsRequestObject struct {
+}
+
+type ListSessionsResponseObject interface {
+	VisitListSessionsResponse(w http.ResponseWriter) error
+}
+
+type ListSessions200JSONResponse SessionList
+
+func (response ListSessions200JSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSessionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSessionsdefaultApplicationProblemPlusJSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1579,6 +1947,39 @@ type RefreshdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RefreshdefaultApplicationProblemPlusJSONResponse) VisitRefreshResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndSessionRequestObject struct {
+	Device DeviceID `json:"device"`
+}
+
+type EndSessionResponseObject interface {
+	VisitEndSessionResponse(w http.ResponseWriter) error
+}
+
+type EndSession204Response struct {
+}
+
+func (response EndSession204Response) VisitEndSessionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type EndSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response EndSessiondefaultApplicationProblemPlusJSONResponse) VisitEndSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1718,9 +2119,12 @@ type StrictServerInterface interface {
 	// GetAccount What the caller uses and may use
 	// (GET /v1/account)
 	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
-	// ChangeProof Replace the login proof; ends all other sessions
+	// ChangeProof Replace the login proof; ends all other sessions and their credentials
 	// (PUT /v1/account/proof)
 	ChangeProof(ctx context.Context, request ChangeProofRequestObject) (ChangeProofResponseObject, error)
+	// SetRecovery Set or replace the recovery proof
+	// (PUT /v1/account/recovery)
+	SetRecovery(ctx context.Context, request SetRecoveryRequestObject) (SetRecoveryResponseObject, error)
 	// Register Make an account and log in
 	// (POST /v1/accounts)
 	Register(ctx context.Context, request RegisterRequestObject) (RegisterResponseObject, error)
@@ -1757,15 +2161,30 @@ type StrictServerInterface interface {
 	// PutPreKeys Offer prekeys
 	// (PUT /v1/prekeys)
 	PutPreKeys(ctx context.Context, request PutPreKeysRequestObject) (PutPreKeysResponseObject, error)
+	// GetPreKeyStatus What the coordinator says that it hands out for the caller
+	// (GET /v1/prekeys/status)
+	GetPreKeyStatus(ctx context.Context, request GetPreKeyStatusRequestObject) (GetPreKeyStatusResponseObject, error)
+	// GetSenders Whose messages the caller takes
+	// (GET /v1/senders)
+	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
+	// SetSenders Say whose messages the caller takes
+	// (PUT /v1/senders)
+	SetSenders(ctx context.Context, request SetSendersRequestObject) (SetSendersResponseObject, error)
 	// Logout End this session, or all of the user
 	// (DELETE /v1/sessions)
 	Logout(ctx context.Context, request LogoutRequestObject) (LogoutResponseObject, error)
-	// Login Log in
+	// ListSessions The caller's devices that have a session or a credential
+	// (GET /v1/sessions)
+	ListSessions(ctx context.Context, request ListSessionsRequestObject) (ListSessionsResponseObject, error)
+	// Login Log in a device
 	// (POST /v1/sessions)
 	Login(ctx context.Context, request LoginRequestObject) (LoginResponseObject, error)
 	// Refresh Exchange a refresh token for new tokens
 	// (POST /v1/sessions/refresh)
 	Refresh(ctx context.Context, request RefreshRequestObject) (RefreshResponseObject, error)
+	// EndSession End the session of one of the caller's devices, and its credential
+	// (DELETE /v1/sessions/{device})
+	EndSession(ctx context.Context, request EndSessionRequestObject) (EndSessionResponseObject, error)
 	// ListDeviceLinks Links of a user's device list
 	// (GET /v1/users/{user}/devices)
 	ListDeviceLinks(ctx context.Context, request ListDeviceLinksRequestObject) (ListDeviceLinksResponseObject, error)
@@ -1875,6 +2294,52 @@ func (sh *strictHandler) ChangeProof(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ChangeProofResponseObject); ok {
 		return validResponse.VisitChangeProofResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetRecovery operation middleware
+func (sh *strictHandler) SetRecovery(ctx echo.Context) error {
+	var request SetRecoveryRequestObject
+
+	var body SetRecoveryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetRecovery(ctx.Request().Context(), request.(SetRecoveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetRecovery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetRecoveryResponseObject); ok {
+		return validResponse.VisitSetRecoveryResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2304,6 +2769,98 @@ func (sh *strictHandler) PutPreKeys(ctx echo.Context) error {
 	return nil
 }
 
+// GetPreKeyStatus operation middleware
+func (sh *strictHandler) GetPreKeyStatus(ctx echo.Context) error {
+	var request GetPreKeyStatusRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPreKeyStatus(ctx.Request().Context(), request.(GetPreKeyStatusRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPreKeyStatus")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetPreKeyStatusResponseObject); ok {
+		return validResponse.VisitGetPreKeyStatusResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSenders operation middleware
+func (sh *strictHandler) GetSenders(ctx echo.Context) error {
+	var request GetSendersRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSenders(ctx.Request().Context(), request.(GetSendersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSenders")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSendersResponseObject); ok {
+		return validResponse.VisitGetSendersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetSenders operation middleware
+func (sh *strictHandler) SetSenders(ctx echo.Context) error {
+	var request SetSendersRequestObject
+
+	var body SetSendersJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetSenders(ctx.Request().Context(), request.(SetSendersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetSenders")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetSendersResponseObject); ok {
+		return validResponse.VisitSetSendersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // Logout operation middleware
 func (sh *strictHandler) Logout(ctx echo.Context, params LogoutParams) error {
 	var request LogoutRequestObject
@@ -2323,6 +2880,29 @@ func (sh *strictHandler) Logout(ctx echo.Context, params LogoutParams) error {
 		return err
 	} else if validResponse, ok := response.(LogoutResponseObject); ok {
 		return validResponse.VisitLogoutResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSessions operation middleware
+func (sh *strictHandler) ListSessions(ctx echo.Context) error {
+	var request ListSessionsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSessions(ctx.Request().Context(), request.(ListSessionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSessions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSessionsResponseObject); ok {
+		return validResponse.VisitListSessionsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2415,6 +2995,31 @@ func (sh *strictHandler) Refresh(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(RefreshResponseObject); ok {
 		return validResponse.VisitRefreshResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// EndSession operation middleware
+func (sh *strictHandler) EndSession(ctx echo.Context, device DeviceID) error {
+	var request EndSessionRequestObject
+
+	request.Device = device
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndSession(ctx.Request().Context(), request.(EndSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(EndSessionResponseObject); ok {
+		return validResponse.VisitEndSessionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2545,87 +3150,107 @@ func (sh *strictHandler) FetchPreKeys(ctx echo.Context, user User) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"zFx7cxu5kf8qqLlU5VIZSqRMyxZV+UP2OhVd7F2XvXtbFUsngjNNEtEMMAtgRHFV+u5XaADzIig+RDn7",
-	"l6h5AI3uRj9+3ZiHKBF5IThwraLRQ1RQSXPQIPG/i6kGaX6koBLJCs0Ej0bRj2U+AUmouUsWc5bMiRZk",
-	"AjPGozhi5pHfSpDLKI44zSEaRfhoFEcqmUNO7YhTWmY6GvXjaCpkTnU0ihjXp8MojnJ6z/Iyj0Zn/f6b",
-	"wdnZyevhm2H/7GwQRznj9lY/jvSyAPsWzEBGj49x9IuyBCMRBdXzmoZSIQkSfiuZhDQaaVlCk6Q/SZhG",
-	"o+i/jmuWHNu76tiMe/lD9GjmkKAKwRUgiz5LMckgNz8TwTVwbX7SoshYQg2/jgv7xF//rQzzHrac0I+L",
-	"M7bZf0EkTEtFMyIkoWRKWVZKIP/95e/vydnw9Zu/ICfcQCjGJBGlJayQogCpmSX+t1LojZRc5OZlFT3G",
-	"hoXpbo/LrRnblMw3LyycMHZ0XlcSF5N/Q6LNFBfJLReLDNKZpay9Pgm5uLM32iz8h1iQnPIlEVOi55CT",
-	"BUggSrMsM/9LiILa1aTQj72BqtxrRJoyMznNPjdInNJMQdyhmm3k8Rf4rQSlDd/iSJl/eAKbXnpv5BJY",
-	"SPV+bGbeYjlqx/XkoBSdubVpyNVGFeqw7xEtwqV99eT1KVoB9++gopdKSZcrq6smDy7M6eqK4kwyMcEf",
-	"K6apqxVxNFlq+1JbxX6aEhyFLJieG6ViksyZ0kIyUDGhPHXKR1K4YwmQjCkdxdvM6NZ0U828/TsBQn+e",
-	"U00WlGnCONKTU5ZNxP02tHSYbdnmWdKYtEtzSBjvMjFZlYRl2XKV7P8FqZjgikxgKiQQpok2K6ESyC0U",
-	"OiYcFqA0mTKJjN1K9QwRbmRDU1u1vCvZPMSP5jnzPJKw06QdluKM1UBxxY91HHwn0mVAn93VSqBGDLU8",
-	"lZaMz8wQiTMS2ynVnKr5xsUZgb86QW6ILcwUPj84Nc8XEu6YKNXWU3R45xfjCG0M6GmJLWfWMfMjU/oJ",
-	"47C1RoVUKRcSeeGuT4TIgPK1WwofX0fnj04tC6o1SLM7/u8b7f3e7531rh8G8enw8U8hYTf1bmWVL6oJ",
-	"iv0OW46smV1b12gBSYSQKeNUC/lnRZJMJLfnhJI54y07mlINPRxlhQWb9AXJdCQEee90dYW8wSlBQ2dM",
-	"6oQqwLV1N19TWhe9f1mB/fX4+uHk5PFvfwtLzLFwZcJXJ8+ZcPjqMTzf+yeUYJsgfRCS6A/o7z4yfrtj",
-	"IJG5VzrhsCa5UJoMTsk/2bvAsnN6/xH4TM+j0cng7fAt0uevDAOrPmBEhSSHVKdmQiD8yPzlrSxMg5/7",
-	"2xk75RN25sMdhFII7xFXgh8TSRjjFRM2Nc55QRURPOh0OOaTq6N8dXz0gZKLIUzaY8iNiduw/r6dTkgy",
-	"r8J7brc+KSTcwlJhdJDBdMtAy17pkjV2dIxjMkbzbH64CW4ysTD/2phOjQ01YwlqyZOxMU5JxoBrUlCl",
-	"QBFxZ4g3CYfaaJzwbkgwfxclD+Q+z02+QlNdchMXrky1c4D/yb7wDHVtRpbrNPaST8UqsVCIZB7ANGgO",
-	"CrXIRVhGqcDovMJY3e9pYpVVnRPKUXJGxxwUQsmEJrdlgbouwQyD6euKwkuYMaUl1c7zAjfG8lskCrAI",
-	"yh3T9mYcJZlQrTSzHuau9t3B7VdIMZM036hafpwOYbHjVYi3H8WM8Y3mu0MVx51stAtZCibRuDGu1qZD",
-	"jmQxjdBCN8c76bqC+t0dog47+PbPP2ML2anCnBO3ZeEy+B0d4B6r7tDVGCFEnN+Y+ycQO4MXPN2eyW3X",
-	"/McKHtswSrUyR8MTicZPpZ4JxmcN3u+gEl4wa2Kis5MtgqLTk8FwuDEq2kmyHeYgR9Zy4LOEf8LyfRij",
-	"FBxuDAtv0G3XnqEh5aZSBA1hRpUmZZEJmp6TvglIEORDO81tULIr1NEQd5vC9Qvcb8/L+q39eO8HWE/Y",
-	"L8iZXRWv5GkWYPllClwzvYyJYjMOqQu9YhRCT4ISUpN/fvjkrp8T6nT17WZNHfTPTjYrqpfH+m0xNFMR",
-	"oMm8iQs9MfHr4enmeRsYZb+/GtlIKDLqldQVP4J+0pinlcC1wras5s5EraJVjHTQzMXJt8HO9QoUQlAr",
-	"9djoMpry2vjwTg5g4+rCS6oqOl1EJF3jTG6ZRXNdKebcGh2mNBE8W5KZFAsVWkwKmrIsoKcTUWocJKFZ",
-	"BsZDiQUnbief21GnQrrbDmOmRIFygdzKVFMGWaAQ8j9ff/qRfBYM0yjGtbCJlEiXmEiZf0yGZxZHSVUc",
-	"DMe0SNyNdROB21oub2i4oPgVEsFTRbSwQLSDdHF2uNdEYy1xC3+vNNUWLwzFAjqDIG1r0rxS8lEisnRq",
-	"Vj1yZbzRuIpVUR+2Stv85BWBceRebnBtjS6K6fs55TvHBRwWN7vGu7s9H4x448bEoQV9gakENd/XFeLL",
-	"N1rcAiYfTddw0sZ1ButV9DmutElA/KRr/dLJ8V42zG8ljW0kOJmym28XvX+d9N5cP5ychqHg75gaudJu",
-	"Y5Fx9JTCeGGsWknyyy+XP1jPWNtKksyFArSOes4QcyKJ3UFtBLTfO6O96fXD28de9Xu4xe/BSZiFX4P4",
-	"2EH8VYgxXxe0OGiuMCSf2LuYMG4cyYIWxuYruANJM1fJfHOKMRrRYgYmDDknkBd6STKgdw48QWdRG0iP",
-	"pz8VWr0+Oxn23z5di9oqlomjW4Ci21yypvB/1ykfVrqiNF020e23T/ec7FET/M5VMFdBrIWxSxXMaNl+",
-	"xtqo0PaIIGpzK4Z2AfeWZX4727oVFKHmEK8BgRTG1sGFTGts2Zv6Q9SRw/BbmPyfjasJxNc0SUCpG2Uj",
-	"p3CHSyb4jDBNmCIzIdLtQig3cOVjA17UOsHG1FsMu+K7V8Z9vktpkR53WRQH3Hd7JSH+uxnXOJ8XdSmY",
-	"7SSlZHr51azfCr5iYIceTux6iV8d8gzzQ6CyGbPPtS5sXxlzCHl7qF+NQx1XkW+vAZWZ4FctTMahBaEz",
-	"I5sjcqmJMbzKVSDRHzNNEsq50EQCTWMypya+N1mNS2hj46EXVKbKl3Uszq4hy5QbunLtEghTV1yJHPSc",
-	"8ZmZfQo6mR+RVCTquEHhUe7HWDg6MqDS2PklDmehZrznJslLpYmhdAIZgzs4uuJXfHzfo6Wej4miSzOU",
-	"IDldYoQxImMuOIyJcY1LmymNXeI1Nk+a62ROzXJaIjki4/texnKmx+gmrcOUVJtUMWcacyxOzCbHMC42",
-	"z+f0vmfmGLu8rOTpFRdTwrTCLA3rvcj2hWUT7nazGlsOPSIfDJkuAsJFTIAo4Gb5lHHzGsfRrGAREsuE",
-	"0iMrQikZCoaw1AtWtQKtKk00mQ1c8aob54igQ0LMoipK2ybF4enwbUwUJGaZZBiTgqYppH85uuJYMk2A",
-	"K7CdcMA1mzJjGKKLgiZz6J0c9euezsa1OsOL3nvVbaK8UaNeEg0QdyiA04JFo+jV0QBHLaie4yY7ngPN",
-	"9Px383sG6PoquVym0chc/Ac+EnX6QU/6/U4vqIZ7fVxklHW6P6uiz22guLPa9dkBrf1GtDCCC3fCxrOi",
-	"r9FUWpuWaPTtOo5UmedULk0ubhR+LG7HKNlxyekdZRmdZGC0m2U2LVcgjZorLQpENuhM2YhV3jEbsNoN",
-	"FI0iBFjNjMd3g2Nat6Ku46vvVt3I2GaT7W7NtX6KNWz2RO7N2oqZv3Zyk1I5M2c2YqmgwTo/aZN1NZ7j",
-	"LIeJISraWxw9rjK4ogzw1e7/zy5Hd8GM7xU7CE+bUMVj20FrWcLjijiHq57ni4VI0wNw3g1lkTgxY9yW",
-	"Fs8JGEdEs8zW3T1kpvaQBA7blYMN1YQNl1dVy0Qqf1bGmjJlDSi3ngmsOzoiXxu22XWOEmVsGUtjQtNU",
-	"GodiVAjXgw5OzBRhxr8UImPJcjwizTouzoRF5HMyngo5YWkKfDwiXJA7mrH0itfYwblx/HyasUSPRzg3",
-	"S72F95PXvs0s2BrttrbZ6at2+0OrWgta2UrXDmc6XDwesBxf3KIhRfFkYjaDlDB+cAv9id5CQwB+NoKn",
-	"L55SYlfqqjW4kpNX4qq1MWicM6b0O9eP2Dwo8u1hy0Mf26XIj3F4PEt18BDJoN/vN3J29+8TXWiP1y+o",
-	"I1XraEBLLP+eb99+bhYH6kZzVzdg0kaFsTEuDgDwmmFlvLWbiddYswsLEi0QbfONWC72FBxIblEVym3c",
-	"2G3Rsu+NPRYx9q+a+NK2hDDVsEVH5GdvB7Gu0ohgVZkkAKmKCYaufGb+Ak3mxMbJV7zCepgDqWxjuJDY",
-	"KB4yYGZpXtNfwoI1YZXvbMA8HhLQzerWs7Xzc6kNl2uUzR0tsD4ZdcGI32im8WoZHmVy5mk/PTXXfLIU",
-	"jV6/OX0zOH3bMmvHD2a6x6dCT+zVDtu29lkyt6X2O0vWtnTBhgXHt/Omuto2SqYInRjtX3PSrob5amIO",
-	"1br74kYT99iaoPyuRtOeqZwXfixb1ZxYoe9pHp2GuX7Pp4M/Z774rbNcNihHuzdnfFa3FJY8NcZUK9dt",
-	"iBaz2Wc4o0XXQK7YMJqmjc7gl7FjzdbjPWP+i6IAnh7E6tihCLU8drXsykm2j1l5cXvB7WdnXp28qa2M",
-	"7RZt2JdOPTmlmo69D8LCu0V8sLP6iFz45mD0l4nIQWE/qU0DPlKle/hk7/IHMgNdA1w5UxjcWwTIojTW",
-	"md5yseCE8qX1xkzbF2nVknx0xX91UUN7AovoSKC5PddbtRhUbxp6RZ4bgpmy/hgRMTJ4TZRz13YAzLiq",
-	"XKYFiYVcL770wfIybIvnQG1rnbN5LdJblq9z4sGWQPvxsG/B1+uHQTw4C2Kv19vhOijznqW5vW02Ajpu",
-	"iYcDGRAlraBRDIcsTNPz0rEsfQqsCal+9eK9W6hZkN3gTvM9jrzOr2In9gv6Dhw/dFLa9dGYDLiBBB46",
-	"IXOFnrjCiX1eVfc1207qLYCyls2xCXflZDJsHW76mE5+Zu+/jKlv9y1/56DVnnEISNjdePYeuqxO42J7",
-	"ujV23EMemEYZd5zRCWQZpMT1LewOGaGEvECbByeCPuMCyxfYR5YAJjUxKblmGaGNg+9H5IJ7/H4ustSE",
-	"iEbxB+QTe2fWVVdYbK3/nIyNQ3DVDZuf4SkUMhVZJharwYTxmp/qMxcdqxzieP3Isf2MxB5pPdaAfazq",
-	"D37/Z8JTe/QloIEVVw6c07tT2NiQgZXohrr5E9q7RqleD44b2rPenDQeaoj+JWzLygcGvrN5aX1FIgjt",
-	"2W89HAKWNiPVG7LbvDSnCsMqprU9OrSnxNth6unr169OvRK4AuxT/rrZkP+CbG9Os67i5beDp/r5IvjH",
-	"2sOBzgM4UTSOCnopeCJ2Ac/KdcmgP1AmmQIXHyNqZc8pjEwaI4xFF5LAbyXNMAFs5XzGF2QmmLa4QOek",
-	"A8lpCjbTjN1XejoJZyj8Lkrte7pfqk7UOHLwnff5BoX7aToFeZBtjiNVOru/ArW38WDw5ux0WOWbVekK",
-	"9SsDDaGQcCZKvSVen2UtN7xyBPN6m3z+w4GS+Q8YOWNqqWx0LaRFCus47Tnl07W4Niclt4mzmSLGbeeT",
-	"al1KDiZUnGJkT8lCCj5zpTh3OsPCPOOSGyqEZL9DOo4dclPdXgh5G4iyhP2E1svE77Za+Qepln18sfLY",
-	"x71KYe1irt9ax65FbD2uhx/jMo9YRMP32mHA/kQxd+xEPG6fdVjYUZT9HlWpII0RtWF3oHyIbqF0Ji2Y",
-	"fkR+UZA6xNDhh1e8Hp5pi7/Ypg1c1QhV2m0jvRCYts7pnSXCLkNpkWEXT7C6a3nyUsXd1gmBP4zC/lgJ",
-	"5+Aa++HetWfRjjJNhWwoxe7VXSsnr9TGnKnjB/PnsQlYr631Nr9R8d1yPpvm/TGSviYDQjbM3ni2q8Nx",
-	"bDHC9YccBqt+3FVo+PXEx+uQvjShir0GXedvn+x3kZAAu3PfC7D9jj7UlYA2NiY0U8K5V/eZkSY2gn2m",
-	"zcpwlXpl7A6OQu0uZghjes2bV9zXZNx752SstJB0BjfTMsvcWy49M6SZq0FcG3jqj3i/jOXsHiT/3oVl",
-	"CEfVl+2vyh2muEyrj8HgoUXa+GjdrimzEUwn0D55039VJ8ytfdDIng+6DX5ejQywVlNtB4fvoTZzMhel",
-	"PCK+djP2R2jHvtDunq7j5RzDU1TrsliNPLFk8D0Sv/+QX/dLC+jn54MhC+/wUHFtyGNr0TDaamMNNqHg",
-	"Ak0aZApQ2HskihUs0okvqnMC366Nztk6kNXTUmbuEIAaHbda5+Ge5kUGqKWOkJVw13U5um/iVL2TPoWs",
-	"PE/wUIGLYDlAWn0xuHVs2Q1Tgz0Pa9DWGhb1gLiewxJ1vGn96yFr87PqgGgGqe2hih1EkpLJkhjJUwk9",
-	"ytOeWtCiHmzimrhWhrJfPGh47wZvvPdefc12ksdkymalBOU+khPXFTs3gi8aPV4//n8AAAD//w==",
+	"3H1tc9s4kvBfQfHZqnm2lpYtx3FiufaDk8nW+jaZScUzt1Ub+yyIbElYUwAHAK1oXP7vV2gAJEhB1ovl",
+	"7NR9siQSQKO70e8NPySZmJWCA9cqGTwkJZV0BhokfrsYa5DmQw4qk6zUTPBkkPxUzUYgCTVPyXzKsinR",
+	"goxgwniSJsy88lsFcpGkCaczSAYJvpqkicqmMKN2xjGtCp0MjtJkLOSM6mSQMK5PT5I0mdFvbFbNksHZ",
+	"0dGb/tnZ8euTNydHZ2f9NJkxbh8dpYlelGBHwQRk8viYJr8qCzACUVI9bWCoFIIg4beKSciTgZYVhCD9",
+	"ScI4GST/77BByaF9qg7NvJc/Jo9mDQmqFFwBouizFKMCZuZjJrgGrs1HWpYFy6jB12Fp3/jLv5VB3sOG",
+	"C/p5ccU2+i+IhHGlaEGEJJSMKSsqCeT/f/nbe3J28vrNnxETbiIkY5aJygJWSlGC1MwC/1sl9FpILmZm",
+	"sEoeU4PCfLvX5caIDSnz1RMLF0wdnDc1xcXo35Bps8RFdsfFvIB8YiFr70/CTNzbB20U/l3MyYzyBRFj",
+	"oqcwI3OQQJRmRWG+S0ii3BVC6OdeA9XMc0SeM7M4LT4HII5poSDtQM3W4vgL/FaB0gZvaaLMF57BukHv",
+	"DV0iG6nHp2blDbajttzPDJSiE7c3DTO1loU66HtEiXBphx6/PkUp4L72a3iplHSxtLt68ejGHK8uMc6o",
+	"ECP8sCSaulyRJqOFtoPaLPbzmOAsZM701DAVk2TKlBaSgUoJ5bljPpLDPcuAFEzpJN1kRben23rlzcdE",
+	"AP1lSjWZU6YJ4wjPjLJiJL5tAksH2RZtHiXBol2YY8R4V4jRMiUsyhbLYP83SMUEV2QEYyGBME202QmV",
+	"QO6g1CnhMAelyZhJROxGrGeAcDMbmNqs5VXJ+il+Mu+Z9xGErRbtoBRXrCdKa3yswuA7kS8i/Ox+rQlq",
+	"yNDQU2nJ+MRMkTkhsRlTTamart2cIfirY8SG2EBM4fv9U/N+KeGeiUptvEQHd34zDtBgQg9LajGzCpkf",
+	"mdJPCIeNOSrGSjMhERfu95EQBVC+8kjh66vg/MmxZUm1BmlOx/98pQe/Hx2cHdw89NPTk8c/xYgd8t3S",
+	"Ll+UExT7HTacWTO7t67QApIJIXPGqRbyB0WyQmR354SSKeMtOZpTDQc4yxIK1vELgulAiOLe8eoSeP1T",
+	"goLOiNQRVYB76x6+kFoXB/+yBPvL4c3D8fHjX/8ap5hD4dKCr46fs+DJq8f4eu+fYIJNjPR+jKI/or67",
+	"/HF5Fxfk118vf7Ry3GgiOgGuSTYVCshYSMK0ctqys5ujgzN6ML55ePt4UH8+2eBz/zh+MiyIHxm/29LW",
+	"KdyQzr40mQmlSf+U/IO9i1BmRr99BD7R02Rw3H978hZR6H85iQC4R6MPQY5xd4OEiIVU+J83EoIBPncX",
+	"hXbJJ0ShXeUKVFyijWBS8WXifKRKk0JY53UTqZEmmYQcuGa0WJ7uUpMpVURwsHzMFJkIkTfT1NtLk6yS",
+	"0vkHS5MwhUcgo0UB8gcVHe/OwkbIt84CfCuZXGGumuWURd45oSNlzh4bE8GLhQWl3rUBroCx3hhh3nFc",
+	"hXnjycK3bEr5BNAsFnfA1W5SvBYQlt61ExkQrcF8jI0+3EPMWfa2XxRvRk2nBlvM2NJI/hgeOEZOlme5",
+	"csfRuwTOWjZoMVyfEqea/HO7nJBkWjuy3KKHlBLuYKHQDu7S6Akti790wRo6OIYpGaIhYj64BW4LMTdf",
+	"LbrV0EAzlKAWPBsaNZwVzDBQSZUCRcS9Ad641motAfFpjDB/ExWPePnPDTPElrrkxgNaWmprV/aTHfAM",
+	"qRf6UKsE3yUfi2VgoRTZNBK9ozOwssX5EoapwPC8Qq/UqwZimVWdE8qRcijTbNCPkhHN7qoSeV2CmQby",
+	"GMNLmDClJdVOIgM3ZsHXRJRgY4X3TNuHaZIVQrUCKs00942VGj1+pRQTSWdrWcvP0wEsdbiK4fYjaoZ1",
+	"VkAHKo4n2XAXohSMS31rjMo09PjNIwe9GCeo88OpX3WNi7ba2dDU3kFH1NBuscwd43krrpuYkz8X0rBF",
+	"Gzv/9OYd7psww9qeL4JBEjIjNRZJvYcYZ1jcbQ7nM4RFY3nimnFmEXdV6cJzW5qOO6C9A2AwQww4L4t2",
+	"jw5sHZnk+ebYbhu1fyzPsB0jrXfmYHgiivBzpSeC8UmA+y1YwhNmhTdxdryBO3F63D85WetPbEXZDnIQ",
+	"Iysx8FnCP2DxPp6AEBxuDQpv0VJplGFA5ZAporK/MFZkVRaC5ufkyNhgGMFH1cStHbZtHDMgdxvC1Rvc",
+	"7czLZtRuuPcTrAbsSlNdxULcFc8L2FbM/98h2K8IwLYHEpEW8ddQL+tFShSbcMidFZ7iXg8kKCE1+ceH",
+	"T+73c0LdGX67/gT3j86O1x9gv+3V4uLELEWAZtMwGP7Ewq9PTtevGyRmjo6WjVwJZUE9LzjLIGoyGbG9",
+	"5MPUAX3LIBMR9YL3GAtx9A3QuZqBVp6pjVRpSK+1L2+lGNfuLr6lOo3dDQPnK5SssfiMlevyz+f2bDOl",
+	"bcRgIsVcxTaTg6YsEji5GIlKt2IeRMw5cRLu3M46FtI9dok16kMWsaXGDIpI3OG/rn7+iXwWDD1qxrWw",
+	"PrXIF+hTmy/G2Tebo6SuiIi7NwjcrVWfkcdaLm5pvIriCjLBc0W0sNk3l8fC1eGbJhpN3w3sIFVL+JiN",
+	"pAuIwrbC468kH2SiyMdm1wNXuzAY1r4K8sNGHrxfvAYwTdzgAGsreFGM32MsaEvxzGF+u61DsN37nY16",
+	"z61ZOLahL86T2WlP2+7Hu023e9lYZ7b47sYS1HRXAwgH32LADyMsgeI7bsfB+6sP4HMMqBCA9EmD6ksn",
+	"mLHFPr+TFx7EU9rpwGzMbr9eHPzr+ODNzcPxaTzr8Z1YbR+FQQF20k0c84YB1iadrHoJsk56ymw838an",
+	"Xzj1dIWu5bY1NrQoxNzG2DeKSzZOd2PA9Y9iFtzIeM8vMrNR6LcB4J0wpTAKmUCh4AflA+I2rK2pPatP",
+	"m4J7rCpc6WoEG0iT5pPHWYwTr6LJhb1YePHl0DqKVzI402nbPJ7PsD2uqb2qp48CNqflXsMhJ+QTe5cS",
+	"xo1NOKelMd8U3IOkhavEenOK7hbRYgLGozgnMCv1ghRA711IHO2+xtbx9QBPeUmvz45Pjt4+XUuzkVuS",
+	"JncAZbc4dkXh4n2n/KkWUkrTRcjsb5/m7h1qmr5zFY+rgGqIsU0Vj+Gy3SwTw0KbHwzk5pbMc77zhmWK",
+	"drVVOyhjxa2eAyLRCFvHJ2TeZAy9XbOPOrh4UiUO/i82k7sEPc0yUOpWWScoXqFbCD4hLEyhb+ANuYlr",
+	"gzJiMlqLL1h6g2mXDNVYjvuZRk0L9LSLojRiq7Z3EsO/W3GF1fOitgzq46ySTC+uzP4t4WsEduDhxO6X",
+	"+N0hzlC/A5Wh+z3VurR18czlPSP5pWHtxB4E2QDjx6o5SPS6sbpI9cilJkbwKldBZas2NMko50ITCTRP",
+	"yZQaV11U2semUmMazqnMQ9vE6A0oCuWmrm1KCYSpa67EDPSU8YlZfQw6m/ZILjJ1GEDYm/k55g6OAqg0",
+	"cn6B09nKYXzmFplVShMD6QgKBvfQu+bXfPjtgFZ6OiSKLsxUgszoAk3bARlywWFIjGpc2KDH0GnqoXnT",
+	"/I4lLLRNktQGXIbfDrzdPyS0UMLuEmMl/oHN7PXMuwWbMT1EvWo1rKQaCP6KYzgxUgFdltS8P6PfDgxQ",
+	"QxeTqXh+zcUYS7/QIGTc0Wlu8YriwWzfFlf1yAeEwNWSmF2PgGAtC51Qxs0wjrNZTsCocyGUHliaS8mQ",
+	"koTlnhNUyyWoQ0RKUw3XvC4/7hHUYGih1lV4tivj5PTkbUoUZGab5CQlJc1zyP/cu+ZYgJUBV2BL/4Fr",
+	"NmZGkiQXJc2mcHDcO2qaWILfmuhO8t7zepj5SoK0edJHg7sETkuWDJJXvT7OWlI9xVN5OAVa6Onv5vME",
+	"UFfWdLnMk4H58e/4StJpgDk+Ouo0v2j4pg/LgrJOu0ud+7+LZHKX21w6iTx/cm0I0dlHcWlbwxd00TSy",
+	"KBl8vUkTVc1mVC6SQXJlTshQ3A2RssOK03vKCjoqwBwHVoArjJLmXCgtSoxq0omyJq70qWl74pJBgjkM",
+	"s+Lhff+QNr03q/Dq23PWIjbsKtqum8gvsQLNHsidUVsj858dL7pSTi6ag1gpCFDnFw1R18RyneQwRkeN",
+	"nkby2OatDo4P6zBEWemoVVQHi2PiCkubhBgPbemdkWkceknaIZgVLJ/r+BiaVb7qfi/ECuOfj21TAXe9",
+	"xCcny5v9YvMu+R5I6qay4X0s1kM0nRMwKpEWha3r8qhV3n1iMqgYVDsQ3tdkriN783QF5YdjIUcsz4EP",
+	"ByGRjdbo7GqZ3gr0l6YS5SXo3QkP70ryK9jHAb4CbcSgDIjePiY7E7JDNusTCKXj2SVjEv+gjBZmyipe",
+	"bk0gVxXeI1eBTnctVkQZHcjylNA8l6BU6mqMDEs2sVG0qsREEcbPUesjPMSYPL4cdeyUf54SLUSPDEtR",
+	"sGwxHFzzsHIMgcOytXPS4jIuyD0tWLjqubFJ+bhgmR4OEFqWe1vCgRuYXQYkax602dGuXney7p8XgxD3",
+	"Rpy4PyXlXMWIjvriNg05UrIQkwkY1O7dFvhE7yAggF+NoBx6iu1d3ULD8zWdPNvXXUNRM6BgSr9zrT5h",
+	"D/bXhw37qTeL3jym8fks1NH+bBu7rcNJ7usTDR6PNy/II3VXVoRLLP6eLwJ/CVPQTQ+ny04zaf2P1Igj",
+	"F5vynGFp/AyDJl0hES9sRHOOOQlfC+40mOBAZjYESHntjLWqxO24oQ+c1crP+Da2KpWpQDr1yC9elmI+",
+	"P/CeVJVlALlKCbpNfGL+As2mxPpo17wOTLoGBteFKSR2ZcZEmtma5/2XkGlhDPA7izQfvItwa/3o2fz6",
+	"udIGy01I2PXxWg2OvGDIb3jVaMYC7w1wAmt3zvWOejJ4/eb0Tf/0bUvQHT6Y5R6fcnuwMTIu7doXN7hD",
+	"ttvFDW3ZF61Hc3g7D9nVdnIw5fpgVlxr0cSkG2D21Sf34mIUz9gKh/C+Cf0+kzkv/FzW5RpZou9NYDqe",
+	"c00oT5uUTqDxOyfLrCeHknDK+KTpc6h4DrbZ0LZAoAwNmx8mtOyKzCWpRvM86Hp7GckWttXt6DVclCXw",
+	"fC9yyE5lbGiDY1dVVSvS9i0HngE84XaTPK+O3zRyx7awBBKn4wTmVNOh10pYAmbjj9ju1SMXvmMJNWgm",
+	"ZqCwycU6Fx+p0gf45sHlj2QCuonPzphC+9/GI33Pn1Gvd1zMOaF8YfUz03Ygrfuketf8n86yaC9g44sS",
+	"6Mxeq1MXu9UjDbxiNsMePWU1NAZ0Sf81UU6B2wnQTa89pDCiG1XGOOiDxWVcOk+B2uJ3JwVboLdkYafh",
+	"2BafHKUnRzZ3cPPQT/tn0dTBzWZRRqT5gYW5fWzWhhfdFvcX8sIgfx3ZRwPJBg0PPHUsSp8KHcZYvx74",
+	"zW3UbKgl/XwaZJWmxfawF9QmOH/soiJX0Wmc5CAuvW+nzeUp0zrN4X2vtM7k2/auDcK2LZljnfLagyuw",
+	"uSfUMR0fzj5/GVHf7iz6zmasbbyMUNg9ePYZuqwvw8GeOSvseBPFGS1QHRd0BEUBOXGFX9sHopBCnqBh",
+	"N2dUZ1xg9g0rmjNANyclFdesIDS4d6pHLrjPJk1FkRuj0TB+n3xi78y+mgShLVU5J0OjEFxyznps2BpL",
+	"xqIoxHzZmDBa81PTCNqRyjGMN68c2lvcdnD9sYTBW6/+3qX/jMFq+3EjHFhjZc9+v7sECeuJsJAiYDd/",
+	"QdKmRkuX3w4D7lktToKXAtK/hGxZut/rO4uX1iVu0fCfvWptH7kMM1NzILtFn1Oq0KxiWtt+5h0p3jZT",
+	"T1+/fnXqmcDVDzylr8OWuRdEe7jMqvyrPw4e6ueT4O8rbyxwGsCRIri/wFPBA7HxuUvj+SA0jn2Xu2QK",
+	"nH2McSzbmDbAVICR6EIS+K2iBTqALZ/P6ILCGNOsvq0jaG0jM5qD9TRTd0lmx+GMmd9lpX130UslF4Pm",
+	"t+98ztcw3M/jMci9HHOcqebZ3RmofYz7/TdnpydvOwf5sGm/efo8X/kumBfGr1vn+53oJucfVGs0pg3T",
+	"QfXU2CW8LBjPOduOCqopl1+Ffl9R/5JxXrfECqTLqgB13sicI3srhC/AImyM8Vh3CynspxBDqJaiqwWr",
+	"pnegnmPNbCJVXTFyPC+B6HCFy+dY4e9E6HrZWpd1ednaI59aytyoDczr0zvg+M1a5pBfc6pcs/ECMW3d",
+	"w1yKsoT83OV2HD+RCWjCRVdJEWDGUO8uiv17tJBA8wUWYEcjK21OfIE8R8iEO4QCL7k5nhnso4qALlzS",
+	"6SU4sC2Wz96+OjppxIEKiqIL0BDz0yei0hsmWoui5RstXdZzswlmP+wpwvoBwxkY71M25CGkTeg0zvN+",
+	"K6zS1enqK4/qF5WrTfdKRLba+LeLD+T7dgFdbNoe8Sm9h7B+TBJKWjeK7Yr0J3K+LmTur5NzswzqKhU8",
+	"R91UH7bRO+HqSnaxhLWGNSV1za5ROXhKO7WwGFJms7JYBLnfHvl5HAj0V8fX3GMIUzsYufHrVwpyzA+D",
+	"MsMFmQhDJ5uJ9Nn0EIP2ml4MpVTcBs7NhGnrIj1dSQ45EeNxSiiZS8EnQYFP/eacqmvOsY5ZQX2BgM3/",
+	"DCtuiCIk+x3yYepSOvXjuZB3toD6jvG8Lp+mOqgb65Ghv6bIFfKEBWRkWJdHDyLlU+dIDc9GRmP4GgOz",
+	"BVd2pbqzWlXFbI2S8Z2MFrrmYylm5lVOBO/5q9jcsgFqrWIMS5tYnY+pEwPBamSCzG70cT2JzTi0bgCc",
+	"CJG7cFhzMad54K5GT685VlkZUgvpK65q6gsO6dLKONqWLppD7TNydm4Ud8aCPDsiORLGTVUpiGlcX0D4",
+	"MvFYW9P2B6mQ+vhiJVEfsfyJ0Obi1a3qoNq1f149H7rWldUJW/wnB+YVm6qq+U3wDJ6o/Rs6Wg/b1ynM",
+	"O7MZQWdEVIpJOXZvZJiNwC7XTtjx9kZK78lTCdd8LqSeopFqjqARXe5gmql9hXG4apgbtPefAYpXPAkj",
+	"NIJRblYl1gWiBTui2V1qc3jB/ZwDoufC6iTmWkIEh/q/GSgtCmxJiBYQWsy/VP1g6zKAP8z5+Kkm4d4P",
+	"yAd/b2mX3EZSNayzfQGhpdPS0XmwB/GxbeKusB06LGdzlFz4S1uWMw3A86vaWvneli2E9fkNQy+ZZE4d",
+	"tsyaZ5pga6uQavG3Wx1Sc7XD442jqLFv1OGD+fMYVrCstLjDC5m/WxLI5n3+GFmgEAExJWgfPJsZcZ7G",
+	"qN1b8crjtkTD/2YU55cwd7nTpKvcjifL6iVkwO7draY2dOXjMxJQN6e2J9Ca1e4y5DBZin2TYfFoHSAo",
+	"2D30YjXyXlmbkdfcm4Ru3DkZKi0kncDtuCoKN6rO3vlePQyN/KCImhpvAGtVsYLLjDknQ8axWv/WWw8D",
+	"ojH2o6AY98hVZYtmmphmN9qphbgzP15zB1bqJK4xvLkN8s1ZURAFRi/XjoFF5owu6phVgw9vqFvY4xEl",
+	"nvuLJV9GnXevr/ze5bMQzxRctv9RzX5KaGl96zZeCUaD/4OzbaDKEKYTpTp+c/SqSQK2jnKQEdzrSf5l",
+	"2SjG+rP6RDuvHw8kJ1NRyR7x9WhDf0Hd0JvE7u0m3DRDz9pZrMuWBJZBfY9k1n/I2PRbi/Dn573lVt7h",
+	"lX2NLnIRHbSNOqFpFDa8uTUHib1DhqVODHWM3rp1/+uN4Tlb22b5tJKF68tXg8NWNzt8o7OyAORSB8iS",
+	"rZr5/iu8fLwOKvoIbK08o33+zm3jAHn9TwhblwK6aZp018OKCpKm1MMX+WCmAFMIYYFCPWUjfpZ1KC0g",
+	"t3Gd1OUsMJ5hKE8lHFCeH6g5LZvJRq55ZWkqe59oYICork0aG2Z7tVMyZpNKWmVSKUibKkQ3gy+Ee7x5",
+	"/N8AAAD//w==",
 }
 
 // decodeSpec returns the document as JSON.

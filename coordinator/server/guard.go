@@ -194,6 +194,9 @@ func (g *guard) authenticate(r *http.Request, c *call) error {
 		return err
 	}
 	c.caller, c.token = caller, token
+	if caller.Recovery && !c.route.recovery {
+		return fault.New(fault.Forbidden, "the session of a recovery proof reads blobs and replaces the login proof")
+	}
 	return nil
 }
 

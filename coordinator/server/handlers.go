@@ -2,11 +2,8 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
-	"time"
 
 	"coldframe/coordinator/state"
-	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 	"coldframe/internal/version"
 )
@@ -46,54 +43,6 @@ func (h *handlers) GetInfo(context.Context, GetInfoRequestObject) (GetInfoRespon
 	return GetInfo200JSONResponse{Version: version.Version, Registration: kind[h.state.Registration()], Epoch: h.state.Epoch()}, nil
 }
 
-func tokensOf(t state.Tokens) Tokens {
-	return Tokens{
-		User: string(t.User), AccessToken: t.Access, RefreshToken: t.Refresh,
-		AccessSeconds: int64(t.AccessTTL / time.Second), RefreshSeconds: int64(t.RefreshTTL / time.Second),
-	}
-}
-
-// Register makes an account.
-func (h *handlers) Register(ctx context.Context, r RegisterRequestObject) (RegisterResponseObject, error) {
-	t, err := h.state.Register(ctx, state.NewAccount{
-		User: state.UserID(r.Body.User), Email: r.Body.EmailHash, Proof: r.Body.Proof, Invitation: deref(r.Body.Invitation),
-	})
-	return Register200JSONResponse(tokensOf(t)), err
-}
-
-// Login begins a session. Tries are counted by the account that is named, whether it is there or not.
-func (h *handlers) Login(ctx context.Context, r LoginRequestObject) (LoginResponseObject, error) {
-	l := state.Login{User: state.UserID(deref(r.Body.User)), Email: deref(r.Body.EmailHash), Proof: r.Body.Proof}
-	if (l.User == "") == (l.Email == nil) {
-		return nil, apicheck.InvalidField("", "one of user and email_hash is needed")
-	}
-	named := string(l.User)
-	if named == "" {
-		named = base64.StdEncoding.EncodeToString(l.Email)
-	}
-	if address := callOf(ctx).address; address != "" {
-		if err := h.limits.take(limitLoginPair, named+" "+address); err != nil {
-			return nil, err
-		}
-	}
-	if err := h.limits.take(limitLoginUser, named); err != nil {
-		return nil, err
-	}
-	t, err := h.state.Login(ctx, l)
-	return Login200JSONResponse(tokensOf(t)), err
-}
-
-// Refresh exchanges a refresh token.
-func (h *handlers) Refresh(ctx context.Context, r RefreshRequestObject) (RefreshResponseObject, error) {
-	t, err := h.state.Refresh(ctx, r.Body.RefreshToken, r.Body.Request)
-	return Refresh200JSONResponse(tokensOf(t)), err
-}
-
-// Logout ends one session or all.
-func (h *handlers) Logout(ctx context.Context, r LogoutRequestObject) (LogoutResponseObject, error) {
-	return Logout204Response{}, h.state.Logout(ctx, callOf(ctx).caller, deref(r.Params.All))
-}
-
 // GetAccount tells what the caller uses.
 func (h *handlers) GetAccount(ctx context.Context, _ GetAccountRequestObject) (GetAccountResponseObject, error) {
 	u, err := h.state.Usage(ctx, user(ctx))
@@ -101,11 +50,6 @@ func (h *handlers) GetAccount(ctx context.Context, _ GetAccountRequestObject) (G
 		return Amounts{Blobs: q.Blobs, Bytes: q.Bytes, Messages: q.Mail, MessageBytes: q.MailBytes}
 	}
 	return GetAccount200JSONResponse{User: string(user(ctx)), Used: amounts(u.Used), Quota: amounts(u.Quota)}, err
-}
-
-// ChangeProof replaces the login proof.
-func (h *handlers) ChangeProof(ctx context.Context, r ChangeProofRequestObject) (ChangeProofResponseObject, error) {
-	return ChangeProof204Response{}, h.state.ChangeProof(ctx, callOf(ctx).caller, r.Body.Proof, r.Body.NewProof)
 }
 
 // Lookup finds a user by the labelled hash of an address.
@@ -116,8 +60,18 @@ func (h *handlers) Lookup(ctx context.Context, r LookupRequestObject) (LookupRes
 
 // GetPreKeyCount tells how many one-time prekeys are left.
 func (h *handlers) GetPreKeyCount(ctx context.Context, _ GetPreKeyCountRequestObject) (GetPreKeyCountResponseObject, error) {
-	sequence, n, err := h.state.CountPreKeys(ctx, user(ctx))
-	return GetPreKeyCount200JSONResponse{Sequence: int64(sequence), OneTimeLeft: n}, err
+	st, err := h.state.PreKeyStatus(ctx, user(ctx))
+	return GetPreKeyCount200JSONResponse{Sequence: int64(st.Sequence), OneTimeLeft: st.OneTime}, err
+}
+
+// GetPreKeyStatus tells what is handed out for the caller.
+func (h *handlers) GetPreKeyStatus(ctx context.Context, _ GetPreKeyStatusRequestObject) (GetPreKeyStatusResponseObject, error) {
+	st, err := h.state.PreKeyStatus(ctx, user(ctx))
+	out := GetPreKeyStatus200JSONResponse{Sequence: int64(st.Sequence), OneTimeLeft: st.OneTime}
+	if len(st.BundleHash) > 0 {
+		out.BundleHash = &st.BundleHash
+	}
+	return out, err
 }
 
 // PutPreKeys offers prekeys.
@@ -145,6 +99,31 @@ func (h *handlers) FetchPreKeys(ctx context.Context, r FetchPreKeysRequestObject
 func (h *handlers) SendMessage(ctx context.Context, r SendMessageRequestObject) (SendMessageResponseObject, error) {
 	n, err := h.state.Send(ctx, user(ctx), state.UserID(r.User), r.Body.Id, r.Body.Body)
 	return SendMessage200JSONResponse{Sequence: int64(n)}, err
+}
+
+// GetSenders tells whose messages the caller takes.
+func (h *handlers) GetSenders(ctx context.Context, _ GetSendersRequestObject) (GetSendersResponseObject, error) {
+	r, err := h.state.Senders(ctx, user(ctx))
+	return GetSenders200JSONResponse{
+		Sequence: int64(r.Sequence), OnlyAllowed: r.OnlyAllowed, Allowed: usersAs[UserID](r.Allowed), Blocked: usersAs[UserID](r.Blocked),
+	}, err
+}
+
+// SetSenders says whose messages the caller takes.
+func (h *handlers) SetSenders(ctx context.Context, r SetSendersRequestObject) (SetSendersResponseObject, error) {
+	return SetSenders204Response{}, h.state.SetSenders(ctx, user(ctx), state.Senders{
+		Sequence: uint64(r.Body.Sequence), OnlyAllowed: r.Body.OnlyAllowed,
+		Allowed: usersAs[state.UserID](r.Body.Allowed), Blocked: usersAs[state.UserID](r.Body.Blocked),
+	})
+}
+
+// usersAs gives ids of users another type.
+func usersAs[To, From ~string](list []From) []To {
+	out := make([]To, len(list))
+	for i, id := range list {
+		out[i] = To(id)
+	}
+	return out
 }
 
 // ListMessages returns what is in the caller's mailbox.

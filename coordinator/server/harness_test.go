@@ -182,10 +182,12 @@ func fill(n byte, size int) []byte { return bytes.Repeat([]byte{n}, size) }
 
 func userID(n int) string { return string(storetest.UserN(n)) }
 
+func deviceID(n int) string { return string(storetest.DeviceN(n)) }
+
 // user registers the nth user and returns the tokens.
 func (b *bench) user(n int) Tokens {
 	b.t.Helper()
-	return into[Tokens](b.t, b.send("POST", "/v1/accounts", "", Registration{User: userID(n), EmailHash: fill(byte(n), 32), Proof: fill(byte(n), 32)}))
+	return into[Tokens](b.t, b.send("POST", "/v1/accounts", "", Registration{User: userID(n), Device: deviceID(n), EmailHash: fill(byte(n), 32), Proof: fill(byte(n), 32)}))
 }
 
 // agent returns a client that is logged in as the nth user.

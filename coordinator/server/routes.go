@@ -31,6 +31,7 @@ type route struct {
 	body      bool // application/json
 	maxBody   int64
 	streaming bool // has no end of its own, and does not count as a request in work
+	recovery  bool // also in a session of a recovery proof
 }
 
 var routes = []route{
@@ -38,20 +39,26 @@ var routes = []route{
 	{operation: "getInfo", method: "GET", path: "/v1/info", open: true, limit: limitAddress},
 	{operation: "register", method: "POST", path: "/v1/accounts", open: true, limit: limitRegister, body: true},
 	{operation: "login", method: "POST", path: "/v1/sessions", open: true, limit: limitLogin, body: true},
+	{operation: "listSessions", method: "GET", path: "/v1/sessions", limit: limitAccount},
+	{operation: "endSession", method: "DELETE", path: "/v1/sessions/{device}", limit: limitAccount},
 	{operation: "refresh", method: "POST", path: "/v1/sessions/refresh", open: true, limit: limitRefresh, body: true},
-	{operation: "logout", method: "DELETE", path: "/v1/sessions", limit: limitAccount},
-	{operation: "getAccount", method: "GET", path: "/v1/account", limit: limitAccount},
-	{operation: "changeProof", method: "PUT", path: "/v1/account/proof", limit: limitLogin, body: true},
+	{operation: "logout", method: "DELETE", path: "/v1/sessions", limit: limitAccount, recovery: true},
+	{operation: "getAccount", method: "GET", path: "/v1/account", limit: limitAccount, recovery: true},
+	{operation: "changeProof", method: "PUT", path: "/v1/account/proof", limit: limitLogin, body: true, recovery: true},
+	{operation: "setRecovery", method: "PUT", path: "/v1/account/recovery", limit: limitLogin, body: true},
 	{operation: "lookup", method: "POST", path: "/v1/lookup", limit: limitLookup, body: true},
 	{operation: "getPreKeyCount", method: "GET", path: "/v1/prekeys", limit: limitAccount},
 	{operation: "putPreKeys", method: "PUT", path: "/v1/prekeys", limit: limitAccount, body: true, maxBody: 1152 << 10},
+	{operation: "getPreKeyStatus", method: "GET", path: "/v1/prekeys/status", limit: limitAccount},
+	{operation: "getSenders", method: "GET", path: "/v1/senders", limit: limitAccount},
+	{operation: "setSenders", method: "PUT", path: "/v1/senders", limit: limitAccount, body: true, maxBody: 96 << 10},
 	{operation: "fetchPreKeys", method: "POST", path: "/v1/users/{user}/prekeys", limit: limitPreKeys, body: true},
 	{operation: "sendMessage", method: "POST", path: "/v1/users/{user}/messages", limit: limitSend, body: true, maxBody: 264 << 10},
 	{operation: "listMessages", method: "GET", path: "/v1/messages", limit: limitAccount},
 	{operation: "acknowledgeMessages", method: "POST", path: "/v1/messages/acknowledge", limit: limitAccount, body: true, maxBody: 64 << 10},
-	{operation: "listBlobs", method: "GET", path: "/v1/blobs", limit: limitAccount},
+	{operation: "listBlobs", method: "GET", path: "/v1/blobs", limit: limitAccount, recovery: true},
 	{operation: "swapBlobs", method: "POST", path: "/v1/blobs", limit: limitAccount, body: true, maxBody: 5632 << 10},
-	{operation: "getBlob", method: "GET", path: "/v1/blobs/{name}", limit: limitAccount},
+	{operation: "getBlob", method: "GET", path: "/v1/blobs/{name}", limit: limitAccount, recovery: true},
 	{operation: "addDeviceLink", method: "POST", path: "/v1/devices", limit: limitAccount, body: true, maxBody: 32 << 10},
 	{operation: "listDeviceLinks", method: "GET", path: "/v1/users/{user}/devices", limit: limitAccount},
 	{operation: "streamEvents", method: "GET", path: "/v1/events", limit: limitEvents, streaming: true},

@@ -31,6 +31,9 @@ type account struct {
 	Created  time.Time `cbor:"3,keyasint"`
 	Disabled bool      `cbor:"4,keyasint,omitempty"`
 	Quota    Quota     `cbor:"5,keyasint"`
+
+	Recovery   proofHash `cbor:"16,keyasint"`           // what the recovery proof is checked against; empty: none was set
+	Invitation []byte    `cbor:"17,keyasint,omitempty"` // hash of the one that it was registered with
 }
 
 // account returns a user's account; one that is disabled is not there.
@@ -42,61 +45,86 @@ func (t *tx) account(user UserID) (account, error) {
 	return a, err
 }
 
-// NewAccount is a registration. The user's id is the id of the change: a registration that is repeated with the same address and proof logs in.
+// NewAccount is a registration. The user's id is the id of the change: a registration that is repeated with the same address, proof and invitation logs in.
 type NewAccount struct {
 	User       UserID
 	Email      []byte
+	Device     DeviceID
 	Proof      []byte
+	Recovery   []byte // recovery proof, or nil
 	Invitation string
 }
 
 // Register makes an account and logs in. Failures: fault.Policy (registration is closed), fault.Forbidden (no valid invitation), fault.Conflict (id or
 // address is taken), fault.Busy.
 func (s *State) Register(ctx context.Context, n NewAccount) (Tokens, error) {
-	if len(n.Email) != EmailHashSize {
-		return Tokens{}, fault.New(fault.InvalidRequest, "the hash of an address has %d bytes", EmailHashSize)
+	login := Login{User: n.User, Device: n.Device, Proof: n.Proof}
+	if len(n.Email) != EmailHashSize || !isUUID(string(n.User)) {
+		return Tokens{}, fault.New(fault.InvalidRequest, "the hash of an address has %d bytes, and the id of a user is a UUID", EmailHashSize)
+	}
+	if err := login.check(); err != nil {
+		return Tokens{}, err
 	}
 	if err := s.view(ctx, func(t *tx) error { return t.mayRegister(n) }); err != nil {
 		return Tokens{}, err
 	}
-	proof, err := s.proofs.hash(ctx, n.Proof)
+	made, err := s.newAccount(ctx, n)
 	if err != nil {
 		return Tokens{}, err
 	}
-	var tokens Tokens
+	refresh, access := newToken(n.User, n.Device), newToken(n.User, n.Device)
 	err = s.update(ctx, func(t *tx) error {
-		tokens = newTokens(n.User)
-		return t.register(n, proof, tokens)
+		made.Created = t.now
+		if err := t.register(n, made); err != nil {
+			return err
+		}
+		return t.begin(login, access, refresh)
 	})
 	if errors.Is(err, errRegistered) {
-		return s.registeredBefore(ctx, n)
+		return s.registeredBefore(ctx, n, login)
 	}
-	return tokens.with(s.o, err)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return s.o.tokens(access, refresh), nil
+}
+
+// newAccount makes what will be kept of an account, and is the dear part of a registration.
+func (s *State) newAccount(ctx context.Context, n NewAccount) (a account, err error) {
+	a.Email = n.Email
+	if n.Invitation != "" {
+		a.Invitation = hashOf(n.Invitation)
+	}
+	if a.Proof, err = s.proofs.hash(ctx, n.Proof); err == nil && n.Recovery != nil {
+		a.Recovery, err = s.proofs.hash(ctx, n.Recovery)
+	}
+	return a, err
 }
 
 var errRegistered = errors.New("the id has an account")
 
-// mayRegister judges a registration before anything dear is done for it.
+// mayRegister judges a registration before anything dear is done for it. To whoever has no invitation, an id that has an account is as any other.
 func (t *tx) mayRegister(n NewAccount) error {
-	_, there, err := loadOr[account](t, key("account", string(n.User)))
-	switch {
-	case err != nil || there: // perhaps the same one again: the proof tells
-		return err
-	case t.s.o.Registration == Closed:
+	switch t.s.o.Registration {
+	case Closed:
 		return fault.New(fault.Policy, "this coordinator takes no registrations")
-	case t.s.o.Registration == Open:
+	case Open:
 		return nil
+	}
+	a, _, err := loadOr[account](t, key("account", string(n.User)))
+	if err != nil || fits(n.Invitation, a.Invitation) { // perhaps the same one again: the proof tells
+		return err
 	}
 	_, err = t.invitation(n.Invitation)
 	return err
 }
 
-func (t *tx) register(n NewAccount, proof proofHash, tokens Tokens) error {
-	if _, there, err := loadOr[account](t, key("account", string(n.User))); err != nil || there {
-		return errors.Join(err, errRegistered)
-	}
+func (t *tx) register(n NewAccount, made account) error {
 	if err := t.mayRegister(n); err != nil {
 		return err
+	}
+	if _, there, err := loadOr[account](t, key("account", string(n.User))); err != nil || there {
+		return errors.Join(err, errRegistered)
 	}
 	email := key("email", hex.EncodeToString(n.Email))
 	if _, err := t.Get(email); !errors.Is(err, fault.NotFound) {
@@ -110,17 +138,11 @@ func (t *tx) register(n NewAccount, proof proofHash, tokens Tokens) error {
 			return err
 		}
 	}
-	if err := t.Set(email, []byte(n.User)); err != nil {
-		return err
-	}
-	if err := save(t, key("account", string(n.User)), account{Proof: proof, Email: n.Email, Created: t.now}); err != nil {
-		return err
-	}
-	return t.begin(tokens)
+	return errors.Join(t.Set(email, []byte(n.User)), save(t, key("account", string(n.User)), made))
 }
 
 // registeredBefore answers a registration under an id that has an account: the answer of the first one may have been lost.
-func (s *State) registeredBefore(ctx context.Context, n NewAccount) (Tokens, error) {
+func (s *State) registeredBefore(ctx context.Context, n NewAccount, login Login) (Tokens, error) {
 	taken := fault.New(fault.Conflict, "the id has an account")
 	err := s.view(ctx, func(t *tx) error {
 		a, err := t.account(n.User)
@@ -132,69 +154,15 @@ func (s *State) registeredBefore(ctx context.Context, n NewAccount) (Tokens, err
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return Tokens{}, err
 	}
-	tokens, err := s.Login(ctx, Login{User: n.User, Proof: n.Proof})
+	tokens, err := s.Login(ctx, login)
 	if errors.Is(err, fault.Unauthorized) {
 		err = taken
 	}
 	return tokens, err
 }
 
-// Login names a user, by id or by the labelled hash of the address, and proves that it is them.
-type Login struct {
-	User  UserID
-	Email []byte // if User is empty
-	Proof []byte
-}
-
-// Login begins a session. An unknown user, a disabled one and a wrong proof are all fault.Unauthorized after the same work.
-func (s *State) Login(ctx context.Context, l Login) (Tokens, error) {
-	user, a, err := s.find(ctx, l)
-	if err != nil {
-		return Tokens{}, err
-	}
-	ok, err := s.proofs.check(ctx, a.Proof, l.Proof)
-	if err != nil {
-		return Tokens{}, err
-	}
-	if !ok || user == "" {
-		return Tokens{}, fault.Unauthorized
-	}
-	var tokens Tokens
-	err = s.update(ctx, func(t *tx) error {
-		now, err := t.account(user)
-		if errors.Is(err, fault.NotFound) || err == nil && string(now.Proof.Hash) != string(a.Proof.Hash) { // disabled, or changed, meanwhile
-			return fault.Unauthorized
-		}
-		if err != nil {
-			return err
-		}
-		tokens = newTokens(user)
-		return t.begin(tokens)
-	})
-	return tokens.with(s.o, err)
-}
-
-// find returns the user whom a login names, or no user and an account that no proof fits.
-func (s *State) find(ctx context.Context, l Login) (user UserID, a account, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		user = l.User
-		if user == "" {
-			id, err := t.Get(key("email", hex.EncodeToString(l.Email)))
-			if err != nil {
-				return err
-			}
-			user = UserID(id)
-		}
-		a, err = t.account(user)
-		return err
-	})
-	if errors.Is(err, fault.NotFound) {
-		return "", account{Proof: s.proofs.nobody}, nil
-	}
-	return user, a, err
-}
-
-// ChangeProof replaces the login proof and ends all other sessions of the user. Repeated after it succeeded, it succeeds. A wrong old proof is fault.Forbidden.
+// ChangeProof replaces the login proof and ends all other sessions of the user, with their credentials. The old one is the recovery proof in a session that
+// began with that. Repeated after it succeeded, it succeeds. A wrong old proof is fault.Forbidden.
 func (s *State) ChangeProof(ctx context.Context, c Caller, old, changed []byte) error {
 	_, a, err := s.find(ctx, Login{User: c.User})
 	if err != nil {
@@ -203,7 +171,7 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, old, changed []byte) 
 	if again, err := s.proofs.check(ctx, a.Proof, changed); err != nil || again {
 		return err
 	}
-	ok, err := s.proofs.check(ctx, a.Proof, old)
+	ok, err := s.proves(ctx, c.User, a, Login{Kind: c.mayProve(), Proof: old})
 	if err != nil {
 		return err
 	}
@@ -219,15 +187,33 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, old, changed []byte) 
 		if err != nil {
 			return err
 		}
-		if string(now.Proof.Hash) != string(a.Proof.Hash) {
+		if !now.Proof.equal(a.Proof) || !now.Recovery.equal(a.Recovery) {
 			return fault.New(fault.Conflict, "the proof was changed meanwhile")
 		}
 		now.Proof = proof
 		if err := save(t, key("account", string(c.User)), now); err != nil {
 			return err
 		}
-		return t.endSessions(c.User, c.Session)
+		return errors.Join(t.endSessions(c.User, c), t.recovered(c))
 	})
+}
+
+// mayProve is what a caller shows to replace the login proof.
+func (c Caller) mayProve() LoginKind {
+	if c.Recovery {
+		return RecoveryLogin
+	}
+	return PasswordLogin
+}
+
+// recovered makes a session of a recovery proof one as any other.
+func (t *tx) recovered(c Caller) error {
+	r, there, err := loadOr[deviceRecord](t, deviceKey(c.User, c.Device))
+	if err != nil || !there || !r.Recovery {
+		return err
+	}
+	r.Recovery = false
+	return t.saveDevice(c.User, c.Device, r)
 }
 
 // Lookup returns the user with an address, by its labelled hash, or fault.NotFound.

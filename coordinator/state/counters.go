@@ -15,6 +15,8 @@ type counters struct {
 	Bytes     int64  `cbor:"5,keyasint"`
 	Links     uint64 `cbor:"6,keyasint"` // of the device list
 	EventLast uint64 `cbor:"7,keyasint"`
+	Sent      int64  `cbor:"16,keyasint,omitempty"` // messages that the user sent and that are remembered
+	SentLast  uint64 `cbor:"17,keyasint,omitempty"` // number of the newest of them
 }
 
 // of returns the counters of a user, to be read or changed.

@@ -10,8 +10,18 @@ import (
 const sweepBatch = 50
 
 // expire notes that a record goes at a time.
-func (t *tx) expire(at time.Time, record string) error {
-	return t.Set(key("expiry", number(uint64(max(0, at.Unix()))), record), nil)
+func (t *tx) expire(at time.Time, record string) error { return t.Set(expiryKey(at, record), nil) }
+
+// unexpire takes that back.
+func (t *tx) unexpire(at time.Time, record string) error {
+	if at.IsZero() {
+		return nil
+	}
+	return t.Delete(expiryKey(at, record))
+}
+
+func expiryKey(at time.Time, record string) string {
+	return key("expiry", number(uint64(max(0, at.Unix()))), record)
 }
 
 // Sweep removes what has expired and returns how many records it looked at.
@@ -42,11 +52,10 @@ func (s *State) Sweep(ctx context.Context) (int, error) {
 
 func (t *tx) sweep(due []string) error {
 	for _, k := range due {
-		record := strings.SplitN(k, "/", 3)[2]
-		if err := t.sweepRecord(record); err != nil {
+		if err := t.Delete(k); err != nil { // first: the record may be given another time
 			return err
 		}
-		if err := t.Delete(k); err != nil {
+		if err := t.sweepRecord(strings.SplitN(k, "/", 3)[2]); err != nil {
 			return err
 		}
 	}
@@ -57,10 +66,12 @@ func (t *tx) sweep(due []string) error {
 func (t *tx) sweepRecord(record string) error {
 	switch kind, rest, _ := strings.Cut(record, "/"); kind {
 	case "session":
-		s, there, err := loadOr[session](t, record)
-		if err != nil || !there || s.Expires.Unix() >= t.now.Unix() {
+		r, there, err := loadOr[deviceRecord](t, record)
+		if err != nil || !there || r.Ends.Unix() >= t.now.Unix() {
 			return err
 		}
+	case "sentlog":
+		return t.sweepSent(UserID(rest))
 	case "mail":
 		user, _, _ := strings.Cut(rest, "/")
 		_, err := t.removeMail(UserID(user), record, "")

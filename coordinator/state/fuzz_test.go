@@ -11,23 +11,25 @@ func FuzzRecords(f *testing.F) {
 	at := time.Unix(1_800_000_000, 0)
 	kinds := []func() any{
 		func() any { return new(account) }, func() any { return new(counters) }, func() any { return new(Event) }, func() any { return new(invitation) },
-		func() any { return new(session) }, func() any { return new(accessToken) }, func() any { return new(refreshToken) }, func() any { return new(Message) },
+		func() any { return new(deviceRecord) }, func() any { return new(waiting) }, func() any { return new(sentID) }, func() any { return new(Message) },
 		func() any { return new(sentMessage) }, func() any { return new(Blob) }, func() any { return new(Body) }, func() any { return new(preKeys) }, func() any { return new(fetch) },
+		func() any { return new(Senders) },
 	}
 	for i, v := range []any{
 		account{Email: []byte("x"), Created: at, Proof: proofHash{Cost: DefaultCost}},
 		counters{Mail: 1},
 		Event{Type: MessageEvent},
 		invitation{1, at},
-		session{at},
-		accessToken{"u", "s", at},
-		refreshToken{User: "u"},
+		deviceRecord{Begun: at, Expires: at, Family: []byte("x"), Access: []accessToken{{[]byte("x"), at}}, Ends: at},
+		waiting{1, 2},
+		sentID{"i", at},
 		Message{ID: "i", Time: at},
 		sentMessage{Sequence: 1},
 		Blob{Version: Version{Counter: 1, Time: at}, History: []Version{{Counter: 2}}},
 		Body{Body: []byte("x")},
 		preKeys{Count: 1},
 		fetch{Target: "u"},
+		Senders{Sequence: 1, Blocked: []UserID{"u"}},
 	} {
 		b, err := encoding.Marshal(v)
 		if err != nil {
@@ -49,6 +51,22 @@ func FuzzRecords(f *testing.F) {
 		}
 		if twice, err := encoding.Marshal(again); err != nil || !bytes.Equal(once, twice) {
 			t.Fatalf("%x became %x, then %x", b, once, twice)
+		}
+	})
+}
+
+// FuzzToken: a text that is taken for a token is written back to the same text.
+func FuzzToken(f *testing.F) {
+	k := newToken("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
+	f.Add(k.text(accessKind))
+	f.Add(k.text(refreshKind))
+	f.Add("cfa_")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, kind := range []string{accessKind, refreshKind} {
+			k, ok := parseToken(kind, text)
+			if ok && (k.text(kind) != text || !isUUID(string(k.user)) || !isUUID(string(k.device))) {
+				t.Fatalf("%q is written back otherwise", text)
+			}
 		}
 	})
 }

@@ -17,25 +17,28 @@ type Message struct {
 	Sender   UserID    `cbor:"2,keyasint"`
 	Time     time.Time `cbor:"3,keyasint"` // of the coordinator's clock
 	Body     []byte    `cbor:"4,keyasint"`
+	Ends     time.Time `cbor:"5,keyasint"` // when it goes
 }
 
-// sentMessage remembers that a sender used an id.
-type sentMessage struct {
-	Receiver UserID `cbor:"1,keyasint"`
-	Sequence uint64 `cbor:"2,keyasint"`
-	Hash     []byte `cbor:"3,keyasint"`
+// waiting is what one sender has in one mailbox.
+type waiting struct {
+	Mail  int64 `cbor:"1,keyasint"`
+	Bytes int64 `cbor:"2,keyasint"`
 }
 
 // Send puts a message into a mailbox and returns its number. Sent again with the same id, receiver and body, it is not put there again, not even after
-// it was acknowledged; with others it is fault.Conflict. An unknown receiver is fault.NotFound, a full mailbox fault.StorageFull.
+// it was acknowledged; with others it is fault.Conflict. An unknown receiver is fault.NotFound, a full mailbox fault.StorageFull, and the sender itself
+// fault.InvalidRequest. A message that the receiver does not take is answered as any other, and dropped.
 func (s *State) Send(ctx context.Context, from, to UserID, id string, body []byte) (sequence uint64, err error) {
 	if len(body) == 0 || len(body) > MaxMessage {
 		return 0, fault.New(fault.TooLarge, "a message has 1 to %d bytes", MaxMessage)
 	}
+	if from == to {
+		return 0, fault.New(fault.InvalidRequest, "a message is to somebody else")
+	}
 	hash := sha256.Sum256(body)
 	err = s.update(ctx, func(t *tx) error {
-		own := key("sent", string(from), id)
-		before, there, err := loadOr[sentMessage](t, own)
+		before, there, err := loadOr[sentMessage](t, key("sent", string(from), id))
 		if err != nil {
 			return err
 		}
@@ -46,10 +49,10 @@ func (s *State) Send(ctx context.Context, from, to UserID, id string, body []byt
 			}
 			return nil
 		}
-		if sequence, err = t.deliver(to, Message{ID: id, Sender: from, Time: t.now, Body: body}); err != nil {
+		if sequence, err = t.deliver(to, Message{ID: id, Sender: from, Time: t.now, Body: body, Ends: t.now.Add(s.o.Limits.MailTTL)}); err != nil {
 			return err
 		}
-		return errors.Join(save(t, own, sentMessage{to, sequence, hash[:]}), t.expire(t.now.Add(s.o.Limits.MailTTL), own))
+		return t.remember(from, id, sentMessage{Receiver: to, Sequence: sequence, Hash: hash[:]})
 	})
 	return sequence, err
 }
@@ -59,22 +62,32 @@ func (t *tx) deliver(to UserID, m Message) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	waiting := key("waiting", string(to), string(m.Sender))
-	n, _, err := loadOr[int](t, waiting)
+	own := key("waiting", string(to), string(m.Sender))
+	w, _, err := loadOr[waiting](t, own)
 	if err != nil {
 		return 0, err
 	}
-	if c.Mail >= q.Mail || c.MailBytes+int64(len(m.Body)) > q.MailBytes || n >= t.s.o.Limits.MailPerSender {
+	size := int64(len(m.Body))
+	mail, bytes := t.s.o.Limits.share(q)
+	if c.Mail >= q.Mail || c.MailBytes+size > q.MailBytes || w.Mail >= mail || w.Bytes+size > bytes {
 		return 0, fault.New(fault.StorageFull, "the receiver's mailbox is full")
 	}
-	c.Mail++
-	c.MailBytes += int64(len(m.Body))
 	c.MailLast++
-	own := key("mail", string(to), number(c.MailLast))
+	if taken, err := t.takes(to, m.Sender); err != nil || !taken {
+		return c.MailLast, err
+	}
+	c.Mail++
+	c.MailBytes += size
+	record := key("mail", string(to), number(c.MailLast))
 	return c.MailLast, errors.Join(
-		save(t, waiting, n+1), save(t, own, m), t.expire(t.now.Add(t.s.o.Limits.MailTTL), own),
+		save(t, own, waiting{w.Mail + 1, w.Bytes + size}), save(t, record, m), t.expire(m.Ends, record),
 		t.emit(to, Event{Type: MessageEvent, Number: c.MailLast}),
 	)
+}
+
+// share is what one sender may have in a mailbox: a tenth of it, but room for a few messages, and no more than the limits.
+func (l Limits) share(q Quota) (mail, bytes int64) {
+	return min(int64(l.MailPerSender), max(q.Mail/10, 16)), min(l.BytesPerSender, max(q.MailBytes/10, MaxMessage))
 }
 
 // Inbox returns the messages of a mailbox in order, after a number; at most limit and about MaxMailbox bytes.
@@ -129,17 +142,18 @@ func (t *tx) removeMail(user UserID, record, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	size := int64(len(m.Body))
 	c.Mail--
-	c.MailBytes -= int64(len(m.Body))
-	waiting := key("waiting", string(user), string(m.Sender))
-	n, _, err := loadOr[int](t, waiting)
+	c.MailBytes -= size
+	own := key("waiting", string(user), string(m.Sender))
+	w, _, err := loadOr[waiting](t, own)
 	if err != nil {
 		return false, err
 	}
-	if n > 1 {
-		err = save(t, waiting, n-1)
+	if w.Mail > 1 {
+		err = save(t, own, waiting{w.Mail - 1, w.Bytes - size})
 	} else {
-		err = t.Delete(waiting)
+		err = t.Delete(own)
 	}
-	return true, errors.Join(err, t.Delete(record))
+	return true, errors.Join(err, t.unexpire(m.Ends, record), t.Delete(record))
 }

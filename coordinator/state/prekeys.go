@@ -151,7 +151,7 @@ func (s *State) FetchPreKeys(ctx context.Context, caller, target UserID, request
 			}
 			return nil
 		}
-		if p, err = t.popPreKeys(target); err != nil {
+		if p, err = t.popPreKeys(caller, target); err != nil {
 			return err
 		}
 		return errors.Join(save(t, own, fetch{target, p}), t.expire(t.now.Add(fetchTTL), own))
@@ -162,7 +162,7 @@ func (s *State) FetchPreKeys(ctx context.Context, caller, target UserID, request
 	return p, err
 }
 
-func (t *tx) popPreKeys(user UserID) (PreKeys, error) {
+func (t *tx) popPreKeys(caller, user UserID) (PreKeys, error) {
 	if _, err := t.account(user); err != nil {
 		return PreKeys{}, err
 	}
@@ -170,14 +170,15 @@ func (t *tx) popPreKeys(user UserID) (PreKeys, error) {
 	if err != nil {
 		return PreKeys{}, err
 	}
+	answer := PreKeys{Sequence: p.Sequence, Bundle: p.Bundle}
+	if taken, err := t.takes(user, caller); err != nil || !taken {
+		return answer, err
+	}
 	k, value, err := t.oldestOneTime(user)
-	if err != nil {
-		return PreKeys{}, err
+	if err != nil || k == "" {
+		return answer, err
 	}
-	answer := PreKeys{p.Sequence, p.Bundle, value}
-	if k == "" {
-		return answer, nil
-	}
+	answer.OneTime = value
 	p.Count--
 	if p.Count == LowOneTimes-1 || p.Count == 0 {
 		if err := t.emit(user, Event{Type: PreKeysEvent, Number: uint64(p.Count)}); err != nil {
@@ -187,16 +188,27 @@ func (t *tx) popPreKeys(user UserID) (PreKeys, error) {
 	return answer, errors.Join(t.Delete(k), save(t, key("prekeys", string(user)), p))
 }
 
-// CountPreKeys returns the sequence of a user's last upload and how many one-time prekeys are left; zeroes if there was none.
-func (s *State) CountPreKeys(ctx context.Context, user UserID) (sequence uint64, count int, err error) {
+// PreKeyStatus is what there is of a user's prekeys.
+type PreKeyStatus struct {
+	Sequence   uint64 // of the last upload; 0 if there was none
+	OneTime    int    // one-time prekeys that are left
+	BundleHash []byte // SHA-256; empty if there is none
+}
+
+// PreKeyStatus returns what a user's agents compare with what they offered.
+func (s *State) PreKeyStatus(ctx context.Context, user UserID) (st PreKeyStatus, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		p, _, err := loadOr[preKeys](t, key("prekeys", string(user)))
+		p, there, err := loadOr[preKeys](t, key("prekeys", string(user)))
 		if err != nil {
 			return err
 		}
-		sequence, count = p.Sequence, 0
-		_, err = scan(t, key("onetime", string(user), ""), "", MaxOneTimes, func(string, []byte) error { count++; return nil })
+		st = PreKeyStatus{Sequence: p.Sequence}
+		if there {
+			h := sha256.Sum256(p.Bundle)
+			st.BundleHash = h[:]
+		}
+		_, err = scan(t, key("onetime", string(user), ""), "", MaxOneTimes, func(string, []byte) error { st.OneTime++; return nil })
 		return err
 	})
-	return sequence, count, err
+	return st, err
 }

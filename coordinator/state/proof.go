@@ -35,6 +35,10 @@ type proofHash struct {
 	Hash []byte `cbor:"3,keyasint"`
 }
 
+func (h proofHash) equal(o proofHash) bool {
+	return string(h.Hash) == string(o.Hash) && string(h.Salt) == string(o.Salt)
+}
+
 // proofs hashes login proofs, as many at once as there are processors.
 type proofs struct {
 	cost    Cost

@@ -2,7 +2,7 @@ package state
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -10,105 +10,124 @@ import (
 	"coldframe/internal/fault"
 )
 
+// DeviceID is the UUID that an agent chose for its device.
+type DeviceID string
+
 // Tokens are what a caller of a session needs: an access token with every request, and a refresh token, good once, for the next two.
 type Tokens struct {
 	User    UserID
-	Session string
+	Device  DeviceID
 	Access  string
 	Refresh string
 
 	AccessTTL, RefreshTTL time.Duration
 }
 
-func newTokens(user UserID) Tokens {
-	return Tokens{User: user, Session: rand.Text(), Access: "cfa_" + rand.Text() + rand.Text(), Refresh: "cfr_" + rand.Text() + rand.Text()}
-}
-
-// with completes tokens of a change that was made, and hides those of one that was not.
-func (t Tokens) with(o Options, err error) (Tokens, error) {
-	if err != nil {
-		return Tokens{}, err
+// tokens returns what the holder of two tokens gets.
+func (o Options) tokens(access, refresh token) Tokens {
+	return Tokens{
+		User: access.user, Device: access.device, Access: access.text(accessKind), Refresh: refresh.text(refreshKind),
+		AccessTTL: o.Limits.AccessTTL, RefreshTTL: o.Limits.RefreshTTL,
 	}
-	t.AccessTTL, t.RefreshTTL = o.Limits.AccessTTL, o.Limits.RefreshTTL
-	return t, nil
 }
 
 // Caller is who sent a request.
 type Caller struct {
-	User    UserID
-	Session string
+	User     UserID
+	Device   DeviceID
+	Session  string // names the login
+	Recovery bool   // it was one with the recovery proof, and the login proof was not replaced since
 }
 
 type (
-	// session is one login; without its record none of its tokens is good.
-	session struct {
-		Expires time.Time `cbor:"1,keyasint"`
+	// deviceRecord is one device of a user: the session of its last login, and the credential with which it may begin another. A user has few of them,
+	// and each is one record however many tokens it gets.
+	deviceRecord struct {
+		Begun    time.Time     `cbor:"1,keyasint"` // last login
+		Used     time.Time     `cbor:"2,keyasint"` // last login or exchange of tokens
+		Expires  time.Time     `cbor:"3,keyasint"` // of the session
+		Recovery bool          `cbor:"4,keyasint,omitempty"`
+		Family   []byte        `cbor:"5,keyasint,omitempty"` // hash of what the session's refresh tokens have in common; empty: it was ended
+		Refresh  []byte        `cbor:"6,keyasint,omitempty"` // hash of the secret of the refresh token that is good
+		Before   []byte        `cbor:"7,keyasint,omitempty"` // that of the one that was exchanged for it,
+		Request  string        `cbor:"8,keyasint,omitempty"` // under this id
+		Access   []accessToken `cbor:"9,keyasint,omitempty"` // newest first; the second came with the refresh token before
+
+		Credential      []byte    `cbor:"10,keyasint,omitempty"` // its hash
+		CredentialUntil time.Time `cbor:"11,keyasint"`
+		Ends            time.Time `cbor:"12,keyasint"` // when the record goes
 	}
 	accessToken struct {
-		User    UserID    `cbor:"1,keyasint"`
-		Session string    `cbor:"2,keyasint"`
-		Expires time.Time `cbor:"3,keyasint"`
-	}
-	refreshToken struct {
-		User    UserID    `cbor:"1,keyasint"`
-		Session string    `cbor:"2,keyasint"`
-		Expires time.Time `cbor:"3,keyasint"`
-		Request string    `cbor:"4,keyasint,omitempty"` // whoever used it; empty: nobody
-		Next    string    `cbor:"5,keyasint,omitempty"` // key of the refresh token that it was exchanged for
-		Access  string    `cbor:"6,keyasint"`           // key of the access token that came with it
+		Hash    []byte    `cbor:"1,keyasint"`
+		Expires time.Time `cbor:"2,keyasint"`
 	}
 )
 
-// begin records a new session.
-func (t *tx) begin(k Tokens) error {
-	if err := t.makeRoom(k.User); err != nil {
-		return err
-	}
-	return t.issue(k)
+func deviceKey(user UserID, device DeviceID) string {
+	return key("session", string(user), string(device))
 }
 
-// makeRoom ends the session that would end first if the user has too many.
-func (t *tx) makeRoom(user UserID) error {
-	n, first, oldest := 0, "", time.Time{}
-	_, err := scan(t, key("session", string(user), ""), "", 1<<20, func(k string, v []byte) error {
-		var s session
-		if err := decode(v, &s); err != nil {
-			return err
-		}
-		if n++; first == "" || s.Expires.Before(oldest) {
-			first, oldest = k, s.Expires
-		}
-		return nil
-	})
-	if err != nil || n < t.s.o.Limits.Sessions {
-		return err
-	}
-	return t.Delete(first)
+// live reports whether the session has not ended.
+func (r *deviceRecord) live(now time.Time) bool { return len(r.Family) > 0 && now.Before(r.Expires) }
+
+// trusted reports whether the device has a credential that is good.
+func (r *deviceRecord) trusted(now time.Time) bool {
+	return len(r.Credential) > 0 && now.Before(r.CredentialUntil)
 }
 
-// issue records tokens of a session and makes it last as long as they do.
-func (t *tx) issue(k Tokens) error {
-	accessEnd, refreshEnd := t.now.Add(t.s.o.Limits.AccessTTL), t.now.Add(t.s.o.Limits.RefreshTTL)
-	access, refresh, own := secretKey("access", k.Access), secretKey("refresh", k.Refresh), key("session", string(k.User), k.Session)
-	return errors.Join(
-		save(t, access, accessToken{k.User, k.Session, accessEnd}), t.expire(accessEnd, access),
-		save(t, refresh, refreshToken{User: k.User, Session: k.Session, Expires: refreshEnd, Access: access}), t.expire(refreshEnd, refresh),
-		save(t, own, session{refreshEnd}), t.expire(refreshEnd, own),
-	)
+// end ends the session and leaves the credential.
+func (r *deviceRecord) end() {
+	*r = deviceRecord{Begun: r.Begun, Used: r.Used, Credential: r.Credential, CredentialUntil: r.CredentialUntil, Ends: r.Ends}
+}
+
+// saveDevice writes a device, or removes it if it has neither session nor credential.
+func (t *tx) saveDevice(user UserID, device DeviceID, r deviceRecord) error {
+	ends := time.Time{}
+	if r.live(t.now) {
+		ends = r.Expires
+	}
+	if r.trusted(t.now) && r.CredentialUntil.After(ends) {
+		ends = r.CredentialUntil
+	}
+	own, before := deviceKey(user, device), r.Ends
+	if err := t.unexpire(before, own); err != nil {
+		return err
+	}
+	if ends.IsZero() {
+		return t.Delete(own)
+	}
+	r.Ends = ends
+	return errors.Join(save(t, own, r), t.expire(ends, own))
+}
+
+// issue gives a device new tokens and makes its session last as long as they do.
+func (t *tx) issue(r *deviceRecord, access, refresh token) {
+	l := t.s.o.Limits
+	r.Used, r.Expires, r.Family, r.Refresh = t.now, t.now.Add(l.RefreshTTL), hashOf(refresh.family), hashOf(refresh.secret)
+	r.Access = append([]accessToken{{hashOf(access.family + access.secret), t.now.Add(l.AccessTTL)}}, r.Access...)
+	r.Access = r.Access[:min(2, len(r.Access))]
+	if r.trusted(t.now) {
+		r.CredentialUntil = t.now.Add(l.CredentialTTL)
+	}
 }
 
 // Authenticate returns who holds an access token, or fault.Unauthorized.
 func (s *State) Authenticate(ctx context.Context, access string) (c Caller, err error) {
+	k, ok := parseToken(accessKind, access)
+	if !ok {
+		return Caller{}, fault.Unauthorized
+	}
 	err = s.view(ctx, func(t *tx) error {
-		a, err := load[accessToken](t, secretKey("access", access))
+		r, err := load[deviceRecord](t, deviceKey(k.user, k.device))
 		if err != nil {
 			return err
 		}
-		if !t.now.Before(a.Expires) {
+		if !r.opens(k, t.now) {
 			return fault.NotFound
 		}
-		c = Caller{a.User, a.Session}
-		return t.checkSession(c)
+		c = Caller{k.user, k.device, hex.EncodeToString(r.Family), r.Recovery}
+		_, err = t.account(k.user)
+		return err
 	})
 	if errors.Is(err, fault.NotFound) {
 		return Caller{}, fault.Unauthorized
@@ -116,87 +135,148 @@ func (s *State) Authenticate(ctx context.Context, access string) (c Caller, err 
 	return c, err
 }
 
-// checkSession returns fault.NotFound if the session has ended or the account is off.
-func (t *tx) checkSession(c Caller) error {
-	if _, err := t.Get(key("session", string(c.User), c.Session)); err != nil {
-		return err
+// opens reports whether an access token is good.
+func (r *deviceRecord) opens(k token, now time.Time) bool {
+	good := false
+	for _, a := range r.Access {
+		if fits(k.family+k.secret, a.Hash) && now.Before(a.Expires) {
+			good = true
+		}
 	}
-	_, err := t.account(c.User)
-	return err
+	return good && r.live(now)
 }
 
-// Refresh exchanges a refresh token for new tokens. The request's id makes a lost answer harmless: asked again with the same one before the new tokens
-// were used, it gives others in their place. A token that was exchanged under another id has been stolen from one of the two who have it: the session ends
-// for both. Every failure of the token is fault.Unauthorized.
+// Refresh exchanges a refresh token for new tokens. The request's id makes a lost answer harmless: asked again with the same one before the new refresh
+// token was used, it gives others in their place. Any other refresh token of the session that is not the present one, used up or taken back, is held by
+// somebody beside its owner: the session ends for both. Every failure of the token is fault.Unauthorized.
 func (s *State) Refresh(ctx context.Context, refresh, request string) (Tokens, error) {
+	k, ok := parseToken(refreshKind, refresh)
+	if !ok {
+		return Tokens{}, fault.Unauthorized
+	}
 	var tokens Tokens
 	good := false
 	err := s.update(ctx, func(t *tx) error {
-		good = false
-		own := secretKey("refresh", refresh)
-		r, err := load[refreshToken](t, own)
+		r, err := load[deviceRecord](t, deviceKey(k.user, k.device))
 		if err != nil {
 			return err
 		}
-		c := Caller{r.User, r.Session}
-		if !t.now.Before(r.Expires) {
+		if !r.live(t.now) || !fits(k.family, r.Family) {
 			return fault.NotFound
 		}
-		if err := t.checkSession(c); err != nil {
+		if _, err := t.account(k.user); err != nil {
 			return err
 		}
-		if good, err = t.takeBack(r, request); err != nil {
-			return err
+		if good = r.exchange(k, request); !good {
+			r.end()
+			return t.saveDevice(k.user, k.device, r)
 		}
-		if !good {
-			return t.Delete(key("session", string(c.User), c.Session))
-		}
-		tokens = newTokens(r.User)
-		tokens.Session = r.Session
-		r.Request, r.Next = request, secretKey("refresh", tokens.Refresh)
-		return errors.Join(save(t, own, r), t.issue(tokens))
+		next, access := newToken(k.user, k.device), newToken(k.user, k.device)
+		next.family = k.family
+		t.issue(&r, access, next)
+		tokens = s.o.tokens(access, next)
+		return t.saveDevice(k.user, k.device, r)
 	})
 	if errors.Is(err, fault.NotFound) || err == nil && !good {
 		return Tokens{}, fault.Unauthorized
 	}
-	return tokens.with(s.o, err)
+	if err != nil {
+		return Tokens{}, err
+	}
+	return tokens, nil
 }
 
-// takeBack reports whether a refresh token may be exchanged, and makes the tokens worthless that it was exchanged for by the same request.
-func (t *tx) takeBack(r refreshToken, request string) (bool, error) {
-	if r.Request == "" {
-		return true, nil
+// exchange reports whether a refresh token may be exchanged. The tokens that the same request got before are worthless from then on.
+func (r *deviceRecord) exchange(k token, request string) bool {
+	switch {
+	case fits(k.secret, r.Refresh):
+		r.Before, r.Request = r.Refresh, request
+		return true
+	case fits(k.secret, r.Before) && r.Request == request:
+		r.Access = r.Access[min(1, len(r.Access)):]
+		return true
 	}
-	next, there, err := loadOr[refreshToken](t, r.Next)
-	if err != nil || !there || r.Request != request || next.Request != "" {
-		return false, err
-	}
-	return true, errors.Join(t.Delete(r.Next), t.Delete(next.Access))
+	return false
 }
 
-// Logout ends the caller's session, or all sessions of the user.
+// Logout ends the caller's session with its credential, or all of the user's.
 func (s *State) Logout(ctx context.Context, c Caller, all bool) error {
 	return s.update(ctx, func(t *tx) error {
 		if all {
-			return t.endSessions(c.User, "")
+			return t.endSessions(c.User, Caller{})
 		}
-		return t.Delete(key("session", string(c.User), c.Session))
+		r, _, err := loadOr[deviceRecord](t, deviceKey(c.User, c.Device))
+		if err != nil || hex.EncodeToString(r.Family) != c.Session {
+			return err
+		}
+		return t.removeDevice(c.User, c.Device, r)
 	})
 }
 
-// endSessions ends all sessions of a user but one.
-func (t *tx) endSessions(user UserID, but string) error {
-	var ended []string
-	_, err := scan(t, key("session", string(user), ""), "", 1<<20, func(k string, _ []byte) error {
-		if !strings.HasSuffix(k, "/"+but) || but == "" {
-			ended = append(ended, k)
+// EndSession ends the session of a device and its credential. One that is not there is no failure.
+func (s *State) EndSession(ctx context.Context, user UserID, device DeviceID) error {
+	return s.update(ctx, func(t *tx) error {
+		r, there, err := loadOr[deviceRecord](t, deviceKey(user, device))
+		if err != nil || !there {
+			return err
 		}
+		return t.removeDevice(user, device, r)
+	})
+}
+
+func (t *tx) removeDevice(user UserID, device DeviceID, r deviceRecord) error {
+	return t.saveDevice(user, device, deviceRecord{Ends: r.Ends})
+}
+
+// DeviceSession is what a user sees of one of their devices.
+type DeviceSession struct {
+	Device     DeviceID
+	Begun      time.Time
+	Used       time.Time
+	Expires    time.Time // of the session; zero if only the credential is left
+	Credential bool
+}
+
+// Sessions lists the devices of a user that have a session or a credential, by id.
+func (s *State) Sessions(ctx context.Context, user UserID) (list []DeviceSession, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		list = nil
+		return t.eachDevice(user, func(d DeviceID, r deviceRecord) {
+			v := DeviceSession{Device: d, Begun: r.Begun, Used: r.Used, Credential: r.trusted(t.now)}
+			if r.live(t.now) {
+				v.Expires = r.Expires
+			}
+			if v.Credential || !v.Expires.IsZero() {
+				list = append(list, v)
+			}
+		})
+	})
+	return list, err
+}
+
+func (t *tx) eachDevice(user UserID, fn func(DeviceID, deviceRecord)) error {
+	prefix := key("session", string(user), "")
+	_, err := scan(t, prefix, "", 1<<20, func(k string, v []byte) error {
+		var r deviceRecord
+		if err := decode(v, &r); err != nil {
+			return err
+		}
+		fn(DeviceID(strings.TrimPrefix(k, prefix)), r)
 		return nil
 	})
-	for _, k := range ended {
-		if err == nil {
-			err = t.Delete(k)
+	return err
+}
+
+// endSessions ends all sessions of a user, with their credentials, but one.
+func (t *tx) endSessions(user UserID, but Caller) error {
+	ended := map[DeviceID]deviceRecord{}
+	err := t.eachDevice(user, func(d DeviceID, r deviceRecord) {
+		if d != but.Device || hex.EncodeToString(r.Family) != but.Session {
+			ended[d] = r
 		}
+	})
+	for d, r := range ended {
+		err = errors.Join(err, t.removeDevice(user, d, r))
 	}
 	return err
 }

@@ -10,8 +10,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,12 +24,15 @@ type UserID string
 
 // Limits are what one user may have, and how long things stay.
 type Limits struct {
-	Quota         Quota         // of users without one of their own
-	AccessTTL     time.Duration // of an access token
-	RefreshTTL    time.Duration // of a refresh token
-	MailTTL       time.Duration // of a message that nobody fetched, and of the memory that its id was used
-	MailPerSender int           // messages of one sender that wait in one mailbox
-	Sessions      int           // of one user; a further one ends the one that would end first
+	Quota          Quota         // of users without one of their own
+	AccessTTL      time.Duration // of an access token
+	RefreshTTL     time.Duration // of a refresh token
+	MailTTL        time.Duration // of a message that nobody fetched, and of the memory that its id was used
+	CredentialTTL  time.Duration // of a device's credential that is not used
+	MailPerSender  int           // messages of one sender that wait in one mailbox, at most
+	BytesPerSender int64         // of those
+	Sent           int           // messages of one sender that are remembered; the oldest go
+	Sessions       int           // devices of one user; of more the one used longest ago goes
 }
 
 // Quota is what one user may leave with the coordinator. A zero is the default of that field.
@@ -46,7 +47,7 @@ type Quota struct {
 var DefaultLimits = Limits{
 	Quota:     Quota{Blobs: 10_000, Bytes: 1 << 30, Mail: 20_000, MailBytes: 256 << 20},
 	AccessTTL: 15 * time.Minute, RefreshTTL: 48 * time.Hour, MailTTL: 30 * 24 * time.Hour,
-	MailPerSender: 2_000, Sessions: 32,
+	CredentialTTL: 90 * 24 * time.Hour, MailPerSender: 2_000, BytesPerSender: 25 << 20, Sent: 10_000, Sessions: 32,
 }
 
 // Sizes of what users deposit, in bytes, and counts.
@@ -106,18 +107,6 @@ func New(ctx context.Context, s store.Store, o Options) (*State, error) {
 
 // Epoch is random and names this state's history of events and sequence numbers. A restored backup has another one.
 func (s *State) Epoch() string { return s.epoch }
-
-// Backup writes a copy of everything while the state is in use.
-func (s *State) Backup(ctx context.Context, w io.Writer) error { return store.Backup(ctx, s.store, w) }
-
-// Restore fills an empty store from a backup. Sessions are left out, as a refresh token that was used since would count as unused; so are one-time
-// prekeys, as those handed out since would be handed out again; and the epoch is another one.
-func Restore(ctx context.Context, s store.Store, r io.Reader) error {
-	left := []string{epochKey, "session/", "access/", "refresh/", "onetime/", "fetch/"}
-	return store.Restore(ctx, s, r, func(key string) bool {
-		return !slices.ContainsFunc(left, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
-	})
-}
 
 // The keys of records. User ids, names and hashes hold no slash; numbers are 16 hexadecimal digits, so that they sort.
 const epochKey = "meta/epoch"

@@ -15,7 +15,7 @@ import (
 func refreshOnce(t *testing.T, b *stateBench) {
 	ctx := context.Background()
 	tokens := b.user(0)
-	other, err := b.Login(ctx, state.Login{User: UserN(0), Proof: bytes32(0)})
+	other, err := b.Login(ctx, state.Login{User: UserN(0), Device: DeviceN(99), Proof: bytes32(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func invitationsOnce(t *testing.T, b *stateBench) {
 	for i := range 12 {
 		wg.Go(func() {
 			for range 2 { // the answer was lost
-				_, err := b.Register(ctx, state.NewAccount{User: UserN(i), Email: bytes32(i), Proof: bytes32(i), Invitation: invitation})
+				_, err := b.Register(ctx, state.NewAccount{User: UserN(i), Device: DeviceN(i), Email: bytes32(i), Proof: bytes32(i), Invitation: invitation})
 				mu.Lock()
 				if err == nil {
 					registered++
@@ -77,5 +77,13 @@ func invitationsOnce(t *testing.T, b *stateBench) {
 	wg.Wait()
 	if registered != 6 {
 		t.Errorf("%d registrations went through, twice each, with an invitation for 3", registered)
+	}
+	b.o.Registration = state.Closed
+	b.restart()
+	for i := range 13 { // those that are there, and those that are not
+		_, err := b.Register(ctx, state.NewAccount{User: UserN(i), Device: DeviceN(i), Email: bytes32(i), Proof: bytes32(i), Invitation: invitation})
+		if !errors.Is(err, fault.Policy) {
+			t.Errorf("registration is closed: %v", err)
+		}
 	}
 }

@@ -61,8 +61,8 @@ func poppedOnce(t *testing.T, b *stateBench) {
 		b.restart()
 	}
 	delete(popped, "")
-	if _, left, err := b.CountPreKeys(ctx, UserN(0)); len(popped) != keys || left != 0 || err != nil {
-		t.Errorf("%d of %d keys were handed out, %d are left (%v)", len(popped), keys, left, err)
+	if left, err := b.PreKeyStatus(ctx, UserN(0)); len(popped) != keys || left.OneTime != 0 || err != nil {
+		t.Errorf("%d of %d keys were handed out, %d are left (%v)", len(popped), keys, left.OneTime, err)
 	}
 	low := 0
 	list, err := b.Events(ctx, UserN(0), b.Epoch(), 0)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,15 @@ func RunState(t *testing.T, open Open) {
 		"RefreshTokensUsedOnce":       refreshOnce,
 		"InvitationsUsedOnce":         invitationsOnce,
 		"EventsResume":                eventsResume,
+		"C12_TwoHoldersOfAToken":      twoHolders,
+		"C12_LostRefreshes":           lostRefreshes,
+		"SessionsByDevice":            sessionsByDevice,
+		"DeviceCredentials":           deviceCredentials,
+		"RecoveryProofs":              recoveryProofs,
+		"SentIsBounded":               sentIsBounded,
+		"ShareOfASender":              shareOfASender,
+		"SendersNotTaken":             sendersNotTaken,
+		"PreKeyStatus":                preKeyStatus,
 		"Expiry":                      expiry,
 		"F14_RestoredFromABackup":     restored,
 	} {
@@ -75,7 +85,7 @@ func (b *stateBench) restart() {
 // user registers somebody and returns the tokens.
 func (b *stateBench) user(n int) state.Tokens {
 	b.t.Helper()
-	tokens, err := b.Register(context.Background(), state.NewAccount{User: UserN(n), Email: bytes32(n), Proof: bytes32(n)})
+	tokens, err := b.Register(context.Background(), state.NewAccount{User: UserN(n), Device: DeviceN(n), Email: bytes32(n), Proof: bytes32(n)})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -85,6 +95,11 @@ func (b *stateBench) user(n int) state.Tokens {
 // UserN is the id of the nth user of a test.
 func UserN(n int) state.UserID {
 	return state.UserID(fmt.Sprintf("00000000-0000-4000-8000-%012x", n))
+}
+
+// DeviceN is the id of the nth device of a test.
+func DeviceN(n int) state.DeviceID {
+	return state.DeviceID(fmt.Sprintf("00000000-0000-4000-9000-%012x", n))
 }
 
 func bytes32(n int) []byte { return bytes.Repeat([]byte{byte(n)}, 32) }
@@ -171,7 +186,7 @@ func expiry(t *testing.T, b *stateBench) {
 		kinds[kind]++
 	}
 	delete(kinds, "event")
-	want := map[string]int{"meta": 1, "account": 3, "email": 3, "counters": 1, "blob": 1, "body": 1, "link": 1, "prekeys": 1, "onetime": 1}
+	want := map[string]int{"meta": 1, "account": 3, "email": 3, "counters": 2, "blob": 1, "body": 1, "link": 1, "prekeys": 1, "onetime": 1}
 	if !maps.Equal(kinds, want) {
 		t.Errorf("what stays: %v, want %v", kinds, want)
 	}
@@ -185,9 +200,16 @@ func expiry(t *testing.T, b *stateBench) {
 func restored(t *testing.T, b *stateBench) {
 	ctx := context.Background()
 	tokens := b.user(0)
-	b.user(1)
+	b.mustLogin(1, credential(bytes32(7)))
+	for i := range 4 {
+		b.user(i + 1)
+	}
+	invitation, err := b.Invite(ctx, 5, time.Hour)
+	if err := errors.Join(err, b.Disable(ctx, UserN(2), true)); err != nil {
+		t.Fatal(err)
+	}
 	upload := state.Upload{Sequence: 1, Bundle: []byte("bundle"), OneTime: [][]byte{[]byte("a"), []byte("b")}}
-	_, err := b.PutPreKeys(ctx, UserN(0), upload)
+	_, err = b.PutPreKeys(ctx, UserN(0), upload)
 	_, sendErr := b.Send(ctx, UserN(1), UserN(0), requestN(0), []byte("first"))
 	_, swapErr := b.Swap(ctx, UserN(0), []state.Swap{{Name: "vault", Counter: 1, Body: []byte("vault")}})
 	var file bytes.Buffer
@@ -199,8 +221,10 @@ func restored(t *testing.T, b *stateBench) {
 	}
 	epoch := b.Epoch()
 	other := newBench(t, b.open)
-	if err := state.Restore(ctx, other, &file); err != nil {
-		t.Fatal(err)
+	// Since the backup: user 3 was disabled, user 4 replaced a login proof that was stolen, and user 9 came.
+	out, err := state.Restore(ctx, other, &file, UserN(3), UserN(4), UserN(9))
+	if want := (state.Restored{Users: 5, Disabled: []state.UserID{UserN(2), UserN(3), UserN(4)}, Unknown: []state.UserID{UserN(9)}}); err != nil || !reflect.DeepEqual(out, want) {
+		t.Fatalf("%+v, %v", out, err)
 	}
 	r := &stateBench{bench: other, o: b.o, now: b.now}
 	r.start()
@@ -210,8 +234,22 @@ func restored(t *testing.T, b *stateBench) {
 	if _, err := r.Refresh(ctx, tokens.Refresh, requestN(0)); !errors.Is(err, fault.Unauthorized) {
 		t.Errorf("refresh token: %v", err)
 	}
-	if _, err := r.Login(ctx, state.Login{Email: bytes32(0), Proof: bytes32(0)}); err != nil {
+	if _, err := r.Login(ctx, state.Login{Email: bytes32(0), Device: DeviceN(0), Proof: bytes32(0)}); err != nil {
 		t.Errorf("login: %v", err)
+	}
+	if _, err := r.login(1, byDevice(bytes32(7))); !errors.Is(err, fault.Unauthorized) {
+		t.Errorf("credential: %v", err)
+	}
+	for i := range 3 {
+		if _, err := r.Login(ctx, state.Login{User: UserN(i + 2), Device: DeviceN(0), Proof: bytes32(i + 2)}); !errors.Is(err, fault.Unauthorized) {
+			t.Errorf("login of the disabled user %d: %v", i+2, err)
+		}
+	}
+	r.o.Registration = state.Invitation
+	r.start()
+	_, err = r.Register(ctx, state.NewAccount{User: UserN(8), Device: DeviceN(0), Email: bytes32(8), Proof: bytes32(8), Invitation: invitation})
+	if !errors.Is(err, fault.Forbidden) {
+		t.Errorf("invitation: %v", err)
 	}
 	if p, err := r.FetchPreKeys(ctx, UserN(1), UserN(0), requestN(0)); err != nil || string(p.Bundle) != "bundle" || len(p.OneTime) > 0 {
 		t.Errorf("prekeys: %v, %v", p, err)
