@@ -45,8 +45,9 @@ func (t *tx) useInvitation(secret string) error {
 	if err != nil {
 		return err
 	}
+	own := secretKey("invite", secret)
 	if i.Left--; i.Left == 0 {
-		return t.Delete(secretKey("invite", secret))
+		return errors.Join(t.unexpire(i.Expires, own), t.Delete(own))
 	}
-	return save(t, secretKey("invite", secret), i)
+	return save(t, own, i)
 }
