@@ -238,6 +238,14 @@ func deviceCredentials(t *testing.T, b *stateBench) {
 		"logged in without":   func() error { _, err := b.login(1); return err },
 		"replaced":            func() error { _, err := b.login(1, credential(bytes32(8))); return err },
 		"disabled, and again": func() error { return errors.Join(b.Disable(ctx, UserN(0), true), b.Disable(ctx, UserN(0), false)) },
+		"disabled after its session ended": func() error {
+			b.now = b.now.Add(49 * time.Hour)
+			k := b.mustLogin(1, byDevice(secret))
+			for i := range 2 {
+				b.Refresh(ctx, k.Refresh, requestN(i)) //nolint:errcheck // the second ends the session
+			}
+			return errors.Join(b.Disable(ctx, UserN(0), true), b.Disable(ctx, UserN(0), false))
+		},
 		"login proof replaced": func() error {
 			c, err := b.Authenticate(ctx, b.mustLogin(3).Access)
 			return errors.Join(err, b.ChangeProof(ctx, c, bytes32(0), bytes32(1)), b.ChangeProof(ctx, c, bytes32(1), bytes32(0)))
