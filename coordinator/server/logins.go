@@ -45,6 +45,9 @@ func (h *handlers) Login(ctx context.Context, r LoginRequestObject) (LoginRespon
 	if named == "" {
 		named = base64.StdEncoding.EncodeToString(l.Email)
 	}
+	if l.Kind == state.DeviceLogin { // whoever keeps a user from logging in does not know the device, which goes on
+		named += " " + string(l.Device)
+	}
 	if err := h.takeLogin(ctx, named); err != nil {
 		return nil, err
 	}

@@ -46,19 +46,27 @@ func TestRegistrationIsNoOracle(t *testing.T) {
 	}
 }
 
-// Every kind of login counts for the account that it names.
+// Every kind of login counts for the account that it names, those with a credential for the device.
 func TestLimitsOfAllLogins(t *testing.T) {
 	b := newBench(t, open, Options{Rates: Rates{limitLoginPair: {10, time.Minute}}})
 	b.user(1)
 	kinds := []LoginKind{LoginKindPassword, LoginKindRecovery, LoginKindDevice}
-	for i := range 9 {
-		l := Login{User: optional(userID(1)), Device: deviceID(1), Kind: &kinds[i%3], Proof: fill(9, 32)}
-		b.send("POST", "/v1/sessions", "", l).want(t, 401, fault.Unauthorized)
+	try := func(kind LoginKind, device int, proof byte) reply {
+		return b.send("POST", "/v1/sessions", "", Login{User: optional(userID(1)), Device: deviceID(device), Kind: &kind, Proof: fill(proof, 32)})
 	}
-	for i := range kinds {
-		l := Login{User: optional(userID(1)), Device: deviceID(1), Kind: &kinds[i], Proof: fill(1, 32)}
-		b.send("POST", "/v1/sessions", "", l).want(t, 429, fault.Busy)
+	secret := fill(30, 32)
+	trusted := Login{User: optional(userID(1)), Device: deviceID(2), Proof: fill(1, 32), Credential: &secret}
+	b.send("POST", "/v1/sessions", "", trusted).want(t, 200, "")
+	for i := range 8 {
+		try(kinds[i%2], i, 9).want(t, 401, fault.Unauthorized)
 	}
+	for range 10 {
+		try(LoginKindDevice, 1, 9).want(t, 401, fault.Unauthorized)
+	}
+	for _, kind := range kinds {
+		try(kind, 1, 1).want(t, 429, fault.Busy)
+	}
+	try(LoginKindDevice, 2, 30).want(t, 200, "")
 }
 
 // The session of a recovery proof does what the document marks, and nothing else, until it replaced the login proof.
