@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"columnar/query/querytest":  {},
 	"columnar/columnartest":     {"columnar/pme"},
 	"daemon":                    {"keystore", "ratchet", "columnar", "columnar/dir", "columnar/s3", "columnar/cache", "columnar/format", "columnar/query", "internal/*"},
+	"daemon/devices":            {"internal/atomicfile", "internal/seal", "internal/secret", "internal/signed", "internal/fault"},
 	"coordinator":               {"internal/fault"},
 	"coordinator/store":         {"internal/fault"},
 	"coordinator/badgerstore":   {"coordinator/store", "internal/kv", "internal/fault"},

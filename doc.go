@@ -5,6 +5,7 @@
 //	localapi            what applications link: client, wire types, openapi.yaml
 //	localapi/server     the local API: routes, guard, listeners
 //	daemon              the agent itself: life, account, datasets, transfers, events
+//	daemon/devices      device keys, the signed device list, the state key, approval of a new device
 //	keystore            the vault: passwords, keys, items, backup
 //	ratchet             the Signal protocol: identity, prekeys, handshake, sessions and their records
 //	ratchet/internal    its parts: post-quantum ratchet, erasure code, ML-KEM in halves, key derivation
