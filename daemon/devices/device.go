@@ -91,7 +91,8 @@ func (d *Device) Stage(now time.Time) error {
 }
 
 // Settle follows the list: if it names the next key, that is the present one now, and the one before is kept as the former; and a list that
-// this device began itself, first or in a recovery, it has joined (any other: see Confirm). A list that names neither is fault.KeyChanged; one without this device fault.Revoked or fault.Forbidden (see List.Find).
+// this device began itself, first or in a recovery, it has joined (any other: see Confirm). A list that names neither key is
+// fault.KeyChanged; one without this device fault.Revoked or fault.Forbidden (see List.Find).
 func (d *Device) Settle(l *List) error {
 	e, err := l.Find(d.ID)
 	if err == nil {

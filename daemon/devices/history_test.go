@@ -26,7 +26,7 @@ func TestE06_RandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := &history{world: newWorld(rt, dir), t: rt, forks: map[uint64][][]byte{}}
 		h.active = append(h.active, h.begin("first"))
-		for range rapid.IntRange(1, 8).Draw(rt, "steps") {
+		for range rapid.IntRange(1, 6).Draw(rt, "steps") {
 			h.now = h.now.Add(time.Duration(rapid.IntRange(-48, 48).Draw(rt, "hours")) * time.Hour)
 			h.step()
 			h.invariants()

@@ -121,8 +121,8 @@ func openAuthor(key AuthorKey, inner []byte) (*Link, error) {
 	return l, l.check()
 }
 
-// exact reports whether the payload of an envelope is what v encodes to. The decoder takes null for an empty list, and a list of numbers for
-// a byte string.
+// exact reports whether the payload of an envelope is what v encodes to. The decoder takes null for an empty list, and a list of numbers
+// for a byte string.
 func exact(envelope []byte, v any) bool {
 	payload, err := signed.Marshal(v)
 	if err == nil {

@@ -100,7 +100,8 @@ func TestLargestLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := w.sealer.Seal(l.recordContext(), plain)
-	t.Logf("link %d bytes, record %d; one device: link %d, record %d", len(link), len(record), len(w.links[0]), len(w.records[a.list.WrapsName()]))
+	one := w.records[a.list.WrapsName()]
+	t.Logf("link %d bytes, record %d; one device: link %d, record %d", len(link), len(record), len(w.links[0]), len(one))
 	if len(link) > MaxLink || len(record) > MaxRecord {
 		t.Error("beyond what the coordinator takes")
 	}
@@ -130,7 +131,8 @@ func TestTooManyDevices(t *testing.T) {
 	}
 }
 
-// A device that lost to another takes over the other's link and signs again with the same staged key; the record of the winner is still there.
+// A device that lost to another takes over the other's link and signs again with the same staged key; the record of the winner is still
+// there.
 func TestE08_TwoDevicesAtOnce(t *testing.T) {
 	w := setup(t)
 	a := w.begin("desk")
@@ -319,7 +321,9 @@ func TestNames(t *testing.T) {
 		isCode(t, name, checkName(name), fault.InvalidRequest)
 	}
 	b := encodeName("abc")
-	for _, edit := range []func(){func() { b[0] = 2 }, func() { b[0] = 65 }, func() { b[10] = 1 }, func() { b = b[1:] }, func() { b[0] = 0; clear(b) }} {
+	for _, edit := range []func(){
+		func() { b[0] = 2 }, func() { b[0] = 65 }, func() { b[10] = 1 }, func() { b = b[1:] }, func() { clear(b) },
+	} {
 		b = encodeName("abc")
 		edit()
 		isCode(t, "edited", second(decodeName(b)), fault.NotAuthentic)

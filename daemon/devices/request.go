@@ -42,9 +42,9 @@ func requestContext(user UserID, id DeviceID) seal.Context {
 	return seal.Context{Owner: user.String(), Type: "device-request", ID: id.String(), Version: 1}
 }
 
-// Ask makes the request of this new device, sealed, for its blob, and the code to show, which the caller wipes. Make it after the device list was opened: what approves
-// it is a link that follows. The code is kept in the key file until Confirm; asking again makes another. A device that has joined is
-// fault.Conflict.
+// Ask makes the request of this new device, sealed, for its blob, and the code to show, which the caller wipes. Make it after the device
+// list was opened: what approves it is a link that follows. The code is kept in the key file until Confirm; asking again makes another. A
+// device that has joined is fault.Conflict.
 func (d *Device) Ask(s Sealer, name string, now time.Time) ([]byte, Code, error) {
 	if err := checkName(name); err != nil {
 		return nil, Code{}, err
@@ -167,7 +167,10 @@ func (r *Request) Approve(code Code) (*Approved, error) {
 
 func (a *Approved) entry(l *Link, author AuthorKey) Entry {
 	approval := a.code.approval(l, author, a.request)
-	return Entry{ID: a.body.Device, KeyHash: sha256.Sum256(a.body.Public), AuthorKey: a.body.AuthorKey, KeyTime: l.Time, Added: l.Time, Approval: approval[:]}
+	return Entry{
+		ID: a.body.Device, KeyHash: sha256.Sum256(a.body.Public), AuthorKey: a.body.AuthorKey,
+		KeyTime: l.Time, Added: l.Time, Approval: approval[:],
+	}
 }
 
 // Confirm is what the new device asks of the list at the link that added it: that its author knew the code. Whoever has the vault can
