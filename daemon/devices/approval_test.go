@@ -83,6 +83,47 @@ func TestK04_DeviceThatNobodyApproved(t *testing.T) {
 	}
 }
 
+// The new device comes late: several links went by, one of which added it. With the code it joins, and a list that added it without
+// is refused whole.
+func TestK04_FollowedLate(t *testing.T) {
+	w := setup(t)
+	a := w.begin("desk")
+	n, sealed, code := w.ask("laptop")
+	start, approved := n.list, a.approve(n.d.ID, sealed, code.Text())
+	a.must(a.sign(Changes{}))
+	a.must(a.sign(Changes{Add: []*Approved{approved}}))
+	a.must(a.sign(Changes{Rotate: true}))
+	links := slices.Clone(w.links[start.Sequence:])
+
+	added, err := start.Extend(links[:2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := copyOf(added.Link)
+	for i := range forged.Devices {
+		if forged.Devices[i].ID == n.d.ID {
+			forged.Devices[i].Approval = random(32)
+		}
+	}
+	_, err = n.d.Follow(start, [][]byte{links[0], a.forge(forged)})
+	isCode(t, "added without the code", err, fault.UntrustedKey)
+	_, err = n.d.Follow(start, links[1:])
+	isCode(t, "one left out", err, fault.Incomplete)
+	if n.d.Joined() {
+		t.Error("joined")
+	}
+	l, err := n.d.Follow(start, links)
+	if err != nil || !n.d.Joined() || l.Head() != a.list.Head() {
+		t.Fatalf("followed: %v", err)
+	}
+	if again, err := n.d.Follow(l, links[2:]); err != nil || again != l {
+		t.Error("the newest again:", err)
+	}
+	n.list = start
+	n.follow()
+	sameKey(t, "late", a.ring, n.ring)
+}
+
 // Every field of a request edited, under the real MAC.
 func TestK12_EditedRequest(t *testing.T) {
 	w := setup(t)

@@ -1,10 +1,12 @@
 package devices
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/signed"
 )
 
 // The epoch, in a link that keeps the state key, and far enough along the chain that no other rule catches it.
@@ -150,6 +152,78 @@ func TestE06_GapsAndJumps(t *testing.T) {
 	end.Commitment = StateKey{Epoch: maxCount, Key: k.Key}.commitment(w.id)
 	_, err = end.Sign(a.author(), &Record{list: &end, members: a.record().members}, ring, Changes{})
 	isCode(t, "beyond the last number", err, fault.NotAuthentic)
+}
+
+// What a link must be by itself, before any other is looked at.
+func TestLinkInOrder(t *testing.T) {
+	w := setup(t)
+	a := w.begin("desk")
+	a.add("laptop")
+	a.follow()
+	for name, edit := range map[string]func(l *Link){
+		"sequence 0":         func(l *Link) { l.Sequence = 0 },
+		"sequence beyond":    func(l *Link) { l.Sequence = maxCount + 1 },
+		"epoch 0":            func(l *Link) { l.Epoch = 0 },
+		"epoch beyond":       func(l *Link) { l.Epoch = l.Sequence + 1 },
+		"slot":               func(l *Link) { l.Slot = slots },
+		"time":               func(l *Link) { l.Time = -1 },
+		"time beyond":        func(l *Link) { l.Time = maxMillis + 1 },
+		"epoch time":         func(l *Link) { l.EpochTime = -1 },
+		"epoch time beyond":  func(l *Link) { l.EpochTime = maxMillis + 1 },
+		"key time":           func(l *Link) { l.Devices[1].KeyTime = -1 },
+		"key time beyond":    func(l *Link) { l.Devices[0].KeyTime = maxMillis + 1 },
+		"added":              func(l *Link) { l.Devices[0].Added = -1 },
+		"added beyond":       func(l *Link) { l.Devices[1].Added = maxMillis + 1 },
+		"approval null":      func(l *Link) { l.Devices[0].Approval = nil },
+		"approval of 31":     func(l *Link) { l.Devices[0].Approval = make([]byte, 31) },
+		"no devices":         func(l *Link) { l.Devices = nil },
+		"unsorted":           func(l *Link) { slices.Reverse(l.Devices) },
+		"doubled":            func(l *Link) { l.Devices[1].ID = l.Devices[0].ID },
+		"removed null":       func(l *Link) { l.Removed = nil },
+		"removed and listed": func(l *Link) { l.Removed = []DeviceID{l.Devices[0].ID} },
+		"removed twice":      func(l *Link) { l.Removed = []DeviceID{{1}, {1}} },
+		"removed unsorted":   func(l *Link) { l.Removed = []DeviceID{{2}, {1}} },
+	} {
+		l := copyOf(a.list.Link)
+		if err := l.check(); err != nil {
+			t.Fatal(err)
+		}
+		edit(&l)
+		isCode(t, name, l.check(), fault.NotAuthentic)
+	}
+}
+
+// One link has one encoding, whoever signs it.
+func TestLinkHasOneEncoding(t *testing.T) {
+	w := setup(t)
+	a := w.begin("desk")
+	link, _ := a.successor(Changes{})
+	payload, err := signed.Marshal(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.list.Next(a.seal2(payload)); err != nil {
+		t.Fatal(err)
+	}
+	array := bytes.Replace(payload, []byte{0x40, 0x0d, 0x80}, []byte{0x80, 0x0d, 0x80}, 1) // approval: an empty array, not empty bytes
+	if bytes.Equal(array, payload) {
+		t.Fatal("the approval was not found")
+	}
+	isCode(t, "an array for bytes", second(a.list.Next(a.seal2(array))), fault.NotAuthentic)
+
+	inner, err := signed.Sign(a.d.present.signer(w.id), authorType, link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := make([]uint16, len(inner))
+	for i, b := range inner {
+		numbers[i] = uint16(b)
+	}
+	outer, err := signed.Sign(w.signing, listType, numbers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isCode(t, "numbers for the inner envelope", second(a.list.Next(outer)), fault.NotAuthentic)
 }
 
 // A first link is its author's alone.

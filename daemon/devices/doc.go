@@ -30,5 +30,8 @@
 //
 // A link that lost to another (conflict) is dropped: take over the other, and sign again with the same staged key.
 //
+// A new device: CreateDevice, OpenList, Device.Ask; on an old one OpenRequest, Request.Approve with the code that the user typed in,
+// List.Sign; on the new one Device.Follow, OpenRecord, Record.Unwrap.
+//
 // Values of this package are not for several goroutines at once, except for List and Record, which never change.
 package devices

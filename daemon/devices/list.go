@@ -120,7 +120,7 @@ func first(o Owner, envelope []byte) (*List, error) {
 	if claimed.Sequence != 1 {
 		return nil, fault.New(fault.Incomplete, "the device list does not begin at its beginning")
 	}
-	if !claimed.Previous.IsZero() || claimed.Recovery || len(claimed.Removed) != 0 || claimed.Epoch != 1 || !claimed.begins() {
+	if !claimed.Previous.IsZero() || claimed.Recovery || len(claimed.Removed) != 0 || !claimed.begins() {
 		return nil, errLink
 	}
 	key := claimed.Devices[0].AuthorKey

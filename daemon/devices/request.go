@@ -205,6 +205,24 @@ func (d *Device) Confirm(l *List) error {
 	return nil
 }
 
+// Follow is List.Extend for a device that may be asking: it confirms at the link that adds it. A device that asks remembers no head beyond
+// what Follow gave it, so that after a restart the link that adds it is among those that follow.
+func (d *Device) Follow(l *List, links [][]byte) (*List, error) {
+	for _, link := range links {
+		next, err := l.Next(link)
+		if err != nil {
+			return nil, err
+		}
+		if d.standing == standingAsking && next != l && slices.Contains(next.Change.Added, d.ID) {
+			if err := d.Confirm(next); err != nil {
+				return nil, err
+			}
+		}
+		l = next
+	}
+	return l, nil
+}
+
 // requestMAC binds a request to the code.
 func (c Code) requestMAC(envelope []byte) Hash {
 	sub := c.k.Derive("devices/request", envelope)

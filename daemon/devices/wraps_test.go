@@ -34,6 +34,10 @@ func TestK05_E09_NothingIsWrappedToAStranger(t *testing.T) {
 
 	// A record with the stranger's key in the place of the listed one, or beside it, makes no next link.
 	for what, edit := range map[string]func(m []member) []member{
+		"another id":   func(m []member) []member { m[0].ID = escrow.d.ID; return m },
+		"no name":      func(m []member) []member { m[0].Name = make([]byte, nameSize); return m },
+		"a short wrap": func(m []member) []member { m[0].Wrap = m[0].Wrap[1:]; return m },
+		"nobody":       func(m []member) []member { return m[:0] },
 		"in its place": func(m []member) []member { m[0].Public = escrow.d.present.public; return m },
 		"beside it": func(m []member) []member {
 			return append(m, member{ID: escrow.d.ID, Name: m[0].Name, Public: escrow.d.present.public, Wrap: m[0].Wrap})
