@@ -193,6 +193,28 @@ func TestLinkInOrder(t *testing.T) {
 	}
 }
 
+// A record goes first, and its link may lose or never be sent: the records of the newest link and of the former epoch's last still stand.
+func TestE03_RecordWrittenAndLinkNot(t *testing.T) {
+	w := setup(t)
+	a := w.begin("desk")
+	for _, rotate := range []bool{false, true, true, false, false, true, false, true} {
+		in := []string{a.list.WrapsName()}
+		if former, ok := a.list.Former(); ok {
+			in = append(in, former.WrapsName())
+		}
+		for _, next := range []Changes{{}, {Rotate: true}} {
+			u, err := a.sign(next)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name := u.List.WrapsName(); name == in[0] || len(in) > 1 && name == in[1] && !next.Rotate {
+				t.Errorf("link %d would be written over %v", u.List.Sequence, in)
+			}
+		}
+		a.must(a.sign(Changes{Rotate: rotate}))
+	}
+}
+
 // One link has one encoding, whoever signs it.
 func TestLinkHasOneEncoding(t *testing.T) {
 	w := setup(t)

@@ -330,6 +330,28 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// A link is made of what belongs together, or not at all.
+func TestSignRefuses(t *testing.T) {
+	w, other := setup(t), setup(t)
+	a := w.begin("desk")
+	r := a.record()
+	a.must(a.sign(Changes{}))
+	isCode(t, "the record of another link", second(a.list.Sign(a.author(), r, a.ring, Changes{})), fault.Stale)
+	b := other.begin("desk")
+	n, sealed, p := other.ask("laptop")
+	approved := b.approve(n.d.ID, sealed, p.Text())
+	isCode(t, "a device of another user", second(a.sign(Changes{Add: []*Approved{approved}})), fault.NotAuthentic)
+	isCode(t, "a device that is not listed", second(a.list.Sign(w.machine().author(), a.record(), a.ring, Changes{})), fault.Forbidden)
+	ring := NewRing(newStateKey(a.list.Epoch))
+	isCode(t, "another state key", second(a.list.Sign(a.author(), a.record(), ring, Changes{})), fault.Stale)
+	isCode(t, "a name that cannot be printed", second(a.sign(Changes{Rename: map[DeviceID]string{a.d.ID: "\n"}})), fault.InvalidRequest)
+	isCode(t, "a name for nobody", second(a.sign(Changes{Rename: map[DeviceID]string{NewDeviceID(): "x"}})), fault.InvalidRequest)
+	isCode(t, "the last device", second(a.sign(Changes{Remove: []DeviceID{a.d.ID}})), fault.Conflict)
+	own, sealed, p := w.ask("laptop")
+	twice := a.approve(own.d.ID, sealed, p.Text())
+	isCode(t, "a device twice", second(a.sign(Changes{Add: []*Approved{twice, twice}})), fault.Conflict)
+}
+
 // What the coordinator sees of a record and a request does not depend on names.
 func TestD15_SizesTellNoNames(t *testing.T) {
 	w := setup(t)

@@ -94,7 +94,8 @@ func begin(a Author, name string) (*draft, error) {
 //
 //	key_changed  the list does not name this device's present key: Device.Settle first
 //	stale        the ring has not the list's state key
-//	conflict     the former state key is still held, and a new one is asked for; a device is listed already; no key is staged
+//	conflict     the former state key is still held, and a new one is asked for; a device is listed already, or is the last one; no key
+//	             is staged
 //	revoked      a device that was removed is to be listed again
 //	too_large    too many devices
 func (l *List) Sign(a Author, r *Record, ring *Ring, c Changes) (*Update, error) {
@@ -187,6 +188,9 @@ func (d *draft) edit(l *List, c Changes) error {
 			return err
 		}
 		d.members[n.body.Device] = member{ID: n.body.Device, Name: n.body.Name, Public: n.body.Public}
+	}
+	if len(d.members) == 0 {
+		return fault.New(fault.Conflict, "the last device is not removed")
 	}
 	d.link.Removed = removedAfter(&l.Link, &d.link)
 	return nil

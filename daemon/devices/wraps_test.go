@@ -81,6 +81,10 @@ func TestV08_StateKeyOfTheServer(t *testing.T) {
 	swapped := &Record{list: a.list, members: forged}
 	isCode(t, "another key in the record", second(swapped.Unwrap(a.d)), fault.NotAuthentic)
 
+	other := *a.d
+	other.User = NewUser()
+	isCode(t, "the device of another user", second(r.Unwrap(&other)), fault.KeyChanged)
+
 	// Nor does a wrap of another link, epoch or device open in this place.
 	b := a.add("laptop")
 	a.follow()
