@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"coldframe/internal/fault"
@@ -80,6 +81,32 @@ func TestK04_DeviceThatNobodyApproved(t *testing.T) {
 	inside, err := w.sealer.Open(requestContext(w.id, n.d.ID), sealed)
 	if err != nil || bytes.Contains(inside, bytes.ReplaceAll(typed, []byte(" "), nil)) || bytes.Contains(inside, typed) {
 		t.Error("the code is in the request: ", err)
+	}
+}
+
+// Ten digits, equally likely; and two codes have nothing in common.
+func TestCodesAreRandom(t *testing.T) {
+	var count [10]int
+	for b := range 256 {
+		if d, ok := digit(byte(b)); ok {
+			count[d-'0']++
+		}
+	}
+	for d, n := range count {
+		if n != 25 {
+			t.Errorf("digit %d: %d of 256", d, n)
+		}
+	}
+	seen := map[string]bool{}
+	for range 100 {
+		code := string(newCode().Text())
+		if len(code) != codeDigits+5 || seen[code] {
+			t.Errorf("%q", code)
+		}
+		seen[code] = true
+	}
+	for _, typed := range []string{"", "1", strings.Repeat("1", 29), strings.Repeat("1", 31), strings.Repeat("1", 29) + "l", strings.Repeat("1 ", 65)} {
+		isCode(t, typed, second(ParseCode([]byte(typed))), fault.InvalidRequest)
 	}
 }
 

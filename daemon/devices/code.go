@@ -22,12 +22,15 @@ func newCode() Code {
 	var b [1]byte
 	for len(digits) < codeDigits {
 		rand.Read(b[:]) //nolint:errcheck // never fails: it ends the process instead
-		if b[0] < 250 { // so that each digit is as likely as any other
-			digits = append(digits, '0'+b[0]%10)
+		if d, ok := digit(b[0]); ok {
+			digits = append(digits, d)
 		}
 	}
 	return codeOf(digits)
 }
+
+// digit makes a digit of a random byte, or of six in 256 none, so that each is as likely as any other.
+func digit(b byte) (byte, bool) { return '0' + b%10, b < 250 }
 
 // codeOf moves the digits into a code.
 func codeOf(digits []byte) Code {
