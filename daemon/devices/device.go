@@ -172,7 +172,7 @@ func (d *Device) write(next Device) error {
 
 // open says fault.Locked after Wipe.
 func (d *Device) open() error {
-	if d.present.seed.IsZero() || d.other != nil && d.other.seed.IsZero() || d.standing == standingAsking && d.code.k.IsZero() {
+	if d.present.seed.IsZero() || d.other != nil && d.other.seed.IsZero() {
 		return fault.New(fault.Locked, "the device key was wiped from memory")
 	}
 	return nil

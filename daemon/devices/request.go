@@ -213,7 +213,7 @@ func (d *Device) Follow(l *List, links [][]byte) (*List, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.standing == standingAsking && next != l && slices.Contains(next.Change.Added, d.ID) {
+		if d.standing == standingAsking && slices.Contains(next.Change.Added, d.ID) {
 			if err := d.Confirm(next); err != nil {
 				return nil, err
 			}
