@@ -105,7 +105,8 @@ func TestCodesAreRandom(t *testing.T) {
 		}
 		seen[code] = true
 	}
-	for _, typed := range []string{"", "1", strings.Repeat("1", 29), strings.Repeat("1", 31), strings.Repeat("1", 29) + "l", strings.Repeat("1 ", 65)} {
+	ones := strings.Repeat("1", codeDigits)
+	for _, typed := range []string{"", "1", ones[1:], ones + "1", ones[1:] + "l", ones + strings.Repeat(" ", maxTyped)} {
 		isCode(t, typed, second(ParseCode([]byte(typed))), fault.InvalidRequest)
 	}
 }

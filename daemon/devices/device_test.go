@@ -321,7 +321,7 @@ func TestKeysAreNotPrinted(t *testing.T) {
 		"seed": m.d.present.seed.Bytes(), "author key": m.d.present.author.Bytes(), "state key": k.Key.Bytes(), "code": p.k.Bytes()[:codeDigits],
 	} {
 		shown := string(p.Text())
-		for _, form := range []string{string(b), hex.EncodeToString(b), fmt.Sprint(b), shown} {
+		for _, form := range []string{string(b), hex.EncodeToString(b), fmt.Sprintf("%d", b), shown} {
 			if strings.Contains(out.String(), strings.Trim(form, "[]")) {
 				t.Errorf("%s was printed", what)
 			}
