@@ -17,6 +17,16 @@ var derivations = make(chan struct{}, 1)
 // rootKey derives the root key from a normalised password (RFC 9106, then HKDF with the account key). The block must have been
 // accepted by the profile. It waits for its turn until ctx ends; the derivation itself runs to its end.
 func rootKey(ctx context.Context, password []byte, b kdfBlock, account AccountKey) (secret.Key, error) {
+	stretched, err := stretchInTurn(ctx, password, b)
+	if err != nil {
+		return secret.Key{}, err
+	}
+	defer stretched.Wipe()
+	return rootFrom(stretched, b.accountKey, account), nil
+}
+
+// stretchInTurn is stretch once no other derivation runs.
+func stretchInTurn(ctx context.Context, password []byte, b kdfBlock) (secret.Key, error) {
 	select {
 	case derivations <- struct{}{}:
 		defer func() { <-derivations }()
@@ -26,9 +36,7 @@ func rootKey(ctx context.Context, password []byte, b kdfBlock, account AccountKe
 	if err := ctx.Err(); err != nil {
 		return secret.Key{}, context.Cause(ctx)
 	}
-	stretched := stretch(password, b)
-	defer stretched.Wipe()
-	return rootFrom(stretched, b.accountKey, account), nil
+	return stretch(password, b), nil
 }
 
 // stretch runs argon2id and gives the memory back, which the heap would otherwise keep for minutes.

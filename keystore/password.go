@@ -2,8 +2,10 @@ package keystore
 
 import (
 	"context"
+	"errors"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/secret"
 )
 
@@ -11,21 +13,31 @@ import (
 // account key, derivation costs and unattended credential stay valid. The vault is open afterwards. The caller wipes both passwords.
 // Failures: those of Unlock for the old password, fault.Policy for a new one that is too easy to guess.
 func (v *Vault) ChangePassword(ctx context.Context, oldPassword, newPassword []byte) error {
+	return v.changePassword(ctx, oldPassword, newPassword, nil)
+}
+
+func (v *Vault) changePassword(ctx context.Context, oldPassword, newPassword []byte, record func(tx *kv.Tx, before, after secret.Key) error) error {
 	return v.attempt(ctx, func() (bool, error) {
-		h, key, err := v.judgePassword(ctx, oldPassword)
+		j, err := v.judgeRoot(ctx, oldPassword)
 		if err != nil {
 			return false, err
 		}
+		defer j.root.Wipe()
 		return true, v.orStayLocked(func() error {
-			if err := v.enter(h, key, false); err != nil {
+			if err := v.enter(j.header, j.key, false); err != nil {
 				return err
 			}
-			account, err := v.accountKeyOf(h)
+			account, err := v.accountKeyOf(j.header)
 			if err != nil {
 				return err
 			}
 			defer account.Wipe()
-			return v.rekey(ctx, newPassword, h.kdf, account, EventPasswordChanged)
+			proofs, err := newProofChange(ctx, j, record)
+			defer proofs.wipe()
+			if err != nil {
+				return err
+			}
+			return v.rekey(ctx, newPassword, j.header.kdf, account, EventPasswordChanged, proofs)
 		})
 	})
 }
@@ -50,7 +62,7 @@ func (v *Vault) Recover(ctx context.Context, kit RecoveryKit, newPassword []byte
 			if err := v.keepAccountKey(h, kit.AccountKey); err != nil {
 				return err
 			}
-			return v.rekey(ctx, newPassword, block, kit.AccountKey, EventRecovered)
+			return v.rekey(ctx, newPassword, block, kit.AccountKey, EventRecovered, nil)
 		})
 	})
 }
@@ -106,8 +118,9 @@ func (v *Vault) keepAccountKey(h *header, account AccountKey) error {
 	return v.writeAccountKey(h.user, account)
 }
 
-// rekey makes a new vault key and wraps it for the new password and for the slots that there are.
-func (v *Vault) rekey(ctx context.Context, newPass []byte, block kdfBlock, account AccountKey, event string) error {
+// rekey makes a new vault key and wraps it for the new password and for the slots that there are. Proofs, if not
+// nil, are recorded in the same transaction.
+func (v *Vault) rekey(ctx context.Context, newPass []byte, block kdfBlock, account AccountKey, event string, proofs *proofChange) error {
 	password, err := newPassword(newPass, v.Email())
 	if err != nil {
 		return err
@@ -118,6 +131,11 @@ func (v *Vault) rekey(ctx context.Context, newPass []byte, block kdfBlock, accou
 		return err
 	}
 	defer root.Wipe()
+	after, err := proofs.after(ctx, root, block)
+	if err != nil {
+		return err
+	}
+	defer after.Wipe()
 	var renewed *keyring
 	err = v.Update(func(tx *Tx) error {
 		renewed = tx.c.keys.renewed()
@@ -125,7 +143,7 @@ func (v *Vault) rekey(ctx context.Context, newPass []byte, block kdfBlock, accou
 		h.kdf, h.keyID = block, renewed.id
 		h.password = sealVaultKey(root, "password", h.user, renewed.id, renewed.current)
 		tx.header, tx.keys = &h, renewed
-		return h.refill(renewed)
+		return errors.Join(h.refill(renewed), proofs.commit(tx.KV(), after))
 	})
 	if err != nil {
 		if renewed != nil {

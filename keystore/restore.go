@@ -51,7 +51,7 @@ func (v *Vault) Restore(ctx context.Context, r io.Reader, o RestoreOptions) erro
 		if len(o.Password) > 0 {
 			return true, nil
 		}
-		return true, v.rekey(ctx, o.NewPassword, o.block, o.account, EventRecovered)
+		return true, v.rekey(ctx, o.NewPassword, o.block, o.account, EventRecovered, nil)
 	})
 }
 

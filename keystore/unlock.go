@@ -21,13 +21,8 @@ type UnlockOptions struct {
 // or cost than policy allows; nothing was derived), fault.Incomplete (no account key on this machine; a record is missing),
 // fault.RolledBack, fault.Forked.
 func (v *Vault) Unlock(ctx context.Context, password []byte, o UnlockOptions) error {
-	return v.attempt(ctx, func() (bool, error) {
-		h, key, err := v.judgePassword(ctx, password)
-		if err != nil {
-			return false, err
-		}
-		return true, v.enter(h, key, o.AcceptRollback)
-	})
+	_, err := v.UnlockForLogin(ctx, password, o, func() bool { return false })
+	return err
 }
 
 // CheckPassword reports whether this is the user's password, by the rules of Unlock. It changes nothing.
@@ -62,24 +57,38 @@ func (v *Vault) UnlockUnattended(ctx context.Context, credential secret.Key) err
 	return v.enter(h, key, false)
 }
 
+// judged is what a right password led to.
+type judged struct {
+	header *header    // authentic
+	root   secret.Key // root key
+	key    secret.Key // vault key
+}
+
 // judgePassword opens the vault key with a password. The header is authentic if it succeeds.
 func (v *Vault) judgePassword(ctx context.Context, password []byte) (*header, secret.Key, error) {
+	j, err := v.judgeRoot(ctx, password)
+	j.root.Wipe()
+	return j.header, j.key, err
+}
+
+// judgeRoot is judgePassword for callers that need the root key, too.
+func (v *Vault) judgeRoot(ctx context.Context, password []byte) (judged, error) {
 	h, err := v.readHeader()
 	if err != nil {
-		return nil, secret.Key{}, err
+		return judged{}, err
 	}
 	if err := v.o.Profile.accept(h.kdf); err != nil {
-		return nil, secret.Key{}, v.refused(err)
+		return judged{}, v.refused(err)
 	}
 	var account AccountKey
 	if h.kdf.accountKey {
 		if account, err = v.readAccountKey(h.user); err != nil {
-			return nil, secret.Key{}, damaged(err)
+			return judged{}, damaged(err)
 		}
 		defer account.Wipe()
 	}
-	key, err := openByPassword(ctx, h, password, account)
-	return h, key, err
+	root, key, err := deriveAndOpen(ctx, h, password, account)
+	return judged{h, root, key}, err
 }
 
 // damaged gives an account key file that does not fit a code of its own: it is no wrong password, and must not be counted as one.
@@ -92,25 +101,31 @@ func damaged(err error) error {
 
 // openByPassword derives the root key, unwraps the vault key and authenticates the header. The block was accepted by policy.
 func openByPassword(ctx context.Context, h *header, password []byte, account AccountKey) (secret.Key, error) {
+	root, key, err := deriveAndOpen(ctx, h, password, account)
+	root.Wipe()
+	return key, err
+}
+
+// deriveAndOpen is openByPassword for callers that need the root key, too. There are keys only without an error.
+func deriveAndOpen(ctx context.Context, h *header, password []byte, account AccountKey) (root, key secret.Key, err error) {
 	normal, err := normalPassword(password)
 	if err != nil {
-		return secret.Key{}, wrongPassword(err) // no such password was ever set
+		return secret.Key{}, secret.Key{}, wrongPassword(err) // no such password was ever set
 	}
 	defer secret.Wipe(normal)
-	root, err := rootKey(ctx, normal, h.kdf, account)
-	if err != nil {
-		return secret.Key{}, err
+	if root, err = rootKey(ctx, normal, h.kdf, account); err != nil {
+		return secret.Key{}, secret.Key{}, err
 	}
-	defer root.Wipe()
-	key, err := openVaultKey(root, "password", h.user, h.keyID, h.password)
+	key, err = openVaultKey(root, "password", h.user, h.keyID, h.password)
 	if err == nil {
 		err = h.authenticate(key)
 	}
 	if err != nil {
+		root.Wipe()
 		key.Wipe()
-		return secret.Key{}, wrongPassword(err)
+		return secret.Key{}, secret.Key{}, wrongPassword(err)
 	}
-	return key, nil
+	return root, key, nil
 }
 
 func wrongPassword(err error) error {

@@ -17,7 +17,7 @@ import (
 
 // vector is one case of docs/vectors/vault. Byte strings are hexadecimal.
 type vector struct {
-	Kind string `json:"kind"`           // salt, root key, kit, vault, backup
+	Kind string `json:"kind"`           // salt, email hash, root key, login proof, kit, vault, backup
 	Code string `json:"code,omitempty"` // how it must be refused
 
 	Email      string            `json:"email,omitempty"`
@@ -27,6 +27,9 @@ type vector struct {
 	KDF        string            `json:"kdf_block,omitempty"`
 	AccountKey string            `json:"account_key,omitempty"`
 	RootKey    string            `json:"root_key,omitempty"`
+	LoginProof string            `json:"login_proof,omitempty"`
+	EmailHash  string            `json:"email_hash,omitempty"`
+	Proof      string            `json:"recovery_proof,omitempty"`
 	Kit        string            `json:"kit,omitempty"`
 	Recovery   string            `json:"recovery_key,omitempty"`
 	Credential string            `json:"unattended_credential,omitempty"`
@@ -79,7 +82,8 @@ func TestVectors(t *testing.T) {
 				t.Fatal(err)
 			}
 			run := map[string]func(*testing.T, vector) error{
-				"salt": runSalt, "root key": runRootKey, "kit": runKit, "vault": runVault, "backup": runBackup,
+				"salt": runSalt, "email hash": runEmailHash, "root key": runRootKey, "login proof": runLoginProof, "kit": runKit,
+				"vault": runVault, "backup": runBackup,
 			}[c.Kind]
 			if run == nil {
 				t.Fatalf("unknown kind %q", c.Kind)
@@ -112,6 +116,26 @@ func runSalt(t *testing.T, c vector) error {
 	return nil
 }
 
+func runEmailHash(t *testing.T, c vector) error {
+	hash, err := EmailHash(c.Email)
+	if err == nil && hex.EncodeToString(hash[:]) != c.EmailHash {
+		t.Errorf("%q: %x", c.Email, hash)
+	}
+	return err
+}
+
+func runLoginProof(t *testing.T, c vector) error {
+	block, err := parseKDFBlock(unhex(t, c.KDF))
+	if err != nil {
+		return err
+	}
+	proof, err := loginProof(t.Context(), keyFrom(t, c.RootKey), block)
+	if err == nil && hex.EncodeToString(proof.Bytes()) != c.LoginProof {
+		t.Errorf("login proof %x", proof.Bytes())
+	}
+	return err
+}
+
 func runRootKey(t *testing.T, c vector) error {
 	block, err := parseKDFBlock(unhex(t, c.KDF))
 	if err != nil {
@@ -142,6 +166,9 @@ func runKit(t *testing.T, c vector) error {
 	}
 	if string(kit.Text()) != c.Kit || hex.EncodeToString(kit.AccountKey.bytes()) != c.AccountKey || hex.EncodeToString(kit.RecoveryKey.Bytes()) != c.Recovery {
 		t.Errorf("another kit: %s", kit.Text())
+	}
+	if got := hex.EncodeToString(kit.Proof().Bytes()); c.Proof != "" && got != c.Proof {
+		t.Errorf("recovery proof %s", got)
 	}
 	return nil
 }
@@ -229,6 +256,9 @@ func writeVectors(t *testing.T) {
 	write("salt", vector{Kind: "salt", Email: " Ada@BÜCHER.example ", Normal: "ada@xn--bcher-kva.example", Salt: hex.EncodeToString(salt[:])})
 	write("refused-address", vector{Kind: "salt", Email: "ada", Code: "invalid_request"})
 
+	hash, _ := EmailHash(" Ada@BÜCHER.example ")
+	write("email-hash", vector{Kind: "email hash", Email: " Ada@BÜCHER.example ", EmailHash: hex.EncodeToString(hash[:])})
+
 	v, kit := registered(t)
 	credential, err := v.EnableUnattended(t.Context(), []byte(testPassword))
 	if err != nil {
@@ -259,6 +289,11 @@ func writeVectors(t *testing.T) {
 	}
 	root.RootKey = hex.EncodeToString(derived.Bytes())
 	write("root-key", root)
+	proof, err := loginProof(t.Context(), derived, v.c.header.kdf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("login-proof", vector{Kind: "login proof", RootKey: root.RootKey, KDF: root.KDF, LoginProof: hex.EncodeToString(proof.Bytes())})
 	block := v.c.header.kdf
 	block.accountKey = false
 	only := root
@@ -276,7 +311,7 @@ func writeVectors(t *testing.T) {
 	lowered.KDF = "01" + root.KDF[2:]
 	write("refused-argon2i", lowered)
 
-	write("kit", vector{Kind: "kit", Kit: string(kit.Text()), AccountKey: root.AccountKey, Recovery: hex.EncodeToString(kit.RecoveryKey.Bytes())})
+	write("kit", vector{Kind: "kit", Kit: string(kit.Text()), AccountKey: root.AccountKey, Recovery: hex.EncodeToString(kit.RecoveryKey.Bytes()), Proof: hex.EncodeToString(kit.Proof().Bytes())})
 	write("refused-kit-slip", vector{Kind: "kit", Kit: string(bytes.Replace(kit.Text(), []byte("User: "), []byte("User: 0"), 1)), Code: "invalid_request"})
 
 	good := vaultVector(t, v)

@@ -1,0 +1,123 @@
+package keystore
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"coldframe/internal/kv"
+	"coldframe/internal/secret"
+)
+
+// EmailHashSize is the length of the labelled hash of an address, in bytes.
+const EmailHashSize = sha256.Size
+
+// EmailHash returns SHA-256("coldframe/v1/email" ‖ 0 ‖ normal address), by which a coordinator knows a user. Whoever guesses the address
+// can compute it. What is no address is fault.InvalidRequest.
+func EmailHash(email string) ([EmailHashSize]byte, error) {
+	normal, err := normalEmail(email)
+	if err != nil {
+		return [EmailHashSize]byte{}, err
+	}
+	return sha256.Sum256([]byte("coldframe/v1/email\x00" + normal)), nil
+}
+
+// Proof returns the proof that its holder has the recovery key: HKDF of it under a label of its own. It opens nothing of the vault.
+func (k RecoveryKit) Proof() secret.Key { return k.RecoveryKey.Derive("recovery-proof") }
+
+// LoginProof returns what proves to a coordinator that its holder knows the password and has the account key: one more pass of
+// argon2id over the root key. The rules are those of Unlock; the vault stays as it is. The caller wipes the proof.
+func (v *Vault) LoginProof(ctx context.Context, password []byte) (proof secret.Key, err error) {
+	err = v.attempt(ctx, func() (bool, error) {
+		j, err := v.judgeRoot(ctx, password)
+		if err != nil {
+			return false, err
+		}
+		defer j.root.Wipe()
+		j.key.Wipe()
+		proof, err = loginProof(ctx, j.root, j.header.kdf)
+		return true, err
+	})
+	return proof, err
+}
+
+// UnlockForLogin is Unlock, and returns the login proof if want, which is asked once the vault is open, says so. It saves the
+// second derivation of LoginProof. The caller wipes the proof.
+func (v *Vault) UnlockForLogin(ctx context.Context, password []byte, o UnlockOptions, want func() bool) (proof secret.Key, err error) {
+	err = v.attempt(ctx, func() (bool, error) {
+		j, err := v.judgeRoot(ctx, password)
+		if err != nil {
+			return false, err
+		}
+		defer j.root.Wipe()
+		if err := v.enter(j.header, j.key, o.AcceptRollback); err != nil {
+			return true, err
+		}
+		if want() {
+			proof, err = loginProof(context.WithoutCancel(ctx), j.root, j.header.kdf) // the vault is open: this must not fail any more
+		}
+		return true, err
+	})
+	return proof, err
+}
+
+// ChangePasswordForLogin is ChangePassword; record is called inside the change's transaction with the login proofs of before and after.
+// It must neither keep nor wipe them.
+func (v *Vault) ChangePasswordForLogin(
+	ctx context.Context, oldPassword, newPassword []byte, record func(tx *kv.Tx, before, after secret.Key) error,
+) error {
+	return v.changePassword(ctx, oldPassword, newPassword, record)
+}
+
+// loginProof runs argon2id over a root key with the account's memory and lanes, one pass, and a salt of its own.
+func loginProof(ctx context.Context, root secret.Key, b kdfBlock) (secret.Key, error) {
+	b.Time, b.salt = 1, proofSalt(b.salt)
+	stretched, err := stretchInTurn(ctx, root.Bytes(), b)
+	if err != nil {
+		return secret.Key{}, err
+	}
+	defer stretched.Wipe()
+	return stretched.Derive("login-proof"), nil
+}
+
+// proofSalt returns SHA-256("coldframe/v1/login-proof" ‖ 0 ‖ salt)[:16].
+func proofSalt(salt [saltSize]byte) (out [saltSize]byte) {
+	sum := sha256.Sum256(append([]byte("coldframe/v1/login-proof\x00"), salt[:]...))
+	copy(out[:], sum[:])
+	return out
+}
+
+// proofChange records the login proofs of a password change in its transaction. Nil records nothing.
+type proofChange struct {
+	before secret.Key
+	record func(tx *kv.Tx, before, after secret.Key) error
+}
+
+// newProofChange derives the proof of before; nil if there is nobody to record it.
+func newProofChange(ctx context.Context, j judged, record func(tx *kv.Tx, before, after secret.Key) error) (*proofChange, error) {
+	if record == nil {
+		return nil, nil
+	}
+	before, err := loginProof(ctx, j.root, j.header.kdf)
+	return &proofChange{before, record}, err
+}
+
+// after derives the proof of the new root key.
+func (c *proofChange) after(ctx context.Context, root secret.Key, b kdfBlock) (secret.Key, error) {
+	if c == nil {
+		return secret.Key{}, nil
+	}
+	return loginProof(ctx, root, b)
+}
+
+func (c *proofChange) commit(tx *kv.Tx, after secret.Key) error {
+	if c == nil {
+		return nil
+	}
+	return c.record(tx, c.before, after)
+}
+
+func (c *proofChange) wipe() {
+	if c != nil {
+		c.before.Wipe()
+	}
+}
