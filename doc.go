@@ -20,6 +20,7 @@
 //	engine              that process: a module of its own
 //	columnar/storetest  the suite every store passes, and stores that lie
 //	cmd/coldframe-coordinator  the coordinator: flags, wiring, signals, the operator's commands
+//	daemon/link         the agent's connection to its coordinator: login, tokens, events
 //	coordinator         what an agent needs of one: client, wire types, openapi.yaml
 //	coordinator/server  its HTTP API: routes, guard, rate limits, TLS
 //	coordinator/state   accounts, sessions, prekeys, mailboxes, blobs, device lists, events

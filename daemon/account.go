@@ -1,19 +1,51 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
 	"io"
 
+	"coldframe/daemon/link"
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
 )
 
 // Register makes the account of this agent, with a folder store below the data folder, and leaves it open. The kit in the answer is
-// shown once; the caller wipes it. fault.Conflict if there is an account, fault.Policy for a password that is easy to guess.
+// shown once; the caller wipes it. fault.Conflict if there is an account, fault.Policy for a password that is easy to guess. A coordinator
+// is joined after that; if it cannot be, the account is there without one.
 func (a *Agent) Register(ctx context.Context, r RegisterRequest) (RegisterResult, error) {
 	defer clear(r.Password)
+	if r.Coordinator == nil {
+		return a.registerHere(ctx, r)
+	}
+	join := *r.Coordinator
+	if _, err := (link.Settings{URL: join.URL, CA: join.CA}).Normal(a.coordinatorPolicy()); err != nil {
+		return RegisterResult{}, impossible(err)
+	}
+	join.Password = bytes.Clone(r.Password)
+	result, err := a.registerHere(ctx, r)
+	if err != nil {
+		clear(join.Password)
+		return RegisterResult{}, err
+	}
+	if _, result.JoinErr = a.ConnectCoordinator(ctx, join); result.JoinErr != nil {
+		a.log.Warn("coordinator not joined", failure(result.JoinErr)...)
+	}
+	return result, nil
+}
+
+// impossible keeps the refusal of a coordinator's address from looking like that of a password: nothing was done.
+func impossible(err error) error {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return fault.Wrap(fault.InvalidRequest, err, "coordinator: %s", e.Detail)
+	}
+	return err
+}
+
+// registerHere makes the account on this machine.
+func (a *Agent) registerHere(ctx context.Context, r RegisterRequest) (RegisterResult, error) {
 	done, err := a.changing()
 	if err != nil {
 		return RegisterResult{}, err
@@ -52,17 +84,34 @@ func (a *Agent) Unlock(ctx context.Context, r UnlockRequest) error {
 	}
 	defer done()
 	if a.hasSession() {
-		if err := a.vault.CheckPassword(ctx, r.Password); err != nil {
+		if err := a.checkForLogin(ctx, r.Password); err != nil {
 			return err
 		}
 		a.openGate()
 		a.event(Event{Type: EventUnlocked})
 		return nil
 	}
-	if err := a.unlockVault(ctx, r); err != nil {
+	proof, err := a.unlockVault(ctx, r)
+	if err != nil {
 		return err
 	}
-	return a.openSession(true)
+	return a.openForLogin(true, proof)
+}
+
+// checkForLogin checks the password, and hands the login proof to a link that needs one.
+func (a *Agent) checkForLogin(ctx context.Context, password []byte) error {
+	a.mu.Lock()
+	s := a.session
+	a.mu.Unlock()
+	l := s.currentLink()
+	if l.Link == nil || !l.NeedsProof() {
+		return a.vault.CheckPassword(ctx, password)
+	}
+	proof, err := a.vault.LoginProof(ctx, password)
+	if err == nil {
+		l.Give(proof)
+	}
+	return err
 }
 
 // Lock ends what callers have in work, wipes the keys and refuses calls until the next Unlock. In unattended mode the keys stay, for
@@ -113,7 +162,7 @@ func (a *Agent) ChangePassword(ctx context.Context, old, replacement []byte) err
 	if err := s.writable(); err != nil {
 		return err
 	}
-	if err := a.vault.ChangePassword(ctx, old, replacement); err != nil {
+	if err := a.changePassword(ctx, s, old, replacement); err != nil {
 		return err
 	}
 	a.event(Event{Type: EventPassword})

@@ -60,6 +60,7 @@ type Agent struct {
 	sql     engines
 	counter counters
 	cache   sealedCache
+	linkLog linkLog
 
 	burying sync.Mutex // held while the rest of a deleted dataset is taken away
 	change  sync.Mutex // held while the account changes: unlock, lock, register, restore, stop

@@ -81,25 +81,54 @@ type Status struct {
 	UserID     string
 	Email      string // while unlocked
 	StoreKind  string // "folder", "s3" or ""
-	Cache      *CacheInfo
-	Datasets   int
-	Uploads    int // transfers to the store in work
-	Started    time.Time
-	IdleLock   time.Duration // 0: never
-	Warnings   []string      // sentences for a person: memory that could not be locked, and the like
+
+	Coordinator *CoordinatorStatus // nil: none is set, or locked
+
+	Cache    *CacheInfo
+	Datasets int
+	Uploads  int // transfers to the store in work
+	Started  time.Time
+	IdleLock time.Duration // 0: never
+	Warnings []string      // sentences for a person: memory that could not be locked, and the like
 }
 
-// RegisterRequest makes an account on this machine. Password is wiped by Register.
+// RegisterRequest makes an account on this machine, and with Coordinator joins it. Password is wiped by Register.
 type RegisterRequest struct {
 	Email        string
 	Password     []byte
 	PasswordOnly bool // no account key: the password alone opens the vault
+
+	Coordinator *CoordinatorRequest // its Password is not used
 }
 
-// RegisterResult holds the recovery kit as text, shown once. The caller wipes Kit.
+// RegisterResult holds the recovery kit as text, shown once. The caller wipes Kit. JoinErr is why the coordinator was not joined: the
+// account is there all the same, and ConnectCoordinator tries again.
 type RegisterResult struct {
-	UserID string
-	Kit    []byte
+	UserID  string
+	Kit     []byte
+	JoinErr error
+}
+
+// CoordinatorRequest sets the coordinator. Password is wiped.
+type CoordinatorRequest struct {
+	Password   []byte
+	URL        string
+	CA         string // PEM of the only authorities that vouch for it; empty: those of the system
+	Invitation string // where the coordinator wants one
+}
+
+// CoordinatorStatus says how it stands with the coordinator: connecting, online, offline, login_needed or refused.
+type CoordinatorStatus struct {
+	URL   string
+	State string
+	Since time.Time
+	Error fault.Code // why it is not online; empty: nothing has gone wrong
+}
+
+// CoordinatorInfo is the setting and its state.
+type CoordinatorInfo struct {
+	CoordinatorStatus
+	CA string
 }
 
 // UnlockRequest opens the vault. Password is wiped by Unlock.
@@ -306,30 +335,34 @@ const FromNow uint64 = math.MaxUint64
 
 // Event types. Logged ones have an ID and survive a restart; EventProgress is sent to those who listen and then gone.
 const (
-	EventStarted         = "agent.started"
-	EventUnlocked        = "account.unlocked"
-	EventLocked          = "account.locked"
-	EventPassword        = "account.password_changed"
-	EventRecovered       = "account.recovered"
-	EventUnattended      = "account.unattended_changed"
-	EventRestored        = "account.restored"
-	EventRollback        = "account.rollback_accepted"
-	EventThrottled       = "account.throttled" // too many wrong passwords
-	EventRefused         = "check.refused"     // a check of the threat model said no; Code says which
-	EventAppCreated      = "app.created"
-	EventAppDeleted      = "app.deleted"
-	EventStoreChanged    = "store.changed"
-	EventStoreExtra      = "store.extra_objects"
-	EventDatasetCreated  = "dataset.created"
-	EventDatasetRenamed  = "dataset.renamed"
-	EventDatasetDeleted  = "dataset.deleted"
-	EventVersion         = "dataset.version"
-	EventUploadsSwept    = "uploads.swept"
-	EventClock           = "clock.jumped"
-	EventProgress        = "transfer.progress"
-	EventTransferDone    = "transfer.done"
-	EventTransferFailed  = "transfer.failed"
-	EventSubscriberReset = "events.reset" // some events were dropped from the log before this subscriber read them
+	EventStarted            = "agent.started"
+	EventUnlocked           = "account.unlocked"
+	EventLocked             = "account.locked"
+	EventPassword           = "account.password_changed"
+	EventRecovered          = "account.recovered"
+	EventUnattended         = "account.unattended_changed"
+	EventRestored           = "account.restored"
+	EventRollback           = "account.rollback_accepted"
+	EventThrottled          = "account.throttled" // too many wrong passwords
+	EventRefused            = "check.refused"     // a check of the threat model said no; Code says which
+	EventAppCreated         = "app.created"
+	EventAppDeleted         = "app.deleted"
+	EventStoreChanged       = "store.changed"
+	EventStoreExtra         = "store.extra_objects"
+	EventCoordinatorChanged = "coordinator.changed" // the setting
+	EventCoordinatorOnline  = "coordinator.online"
+	EventCoordinatorOffline = "coordinator.offline" // or it refuses; Code says why
+	EventCoordinatorLogin   = "coordinator.login_needed"
+	EventDatasetCreated     = "dataset.created"
+	EventDatasetRenamed     = "dataset.renamed"
+	EventDatasetDeleted     = "dataset.deleted"
+	EventVersion            = "dataset.version"
+	EventUploadsSwept       = "uploads.swept"
+	EventClock              = "clock.jumped"
+	EventProgress           = "transfer.progress"
+	EventTransferDone       = "transfer.done"
+	EventTransferFailed     = "transfer.failed"
+	EventSubscriberReset    = "events.reset" // some events were dropped from the log before this subscriber read them
 )
 
 // Event is one line of the agent's log or one progress message. It holds ids, codes and numbers; never names, titles or texts of users.

@@ -12,18 +12,32 @@ type Clock interface {
 // suspendGap is by how much the two clocks must part between two looks to count as a sleep of the machine.
 const suspendGap = 2 * time.Second
 
+// sleepWatch notices that the machine slept. Not safe for use by several goroutines.
+type sleepWatch struct {
+	clock Clock
+	ahead time.Duration // Boottime - Monotonic at the last look
+}
+
+func newSleepWatch(c Clock) *sleepWatch { return &sleepWatch{c, c.Boottime() - c.Monotonic()} }
+
+// slept reports whether the machine slept since the last call.
+func (w *sleepWatch) slept() bool {
+	before := w.ahead
+	w.ahead = w.clock.Boottime() - w.clock.Monotonic()
+	return w.ahead-before > suspendGap
+}
+
 // idleTimer decides when the agent locks by itself. Not safe for use by several goroutines.
 type idleTimer struct {
 	clock     Clock
 	last      time.Duration // Boottime of the last activity
-	ahead     time.Duration // Boottime - Monotonic at the last look
+	sleep     *sleepWatch
 	idle      time.Duration // 0: never
 	onSuspend bool
 }
 
 func newIdleTimer(c Clock, l Lock) *idleTimer {
-	t := &idleTimer{clock: c, idle: l.Idle(), onSuspend: l.OnSuspend}
-	t.ahead = c.Boottime() - c.Monotonic()
+	t := &idleTimer{clock: c, idle: l.Idle(), onSuspend: l.OnSuspend, sleep: newSleepWatch(c)}
 	t.last = c.Boottime()
 	return t
 }
@@ -33,8 +47,6 @@ func (t *idleTimer) touch() { t.last = t.clock.Boottime() }
 // due reports whether the agent should lock now: idle for too long, or the machine slept since the last call.
 func (t *idleTimer) due() bool {
 	boot := t.clock.Boottime()
-	ahead := boot - t.clock.Monotonic()
-	slept := t.onSuspend && ahead-t.ahead > suspendGap
-	t.ahead = ahead
+	slept := t.sleep.slept() && t.onSuspend
 	return slept || (t.idle > 0 && boot-t.last >= t.idle)
 }

@@ -22,15 +22,16 @@ const MaxConfigSize = 64 << 10
 // Config is the configuration of an agent: defaults, then the file, then COLDFRAME_ variables, then flags. It holds no secret and no
 // store settings; those are in the vault.
 type Config struct {
-	Version int     `toml:"version"`
-	Folders Folders `toml:"folders"`
-	Listen  Listen  `toml:"listen"`
-	Lock    Lock    `toml:"lock"`
-	Limits  Limits  `toml:"limits"`
-	Store   Store   `toml:"store"`
-	Log     Log     `toml:"log"`
-	Query   Query   `toml:"query"`
-	Cache   Cache   `toml:"cache"`
+	Version     int         `toml:"version"`
+	Folders     Folders     `toml:"folders"`
+	Listen      Listen      `toml:"listen"`
+	Lock        Lock        `toml:"lock"`
+	Limits      Limits      `toml:"limits"`
+	Store       Store       `toml:"store"`
+	Coordinator Coordinator `toml:"coordinator"`
+	Log         Log         `toml:"log"`
+	Query       Query       `toml:"query"`
+	Cache       Cache       `toml:"cache"`
 
 	File string `toml:"-"` // where it was read from; empty: there was none
 }
@@ -70,6 +71,13 @@ type Limits struct {
 
 // Store says which addresses an S3 endpoint may have beside public ones (L14). Where the store is, is in the vault.
 type Store struct {
+	AllowPrivate   bool `toml:"allow_private"`    // private networks
+	AllowLoopback  bool `toml:"allow_loopback"`   // this machine
+	AllowPlainHTTP bool `toml:"allow_plain_http"` // http instead of https, on this machine only; for tests
+}
+
+// Coordinator says which addresses a coordinator may have beside public ones (L14). Which one it is, is in the vault.
+type Coordinator struct {
 	AllowPrivate   bool `toml:"allow_private"`    // private networks
 	AllowLoopback  bool `toml:"allow_loopback"`   // this machine
 	AllowPlainHTTP bool `toml:"allow_plain_http"` // http instead of https, on this machine only; for tests

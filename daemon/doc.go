@@ -45,11 +45,19 @@
 //	vault: identity, signing      the user's keys; the signing key is signed by the identity key
 //	vault: local                  seals names of tokens and stored answers
 //	vault: store                  where objects lie, and the credentials
+//	vault: coordinator            which coordinator the account uses
 //	vault: metadata/ID            a dataset's metadata keys and heads
 //	vault: version-keys/ID/N      column keys of a version
 //	dataset/ID/info, roster/, manifest/, object/   sealed title, signed chains, which version needs which object
 //	tombstone/ID, garbage/NAME    deleted datasets, objects to be removed
+//	coordinator/HASH/             tokens and login proofs for a coordinator, sealed under the local key; of this machine, in no backup
 //	app/ID, idem/, event/N, upload/NAME            tokens by hash, stored answers, event log, journal
+//
+// # Coordinator
+//
+// Package link keeps the connection to the coordinator; a session has at most one link, which works behind the gate of background work, so
+// that closing the session ends it. Whoever changes the setting stops the link first: two would exchange one refresh token. The network is
+// never waited for with the lock of the account held, and the password is judged before the first byte leaves.
 //
 // # Events
 //

@@ -48,10 +48,15 @@ func (a *Agent) hasSession() bool {
 	return a.session != nil
 }
 
-// openSession makes the session of a vault that was just opened, and with api lets callers in. a.change is held.
-func (a *Agent) openSession(api bool) error {
+// openSession is openForLogin without a login proof.
+func (a *Agent) openSession(api bool) error { return a.openForLogin(api, secret.Key{}) }
+
+// openForLogin makes the session of a vault that was just opened, and with api lets callers in. It takes the login proof, if there is
+// one, for the link to the coordinator. a.change is held.
+func (a *Agent) openForLogin(api bool, proof secret.Key) error {
 	s, err := a.loadSession()
 	if err != nil {
+		proof.Wipe()
 		a.vault.Lock()
 		return err
 	}
@@ -63,6 +68,8 @@ func (a *Agent) openSession(api bool) error {
 		a.event(Event{Type: EventUnlocked})
 	}
 	a.log.Info("vault open", "kind", s.settings.Kind)
+	a.linkLog.forget()
+	a.startLink(s, proof)
 	a.kick()
 	return nil
 }
@@ -102,7 +109,9 @@ func (a *Agent) loadSession() (*session, error) {
 	if err := a.ensureKeys(); err != nil {
 		return nil, err
 	}
-	s := &session{user: a.vault.UserID(), readOnly: a.vault.State() == keystore.ReadOnly, unattended: a.vault.Unattended()}
+	s := &session{
+		user: a.vault.UserID(), readOnly: a.vault.State() == keystore.ReadOnly, unattended: a.vault.Unattended(), opened: a.clock.Now().UTC(),
+	}
 	if err := errors.Join(a.loadSigning(s), a.loadLocal(s)); err != nil {
 		s.wipe()
 		return nil, err
@@ -265,7 +274,7 @@ func (a *Agent) Status(context.Context) (Status, error) {
 		return st, nil
 	}
 	st.State, st.Email = StateUnlocked, a.vault.Email()
-	st.StoreKind = s.storeKind()
+	st.StoreKind, st.Coordinator = s.storeKind(), s.coordinatorStatus()
 	if s.readOnly {
 		st.Warnings = append(st.Warnings, "an older vault was accepted at unlock: the account is read-only")
 	}

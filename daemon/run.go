@@ -118,12 +118,17 @@ func (a *Agent) clearSpool() {
 func (a *Agent) watchIdle(ctx context.Context) error {
 	tick := time.NewTicker(a.o.Tick)
 	defer tick.Stop()
+	sleep := newSleepWatch(a.clock)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		if sleep.slept() {
+			a.wakeLink()
+		}
+		a.reportLink()
 		a.mu.Lock()
 		due := a.idle.due() && a.gate != nil
 		a.mu.Unlock()

@@ -45,6 +45,12 @@ type session struct {
 	storeErr error // why there is none
 	settings storeItem
 	retired  []columnar.Store // replaced while transfers may still use them; closed with the session
+	link     runningLink      // to the coordinator; none if none is set
+	linkURL  string
+	linkErr  fault.Code // why there is no link although a coordinator is set
+	opened   time.Time
+
+	joining sync.Mutex // held while the coordinator is changed
 }
 
 func (s *session) context(typ, id, field string) seal.Context {

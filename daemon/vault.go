@@ -10,6 +10,7 @@ import (
 	"coldframe/columnar/s3"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/internal/secret"
 	"coldframe/keystore"
 )
 
@@ -86,13 +87,13 @@ func orDefault(s, def string) string {
 	return s
 }
 
-// unlockVault opens the vault with the password.
-func (a *Agent) unlockVault(ctx context.Context, r UnlockRequest) error {
-	err := a.vault.Unlock(ctx, r.Password, keystore.UnlockOptions{AcceptRollback: r.AcceptRollback})
+// unlockVault opens the vault with the password, and returns the login proof if there is a coordinator.
+func (a *Agent) unlockVault(ctx context.Context, r UnlockRequest) (secret.Key, error) {
+	proof, err := a.vault.UnlockForLogin(ctx, r.Password, keystore.UnlockOptions{AcceptRollback: r.AcceptRollback}, a.hasCoordinator)
 	if errors.Is(err, fault.NotFound) {
-		return fault.New(fault.Conflict, "nobody is registered here")
+		err = fault.New(fault.Conflict, "nobody is registered here")
 	}
-	return err
+	return proof, err
 }
 
 // register makes the vault and returns the recovery kit's text.

@@ -39,13 +39,14 @@ func main() {
 
 // flags of the command line.
 type flags struct {
-	config          string
-	data, state     string
-	runtime, cache  string
-	port            int
-	noTCP           bool
-	allowLocalStore bool
-	version         bool
+	config                string
+	data, state           string
+	runtime, cache        string
+	port                  int
+	noTCP                 bool
+	allowLocalStore       bool
+	allowLocalCoordinator bool
+	version               bool
 }
 
 func parse(args []string) (flags, error) {
@@ -59,6 +60,7 @@ func parse(args []string) (flags, error) {
 	set.IntVar(&f.port, "port", -1, "TCP `port` on 127.0.0.1 and ::1; 0 is any free one, -1 that of the configuration (7878)")
 	set.BoolVar(&f.noTCP, "no-tcp", false, "listen on the Unix socket alone")
 	set.BoolVar(&f.allowLocalStore, "allow-local-store", false, "for tests: allow object stores on loopback and private addresses, and plain http there")
+	set.BoolVar(&f.allowLocalCoordinator, "allow-local-coordinator", false, "for tests: allow a coordinator on loopback and private addresses, and plain http there")
 	set.BoolVar(&f.version, "version", false, "print version and commit")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -119,6 +121,9 @@ func (f flags) configuration() (daemon.Config, error) {
 	}
 	if f.noTCP {
 		cfg.Listen.TCP = false
+	}
+	if f.allowLocalCoordinator {
+		cfg.Coordinator = daemon.Coordinator{AllowPrivate: true, AllowLoopback: true, AllowPlainHTTP: true}
 	}
 	if f.allowLocalStore {
 		cfg.Store.AllowPrivate, cfg.Store.AllowLoopback, cfg.Store.AllowPlainHTTP = true, true, true

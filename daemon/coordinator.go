@@ -1,0 +1,375 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"coldframe/daemon/link"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/secret"
+	"coldframe/internal/signed"
+	"coldframe/keystore"
+)
+
+const (
+	kindCoordinator = "coordinator"
+	itemCoordinator = "coordinator"
+
+	// logoutTime is how long a coordinator that is left has to hear of it; its sessions end by themselves after two days.
+	logoutTime = 5 * time.Second
+)
+
+// coordinatorItem is the body of the coordinator's vault item.
+type coordinatorItem struct {
+	URL string `cbor:"1,keyasint"`
+	CA  string `cbor:"2,keyasint,omitempty"`
+}
+
+func (i coordinatorItem) settings() link.Settings { return link.Settings{URL: i.URL, CA: i.CA} }
+
+// running is a link at work. The zero value is none.
+type runningLink struct {
+	*link.Link
+	url    string
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// stop ends the link's work and waits for it.
+func (r runningLink) stop() {
+	if r.cancel != nil {
+		r.cancel()
+		<-r.done
+	}
+}
+
+func (a *Agent) coordinatorPolicy() link.Policy {
+	c := a.cfg.Coordinator
+	return link.Policy{AllowPrivate: c.AllowPrivate, AllowLoopback: c.AllowLoopback, AllowPlainHTTP: c.AllowPlainHTTP}
+}
+
+// hasCoordinator reports whether the open vault names a coordinator.
+func (a *Agent) hasCoordinator() bool {
+	_, err := a.coordinatorItem()
+	return err == nil
+}
+
+func (a *Agent) coordinatorItem() (coordinatorItem, error) {
+	var item coordinatorItem
+	it, err := a.vault.Get(itemCoordinator)
+	if errors.Is(err, fault.NotFound) {
+		return item, fault.New(fault.NotFound, "no coordinator is set")
+	}
+	if err != nil {
+		return item, err
+	}
+	return item, signed.Unmarshal(it.Body, &item)
+}
+
+func (a *Agent) newLink(s *session, settings link.Settings) (*link.Link, error) {
+	hash, err := keystore.EmailHash(a.vault.Email())
+	if err != nil {
+		return nil, err
+	}
+	return link.New(link.Options{
+		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, EmailHash: hash[:],
+		Store: linkStore{a, s, settings.URL}, Now: a.clock.Now,
+		Changed: a.linkChanged,
+		Notice:  func(kind string) { a.log.Debug("event of the coordinator", "kind", kind) },
+	})
+}
+
+// startLink connects a session that was just opened to its coordinator, if it has one. It takes the proof.
+func (a *Agent) startLink(s *session, proof secret.Key) {
+	item, err := a.coordinatorItem()
+	if errors.Is(err, fault.NotFound) {
+		proof.Wipe()
+		return
+	}
+	var l *link.Link
+	if err == nil && s.readOnly {
+		err = s.writable()
+	}
+	if err == nil {
+		l, err = a.newLink(s, item.settings())
+	}
+	if err != nil {
+		proof.Wipe()
+		a.log.Warn("coordinator not used", failure(err)...)
+		s.mu.Lock()
+		s.linkURL, s.linkErr = item.URL, fault.CodeOf(err)
+		s.mu.Unlock()
+		return
+	}
+	if !proof.IsZero() {
+		l.Give(proof)
+	}
+	a.runLink(s, l, item.URL)
+}
+
+// runLink lets a link work until it is stopped or the session closes.
+func (a *Agent) runLink(s *session, l *link.Link, url string) {
+	_, ctx, leave, ok := a.enterWork(context.Background())
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := runningLink{Link: l, url: url, cancel: cancel, done: make(chan struct{})}
+	s.mu.Lock()
+	s.link, s.linkURL, s.linkErr = r, url, ""
+	s.mu.Unlock()
+	go func() {
+		defer leave()
+		defer close(r.done)
+		l.Run(ctx)
+	}()
+}
+
+func (s *session) currentLink() runningLink {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.link
+}
+
+// coordinatorStatus returns what is known of the coordinator; nil if none is set.
+func (s *session) coordinatorStatus() *CoordinatorStatus {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case s.linkErr != "":
+		return &CoordinatorStatus{URL: s.linkURL, State: string(link.Refused), Since: s.opened, Error: s.linkErr}
+	case s.link.Link == nil:
+		return nil
+	}
+	st := s.link.Status()
+	return &CoordinatorStatus{URL: s.link.url, State: string(st.State), Since: st.Since, Error: st.Error}
+}
+
+// Coordinator returns the setting and the state of the link; fault.NotFound if there is none.
+func (a *Agent) Coordinator(ctx context.Context) (CoordinatorInfo, error) {
+	s, _, leave, err := a.enter(ctx)
+	if err != nil {
+		return CoordinatorInfo{}, err
+	}
+	defer leave()
+	return a.coordinatorInfo(s)
+}
+
+func (a *Agent) coordinatorInfo(s *session) (CoordinatorInfo, error) {
+	item, err := a.coordinatorItem()
+	if err != nil {
+		return CoordinatorInfo{}, err
+	}
+	info := CoordinatorInfo{CA: item.CA, CoordinatorStatus: CoordinatorStatus{URL: item.URL}}
+	if st := s.coordinatorStatus(); st != nil {
+		info.CoordinatorStatus = *st
+	}
+	return info, nil
+}
+
+// ConnectCoordinator makes this account at a coordinator, or logs in if it is there already, keeps the setting in the vault and stays
+// connected. Nothing is sent before the password is known to be right (V11). A coordinator of before is left. Password is wiped.
+func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (CoordinatorInfo, error) {
+	defer clear(r.Password)
+	settings, err := link.Settings{URL: r.URL, CA: r.CA}.Normal(a.coordinatorPolicy())
+	if err != nil {
+		return CoordinatorInfo{}, err
+	}
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return CoordinatorInfo{}, err
+	}
+	defer leave()
+	if err := errors.Join(s.writable(), passwordGiven(r.Password)); err != nil {
+		return CoordinatorInfo{}, err
+	}
+	proof, err := a.vault.LoginProof(ctx, r.Password)
+	if err != nil {
+		return CoordinatorInfo{}, err
+	}
+	defer proof.Wipe()
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	if err := a.join(ctx, s, settings, proof, r.Invitation); err != nil {
+		return CoordinatorInfo{}, ended(ctx, err)
+	}
+	return a.coordinatorInfo(s)
+}
+
+// join is the part of ConnectCoordinator after the checks. s.joining is held.
+func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, proof secret.Key, invitation string) error {
+	l, err := a.newLink(s, settings)
+	if err != nil {
+		return err
+	}
+	before := s.currentLink()
+	before.stop() // two links would exchange the same refresh token
+	err = l.Join(ctx, proof, invitation)
+	if err == nil {
+		err = a.saveCoordinator(&coordinatorItem{URL: settings.URL, CA: settings.CA}, before.url)
+	}
+	if err != nil {
+		if before.Link != nil {
+			before.Give(proof.Clone()) // it may have waited for one
+		}
+		a.resume(s, before)
+		return forCaller(err)
+	}
+	if before.Link != nil && before.url != settings.URL {
+		a.logout(ctx, before)
+	}
+	a.runLink(s, l, settings.URL)
+	a.log.Info("coordinator joined")
+	return nil
+}
+
+// resume lets a link that was stopped work again.
+func (a *Agent) resume(s *session, r runningLink) {
+	if r.Link != nil {
+		a.runLink(s, r.Link, r.url)
+	}
+}
+
+// forCaller keeps a coordinator's `unauthorized` from looking like a wrong token of the local API.
+func forCaller(err error) error {
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Unauthorized {
+		return fault.Wrap(fault.Forbidden, err, "%s", e.Detail)
+	}
+	return err
+}
+
+// saveCoordinator puts another setting, or none, in the place of the present one, and forgets what was kept for it.
+func (a *Agent) saveCoordinator(item *coordinatorItem, before string) error {
+	err := a.vault.Update(func(tx *keystore.Tx) error {
+		if item == nil {
+			return errors.Join(
+				tx.Delete(itemCoordinator), forgetLink(tx.KV(), before),
+				a.events.stage(tx.KV(), Event{Type: EventCoordinatorChanged}),
+			)
+		}
+		body, err := signed.Marshal(*item)
+		if err != nil {
+			return err
+		}
+		if before != "" && before != item.URL {
+			err = forgetLink(tx.KV(), before)
+		}
+		return errors.Join(
+			err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}),
+			a.events.stage(tx.KV(), Event{Type: EventCoordinatorChanged}),
+		)
+	})
+	if err == nil {
+		a.publish()
+	}
+	return err
+}
+
+// logout tells a coordinator that is left; if that fails, its session ends by itself.
+func (a *Agent) logout(ctx context.Context, r runningLink) {
+	ctx, cancel := context.WithTimeout(ctx, logoutTime)
+	defer cancel()
+	if err := r.Logout(ctx); err != nil {
+		a.log.Warn("not logged out of the coordinator", failure(err)...)
+	}
+}
+
+// DisconnectCoordinator logs out and removes the setting; the account at the coordinator stays. Password is wiped.
+func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) error {
+	defer clear(password)
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := errors.Join(s.writable(), a.passwordAgain(ctx, password)); err != nil {
+		return err
+	}
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	item, err := a.coordinatorItem()
+	if err != nil {
+		return err
+	}
+	before := s.currentLink()
+	before.stop()
+	if err := a.saveCoordinator(nil, item.URL); err != nil {
+		a.resume(s, before)
+		return err
+	}
+	if before.Link != nil {
+		a.logout(ctx, before)
+	}
+	s.mu.Lock()
+	s.link, s.linkURL, s.linkErr = runningLink{}, "", ""
+	s.mu.Unlock()
+	a.log.Info("coordinator left")
+	return nil
+}
+
+// changePassword replaces the password; where there is a coordinator, the link tells it the new login proof.
+func (a *Agent) changePassword(ctx context.Context, s *session, old, replacement []byte) error {
+	item, err := a.coordinatorItem()
+	if errors.Is(err, fault.NotFound) {
+		return a.vault.ChangePassword(ctx, old, replacement)
+	}
+	if err != nil {
+		return err
+	}
+	store := linkStore{a, s, item.URL}
+	if err := a.vault.ChangePasswordForLogin(ctx, old, replacement, store.addProof); err != nil {
+		return err
+	}
+	if l := s.currentLink(); l.Link != nil {
+		l.Wake()
+	}
+	return nil
+}
+
+// wakeLink makes the link look at once whether its connection still lives.
+func (a *Agent) wakeLink() {
+	a.mu.Lock()
+	s := a.session
+	a.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if l := s.currentLink(); l.Link != nil {
+		l.Wake()
+	}
+}
+
+// linkEvents are what the log gets of a link's states; connecting is none.
+var linkEvents = map[link.State]string{
+	link.Online: EventCoordinatorOnline, link.Offline: EventCoordinatorOffline, link.Refused: EventCoordinatorOffline,
+	link.LoginNeeded: EventCoordinatorLogin,
+}
+
+// linkChanged makes an event of a state. A coordinator that comes and goes must not wash the log out: after a few events at once there
+// is one in a few minutes, of the state at that time.
+func (a *Agent) linkChanged(st link.Status) {
+	typ, ok := linkEvents[st.State]
+	if !ok {
+		return
+	}
+	if e, due := a.linkLog.take(Event{Type: typ, Code: st.Error}, a.clock.Monotonic()); due {
+		a.event(e)
+	}
+}
+
+// reportLink makes the event that linkChanged kept back, once its time has come.
+func (a *Agent) reportLink() {
+	if e, due := a.linkLog.held(a.clock.Monotonic()); due {
+		a.event(e)
+	}
+}
+
+// forgetLink removes what is kept for a coordinator.
+func forgetLink(tx *kv.Tx, url string) error {
+	if url == "" {
+		return nil
+	}
+	return errors.Join(tx.Delete(linkKey(url, "tokens")), tx.Delete(linkKey(url, "proofs")))
+}

@@ -1,0 +1,230 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/secret"
+)
+
+// State is what a link is doing.
+type State string
+
+// The states.
+const (
+	Connecting  State = "connecting"
+	Online      State = "online"
+	Offline     State = "offline"
+	LoginNeeded State = "login_needed"
+	Refused     State = "refused"
+)
+
+// Status of a link.
+type Status struct {
+	State State
+	Since time.Time
+	Error fault.Code // why it is not online; empty: nothing has gone wrong
+}
+
+// Store keeps what must outlive the process, sealed, for one coordinator. Its methods return once that is durable.
+type Store interface {
+	Tokens() ([]byte, error)    // nil: there are none
+	SaveTokens(b []byte) error  // nil: removes them; b is wiped afterwards
+	Proofs() (*Proofs, error)   // of password changes that the coordinator may not know of; nil: there are none
+	ForgetProofs(*Proofs) error // the coordinator knows the last; changes made since stay
+}
+
+// Proofs are login proofs of before and after changes of the password, oldest first.
+type Proofs struct {
+	List []secret.Key
+	Seal []byte // tells one record from another
+}
+
+// Wipe zeroes the proofs.
+func (p *Proofs) Wipe() {
+	if p == nil {
+		return
+	}
+	for _, k := range p.List {
+		k.Wipe()
+	}
+}
+
+// Options of a link. All but Notice and Changed are needed.
+type Options struct {
+	Settings  Settings // normal
+	Policy    Policy
+	User      string // UUID
+	EmailHash []byte
+	Store     Store
+	Now       func() time.Time
+	Changed   func(Status)      // after each change of the state; must return soon and not call the link
+	Notice    func(kind string) // an event of the coordinator
+
+	retryMin time.Duration // default retryMin
+}
+
+// Link is the connection of one user to one coordinator. Its methods may be called by several goroutines; Run and Join by one at a time.
+type Link struct {
+	o         Options
+	transport *transport
+	poked     chan struct{} // asks Run to try now
+
+	mu      sync.Mutex
+	status  Status
+	proof   secret.Key              // until the coordinator took the session
+	lost    bool                    // neither tokens nor a proof are left
+	connect context.CancelCauseFunc // ends the present connection
+
+	session *session // of Run and Join
+	after   string   // id of the last event
+}
+
+// New returns a link that does nothing yet. It fails as Settings.Normal does.
+func New(o Options) (*Link, error) {
+	t, err := o.Settings.newTransport(o.Policy)
+	if err != nil {
+		return nil, err
+	}
+	if o.Changed == nil {
+		o.Changed = func(Status) {}
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	if o.retryMin == 0 {
+		o.retryMin = retryMin
+	}
+	return &Link{o: o, transport: t, poked: make(chan struct{}, 1), status: Status{State: Connecting, Since: o.Now().UTC()}}, nil
+}
+
+// Status returns the present state.
+func (l *Link) Status() Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status
+}
+
+func (l *Link) set(state State, code fault.Code) {
+	l.mu.Lock()
+	next := Status{State: state, Since: l.status.Since, Error: code}
+	if state != l.status.State {
+		next.Since = l.o.Now().UTC()
+	}
+	changed := next != l.status
+	l.status = next
+	l.mu.Unlock()
+	if changed {
+		l.o.Changed(next)
+	}
+}
+
+// Give hands over a login proof, which the link wipes. Run uses it if the session has ended.
+func (l *Link) Give(proof secret.Key) {
+	l.mu.Lock()
+	l.proof.Wipe()
+	l.proof, l.lost = proof, false
+	l.mu.Unlock()
+	l.poke()
+}
+
+// NeedsProof reports whether only a login proof helps.
+func (l *Link) NeedsProof() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
+// Wake ends the present connection, which may be dead, and tries again at once: after a sleep of the machine, or a change of the password.
+func (l *Link) Wake() {
+	l.mu.Lock()
+	if l.connect != nil {
+		l.connect(errWoken)
+	}
+	l.mu.Unlock()
+	l.transport.next.CloseIdleConnections() // they may be as dead
+	l.poke()
+}
+
+var errWoken = errors.New("woken")
+
+func (l *Link) poke() {
+	select {
+	case l.poked <- struct{}{}:
+	default:
+	}
+}
+
+// giveUp drops the proof that was tried: nothing but another one helps. One that was handed over meanwhile stays.
+func (l *Link) giveUp(tried secret.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.proof == tried {
+		l.proof.Wipe()
+		l.proof, l.lost = secret.Key{}, true
+	}
+}
+
+// takeProof returns the proof that there is, which stays the link's until dropProof.
+func (l *Link) takeProof() secret.Key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.proof
+}
+
+func (l *Link) dropProof() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proof.Wipe()
+	l.proof = secret.Key{}
+}
+
+// Join makes the account at the coordinator, or logs in if this account is there already, and stores the tokens. The error is for the
+// caller: it has a code of this program and none of the coordinator's text.
+func (l *Link) Join(ctx context.Context, proof secret.Key, invitation string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	defer l.transport.next.CloseIdleConnections()
+	s, err := l.newSession(nil)
+	if err != nil {
+		return Failure(err)
+	}
+	err = s.register(ctx, l.o.EmailHash, proof, invitation)
+	if fault.CodeOf(Failure(err)) == fault.Conflict {
+		err = l.loginWithFormer(ctx, s, err)
+	}
+	l.session = s
+	return Failure(err)
+}
+
+// loginWithFormer logs in with a proof of before a password change that the coordinator has not heard of. Without any that it takes,
+// the failure is that of before.
+func (l *Link) loginWithFormer(ctx context.Context, s *session, failure error) error {
+	p, err := l.o.Store.Proofs()
+	if err != nil {
+		return err
+	}
+	defer p.Wipe()
+	if p == nil {
+		return failure
+	}
+	for i := len(p.List) - 2; i >= 0; i-- {
+		if err := s.login(ctx, p.List[i]); err == nil || fault.CodeOf(Failure(err)) != fault.Unauthorized {
+			return err
+		}
+	}
+	return failure
+}
+
+// Logout ends the session at the coordinator, if it can be told, and forgets the tokens. It is called after Run or Join.
+func (l *Link) Logout(ctx context.Context) error {
+	defer l.transport.next.CloseIdleConnections()
+	err := l.load()
+	if err == nil && l.session.loggedIn {
+		err = Failure(l.session.logout(ctx))
+	}
+	return errors.Join(err, l.o.Store.SaveTokens(nil))
+}

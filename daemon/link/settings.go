@@ -1,0 +1,96 @@
+package link
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/netguard"
+)
+
+// MaxCA bounds the certificates of Settings, in bytes of PEM.
+const MaxCA = 64 << 10
+
+// maxURL bounds the address of a coordinator, in bytes.
+const maxURL = 512
+
+// Settings say which coordinator an account uses. They are kept in the vault.
+type Settings struct {
+	URL string // https://host[:port]
+	CA  string // PEM; the only authorities that vouch for it; empty: those of the system
+}
+
+// Policy says which addresses a coordinator may have beside public ones (L14).
+type Policy struct {
+	AllowPrivate   bool // private networks
+	AllowLoopback  bool // this machine
+	AllowPlainHTTP bool // http, on this machine only; for tests
+}
+
+// Normal returns the settings in the one form in which they are kept and compared. An address or authorities that cannot be used are
+// fault.InvalidRequest, plain http and the like fault.Policy.
+func (s Settings) Normal(p Policy) (Settings, error) {
+	u, err := s.parse(p)
+	if err != nil {
+		return Settings{}, err
+	}
+	if _, err := s.pool(); err != nil {
+		return Settings{}, err
+	}
+	return Settings{URL: strings.ToLower(u.Scheme + "://" + u.Host), CA: s.CA}, nil
+}
+
+func (s Settings) parse(p Policy) (*url.URL, error) {
+	if len(s.URL) > maxURL {
+		return nil, fault.New(fault.InvalidRequest, "the address of a coordinator is shorter")
+	}
+	return netguard.CheckURL(s.URL, p.AllowPlainHTTP)
+}
+
+// pool returns the authorities; nil for those of the system.
+func (s Settings) pool() (*x509.CertPool, error) {
+	if s.CA == "" {
+		return nil, nil
+	}
+	if len(s.CA) > MaxCA {
+		return nil, fault.New(fault.InvalidRequest, "the certificates have more than %d KiB", MaxCA>>10)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(s.CA)) {
+		return nil, fault.New(fault.InvalidRequest, "there is no certificate in the PEM text")
+	}
+	return pool, nil
+}
+
+// newTransport returns the guarded way to a coordinator: HTTP/1.1 over TLS 1.3, no proxy, no compression.
+func (s Settings) newTransport(p Policy) (*transport, error) {
+	u, err := s.parse(p)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := s.pool()
+	if err != nil {
+		return nil, err
+	}
+	guard := netguard.Policy{AllowLoopback: p.AllowLoopback, AllowPrivate: p.AllowPrivate, OnlyLoopback: u.Scheme == "http"}
+	dialer := guard.Dialer()
+	dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}
+	return &transport{
+		next: &http.Transport{
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool},
+			TLSHandshakeTimeout:    netguard.ConnectTimeout,
+			ResponseHeaderTimeout:  headTime,
+			DisableCompression:     true,
+			MaxConnsPerHost:        8,
+			MaxIdleConnsPerHost:    2,
+			IdleConnTimeout:        time.Minute,
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+	}, nil
+}

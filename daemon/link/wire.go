@@ -1,0 +1,125 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"coldframe/coordinator"
+	"coldframe/internal/secret"
+)
+
+// All calls of the coordinator's client are in this file.
+
+// tokens are what the Store keeps of a session, sealed.
+type tokens struct {
+	Refresh string `json:"refresh"`
+	Request string `json:"request"` // id under which Refresh will be exchanged
+}
+
+// session is one client and what the rest of the package asks of it.
+type session struct {
+	c        *coordinator.Client
+	user     string
+	loggedIn bool // there is a refresh token
+}
+
+// newSession returns a client that goes on with the tokens of an earlier one, if there are any.
+func (l *Link) newSession(stored []byte) (*session, error) {
+	s := &session{user: l.o.User}
+	before := coordinator.Session{}
+	var t tokens
+	if len(stored) > 0 && json.Unmarshal(stored, &t) == nil && t.Refresh != "" {
+		before = coordinator.Session{User: l.o.User, Refresh: t.Refresh, Request: t.Request}
+		s.loggedIn = true
+	}
+	var err error
+	s.c, err = coordinator.New(l.o.Settings.URL, coordinator.Options{
+		HTTP: &http.Client{Transport: l.transport}, Session: before, Now: l.o.Now,
+		Save: func(n coordinator.Session) error {
+			b, err := json.Marshal(tokens{Refresh: n.Refresh, Request: n.Request})
+			if err != nil {
+				return err
+			}
+			defer clear(b)
+			return l.o.Store.SaveTokens(b)
+		},
+	})
+	return s, err
+}
+
+// register makes an account, or logs in if it is there already with this proof.
+func (s *session) register(ctx context.Context, emailHash []byte, proof secret.Key, invitation string) error {
+	r := coordinator.Registration{User: s.user, EmailHash: emailHash}
+	if invitation != "" {
+		r.Invitation = &invitation
+	}
+	return s.with(proof, func(b []byte) error {
+		r.Proof = b
+		return s.c.Register(ctx, r)
+	})
+}
+
+func (s *session) login(ctx context.Context, proof secret.Key) error {
+	return s.with(proof, func(b []byte) error {
+		return s.c.Login(ctx, coordinator.Login{User: &s.user, Proof: b})
+	})
+}
+
+func (s *session) with(proof secret.Key, fn func([]byte) error) error {
+	b := bytesOf(proof)
+	defer secret.Wipe(b)
+	err := fn(b)
+	s.loggedIn = s.loggedIn || err == nil
+	return err
+}
+
+// bytesOf copies a key for the client, which asks for bytes; none if the key was wiped meanwhile.
+func bytesOf(k secret.Key) []byte {
+	b := make([]byte, 0, secret.KeySize)
+	k.Use(func(view []byte) { b = append(b, view...) })
+	return b
+}
+
+// check makes one call with the session, which exchanges the refresh token if need be.
+func (s *session) check(ctx context.Context) error {
+	_, err := s.c.Account(ctx)
+	return err
+}
+
+// changeProof replaces the login proof; again, after it was replaced, it changes nothing.
+func (s *session) changeProof(ctx context.Context, before, after secret.Key) error {
+	b, a := bytesOf(before), bytesOf(after)
+	defer secret.Wipe(b)
+	defer secret.Wipe(a)
+	return s.c.ChangeProof(ctx, coordinator.ProofChange{Proof: b, NewProof: a})
+}
+
+func (s *session) logout(ctx context.Context) error { return s.c.Logout(ctx, false) }
+
+// kinds are the events that this agent knows.
+var kinds = map[string]bool{"message": true, "blobs": true, "prekeys_low": true, "devices": true, "resync": true}
+
+// follow hands out the kinds of events after the one with an id, and returns the id of the last. It ends with the context, or with an
+// error that another try would meet again.
+func (s *session) follow(ctx context.Context, after string, fn func(kind string)) (string, error) {
+	for n, err := range s.c.Events(ctx, after) {
+		if err != nil {
+			return after, err
+		}
+		after = n.ID
+		if kinds[n.Event.Type] {
+			fn(n.Event.Type)
+		}
+	}
+	return after, ctx.Err()
+}
+
+// retryAfter is how long the coordinator asks to wait, at most a few minutes.
+func retryAfter(err error) time.Duration {
+	if e, ok := asError(err); ok {
+		return min(e.RetryAfter(), retrySlow)
+	}
+	return 0
+}

@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+
+	"coldframe/daemon/link"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/seal"
+	"coldframe/internal/secret"
+)
+
+// linkPrefix begins the records of a link: tokens and proofs of a coordinator, sealed under the local key. They are of this machine and in
+// no backup.
+const linkPrefix = "coordinator/"
+
+// maxProofs is how many password changes may wait for the coordinator; of more, those in the middle are dropped.
+const maxProofs = 8
+
+// linkStore implements link.Store for one coordinator.
+type linkStore struct {
+	a   *Agent
+	s   *session
+	url string
+}
+
+// linkKey names a record by a hash of the coordinator's address, so that no record is ever taken for another coordinator's.
+func linkKey(url, field string) string {
+	h := sha256.Sum256([]byte(url))
+	return linkPrefix + hex.EncodeToString(h[:16]) + "/" + field
+}
+
+// read opens a record; nil if there is none.
+func (l linkStore) read(tx *kv.Tx, field string) (plain, sealed []byte, err error) {
+	sealed, err = tx.Get(linkKey(l.url, field))
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	sealed = bytes.Clone(sealed)
+	plain, err = seal.Open(l.s.local.key, purposeLocal, l.s.context("coordinator", l.url, field), sealed)
+	return plain, sealed, err
+}
+
+func (l linkStore) write(tx *kv.Tx, field string, plain []byte) error {
+	return tx.Set(linkKey(l.url, field), l.s.sealLocal("coordinator", l.url, field, plain))
+}
+
+// load opens a record. One that does not open is as good as none: the agent logs in again. It leaves an event.
+func (l linkStore) load(field string) (plain, sealed []byte, err error) {
+	err = l.a.db.View(func(tx *kv.Tx) (err error) {
+		plain, sealed, err = l.read(tx, field)
+		return err
+	})
+	if errors.Is(err, fault.NotAuthentic) {
+		l.a.log.Warn("a record for the coordinator does not open", failure(err)...)
+		l.a.event(Event{Type: EventRefused, Code: fault.NotAuthentic})
+		return nil, nil, nil
+	}
+	return plain, sealed, err
+}
+
+// Tokens implements link.Store.
+func (l linkStore) Tokens() ([]byte, error) {
+	plain, _, err := l.load("tokens")
+	return plain, err
+}
+
+// SaveTokens implements link.Store.
+func (l linkStore) SaveTokens(b []byte) error {
+	return l.a.db.Update(func(tx *kv.Tx) error {
+		if b == nil {
+			return tx.Delete(linkKey(l.url, "tokens"))
+		}
+		return l.write(tx, "tokens", b)
+	})
+}
+
+// Proofs implements link.Store.
+func (l linkStore) Proofs() (*link.Proofs, error) {
+	plain, sealed, err := l.load("proofs")
+	if err != nil || plain == nil {
+		return nil, err
+	}
+	defer secret.Wipe(plain)
+	list, err := parseProofs(plain)
+	return &link.Proofs{List: list, Seal: sealed}, err
+}
+
+func parseProofs(plain []byte) (list []secret.Key, err error) {
+	if len(plain)%secret.KeySize != 0 || len(plain) > maxProofs*secret.KeySize {
+		return nil, fault.New(fault.NotAuthentic, "the record of login proofs is damaged")
+	}
+	for ; len(plain) > 0; plain = plain[secret.KeySize:] {
+		k, err := secret.FromBytes(plain[:secret.KeySize])
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, k)
+	}
+	return list, nil
+}
+
+// ForgetProofs implements link.Store.
+func (l linkStore) ForgetProofs(p *link.Proofs) error {
+	return l.a.db.Update(func(tx *kv.Tx) error {
+		sealed, err := tx.Get(linkKey(l.url, "proofs"))
+		if errors.Is(err, fault.NotFound) || err == nil && !bytes.Equal(sealed, p.Seal) {
+			return nil
+		}
+		return errors.Join(err, tx.Delete(linkKey(l.url, "proofs")))
+	})
+}
+
+// addProof records a password change inside its transaction: the proofs of before and after, or the latter alone behind earlier changes.
+// A record that does not open is replaced: it must not keep a password from being changed.
+func (l linkStore) addProof(tx *kv.Tx, before, after secret.Key) error {
+	plain, _, err := l.read(tx, "proofs")
+	defer secret.Wipe(plain)
+	if err != nil && !errors.Is(err, fault.NotAuthentic) {
+		return err
+	}
+	next := make([]byte, 0, (maxProofs+1)*secret.KeySize)
+	defer secret.Wipe(next[:cap(next)])
+	next = append(next, plain...)
+	if len(next) == 0 {
+		before.Use(func(b []byte) { next = append(next, b...) })
+	}
+	after.Use(func(b []byte) { next = append(next, b...) })
+	if len(next) > maxProofs*secret.KeySize { // keep the first, which the coordinator knew, and the latest
+		next = append(next[:secret.KeySize], next[2*secret.KeySize:]...)
+	}
+	return l.write(tx, "proofs", next)
+}
