@@ -17,6 +17,60 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for CoordinatorState.
+const (
+	CoordinatorStateConnecting  CoordinatorState = "connecting"
+	CoordinatorStateLoginNeeded CoordinatorState = "login_needed"
+	CoordinatorStateOffline     CoordinatorState = "offline"
+	CoordinatorStateOnline      CoordinatorState = "online"
+	CoordinatorStateRefused     CoordinatorState = "refused"
+)
+
+// Valid indicates whether the value is a known member of the CoordinatorState enum.
+func (e CoordinatorState) Valid() bool {
+	switch e {
+	case CoordinatorStateConnecting:
+		return true
+	case CoordinatorStateLoginNeeded:
+		return true
+	case CoordinatorStateOffline:
+		return true
+	case CoordinatorStateOnline:
+		return true
+	case CoordinatorStateRefused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CoordinatorStatusState.
+const (
+	CoordinatorStatusStateConnecting  CoordinatorStatusState = "connecting"
+	CoordinatorStatusStateLoginNeeded CoordinatorStatusState = "login_needed"
+	CoordinatorStatusStateOffline     CoordinatorStatusState = "offline"
+	CoordinatorStatusStateOnline      CoordinatorStatusState = "online"
+	CoordinatorStatusStateRefused     CoordinatorStatusState = "refused"
+)
+
+// Valid indicates whether the value is a known member of the CoordinatorStatusState enum.
+func (e CoordinatorStatusState) Valid() bool {
+	switch e {
+	case CoordinatorStatusStateConnecting:
+		return true
+	case CoordinatorStatusStateLoginNeeded:
+		return true
+	case CoordinatorStatusStateOffline:
+		return true
+	case CoordinatorStatusStateOnline:
+		return true
+	case CoordinatorStatusStateRefused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DatasetState.
 const (
 	DatasetStateEmpty DatasetState = "empty"
@@ -268,6 +322,9 @@ type AppRequest struct {
 	Scopes   []Scope   `json:"scopes"`
 }
 
+// Authorities Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+type Authorities = string
+
 // Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
 type Cache struct {
 	// FetchedBytes Read from the bucket since then
@@ -292,6 +349,63 @@ type Column struct {
 	// Type As in the `schema` parameter
 	Type string `json:"type"`
 }
+
+// Coordinator defines model for Coordinator.
+type Coordinator struct {
+	// Ca Certificates in PEM that alone vouch for it
+	Ca *string `json:"ca,omitempty"`
+
+	// Error Code of what keeps it from being online
+	Error *string          `json:"error,omitempty"`
+	Since time.Time        `json:"since"`
+	State CoordinatorState `json:"state"`
+	Url   string           `json:"url"`
+}
+
+// CoordinatorState defines model for Coordinator.State.
+type CoordinatorState string
+
+// CoordinatorChoice defines model for CoordinatorChoice.
+type CoordinatorChoice struct {
+	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+	Ca *Authorities `json:"ca,omitempty"`
+
+	// Invitation What the coordinator's operator gave
+	Invitation *Invitation `json:"invitation,omitempty"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
+// CoordinatorRequest defines model for CoordinatorRequest.
+type CoordinatorRequest struct {
+	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+	Ca *Authorities `json:"ca,omitempty"`
+
+	// Invitation What the coordinator's operator gave
+	Invitation *Invitation `json:"invitation,omitempty"`
+	Password   Password    `json:"password"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
+// CoordinatorStatus defines model for CoordinatorStatus.
+type CoordinatorStatus struct {
+	// Error Code of what keeps it from being online
+	Error *string   `json:"error,omitempty"`
+	Since time.Time `json:"since"`
+
+	// State `login_needed`: the session ended, and the next unlock with the password begins another; `refused`: the coordinator, or the configuration, says no
+	State CoordinatorStatusState `json:"state"`
+	Url   string                 `json:"url"`
+}
+
+// CoordinatorStatusState `login_needed`: the session ended, and the next unlock with the password begins another; `refused`: the coordinator, or the configuration, says no
+type CoordinatorStatusState string
+
+// CoordinatorURL `https://host[:port]`
+type CoordinatorURL = string
 
 // Dataset defines model for Dataset.
 type Dataset struct {
@@ -428,6 +542,16 @@ type ImportRequest struct {
 	SkipHidden *bool `json:"skip_hidden,omitempty"`
 }
 
+// Invitation What the coordinator's operator gave
+type Invitation = string
+
+// JoinFailure The coordinator was not joined. The account is there all the same; PUT /v1/coordinator tries again
+type JoinFailure struct {
+	// Code As in a problem of PUT /v1/coordinator
+	Code   string  `json:"code"`
+	Detail *string `json:"detail,omitempty"`
+}
+
 // Member defines model for Member.
 type Member struct {
 	Role   MemberRole `json:"role"`
@@ -493,8 +617,9 @@ type RecoverRequest struct {
 
 // RegisterRequest defines model for RegisterRequest.
 type RegisterRequest struct {
-	Email    string   `json:"email"`
-	Password Password `json:"password"`
+	Coordinator *CoordinatorChoice `json:"coordinator,omitempty"`
+	Email       string             `json:"email"`
+	Password    Password           `json:"password"`
 
 	// PasswordOnly No account key; the password alone opens the account on a new device
 	PasswordOnly *bool `json:"password_only,omitempty"`
@@ -502,6 +627,9 @@ type RegisterRequest struct {
 
 // Registered defines model for Registered.
 type Registered struct {
+	// CoordinatorError The coordinator was not joined. The account is there all the same; PUT /v1/coordinator tries again
+	CoordinatorError *JoinFailure `json:"coordinator_error,omitempty"`
+
 	// RecoveryKit Text to print and to keep; it opens the account without the password
 	RecoveryKit string `json:"recovery_kit"`
 	UserId      string `json:"user_id"`
@@ -537,7 +665,8 @@ type Scope string
 // Status defines model for Status.
 type Status struct {
 	// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
-	Cache *Cache `json:"cache,omitempty"`
+	Cache       *Cache             `json:"cache,omitempty"`
+	Coordinator *CoordinatorStatus `json:"coordinator,omitempty"`
 
 	// Datasets 0 while locked
 	Datasets int `json:"datasets"`
@@ -562,7 +691,7 @@ type Status struct {
 	// Uploads Transfers to the store in work
 	Uploads int `json:"uploads"`
 
-	// UserId Like email, store, cache and datasets, only for callers with the scope admin
+	// UserId Like email, store, cache, coordinator and datasets, only for callers with the scope admin
 	UserId *string `json:"user_id,omitempty"`
 
 	// Version Version of this API
@@ -870,6 +999,12 @@ type DeleteAppJSONRequestBody = EmptyObject
 // BackupJSONRequestBody defines body for Backup for application/json ContentType.
 type BackupJSONRequestBody = PasswordRequest
 
+// DisconnectCoordinatorJSONRequestBody defines body for DisconnectCoordinator for application/json ContentType.
+type DisconnectCoordinatorJSONRequestBody = PasswordRequest
+
+// ConnectCoordinatorJSONRequestBody defines body for ConnectCoordinator for application/json ContentType.
+type ConnectCoordinatorJSONRequestBody = CoordinatorRequest
+
 // CreateDatasetJSONRequestBody defines body for CreateDataset for application/json ContentType.
 type CreateDatasetJSONRequestBody = DatasetRequest
 
@@ -1059,6 +1194,49 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/backup (the `Backup` operationId).
 	Backup(ctx context.Context, body BackupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DisconnectCoordinatorWithBody Log out and use no coordinator; the account there stays
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+	DisconnectCoordinatorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DisconnectCoordinator Log out and use no coordinator; the account there stays
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+	DisconnectCoordinator(ctx context.Context, body DisconnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCoordinator Which coordinator this account uses, and how it stands with it
+	//
+	// `not_found`: none is set.
+	//
+	// Corresponds with GET /v1/coordinator (the `GetCoordinator` operationId).
+	GetCoordinator(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ConnectCoordinatorWithBody Join a coordinator
+	//
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+	ConnectCoordinatorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ConnectCoordinator Join a coordinator
+	//
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+	ConnectCoordinator(ctx context.Context, body ConnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDatasets Datasets that the token may read
 	//
@@ -1547,6 +1725,99 @@ func (c *Raw) BackupWithBody(ctx context.Context, contentType string, body io.Re
 // Corresponds with POST /v1/backup (the `Backup` operationId).
 func (c *Raw) Backup(ctx context.Context, body BackupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBackupRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DisconnectCoordinatorWithBody Log out and use no coordinator; the account there stays
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+func (c *Raw) DisconnectCoordinatorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDisconnectCoordinatorRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DisconnectCoordinator Log out and use no coordinator; the account there stays
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+func (c *Raw) DisconnectCoordinator(ctx context.Context, body DisconnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDisconnectCoordinatorRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCoordinator Which coordinator this account uses, and how it stands with it
+//
+// `not_found`: none is set.
+//
+// Corresponds with GET /v1/coordinator (the `GetCoordinator` operationId).
+func (c *Raw) GetCoordinator(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCoordinatorRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConnectCoordinatorWithBody Join a coordinator
+//
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+func (c *Raw) ConnectCoordinatorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConnectCoordinatorRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConnectCoordinator Join a coordinator
+//
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+func (c *Raw) ConnectCoordinator(ctx context.Context, body ConnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConnectCoordinatorRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2567,6 +2838,113 @@ func NewBackupRequestWithBody(server string, contentType string, body io.Reader)
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDisconnectCoordinatorRequest calls the generic DisconnectCoordinator builder with application/json body
+func NewDisconnectCoordinatorRequest(server string, body DisconnectCoordinatorJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDisconnectCoordinatorRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewDisconnectCoordinatorRequestWithBody constructs an http.Request for the DisconnectCoordinator method, with any body, and a specified content type
+func NewDisconnectCoordinatorRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coordinator")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetCoordinatorRequest constructs an http.Request for the GetCoordinator method
+func NewGetCoordinatorRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coordinator")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewConnectCoordinatorRequest calls the generic ConnectCoordinator builder with application/json body
+func NewConnectCoordinatorRequest(server string, body ConnectCoordinatorJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewConnectCoordinatorRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewConnectCoordinatorRequestWithBody constructs an http.Request for the ConnectCoordinator method, with any body, and a specified content type
+func NewConnectCoordinatorRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coordinator")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -4208,6 +4586,51 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/backup (the `Backup` operationId).
 	BackupWithResponse(ctx context.Context, body BackupJSONRequestBody, reqEditors ...RequestEditorFn) (*BackupResponse, error)
 
+	// DisconnectCoordinatorWithBodyWithResponse Log out and use no coordinator; the account there stays
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+	DisconnectCoordinatorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DisconnectCoordinatorResponse, error)
+
+	// DisconnectCoordinatorWithResponse Log out and use no coordinator; the account there stays
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+	DisconnectCoordinatorWithResponse(ctx context.Context, body DisconnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*DisconnectCoordinatorResponse, error)
+
+	// GetCoordinatorWithResponse Which coordinator this account uses, and how it stands with it
+	//
+	// `not_found`: none is set.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/coordinator (the `GetCoordinator` operationId).
+	GetCoordinatorWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCoordinatorResponse, error)
+
+	// ConnectCoordinatorWithBodyWithResponse Join a coordinator
+	//
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+	ConnectCoordinatorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ConnectCoordinatorResponse, error)
+
+	// ConnectCoordinatorWithResponse Join a coordinator
+	//
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+	ConnectCoordinatorWithResponse(ctx context.Context, body ConnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*ConnectCoordinatorResponse, error)
+
 	// ListDatasetsWithResponse Datasets that the token may read
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4827,6 +5250,143 @@ func (r BackupResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r BackupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DisconnectCoordinatorResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DisconnectCoordinatorResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DisconnectCoordinatorResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DisconnectCoordinatorResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DisconnectCoordinatorResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DisconnectCoordinatorResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetCoordinatorResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Coordinator
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCoordinatorResponse) GetJSON200() *Coordinator {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCoordinatorResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCoordinatorResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCoordinatorResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCoordinatorResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCoordinatorResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ConnectCoordinatorResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Coordinator
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ConnectCoordinatorResponse) GetJSON200() *Coordinator {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ConnectCoordinatorResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ConnectCoordinatorResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ConnectCoordinatorResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ConnectCoordinatorResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ConnectCoordinatorResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6198,6 +6758,81 @@ func (c *ClientWithResponses) BackupWithResponse(ctx context.Context, body Backu
 	return ParseBackupResponse(rsp)
 }
 
+// DisconnectCoordinatorWithBodyWithResponse Log out and use no coordinator; the account there stays
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+func (c *ClientWithResponses) DisconnectCoordinatorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DisconnectCoordinatorResponse, error) {
+	rsp, err := c.DisconnectCoordinatorWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDisconnectCoordinatorResponse(rsp)
+}
+
+// DisconnectCoordinatorWithResponse Log out and use no coordinator; the account there stays
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
+func (c *ClientWithResponses) DisconnectCoordinatorWithResponse(ctx context.Context, body DisconnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*DisconnectCoordinatorResponse, error) {
+	rsp, err := c.DisconnectCoordinator(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDisconnectCoordinatorResponse(rsp)
+}
+
+// GetCoordinatorWithResponse Which coordinator this account uses, and how it stands with it
+//
+// `not_found`: none is set.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/coordinator (the `GetCoordinator` operationId).
+func (c *ClientWithResponses) GetCoordinatorWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCoordinatorResponse, error) {
+	rsp, err := c.GetCoordinator(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCoordinatorResponse(rsp)
+}
+
+// ConnectCoordinatorWithBodyWithResponse Join a coordinator
+//
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+func (c *ClientWithResponses) ConnectCoordinatorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ConnectCoordinatorResponse, error) {
+	rsp, err := c.ConnectCoordinatorWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConnectCoordinatorResponse(rsp)
+}
+
+// ConnectCoordinatorWithResponse Join a coordinator
+//
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
+// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
+func (c *ClientWithResponses) ConnectCoordinatorWithResponse(ctx context.Context, body ConnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*ConnectCoordinatorResponse, error) {
+	rsp, err := c.ConnectCoordinator(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConnectCoordinatorResponse(rsp)
+}
+
 // ListDatasetsWithResponse Datasets that the token may read
 //
 // Returns a wrapper object for the known response body format(s).
@@ -6993,6 +7628,101 @@ func ParseBackupResponse(rsp *http.Response) (*BackupResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDisconnectCoordinatorResponse parses an HTTP response from a DisconnectCoordinatorWithResponse call
+func ParseDisconnectCoordinatorResponse(rsp *http.Response) (*DisconnectCoordinatorResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DisconnectCoordinatorResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetCoordinatorResponse parses an HTTP response from a GetCoordinatorWithResponse call
+func ParseGetCoordinatorResponse(rsp *http.Response) (*GetCoordinatorResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCoordinatorResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Coordinator
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseConnectCoordinatorResponse parses an HTTP response from a ConnectCoordinatorWithResponse call
+func ParseConnectCoordinatorResponse(rsp *http.Response) (*ConnectCoordinatorResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ConnectCoordinatorResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Coordinator
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

@@ -96,6 +96,21 @@ func (c *Client) SetStore(ctx context.Context, r StoreRequest) (Store, error) {
 	return answer[Store](c.raw.SetStore(ctx, r))
 }
 
+// Coordinator says which coordinator the account uses.
+func (c *Client) Coordinator(ctx context.Context) (Coordinator, error) {
+	return answer[Coordinator](c.raw.GetCoordinator(ctx))
+}
+
+// ConnectCoordinator joins a coordinator.
+func (c *Client) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (Coordinator, error) {
+	return answer[Coordinator](c.raw.ConnectCoordinator(ctx, r))
+}
+
+// DisconnectCoordinator leaves the coordinator.
+func (c *Client) DisconnectCoordinator(ctx context.Context, password string) error {
+	return done(c.raw.DisconnectCoordinator(ctx, PasswordRequest{Password: password}))
+}
+
 // CheckStore lets the agent try the store.
 func (c *Client) CheckStore(ctx context.Context) (StoreCheck, error) {
 	return answer[StoreCheck](c.raw.CheckStore(ctx, EmptyObject{}))

@@ -20,6 +20,60 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for CoordinatorState.
+const (
+	CoordinatorStateConnecting  CoordinatorState = "connecting"
+	CoordinatorStateLoginNeeded CoordinatorState = "login_needed"
+	CoordinatorStateOffline     CoordinatorState = "offline"
+	CoordinatorStateOnline      CoordinatorState = "online"
+	CoordinatorStateRefused     CoordinatorState = "refused"
+)
+
+// Valid indicates whether the value is a known member of the CoordinatorState enum.
+func (e CoordinatorState) Valid() bool {
+	switch e {
+	case CoordinatorStateConnecting:
+		return true
+	case CoordinatorStateLoginNeeded:
+		return true
+	case CoordinatorStateOffline:
+		return true
+	case CoordinatorStateOnline:
+		return true
+	case CoordinatorStateRefused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CoordinatorStatusState.
+const (
+	CoordinatorStatusStateConnecting  CoordinatorStatusState = "connecting"
+	CoordinatorStatusStateLoginNeeded CoordinatorStatusState = "login_needed"
+	CoordinatorStatusStateOffline     CoordinatorStatusState = "offline"
+	CoordinatorStatusStateOnline      CoordinatorStatusState = "online"
+	CoordinatorStatusStateRefused     CoordinatorStatusState = "refused"
+)
+
+// Valid indicates whether the value is a known member of the CoordinatorStatusState enum.
+func (e CoordinatorStatusState) Valid() bool {
+	switch e {
+	case CoordinatorStatusStateConnecting:
+		return true
+	case CoordinatorStatusStateLoginNeeded:
+		return true
+	case CoordinatorStatusStateOffline:
+		return true
+	case CoordinatorStatusStateOnline:
+		return true
+	case CoordinatorStatusStateRefused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DatasetState.
 const (
 	DatasetStateEmpty DatasetState = "empty"
@@ -271,6 +325,9 @@ type AppRequest struct {
 	Scopes   []Scope   `json:"scopes"`
 }
 
+// Authorities Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+type Authorities = string
+
 // Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
 type Cache struct {
 	// FetchedBytes Read from the bucket since then
@@ -295,6 +352,63 @@ type Column struct {
 	// Type As in the `schema` parameter
 	Type string `json:"type"`
 }
+
+// Coordinator defines model for Coordinator.
+type Coordinator struct {
+	// Ca Certificates in PEM that alone vouch for it
+	Ca *string `json:"ca,omitempty"`
+
+	// Error Code of what keeps it from being online
+	Error *string          `json:"error,omitempty"`
+	Since time.Time        `json:"since"`
+	State CoordinatorState `json:"state"`
+	Url   string           `json:"url"`
+}
+
+// CoordinatorState defines model for Coordinator.State.
+type CoordinatorState string
+
+// CoordinatorChoice defines model for CoordinatorChoice.
+type CoordinatorChoice struct {
+	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+	Ca *Authorities `json:"ca,omitempty"`
+
+	// Invitation What the coordinator's operator gave
+	Invitation *Invitation `json:"invitation,omitempty"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
+// CoordinatorRequest defines model for CoordinatorRequest.
+type CoordinatorRequest struct {
+	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+	Ca *Authorities `json:"ca,omitempty"`
+
+	// Invitation What the coordinator's operator gave
+	Invitation *Invitation `json:"invitation,omitempty"`
+	Password   Password    `json:"password"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
+// CoordinatorStatus defines model for CoordinatorStatus.
+type CoordinatorStatus struct {
+	// Error Code of what keeps it from being online
+	Error *string   `json:"error,omitempty"`
+	Since time.Time `json:"since"`
+
+	// State `login_needed`: the session ended, and the next unlock with the password begins another; `refused`: the coordinator, or the configuration, says no
+	State CoordinatorStatusState `json:"state"`
+	Url   string                 `json:"url"`
+}
+
+// CoordinatorStatusState `login_needed`: the session ended, and the next unlock with the password begins another; `refused`: the coordinator, or the configuration, says no
+type CoordinatorStatusState string
+
+// CoordinatorURL `https://host[:port]`
+type CoordinatorURL = string
 
 // Dataset defines model for Dataset.
 type Dataset struct {
@@ -431,6 +545,16 @@ type ImportRequest struct {
 	SkipHidden *bool `json:"skip_hidden,omitempty"`
 }
 
+// Invitation What the coordinator's operator gave
+type Invitation = string
+
+// JoinFailure The coordinator was not joined. The account is there all the same; PUT /v1/coordinator tries again
+type JoinFailure struct {
+	// Code As in a problem of PUT /v1/coordinator
+	Code   string  `json:"code"`
+	Detail *string `json:"detail,omitempty"`
+}
+
 // Member defines model for Member.
 type Member struct {
 	Role   MemberRole `json:"role"`
@@ -496,8 +620,9 @@ type RecoverRequest struct {
 
 // RegisterRequest defines model for RegisterRequest.
 type RegisterRequest struct {
-	Email    string   `json:"email"`
-	Password Password `json:"password"`
+	Coordinator *CoordinatorChoice `json:"coordinator,omitempty"`
+	Email       string             `json:"email"`
+	Password    Password           `json:"password"`
 
 	// PasswordOnly No account key; the password alone opens the account on a new device
 	PasswordOnly *bool `json:"password_only,omitempty"`
@@ -505,6 +630,9 @@ type RegisterRequest struct {
 
 // Registered defines model for Registered.
 type Registered struct {
+	// CoordinatorError The coordinator was not joined. The account is there all the same; PUT /v1/coordinator tries again
+	CoordinatorError *JoinFailure `json:"coordinator_error,omitempty"`
+
 	// RecoveryKit Text to print and to keep; it opens the account without the password
 	RecoveryKit string `json:"recovery_kit"`
 	UserId      string `json:"user_id"`
@@ -540,7 +668,8 @@ type Scope string
 // Status defines model for Status.
 type Status struct {
 	// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
-	Cache *Cache `json:"cache,omitempty"`
+	Cache       *Cache             `json:"cache,omitempty"`
+	Coordinator *CoordinatorStatus `json:"coordinator,omitempty"`
 
 	// Datasets 0 while locked
 	Datasets int `json:"datasets"`
@@ -565,7 +694,7 @@ type Status struct {
 	// Uploads Transfers to the store in work
 	Uploads int `json:"uploads"`
 
-	// UserId Like email, store, cache and datasets, only for callers with the scope admin
+	// UserId Like email, store, cache, coordinator and datasets, only for callers with the scope admin
 	UserId *string `json:"user_id,omitempty"`
 
 	// Version Version of this API
@@ -873,6 +1002,12 @@ type DeleteAppJSONRequestBody = EmptyObject
 // BackupJSONRequestBody defines body for Backup for application/json ContentType.
 type BackupJSONRequestBody = PasswordRequest
 
+// DisconnectCoordinatorJSONRequestBody defines body for DisconnectCoordinator for application/json ContentType.
+type DisconnectCoordinatorJSONRequestBody = PasswordRequest
+
+// ConnectCoordinatorJSONRequestBody defines body for ConnectCoordinator for application/json ContentType.
+type ConnectCoordinatorJSONRequestBody = CoordinatorRequest
+
 // CreateDatasetJSONRequestBody defines body for CreateDataset for application/json ContentType.
 type CreateDatasetJSONRequestBody = DatasetRequest
 
@@ -944,6 +1079,15 @@ type ServerInterface interface {
 	// Backup Encrypted backup of the vault and of what the agent knows about its datasets
 	// (POST /v1/backup)
 	Backup(ctx echo.Context) error
+	// DisconnectCoordinator Log out and use no coordinator; the account there stays
+	// (DELETE /v1/coordinator)
+	DisconnectCoordinator(ctx echo.Context) error
+	// GetCoordinator Which coordinator this account uses, and how it stands with it
+	// (GET /v1/coordinator)
+	GetCoordinator(ctx echo.Context) error
+	// ConnectCoordinator Join a coordinator
+	// (PUT /v1/coordinator)
+	ConnectCoordinator(ctx echo.Context) error
 	// ListDatasets Datasets that the token may read
 	// (GET /v1/datasets)
 	ListDatasets(ctx echo.Context, params ListDatasetsParams) error
@@ -1130,6 +1274,33 @@ func (w *ServerInterfaceWrapper) Backup(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Backup(ctx)
+	return err
+}
+
+// DisconnectCoordinator converts echo context to params.
+func (w *ServerInterfaceWrapper) DisconnectCoordinator(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DisconnectCoordinator(ctx)
+	return err
+}
+
+// GetCoordinator converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCoordinator(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCoordinator(ctx)
+	return err
+}
+
+// ConnectCoordinator converts echo context to params.
+func (w *ServerInterfaceWrapper) ConnectCoordinator(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ConnectCoordinator(ctx)
 	return err
 }
 
@@ -1807,6 +1978,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/apps", wrapper.CreateApp, options.OperationMiddlewares["createApp"]...)
 	router.DELETE(options.BaseURL+"/v1/apps/:id", wrapper.DeleteApp, options.OperationMiddlewares["deleteApp"]...)
 	router.POST(options.BaseURL+"/v1/backup", wrapper.Backup, options.OperationMiddlewares["backup"]...)
+	router.DELETE(options.BaseURL+"/v1/coordinator", wrapper.DisconnectCoordinator, options.OperationMiddlewares["disconnectCoordinator"]...)
+	router.GET(options.BaseURL+"/v1/coordinator", wrapper.GetCoordinator, options.OperationMiddlewares["getCoordinator"]...)
+	router.PUT(options.BaseURL+"/v1/coordinator", wrapper.ConnectCoordinator, options.OperationMiddlewares["connectCoordinator"]...)
 	router.GET(options.BaseURL+"/v1/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
 	router.POST(options.BaseURL+"/v1/datasets", wrapper.CreateDataset, options.OperationMiddlewares["createDataset"]...)
 	router.DELETE(options.BaseURL+"/v1/datasets/:id", wrapper.DeleteDataset, options.OperationMiddlewares["deleteDataset"]...)
@@ -2066,6 +2240,116 @@ type BackupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response BackupdefaultApplicationProblemPlusJSONResponse) VisitBackupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DisconnectCoordinatorRequestObject struct {
+	Body *DisconnectCoordinatorJSONRequestBody
+}
+
+type DisconnectCoordinatorResponseObject interface {
+	VisitDisconnectCoordinatorResponse(w http.ResponseWriter) error
+}
+
+type DisconnectCoordinator204Response struct {
+}
+
+func (response DisconnectCoordinator204Response) VisitDisconnectCoordinatorResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DisconnectCoordinatordefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DisconnectCoordinatordefaultApplicationProblemPlusJSONResponse) VisitDisconnectCoordinatorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCoordinatorRequestObject struct {
+}
+
+type GetCoordinatorResponseObject interface {
+	VisitGetCoordinatorResponse(w http.ResponseWriter) error
+}
+
+type GetCoordinator200JSONResponse Coordinator
+
+func (response GetCoordinator200JSONResponse) VisitGetCoordinatorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCoordinatordefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCoordinatordefaultApplicationProblemPlusJSONResponse) VisitGetCoordinatorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConnectCoordinatorRequestObject struct {
+	Body *ConnectCoordinatorJSONRequestBody
+}
+
+type ConnectCoordinatorResponseObject interface {
+	VisitConnectCoordinatorResponse(w http.ResponseWriter) error
+}
+
+type ConnectCoordinator200JSONResponse Coordinator
+
+func (response ConnectCoordinator200JSONResponse) VisitConnectCoordinatorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConnectCoordinatordefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ConnectCoordinatordefaultApplicationProblemPlusJSONResponse) VisitConnectCoordinatorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3372,6 +3656,15 @@ type StrictServerInterface interface {
 	// Backup Encrypted backup of the vault and of what the agent knows about its datasets
 	// (POST /v1/backup)
 	Backup(ctx context.Context, request BackupRequestObject) (BackupResponseObject, error)
+	// DisconnectCoordinator Log out and use no coordinator; the account there stays
+	// (DELETE /v1/coordinator)
+	DisconnectCoordinator(ctx context.Context, request DisconnectCoordinatorRequestObject) (DisconnectCoordinatorResponseObject, error)
+	// GetCoordinator Which coordinator this account uses, and how it stands with it
+	// (GET /v1/coordinator)
+	GetCoordinator(ctx context.Context, request GetCoordinatorRequestObject) (GetCoordinatorResponseObject, error)
+	// ConnectCoordinator Join a coordinator
+	// (PUT /v1/coordinator)
+	ConnectCoordinator(ctx context.Context, request ConnectCoordinatorRequestObject) (ConnectCoordinatorResponseObject, error)
 	// ListDatasets Datasets that the token may read
 	// (GET /v1/datasets)
 	ListDatasets(ctx context.Context, request ListDatasetsRequestObject) (ListDatasetsResponseObject, error)
@@ -3677,6 +3970,121 @@ func (sh *strictHandler) Backup(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(BackupResponseObject); ok {
 		return validResponse.VisitBackupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DisconnectCoordinator operation middleware
+func (sh *strictHandler) DisconnectCoordinator(ctx echo.Context) error {
+	var request DisconnectCoordinatorRequestObject
+
+	var body DisconnectCoordinatorJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DisconnectCoordinator(ctx.Request().Context(), request.(DisconnectCoordinatorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DisconnectCoordinator")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DisconnectCoordinatorResponseObject); ok {
+		return validResponse.VisitDisconnectCoordinatorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCoordinator operation middleware
+func (sh *strictHandler) GetCoordinator(ctx echo.Context) error {
+	var request GetCoordinatorRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCoordinator(ctx.Request().Context(), request.(GetCoordinatorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCoordinator")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCoordinatorResponseObject); ok {
+		return validResponse.VisitGetCoordinatorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ConnectCoordinator operation middleware
+func (sh *strictHandler) ConnectCoordinator(ctx echo.Context) error {
+	var request ConnectCoordinatorRequestObject
+
+	var body ConnectCoordinatorJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ConnectCoordinator(ctx.Request().Context(), request.(ConnectCoordinatorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConnectCoordinator")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ConnectCoordinatorResponseObject); ok {
+		return validResponse.VisitConnectCoordinatorResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4744,153 +5152,167 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L37chs31iD+Kvj4+6qSzLSoiy+xqUrVTyM7E2980ViyU7uRVoS6D0mE3UAHAEUzLm/NU+wjzIPNk2zh",
-	"HKAvJJoidfE3Wzv/JBa7Gzg4OPdzcPC5l6qiVBKkNb3B517JNS/Agsa/jvJczd/C/DVfqJl1v2RgUi1K",
-	"K5TsDXpnfAqMM8uvcmDziTLAUpXPCmmY0swuSjAsE6MRaDbSqmAWX1EjZifAJMzBWHYN2rjRkp5wQ/4+",
-	"A73oJT3JC+gNetxBcClhfpkTDEnPpBMouAPGTdAb9K6UyoHL3pcvSe+oLF+9cM9wsJLbST2WyHpJT8Pv",
-	"M6Eh6w2snkFztJJbC9p99j9/5Tt/7O0837n4vJ88ffzlP3tJmMtYLeSYprIfPeireKmXJ0aMXxmQtmOB",
-	"9fJrSEZKF9w6iKV9+riX9AohRTEreoP9ChAhLYxBIyTHpx9fQC4KYUGvAnN8+nHA5hNumQG3vRYMGwnI",
-	"M5MwJYGlE655akH32RFLVVHwG4HOqtmaYBf802uQYztBOAshG3+tou/49ONPwLM1EIOdgEZSGQltLMuF",
-	"BDZReWaIfngBJhCTJ7s+e2VZpsDcuIQJzX0DOR2ffnw7y/MOELlkM/n7TFnICKPMOjTD7zOeOxiFYRY+",
-	"WSYMk7M87zNHF1CUduFfvwlI91UXip8+7sDq3xxA68gAITaMExARIsjUzDE0vncjjPjWHejgBbfcgP1a",
-	"XPvyUwnpes71LEmbibs418JhwrArbiBjSiZsj42UZlJJOGRcKiRVh0hhWDrTGqQdsGGq5CgXqR124A4Q",
-	"mA15fy/K+68yKEplQaaLn2ER2XYnciW7WhCb5AKkJUI0vACW8jxnc2En+Bh/msKC8TEXko3Bmgb/cWnm",
-	"oBmXGZtww6RiBlIlMwajES0D11hxll9kA8IdB2IXqRw8WyaW5t7+x87/uvhzfEtfFaXSnoDaiz/h+vcZ",
-	"2AEu4kplC7c9IFO9KC1kh/iz8Fw7PHl3esZ2r/d3BY5nhmzMrwG3WVjj0GISNlYqw5/cXiNZdGwtDdJb",
-	"Q6oHO99ffN5/2kGnZ06n/uiJ4XN0Ck8qzSlAOkr5tZeaa/de9ptB1cK1VvOeQyjio3fROeNpNVQbk29R",
-	"2LqtJ62uRkHkJkxIY4Fn7jchR6DdiA61xYANHaj4CftVKoti8CJh//z7P4aHlamA6BdebuNb7iOuwQ8H",
-	"GTNWoCSET7wocwKcO9AYLSBhFooSNLczDSyDVBQ8//Z5cvBdx/Z4lHXR4tNHzx7fLLrONJdmBDpGeq8y",
-	"Uk1OB/jXmJCs1GqswRgG187kSlga4c9Dlmk+lzeK3jBw7/YC8QvJVjD2LyoTgFbfS6eh3D9SJa2bffC5",
-	"x8syFymifBeJavC5Med/ahj1Br3/b7c2JnfpqdnF0d5d/eYkBM63RFjKTnADlZMsXjsqfJ3485iA2Dlz",
-	"RORkMZdO3zq5FURWL1DvEtB/2v1TG85KuF4JyRGTHfiodQ39YkolDWHnRKurHIo1+CnpjT8HPFVE677I",
-	"3HS5SqcQ9BoYeymy3qC3t//bk0+Pft+7+t5tqOV2ZnqDxwePkp4VFoketROf5WhSVIP4Ncy0HKQqz0bO",
-	"gh94IAb+rS/JhtsVlhfZqiOmYTQzPMe9YiMucsdt377/8Zg9f/zk+++QKfxA6D6UJVKkViVo66nLc32n",
-	"iLG4rVYUzqMASX+pKUg254YVPEOJa6EwDZst7F+FDK41X7i/Uw3cus1s7H7GLey4GVYJIHEPnT2Co28+",
-	"jciirxGjRh6YVJXQnmPdrpy611fnbVHrr2Qq4ZTVBDUCapmvPDOit3Rc46e9T5w2bx1Ubn8dTG53Iqtc",
-	"gs4NGF7uAOa1MDYKyeaYCjCtwxMO2AHCe+JInDfLhKNNnp804Bnx3ECyHVG3nRTvKTuDokHdBV+wCb+G",
-	"hF2BERmQ4aWU88W/OUR5V+mDPnsn8wXZbcNAsENSz04mur1nw2nhfsuVhD47pqnPJSrbVBXAcm6dNacB",
-	"dW6qrkFD1j+XTfZq6sS9g5tUYuLef0Xf7u/t7eHr4e9Vnmly2rLyrHAWXgrWeECXMM4MW8JLE/St9GAb",
-	"cr/QbsgDW683X1fmKLkxc6WzG2VweO8OgqJez5N1i0l6Myl+n4F/XGu8mlvaAiXGNsc8nUQ8zl/QrnOW",
-	"c2kZ+lPCCfB0IiR8Y1gmzNTtMvqkTraPwKYT50pTqAjY1Sydgk2YAZ47c502Gc1vzkYqz0AnSPTzCThr",
-	"EWezMy2djzYa9Za51E9webWwEKG6986IXZqcGSFT5EXHFyvO2bJDlvQmwt48vmiMy/jYLcpYri2q8w0m",
-	"wehLPc0GX2gux1GY8He3DbSdJvr1zHRj7R2paLebmwC/RFyNkdvLqkBuojRZ2sIoMaKkW9Ui22po+mF5",
-	"tUfGWfFuwUNiuSGrQqZRP65LP+ObMfh9PGR1AR34f0XgGKs0bEY9DWW1kUzxGL0P46pjEwoornzIeSOI",
-	"3uD7MYi0mm/KEs7ChqbTjL4HGuU8W0R85MoOj6xgVmbbYeK6KwK1N3D62PlEKBTnWlgLki3A3oK9kOII",
-	"6rDgpBFyRmwlvcBcgTDqja0XVm/SGqKN229Ri3rd9gYWuMmOqwZeA9Lt7Llqoxsa/sAbNGtDAk3waJA1",
-	"sDWikEsW78xOVCQw/sGAZiKL0VOHdDidFcGSMuKP2hT10r6KUdQ0sYkA2ZbtJ9xMIrD9dLRz8ORpDd/Y",
-	"Ke6CSzHCzIlkE/jEfTCnF7WntG26Z019t7kcaHDituzVyUkEWZOP/JZ6XESJAjAuKZT0gdwt6JXk6rbW",
-	"+hSaYZ6XMlWZezLoXXEDuP72hu0/TdjBY+f9PzpguFS3SdXLdXRlgXKmAc7jNjAOtqZ9frTzP8hE//Pu",
-	"xZ9/+LyXHHRERVdkm1tCDJnNqNNNqFz9OESIfxR5zAZgPq7MRiIH8sIKlc1yrkNwWSiZsKOXp5d/PX5z",
-	"+XE/qYPO3qVLMMxegOVOiLGTn9+c7a/Yq9sYePCpFDpqnxF3fXj/urlFa9k12EQRc56zXMgps8rZsM5l",
-	"vaIcAmRxBrWTDouxdgUS579VJowz4YNxHxtyC8ae6Uji7tXKXGToH7p/AdegmYFUo7ZdT3/ekGtxfpQU",
-	"r32MMIJONCQdBQwpu6lGjDMD+hr0Dvo6GCampOeAicwkLFWZj8TLGSnkJB656VYRG9mIWdzQSdWMVrPB",
-	"IFltyt5lH5FMN9Y1Vlke2fcj9B0HbCanUs03VHRVgH2dg+DDuwZVvv+gH+L8vQoL/aAsLtZbg9vqIHzs",
-	"kRQjPyfD7ssncpZxiLMvU3OdrW/Hs/CnKTSC7VWCvcbhln5TA5KuJcdN0W1dnwbyvnQGsKKocqph83na",
-	"Gudufs0daCksKOIj1L4BrSyGd0rErmK9oZs2dBOrgW4gjJBkDTN0Q3U7P4Dz7LLUMBKftjKUzibAjo5e",
-	"MPq0Dl2ivVDMjEXOOGTziUgncO2Mei/kW7HMdQbV3vOnLZPqVhZV4uurUqs7irswOJdyiXp+wuUYMjR4",
-	"1Mw6N1WkMGDDYOgcn72//Lg/pJhcqKI4YCX3ISafft75jV/zhBbPcuDXgHFwoVkO15BXEZY0B66jYmMK",
-	"i8uCW9CCRP3GG+OTiQ6Y4eXPL//75Zujs5fvXx29vvzx3fvLf/79H8NW9F3kzjrZzMTd399/9vjZ/sF9",
-	"7MoUFlt4yy2/YdsgvJmK8nIisgwisYjXbnOY2+uV1AUWNSnLxuIa5GFFEwIJfYFpheFI6SsceRjZxSVW",
-	"xiXH2NfHelaEilZ5K3qj5hItRizK0F5FgI6q25kBfRlVfqvhSXwxoeli8J00gvoVeVSR/mRrpyyMd4zc",
-	"tqW8kjC/vE2WYftvlhDVWHALhnUYu51Ivj9Qo7DV2f0lTZCmUPqgx5KcxIIYlPFzNcszsnquACSrPtoq",
-	"Y+1N71WVMhUSq0p85p3qI3JhLFMyX7CxV9VNg7QqEhDymuciu/QVB1G2yMByEbWdHWujSHaunv7GMDWX",
-	"zA+VMDNLJ4wbptUcRT8JC3Jmrnk+A8JOVd8zEvaQQB4p7cc05EfjByIjGzImGrFmcRXE/3b67i07Uc6w",
-	"0UxIq6qSL6wsCfWiBNOaiH27JCNqAlu9uOSjaKntKdbDGecez7mw7ApGzs2kaudPllmsOdkwNj3rCG2Z",
-	"2XgMxkKGXFZONDcQc/tHoCGjGgq3ZCJ6jCljGQdkbsvGMzAGDemtwt3x5MgwXoJSJ6aRtG8MmwaHpo5a",
-	"z8gCzaBdMhNj4L/NQC9uJ1nM7/lyje2TJ4+ebhf0dYPE4HoPmGG/HWS3FeuaJl1cToXdQD89239+sN1q",
-	"WxNsIPrfw1gYe1s0QOHFUzMq/+Txg+TdwzeXTk5F6jqUE+5qJq0zhkgSVzyGNRdMlSCpwCO8qRwnSpiz",
-	"DK5FCjcbRbTgpLcRTmNFPMsEsKRTUCYpVmohLTGpYlOA8tDZcavwByOvudjePZlXTUDjq8SQ3aaEsxSd",
-	"CAXO1Rb5nAOWmfl/X/F0OitRXVQF0QEsNhWEINq/MEyfvXNb6gOZS1quCn40CIWCIViocC4lQAZZ0+Go",
-	"wLNKUSXOUkAYQdzK48EwY1XaTANgYfMNjs2dfZivZ4p+BTnnER8jzNNHW0oxijcva5pHLYAeRRCa8stR",
-	"NB9x7MYeiZT7hMzJyzdEitfKGWYjb/9QWDkWRliZCmRWOltqda6JtaVhPMuwiDlk7nDkQ3ZU8D+U/MZU",
-	"U2oYC9WuY24lVB8/60gaXBq7aJkeDee/jsc0xnriHO+IsTb2kbAbD860dpt2KLrbWF/VcDudlxm8Tmet",
-	"TDiWYfCsEI5/p4WJmtqnlYG3FKAMpVRrCzLwpbUVdHtsPhE5rBQJNzNGRdTYp8pC/Hgmlz9vVnLkcOke",
-	"X9IhENNxlgarld17hqHRzIxiBZcL5gbwB0jMIdsbMAlEnptUMwHvUsxHTKs8d/waqJNAcHavkxEaAxID",
-	"5oYwbK70NKFzHAZjFsE0ptJKNxRkl260YTQQFaq2No5srhSdzKSu9XdS+2sV7i+ioygNG20dKi3lS80o",
-	"46WkgyzMX2XazKN4qEQ62S+zmOd7xFINGUgreN4wFwjhPuSJGApbgaVuUUTOylzxKBH5jAo6VY3MncS9",
-	"66pWC+bHUjhLTIEh2Sc0TMKQ3xBJgZeSDs+0LqwNvL15TY8v9KiqLY5OXsW+n3MthRxvVXq+7H74Gp+a",
-	"Q1pb2AzsV8Kjxn5N0DEGbwAYFY2BKO8i0aZCZk32kEStN1FpSDSvcsqjGytmH63GIh0QnUs8nkA6XV2n",
-	"mnapK3W1TQGvm+LEfXPjXqtprxq+E1oaajUlo3WswCiU7M61kmNfWsvRR8gU41cU4d2yZMBJXqtFXI3E",
-	"sRbPtKtp9zJvmd5JUzDmcgqLy5UKmoMnT290LEdKp9B5LL7MebriFKicQiGlBkzwN7gwkudY4oab2eA2",
-	"9nasRuPoyqh8Zp1LYidBfFfTr0tExfC0GRcmPaq8uKy35X6C6jH2vsGp/lDJzONKxUVkW+tZxLl2WsQs",
-	"jIUi23EvmxCMPDt5c2MgrDF6HEQnnW9P+KW9DKZSxJQoMWxIqtx6qYDb7/6i/JySwHJuLDMAMsG1OrUj",
-	"5Jh5zRORhg8avf8g55rf8ghPI5m/5dGRWnwshUML7uy6n2Hx6sUw8FCz7KtNyE9vDmS51ZWQBc5Yms4/",
-	"ffHy5w1mu1m8ddYG+PW2wenejhIyX9DYRvgDVx/eIAM6QPaWWrx6xNtOWxcyhzrfmxR6NX4Msl+ck/Ie",
-	"zCzf/GzAidPXsmU440FjYULyZjN/a20hF5Q5X0QTY2hZY88Aq/BwL9e5AB3mDna1MGy1R8Cq6AglMNHj",
-	"D/OJymG7KuZmcdfK2e3Vo9q9O5ZtUYzAxtLs70Zb78nmhTth1ro4uXFsvNq8VYojdTzTwi6wKYAvjA9n",
-	"PVe32rldPjOIbyUYKuWWAU8nET8QzUs8Gyacqtl7urfnKy5QR3J8m0vWOFodDrojZWCxZo2aibUlnVoW",
-	"cqTW1FvS5MMqT5UNPZWii9mYzdChNd8Wo6pWVdegGWcfpPjEjMJDYuRks/2D7/t7/b3+Pvu2VNqy7599",
-	"/8x54mDMuUyVHInxTEPGsFvIXBj4rs9+Ojs72d3v76PK7LNMpWY3VynPeSn6RcYs5LlhEzUP1EFxitQ5",
-	"IZBhEJcKaZSujsO5t43VwAvDQGb9c3kuh5920HsdonlPpby+UC/UIw3Y0LlbQyZV2MEhl4shvo5VSo3c",
-	"bMIgN9DwinFrOTVvoHzIMkFg1xA7gYLxPEdIz+UQnelhbSA7dcB9ARDiyfSZgx2XI+R4yLSaOdmP4XWp",
-	"2JWaEfYxGY7arIroq2yBCAGZ+ejToz1mqjxG4HCcIRgWw3PpZ5hzaZcSO9gWxUNHyWVn9QCmCChagGMV",
-	"/NOOe4zIpndnlLrnDDPV1ItEejXWPL7ocLDP3oi/UPw/FylIyu8KNAZHwkms3lHpPOadg/5e3Q6i8Vud",
-	"vO0dBzpnSFY+9lBJrt4+umElSF6K3qD3qL+PYzq7Hzl+dwI8t5M/3L/HEAkJ/6jB59Vxl7GLFLaxIHqg",
-	"srZAbKljaDNtMCLmn9Q1VG1AplLNDRM2Celz4SxMmTUPS+MJ0LAtg3NJHpVSI4fCn94cHe+EwyUz6WxW",
-	"/9e3+PV3xMLnvUoE7F7v76YTt39yDOc99s+//2+2h/+VGDur//5JGYtMl6s56J2UG2ieUnGL9+eTM3/W",
-	"2u8pVh1TRx3uQSXQuM8LOdZRSBcTbmjzFXY0EUq+ynoDh/yfcCvofEnVpu3XFWHsAUgYZ6nKlQyZK1yL",
-	"GrXsp/YRm2gDn4qCdo4DjjbsODL4dW/nOd8ZXXzuaD9ysdRc42Bvb6mxhoVPdrfMuWi30qDgx2rjm1aM",
-	"oNnVI2KaIPkRg2LMntaNcNRLPnFbtUr0jsaW0FedYwjmTcq1FuAwn0bxtgIlgjni3sKLGZYVshp9Omo9",
-	"3Rv8epH0zKwouF70Br1TvjBsqKbDw0rDtWGxfIxVQhSXvUh6Xkn0BhR4c4PvFmC1SE2D/1fo8o1/Zcvd",
-	"XIOK5Q37EVWn6d0aRRVS/EhBilvvphdkb5xoVYCdAFacrEEPl2S+O8kR+lNEsZMLY4/cCzfi5vYtdkLn",
-	"jFjPljxvmjQknEzSSuXTb6iZDeTX94Llo5U5m/j0/Tca6MSQ+pekVyoTUTGYdTMsGAtOnFF3ixUV3V8R",
-	"m3QE7wibjyyJzdjC6ld2l1qrkbAKvZI2aZDUaPwTGvopC1fKyy5q7OBTiBcbd+hpNCmJ9StaobP9+6Sz",
-	"0C6mQ6Z609BM0OibYLYphXugpze+0yiqttB/re0Z3EhdDXbd/SyyL0RnOVBCrk019PttqIY6kEaIJb7s",
-	"Ru8tapXVW93Bx7FeEtfK93W6I2ZppIDbLfBYF6MEpm2j0D/flmk2bFO1VEO8ESesk7gqtWC9m3GLpmGr",
-	"rEDLx4aklBqdx4uQhGGFKrw/nGCNmG8nWXmcy5VI97Dr1YEjD2c7Wc7JWZm3XWYyzEMWyLRSF4FmqNSJ",
-	"yKaO9VLTzmVCwl+CX1f3nnG01Sxs6FSrL+r519rDmBav+gipEYNPPLW5D4SFOtNog71QgxprEhgrOdnA",
-	"oL09zTebLESI7kWVwL5a+FXdnU5edLRfKviC+dKXsPfNbgz1VuNLDcUeU84vqujVf52CDu7yHLhjvs0b",
-	"5i31mfjKKrlqlREXQlndSeNeFHBo0FjHG9fvPpVFLXP1htq3JouH1KQvcK770KQ0UrNr2WHVOZaNFXMe",
-	"hkwhwR9DAw6ugZk5lBvjMun0wpr4elgR9PDk9k7CxkRWiZithEfdd9rJjZLbdLKKVQ1OE/wLyqedg72D",
-	"pw8rpP4vpBo6M+cru0l131o+4V+dQU90dnxH2rqF7xGm1evTkEpCXU8+/NPun4aJD/Men348xAOSBbfD",
-	"UJgIps/eKjxG5Y/FVhFQN8tMTrGY5hq0GAnI+uzIh/lRO5/LERd5lbSY8wU1I7dMjUYthx/IvKtGhYyB",
-	"T78mzCjfxR6tzZ/Ozk5CONcA+HbgdP4sFqR0vPiCks1rbbJfqItvo4e0dxcpixFuKsgcVvFOAnPIOB3h",
-	"8ufE6KYCDAT7RvXS49Z35OcY4zk+/dhnr0IBcoL9Ipf6b4b6/ImbRKI1WtngwiwdY13pQJ00Ok93mJH1",
-	"2fl4J/+NThlFrVrtLHLnDlMOyC3OsQvXwihJysUxN7aipzN5JcuFBc3zYcJ+U0ISiodHb18MqS087afS",
-	"9PXwB/YfP7Dz2d7eoxT/C/4P/z//zP8KP/jD38NXp+zth9evhz7L4/58d+Z/CqTIAyh08QTChx1ZnNNA",
-	"DaFpx4VsXUmApOA/pQ+oE0rib1uQzAg5rt5m3/LcKMRSxi2YBE99GIIM4+AJo8TUghnroCey+S5hw7P3",
-	"H14OHSTDH49en770q8OM2RVUpxtb7V2/MSgYCJnh2LQEyDAN4L4qFPVHD62slXQgXBFznkvKI/m0nC8X",
-	"ExrJtTM/qEbYWp36wrzlb5EzV5ul/8C+kUrbyTfs6O2LVst0v33sYK//pIOK5z5MHqXhjY5U3Bw7aZRK",
-	"rFSkWVYoY6v6cUf6CaFeGZ89Gs3ykcjZEEHtunQBu0ze5c6FG5fR7N3vXo9mVUhXdOEzejBjS+/yWmZ9",
-	"jjnBPl4A0L9ddCPpGjTcJnCn8T7t+FsKth4Fcwmpub5ztOY9FUpE0z+bXxRCB2vRI15DWSvU5MB5vPd0",
-	"C4vn7hE/pzTocHZVLLKBhR0L19zR6I7GBHhZguwwIrY0uDeQOO0brjb4on2BzCbSoL4lYoO3q8tMNpUz",
-	"/saODV5vXRO12ft0l9Bm7/rbnDZ7GW9VulWQnC56eEh3pVlp1+GySJhX3B8yyAnLZjoAd9f0WZahgjtk",
-	"BZ/iXU3NGVHeTAFKsl+djRAaTm7i7nQw8szG/F8sYv83M/6bGf/fZcb3EE5yQDdT3oH3otGHqn9cvOZK",
-	"aaqOY9TlCPV56Er6xvcifVn1Il3uvj/AYx2ms/GmL+778P61D/z7DmBuMvTVqTc7s0pRBdxIXMO5LISc",
-	"WTDk+qB7jRdNYMv7+nqtaWF2Z1gZPuyzXyYKKwvpOCadUbSI3Qqwb/CYZjagc3lVOio0oaFaPfJ6aY98",
-	"UV1It4WGwrFwRS6M/RExvXWat5Y6D5nzqVoZRmti8rqOBQMnwRPF0t+7E/4vtB0YMQrpwmbr27YVyXLR",
-	"DLj5k881A7gf7mQwRvmkWZPfmSn8GF56wJ1qnhyIbFYFwt23JQyVNK9RxSv6vkKo3G+Cr4nvkk8veToJ",
-	"vWu5YVxW1+xpYSiA06wRdWLCYCaa2PY1N3YH++buvHpBRZNzXx1aCGMgw4jNiGsfuKnu0BB5jhMK2w99",
-	"dX0FLpbdUkE5Dtw/l3TbqS8CDN129YLtP2Gmz468aPWZT5RJoTG/E3lYSSwMy7Qqy3BxTpv0SNC/DMcH",
-	"lpAejQq0Vt5ZZbm38/zi836y//wuRZW4PdGKhxs9Zr+k+5Aw3FGI8/goCrfS+/iGOrxOz9TTqb/LsVml",
-	"sqpJSZYh5a3RoUgHIS6MpeO8YHOtrI/1+aMuIpB7aIIxJBgaF4XgdSsS2PDkwxlFF1E5/vPv/9glmnWg",
-	"UFEzHj3AlPthONBFgdlwcKKAQukFm0kr8EI8mTDuI2UWJPMqOaHuCqRQM39pjighlMVTBMNZKH32c5iC",
-	"jq/RlHQ/4blcOdOGncvbzcy/9ae+3H7S8SyMT1LuMxXlBDQGarHhEB/7Ouijl6c7fz1+U+ttgQNwY1Qq",
-	"MBXgBq+6uZk6FXAuvRL47pCOklBb9qpTZQWYqDn4CuPPjumSKmFLKyUVavz9wjG2LjU4W+NVaD77EPVN",
-	"7aa1X7mowK8swvg/Q3kfebqfsMDo2veLDmjnssPOqA6gWuWs0PpEU1zZhdMXvcH+wZNnB8/3D7pTfrUx",
-	"2i0i6k7t3mwls+fnN6dBieHpFcfvLXJzlLQogViEZIQHlI1VdewDmyfSOKbuGSWqFlVuGiGN5TIFp5Xc",
-	"FG7+c+lTJkuVOY2TNNcrCSy67Ln6IoDT7lnlPpHKXo7UTGbDGAcQHuig3kNQf/sc71fOVrdOra5JWWNT",
-	"87vzAk3HeDUmeVRB0XgjxBND4xoJ77WsN7c9lefKd6yIBlzx6cMW2byubiG9q8EgSqiFBnqWpAG7ihDj",
-	"tavNY+jRwBf1uj6pOw48ZBGrb/W7EZ0/jl3xjX2577d+otnf7zbFnQHTlHzrlK2nf3vtaPvFLJ2++Euf",
-	"YTyJrI+6Hw+eH8Xsvgnejlf4CSrprCp4dMaBoJ5HjSKA6tycYd8Oz3ujXIwn1rCDvYOn573hd1RGwS0U",
-	"lT9ChsK55CGTfPry9cvjMzQ+KFKBlMflorYmanhF1WG1z/DWYgePr5moeqaFy9Q1+EKF4V9fUnxktQrF",
-	"Z+YrIM8lHoerrsf1GWOqGYnJ65AB3c7te9g05v2zU6v1652Vxr+zp5vXumufUaRCdYrVfvW05jsZ+JRM",
-	"y/ldKpbXuJS+Er9bn4YXHobKlxoJ31ZphMB5dRjBn9P1nZqrW8arPnR336BTsEv9U+ONVrdT5aF9XreO",
-	"OWr0VW0Es7H1NWQNce3r9EqVi3RRd632fayZGo3oCGXddxsFd6wh97AfKY3zgN6hCtT3bOzxjP///ue+",
-	"0uNmN6NBb5yLDHaUFEruFDPN8x07M9OdP+BK851RLqTdvHB0uWHzV/ZEG72NY4Ub1VPcq0CqpC1brXuF",
-	"ebAzabLZ3rmZZNmWjKumjl1SJVzx+jBSpdVe+bZSxQ9zP+fSKC3FwwklbGTj0D2uewtwZ6iFDehCeCMe",
-	"sLf39OmjA2eTdO1D3Xm/q8z+NDSkfzAP1M8Qofjw5O6y2NmSlS3qCdgf+2p16lxLwY1D0BX1dqMtUO+D",
-	"Yc1N0GGhEHj3lRILhzfG6tAHVtEMr/q1NR1zmrnjtHPM9TRNXN1CT/h7trBV3+BzD0tUsd8WNhOsewhu",
-	"pzFCo8DertHXu1XnDML3Fhv0XxTU+SrEcTxRykCVRacKZt9MOkoQmzrR+MluWl+zH45NLfWtCt1W6MJ8",
-	"nwhXMl9QxH8ksEQYm9j4xJm/5V5Q7WKfVSlfKgiQynfIDXFzYVimJESO2efANbVxfeiTz4W6vicN40by",
-	"mUVDGZUlHV6dgp1zw/zd8+T718jbiNfbG1l1kI0finSPO0TA7VF5z7xEXXAjDNXu+Vr1oxKWzUHeR/Lg",
-	"TC/wgh0tLCRItoxTQUrCqJExdm/j2pI747lli11a7nndcUhR4MU5H5rdlf9ljro/jt4IdB/Yn2nJagSx",
-	"QmWOS0aHTfXHJhwfqll1B5IqQQYpcuuYYqUxOxsNhm5Tjcbk1Equ3Z28zzAFJbD9VLtB67fD9t8+5D78",
-	"DjOPinF2dvLmsFF1UCVPpgAlE9E6I5D/uqRyn5mTSNPciIh4J++BEF9DszfBFWCpmZMGC5/T5sy5TFzb",
-	"xoGjErRpNwu5TUybHM01AQecfySccsFG2mHgZrHKnAtqNh9uQaAzTk7JWkUfV8l7R6sGmzldzcxiGG4n",
-	"qK8ii4QbPJB3CDY8UEih3bf4ttLsw/3FpWio1f4cmzrw7Q5cVY/MXy++XLgn+jrE2/FCcmxUOdjdrZpF",
-	"Dr5/9v0zrCL0s61eWzDaxFXzAfkA6uoJqlg5X+3J1CMEczjaV47y3D4t0myW2YCgLE3k82N/Fk6NKNXp",
-	"w2tCs+u6PM8PUUVmV4ehqkfqHbogaLaohK2noHLElb5u2GEv8bVH3mqm1mP1+hDhXy6+/J8AAAD//w==",
+	"7L37chs30ij+Kvjm91Ul2R1RF1/iULVVP63sbLyxY60le+ucyEeEZpokoiEwAUDRjMun9inOI+yD7ZOc",
+	"QjcwFxLDmyR/+ersP4nFmQEaje5G3/EpydSkVBKkNUn/U1JyzSdgQeNfJ0WhZj/B7BWfq6l1v+RgMi1K",
+	"K5RM+skFvwHGmeXXBbDZWBlgmSqmE2mY0szOSzAsF8MhaDbUasIsvqKGzI6BSZiBsewWtHGjpYlwQ/46",
+	"BT1P0kTyCST9hDsIriTMrgqCIU1MNoYJd8C4CZJ+cq1UAVwmnz+nyUlZvnzunuFgJbfjeiyRJ2mi4dep",
+	"0JAnfaun0Byt5NaCdp/9r5/53m8He9/tffh0mD59/Pk/kzTMZawWckRT2fce9GW81MsTQ8avDUjbscB6",
+	"+TUkQ6Un3DqIpX36OEmTiZBiMp0k/cMKECEtjEAjJKfn759DISbCgl4G5vT8fZ/NxtwyA257LRg2FFDk",
+	"JmVKAsvGXPPMgu6xE5apyYSvBTqvZmuCPeEfX4Ec2THCORGy8dcy+k7P3/8APF8BMdgxaCSVodDGskJI",
+	"YGNV5Iboh0/ABGLyZNdjLy3LFZi1SxjT3GvI6fT8/U/TougAkUs2lb9OlYWcMMqsQzP8OuWFg1EYZuGj",
+	"ZcIwOS2KHnN0AZPSzv3r64B0X3Wh+OnjDqz+zQG0igwQYsM4AREhglxNHUPje2thxLfuQAfPueUG7Jfi",
+	"2hcfS8hWc65nSdpM3MWZFg4Thl1zAzlTMmUHbKg0k0rCMeNSIak6RArDsqnWIG2fDTIlh4XI7KADd4DA",
+	"bMj7B1Hef5nDpFQWZDb/EeaRbXciV7LrObFJIUBaIkTDJ8AyXhRsJuwYH+NPNzBnfMSFZCOwpsF/XJoZ",
+	"aMZlzsbcMKmYgUzJnMFwSMvANVac5RfZgHDPgdhFKkfPFomlubf/sfe/P/wxvqUvJ6XSnoDaiz/j+tcp",
+	"2D4u4lrlc7c9IDM9Ly3kx/iz8Fw7OHtzfsH2bw/3BY5nBmzEbwG3WVjj0GJSNlIqx5/cXiNZdGwtDZKs",
+	"INWjvW8/fDp82kGnF+5M/d4Tw6foFJ5UmlOAdJTyc5KZW/de/ovBo4VrrWaJQyjiI/nQOeN5NVQbkz+h",
+	"sHVbT6e6GgaRmzIhjQWeu9+EHIJ2IzrUTvps4EDFT9jPUlkUgx9S9q9//HNwXKkKiH7h5Ta+5T7iGvxw",
+	"kDNjBUpC+MgnZUGAcwcaowWkzMKkBM3tVAPLIRMTXnz9XXr0Tcf2eJR10eLTR88erxddF5pLMwQdI72X",
+	"OR1N7gzwrzEhWanVSIMxDG6dypWyLMKfxyzXfCbXit4wcLK7QPxMshWM/bPKBaDW98KdUO4fmZLWzd7/",
+	"lPCyLESGKN9Houp/asz5nxqGST/5//ZrZXKfnpp9HO3N9S9OQuB8C4Sl7Bg3UDnJ4k9Hha8Tf54SEHsX",
+	"joicLObSnbdObgWRlQTqXQD6D/t/aMNZCddrITlisgMf9VlDv5hSSUPYOdPquoDJCvyU9MYfA54qonVf",
+	"5G66QmU3EM41MPZK5Ek/OTj85cnHR78eXH/rNtRyOzVJ//HRozSxwiLR4+nEpwWqFNUgfg1TLfuZKvKh",
+	"0+D7Hoi+f+tzuuF2heVFtuqEaRhODS9wr9iQi8Jx29dvvz9l3z1+8u03yBR+IDQfyhIpUqsStPXU5bm+",
+	"U8RY3FYrJs6iAEl/qRuQbMYNm/AcJa6FiWnobGH/KmRwrfnc/Z1p4NZtZmP3c25hz82wTACpe+j0ERx9",
+	"82lEHn2NGDXywGSqhPYcq3bl3L2+PG+LWn8mVQmnrCaoEVDLfOWZEa2l0xo/7X3itHmroHL762ByuxNZ",
+	"5QJ0bsDwcgcwr4SxUUg2x1SAaRWecMAOEN4SR+K8eS4cbfLirAHPkBcG0u2Ium2keEvZKRQN6p7wORvz",
+	"W0jZNRiRAyleSjlb/KtjlHfVedBjb2QxJ71tEAh2QMezk4lu79ngZuJ+K5SEHjulqS8lHraZmgAruHXa",
+	"nAY8czN1Cxry3qVsslfzTDw4Wnckpu79l/Tt4cHBAb4e/l7mmSanLR6eFc7CS0EbD+gSxqlhC3hpgr7V",
+	"OdiG3C+0G/LA1qvV16U5Sm7MTOl8rQwO791BUNTrebJqMWkyleLXKfjH9YlXc0tboETZZmrHSovADAsG",
+	"iOOSoTsbnVUu2dmL17SXSJnsVk2zMWrUxCFK50Jyi1uLe9pve43M3FiYJGnLFH7y5NHTtdg/5dk4Yhf/",
+	"HbVPp9+XlqHVJ9wxk42FhK8My4W5cXOj5exOoCHYbOwMfnJoAbueZjdgU2aAF86oILBxSZwNVZGDTpE1",
+	"Z2NwOi3OZqdaOktyOEwWZYmf4Op6bmP4fOtU7YXJmREyQ4nhuHfJhFw0G9NkLOz68UVjXMZHblHGcm1R",
+	"6dhgEvQR1dNs8IXmchSFCX9320BEZ6JfT0031t6QIuF2cxPgF1igMXJ7WRXITZSmC1sYYxmSx8tn3bZ6",
+	"BP2wuNoT5DS34AEJhgGrHLtRa7NLi8A34/BXjBpR8fgdxICwMfEMWquYp1DlUHHnDUBpHNUi9V6DM0OV",
+	"LISM6nlI2purhU4fh5aJraSEzLrHaVJNo4ZD/69CjYS8kgC51/SHjooipneaTHWxXn1yLwUwAvRrduZ0",
+	"rAStcRtVZq2J0BT3TvWVt4KM8XUfvqzfrFe96oPGWt69fRVFyRoU7KjOfSkc7KIR3A/eGnOvQeG5t0QX",
+	"ufz3w5JtAAZNzhuQ78+AQZcuyBzytFKUJXy0bCqdjVw7QQNe2DWMhDTBu3vMBp6H/ZgNXQW9F/SbHIrR",
+	"VOMGp8zwuWFSJel/J6nhKGYZqWNrS9Pf3x8rY3/ul0rbD4O2Fvbk8GitDuad/cvE1HFsv6RTzFilYTOl",
+	"o2GJbaQw+4P4PjwHHWf3BCbXPp66EUSv8f0YRFrNNtWklo4rdKwhRfF8HqUn72SKrGBa5tth4rYrvHLQ",
+	"d8bm2IkBp0vPtLAWJJuD3UErQ0WFoK5JvI6nIrbSJOhkgTDqja0XVm9SjDc80cadE1F30artDSywzklR",
+	"DbwCpN1Ot2qjG8x75K31lf7uJng0yArYGiG2BXcOHp3LtPHOgGYij9FTh3Q4n04qs1D8VvtZvJFQOeBr",
+	"mthEgGzL9mNuxhHYfjjZO3rytIZv5Oy9CZdiiGkBko3hI/eRiiTqLNC26Xtsmkmby4EGJ27LXp2cRJA1",
+	"+chvqcdFlCgAg25CSR+l3IJeSa5u64q6gWYM44XMVO6e9JNrbgDX396ww6cpO3rsDvJHRwyX6japerkO",
+	"HcxRzjTAedwGxsHWdD6d7P1P8j/9cf/DH//06SA96gj5Lck2t4QYMpshlXWoXP44hD+/F0XMdGQ+aMqG",
+	"ogDSiiYqnxZch8gpqjYnL86v/nL6+ur9YVpHVL2/MsUY8gQsd0KMnf34+uJwyc2xjV8APpZCR8164i6n",
+	"sqQbsmswpSNeIM4KIW+YVU5jnfA5u6YAOeRxBrXjDkdD7UFKmRjWKgwTpvIJxYbcgrG99regLi3NRf6h",
+	"Y/cv4Bo0M5BpsGvpz9v/Lc6PkuKtD4BF0In+B0cBA0rdUUPGmQF9C3oPXWQYA6WMnj4TuUlZpnIfZpZT",
+	"OpDTeFii+4jYSEfM44pOpqa0mg0GyWtV9i77iGS68VljleWRfT/xntKpvJFqtuFBV0WPV/mVfOzS4JHv",
+	"P+iFIHZSYaEXDosPq7XBbc8gfOyRFCM/J8Puy5XmNOMQRF6k5joVrR2swZ9uoBFJrrLHahxu6W5rQNK1",
+	"5Lgquq3p00De587oTBRV7mjYfJ72iXM3u+YOtBQWFLERatuAVhbDO2UZRdwg9dm0oZlYDbSGMEIGUZih",
+	"G6rd7ADO86tSw1B83EpRuhgDOzl5zujTOi6H+sJkaixyxjGbjUU2hlun1Hsh3wrUrVKoDr5rh3N20qhS",
+	"nzycWd2RuYwuqoxLPOfHXI4gR4VHTa0zU0UGfTYIis7pxdur94cDch6FFMEjVnIfmfC5VXu/8Fue0uJZ",
+	"AfwWMMgrNCvgForKMZ8VwHVUbNzA/GrCLWhBon7jjfGZMg6YwdWPL/7H1euTixdvX568uvr+zdurf/3j",
+	"n4NWaFkUTjvZTMU9PDx89vjZgoNnx125gfkW1nLLbtg2wmxuRHk1FnkOEV/EK7c5zO31UlweM3aVZSNx",
+	"C/K4ogmBhD7HmPlgqPQ1jjyI7OICK+OSo+zb8ht36FANR+NXhilMc1MasxObu1b5c1vbkg3FldsazDY8",
+	"ehrfkr8qIb+ndJ54SmwDBHTcOOT8ooSEnHJJeYaqE0Y2McrZTM86ZmfvKLOyOYzVwql6Iy5kspxOkXdG",
+	"tTjzqU2OziMDR3N6wHKxgbcU543tk/fJLQl/rYqWl03NJGr2mBmq/VEOOu6/NaCvokrKcvQRX0xpuhh8",
+	"Z404QowgtjWew3inKBW3PFckzK52CWxs/80CohoLbsGwCmO7HZ33B2oUtjrFcOHEzjIovXNqgUkxKxfP",
+	"4pmaFjlpp9cAklUfbZU2F+VAx+o3QmJqq0//oyTNQhjLlCzmbORVqqbhUGUqCnnLC5Ff+bTHKFvUvLpo",
+	"4zgRjPLQmeQoCmeS+aFSZqbZmHHDtJrhEU1CnYzOW15MgbBTJRkPhT0mkIdK+zEN+TvwA5GTrh+TJ1g4",
+	"sQziX8/f/MTOlFNANRPSqirvvAoQYWozwrQiIN/OC42aKlbPr/gwWu9zjkn5hlnFZlxYdg1DpaGOd1lM",
+	"fN0whjDtcEGa6WgExkKOXFaONTcQc88MQUNOiZy8jqy5I8SHttyWjaZgDBo8W4Ul4rkPg3gebJ0dh6S9",
+	"1r0dDM86ujAlSyGHdt5ujIH/NgU9302ymF+LxUKfDbKbFqB3g8TgeguY5rcbZLuKdU2Tzq9uhN3gfHp2",
+	"+N3RdqttTbCB6H8LI2HsrmjI2pkvG4bhfSrG5zSBiRdvzejLk8cPkjwYvrlyci6SnKoqxe0G5sft6Dfl",
+	"5agSJGWphjeV42QJM5bDrVvSWuWXFrwm3yDsSSwTuYHxqyrpYBUKmupshAAXzjSUiYqVWkhLQkJh3sKx",
+	"0/eX1x+MgSaykntS75qAxrGErt1NCXfBnlhKcPCxKcy19/++5tnNtMTjqkqICGCxG0EIov0Pw/TYG0cS",
+	"3uG9cMpWTrIGoZHTDPMgLyWlOjQN0wo8qxSlIy8EDhDErSxjNKWq+i4aAO2nNQbwnW3dL6cKfwE56xEf",
+	"I8zzR1tKUYpLLJ50j1oAPYogNONXw2jcqjO/sJ1gTOGHmLtpOeVQ5qXT5ZbnwlwYxvMcK7lChBdHPmYn",
+	"E/6bkl+ZakoNI6HaxVytwPvjZx3BpStj5y3Vp+Ekqv12ixk4EWVx5P0La6uHW7tNOxTdbUwyb5i9zsoN",
+	"Vq/TlsYc03V4PkHj/mZioqp+V2ZZFjK1Vx6u+BKaKrscyH7ulWUIB2w2FgUsVVo1I5OTqLFC5Rn4MaWX",
+	"xUOIIi/gyj2+okpa01GQjCVf7j3DUOlnRrEJl3PmBvBVuOaYHfSZBCLvTZKtgXcpBidMq6Jw/B6om0Bw",
+	"eruTMRodX33mhjBspvRNSsWwBn1jQbWn+hQ3FORXbrRB1OEZksp3z8WdSl3rD2ltb1a4/xAdRcXcXZGt",
+	"w0NP+Ux4iqwqzNYL81cRXfMo7uqR7uyQecxyP2GZhhykFbxoqBuEcO8BRAyFrcBM/Cgip2WheJSIfOQO",
+	"jcJGhFji3nUl0wf1ZcFtKm6AIdmnNEzKkF/TlpPQYSwwVtphZtelSkFQbJ5I5rOLqhSfk7OXse9nXEsh",
+	"R1sV8y3aUj6xrGaX1n42o0mVJKm3oqbuGLc3AIzK2UChdxGPN0LmTV6RRLrrSDZkNyyzzaO1NUiPlh3g",
+	"DojOJZ6OIbtZXqe66Tr71PU2JVFuijP3zdq9VjdJNXwntDTUpunQobxoppUc+TIgjgZHrhi/prDClnkq",
+	"TgxbLeJnShxr8fQOddO9zB1jilkGxlzdwPxqKW3r6Mn6Iq2h0hl0NhoqC54tWRiqIL9OqQGzShpcGAmu",
+	"LXDDejbYRXmPJQadXBtVTK2zb+w4yPJq+lXRzxieNuPCNKF0n6t6W+4nQhBj7zUW/rtKZp5W511EtrWe",
+	"RSx1d4pQDWC+5142wbN6cfZ6rVevMXocRCeddyf80l4FvSmiV5ToA6Vz3XqpgNvv/qKgsJLACm4sMwAy",
+	"xbW6Y8dXTcSzTB42FPFOzjTfsSi6kUGyZTFuLT4WfLsT7pS8H2H+8vkg8FAz13ChLnS9V82troQ8cMbC",
+	"dP7p8xc/bjDbevHWmZDi19sGp3s7Ssh9Fm0b4Q+c8rpGBnSA7DW1eMqS1522zp4PyeXrDvRq/Bhkf3cW",
+	"y1sw02LzgpQzd17LlhaNrVuECZGozYyvldmDUBZ8Ho3yOfWfujBZhe1SuC4E6DB30KuFYctdl5ZFR8i7",
+	"itbczMaqgO1S55sZhUvdcJab3yR3zBUkh4ON5Xa8GW69J5tni4VZ64z4RiOeavOWKY6O46kWdo5tlnw1",
+	"RuiesbzVzgbzYU58K0W/K7cMeDaOGIWoXmIdO+ZJHDw9OPBpPnhGcnybS9ZoVhNaByFlYIZwjZqxtSX1",
+	"gRFyqFYkqNDkgyrolg88laK92ZjNUIG9bzRWpUirW9CMs3dSfGRGYUE7Wdzs8Ojb3kHvoHfIvi6Vtuzb",
+	"Z98+c2Y5GHMpQ7Ed5Awr9GbCwDc99sPFxdn+Ye8Qj8wey1Vm9guV8YKXojfJmYWiMGysZoE6yGmROSME",
+	"cvQIU/aW0lXpvnvbWA18YhjIvHcpL+Xg4x5arwNU7yl/3GeHhiS4Phs4c2vApAo7OOByPsDXMTWuEWhO",
+	"GRQGGlYxbi2ndlgUnFkkCOzDZscwYbwoENJLOUBjelAryO444D7rDPFkeszBjssRcjRgWk2d7EdfvVTs",
+	"Wk0J+xjZx9OsCg+ofI4IAZl7V9SjA2aqoEjgcJwhKBaDS+lnmHFpF6JM2GjOQ0eRcqf1AMYbyFuAY034",
+	"xz33eOBTjAKQQ8YZht2pu5v0x1iz1YLDwSF7Lf5MwYRCZCApWC1QGRwKJ7GSk9JZzHtHvYO6wVbjtzoS",
+	"nZwGOmdIVt73UEmu5BDNsBIkL0XSTx71DnFMp/cjx++PgRd2/Jv79wgi/uXvNfgkAdxl7MuJjcGIHiiX",
+	"MhBb5hja3DQYEYNZ6haqxmo3Us0MEzYNuQDCaZgyb7afwW4VYVv6l5IsKqWGDoU/vD453QsVTVPpdFb/",
+	"19f49TfEwpdJJQIwKWvs9k+O4DJh//rH/2EH+F+JjrT67x+Usch0hZqB3su4gWZplFu87/iS++41fk8x",
+	"1Z16FHIPKoHGfZDJsY5CuhhzQ5tPyXNCyZd50nfI/wG3goqaqsa3Py8JYw9AyjjLVKFkCIPhWtSwpT+1",
+	"67qiLRErCto7DTjasIdb/+eDve/43vDDp46Gbh8W2pUdHRwstCqz8NHulwUX7eZk5PxYbiXY8hE0+6RF",
+	"VBMkv5ADmKR+3QhHveQzt1XLRO9obAF9VfFMUG8yrrUAh/ksirclKBHMIfcaXkyxrJDV6HxWn9NJ/+cP",
+	"aWKmkwnX86SfnPO5YQN1MziuTrg2LJaPMOWJnLQf0sQfEkmfHG9u8P0JWC0y0+D/Jbp87V/ZcjdXoGJx",
+	"w77Ho5MiIDuhqEKKHylIcevN9AnpG2daTcCOAdNnVqCHS1LfneQIHb+i2CmEsSfuhbW42b1pYehFFuuC",
+	"VxRNlYaEk0lbeQH0G57MBorbe8HyydKcTXz6jmYNdKJL/XOalMpEjhgM4RkWlAUnzqhf2NIR3VsSm1T3",
+	"eYLt3BbEZmxh9Sv7C81qSViF7pObtJxstFIMLZKVhWvlZRe1yvLxyA8b9zxstH2LdYBcorPD+6Sz0ICv",
+	"Q6Z61dCMUekbY+iJEonuSE+vfe92PNpCR9u2ZbCWuhrsuv9J5J+Jzgqg6Fybauj3XaiGerpHiCW+7EY3",
+	"U2o+mizv4ONY36tb5Ttl3hGzNFLA7RZ4rDNbAtO2Ueifb8s0Gzb+XEiI3ogTVklclVmw3szYoQ3rMivQ",
+	"8rHFO8VJZ/GMJmHYRE28PZxiwppv0F1ZnItpTfew61WVm4ezHTnnZKzM2iYzKeYhCmRaoYtAM5Q3RWRT",
+	"+3qpDfoiIeEvwa6ru/ktVkis4lJhfIua01ZJxe+G4h7H0hip7zp2yrn7Rr5SI6wKcls2NWgRt9oSNrPZ",
+	"KB/AWD5v7lkT1xvt2+c0bggOpLJXQ2fpDvrYa94t04DtxUyZxQ17INWoOU0HozbXf/f9+Ds6Y1qlQ47F",
+	"wxZMDZjaSSOwR6EzbVE4UGi1a1uWdaXYJSfuoDTtOXHb0atWqBEqvmIYGjv68ifss0NwIXkwz1aYDS8K",
+	"aMgGgUVdssd8L2zaZNnK3K8knDDe8LWKXQPTYjS2dHFHjR81vJTB0jesgKGtslfQg+gJKRRwNUrZ8E6L",
+	"upkZmtqYoOldiJT5UpXHKZUfN245oL5YsDfhoqjS48a8aqHVxt8xG5SqENkcZ72U4QNb1701mmnV/iys",
+	"6kR4pGKU90OvmGOGDMOndgzSigyZBh0AmAQIpmrmn9XZgsdsMJX8louCXxcw6De8RghmzHFwDyKyocnW",
+	"0iEZFSKHPSWFknuTqebFnp2am73f4FrzvWEhMPEHWz8koSFXY+N7YdCNNd9Ip7w7n/v3Kk7+ijR6D1LE",
+	"DYTem1ah4M4C25+qzdzBTmP1eX2qr/QyYeZZ1e9YDRl85JktfHgplKJELwIIZSqxywxiWaEbuIl239Jm",
+	"v6zIlj6v0sKu535Vd9/e5x1toid8znx2atjsZmOtel/xpYa5HDN5n1cxof86szc4oWfAnXjanNUXWoZ9",
+	"YUO36noW1xjyuinavZi14SKJOoq3evcpc3mRqze0aWuyeEj79DnOdR+ikEZqdlc/rm64YSPFOKkLKf4Y",
+	"eqlxp+fOoNwYl2mnb7OJr4cVQQ9Pbm8kbExklYjZSnjU92M5uVFym42XsarBnQS/Q/m0d3Rw9PRhhdR/",
+	"Q6qhsnpffEVH987yCf/qDCWiC9HfnFNfNXSCyWp1YwsloS75Gvxh/w+D1KvBp+fvj9FAmHA7CLn/YJyt",
+	"gpXWvsNJFVd0s0zlDaao3oIWQ+EsjBMfPMfT+VIOuSiqVIAZn9OlaZap4bDlRgdymlSjQs7AJzWlzCh/",
+	"2x76cH64uDgLQVID4K8toxrAmAbvePE5pXCt1Mn+TrcNNe668lYQ5QaEGxVzh1W8O9EcM05V3r6UnG5U",
+	"xPCqv1BPetz6mwM5GpCn5+977GWoEUqxgcbCPSHBehq7SST6eCrLSpiFjiRLN2WljRuyOtTIug1S/MbB",
+	"jQqRo1qtVjMyviizwi3OsQvXwihJh4tjbrwyj8r2S1YIC5oXg9Qbqg7Fg5Ofng+o5Ujog0JfD/7E/uNP",
+	"7HJ6cPAow/+C/8P/zz/zv8KffB+fwctz9tO7V68GPnfC/fnmwv8USJEHUMjORviwuZ6zEOjiKtpxIVtX",
+	"JyIp+E/pA2pql/pbISUzQo6qt9nXvDAKsZRzCybFwkxDkGF0OWWU7jEnH4cnm29SNrh4++7FwEEy+P7k",
+	"1fkLvzrMQ7mGqgFC6xqarwwKBkJm6IDjjH00fd1XE0X3uIUrt5R0IFwTc15Kys7wyS4+CVtoJNfOrBs1",
+	"xCvgqMXfT/wn5MzlS93+xL6SStvxV+zkp+etq9389rGjg96TDiqe+eBzlIY3qnpcH5FoJCAu5XlbNlHG",
+	"ViVajvRTQr0yPidjOC2GomADBLXrcki8Z+Iud0OuXUbzjkH3ejRXgc6KLnxGaye3tC5vZd7jmGnTw4sK",
+	"e7vFDNKuQcOth3ca7+Oev01x61EwQp+Z2zvHQN5S+mE0qWLzC02p9wZaxCsoa4maHDiPD55uofHcPY7m",
+	"Dg3q31KlYG6gYceCIHdUuqM+AV6WIDuUiC0V7g0kTvsm7g2+aF90u4k0qG+z3ODt6tLVTeWMv1l0g9db",
+	"11lv9j7debzZu/7W6c1extufdwo904WUD2muNPPXO0wWCbOK+0NwImX5VAfg7pqUkud4wB2zCUZJeGtG",
+	"W18BgsmnRc5C7/BNzJ0ORp7amP2LpWH/ZsZ/M+P/u8z4FkJ9JHQz5R14L+p9qFoBxzOZlaacc0aNEPE8",
+	"Dw3mX/u28i+qtvKL9+/1sVjSdPZQ9ynz796+8o5/38zVTYa2Ot3OxqxSlFc+FLdwKSdCTi0YMn3QvMYL",
+	"MfGOovoa8JuJ2Z9ivdWgx/4+VpivTx0PKMhrfWDYA/YVdkLI+1TtXiV5hD51lAFPVi/tkU9VD0ks4W6I",
+	"mLuiEMZ+j5jeOnmqljoPGfOpulJHM02LOjsUHSfBEsWCmvvIEACP0vomguYtBm0tkhWi6XDzzUlqBnA/",
+	"3ElhjPJJs9KtM1L4Prz0gDvVrMeLbFYFwt23JQyVhsQDMG4/tPkSrnK/Cb7SrEs+veDZOFxDgHkKTOQk",
+	"SbQw5MBpVl44MWEwv4vY9hU3dg+vQNh7+ZxKEWa+5mIijMGrxgwbcu0dN9UtmqIocEJhe+GKBF/XgsUs",
+	"VKaFA/cu5Qn6EH1qfbg4Qc/Z4RNmeuzEi1Yf+USZFO5YciIP63OEYblWZRku+G2THgn6F6EobwHpUa9A",
+	"a+WdtQsHe999+HSYHn53l1IF3J5oHuFai9kv6T4kDHcU4iw+8sItXWOxJru90zL1dErN3k0z93P5JCVZ",
+	"hpS34gylWzW9XxgLsviEzbSy3tfnC0hFIPfQp2pAMDSuCsULVyWwwdm7C/Iu4uH4r3/8c59o1oFCpUJY",
+	"0Ich9+NQJk2O2VCOOIGJ0nM2lVZgZ2iZMu49ZRYk80dySg2M6ED1F/XNRAmh2Iw8GE5D6bEfwxRUFE5T",
+	"YjEuXMqlSnG8hKZ9L83Xvpba7ScVPaN/kmKfmSjHoNFRiz0B+chXF528ON/7y+nr+twWOAA3RmUCQwFu",
+	"8Krhq6lDAZfSHwLfHFOBJt2wUzUdrwATNQdfo//ZMV1aBWxppXSEGmopGy1vKjU4XeNluEfgIXI42/cP",
+	"fOGkAr+yCOP/COV9xOl+wLTdW3/1R0A7lx16RtXWgXLz6jrh+GEXahqT/uHRk2dH3x0edYf8amW0W0TU",
+	"l+54tZXUnh9fn4dDDHPoHL+3yM1R0rwEYhGSER5QNlJVMSX2V6ZxTN3WUVRdJN00QhrLZQbuVHJTuPkv",
+	"pQ+ZLGTmNOpTb5cCWCnKneqLAE67raT7pE6QjXEA4YHK3x+C+tvdMb5wtLrVC2JFyBrvp7k7L9B0jFdj",
+	"kkUVDhqvhHhiaNwI5q2W1eq2p/JC+T5QUYcrPn3YJJtX1C7uHhQGUUItNNCypBOwK7U/nl/YbO4SdXzR",
+	"tSVndR+fh0zU97cB7JqnT5/n95s/0WzBu0vJRMA0Bd86Zev531452n4+zW6e/7nH0J9E2kfd5Q67MmB0",
+	"3wRrxx/4KR7SeZXw6JQDQW0FG0kAVTW6YV8PLpNhIUZja9jRwdHTy2TwDaVRcAuTyh4hReFS8hBJPn/x",
+	"6sXpBSof5KlAyuNyXmsTNbyiasLeYxfuAHDw+JyJqq2p1xbdSilRYfCXF+QfWc5C8ZH5CshLiUXm2P29",
+	"btzvc0Zi8jpEQLcz+x42jHn/7NTqDn/nQ+Pf0dPNK8i0jyhS+Rf5ar94WPONDHxKquXsLhnLK0xKX9/W",
+	"fZ6GFx6GyhfuGtj10AiO86oAxne/8Jc5VBU0VavXu2/QOdiFFufxXujbHeWhQ233GXPSaH3ecGbj7RiQ",
+	"N8S1z9Pz1TMVLup7kYbUmKC+mgMFd+zOjkEvkhrnAb1DFqhvi5zwnP///uee0qNmj8CNil02ThxdvNPh",
+	"C1uijesLYokb1VMqKvSkSqdlq7u+MA9W6S2bNzg0gyzbknHVN7lLqoTb+h9GqrRuQNhVqvhh7qfam8JS",
+	"PNT9Yns4h+5R3bEHr0wLG9CF8IY/4ODg6dNHR04n6dqH+nKerjT783BnzYNZoKGH+jLFN7qr31EWO12y",
+	"0kU9Afti6lYz7JUU3GgtUlFvN9oC9T4Y1twEHRoKgXdfIbFQvDFSx96ximp41QW1aZjTzCvrYheiBk1c",
+	"7XBO+CtTsQFu/1OCKarYxRJb9Nadebctj6T2u8m+0bf7VT8qwvcWG/Rf5NT5IsRxOlbKQBVFpwxmf99D",
+	"lCA2NaLxk/2qP3ldNrXQDTL0MDPACzSLrTM4ZeELpocCU4SxNZwPnBF0pAPxvMeqkK/21cjUhL7ymwvD",
+	"ciUh0rymAK6pOfpD9xOZqNt7OmHcSD6yaCiisnCGV70lZtywIdhsDDnZ/jXyNuL19kZWfdnjRZHucYcI",
+	"2B2V98xL1Fs+wlDtTurNBgIzkPcRPLjQc7yDTwsLKZIt45SQkjK6HgB7onJtyZzx3LLFLi1eK9HZ0oNf",
+	"F/CueWfB77mdx5vh8D6wP9WS1QhiE5U7LhkeN48/Nub4UE2rZguqBBmkyM4+xY5OEo3oa+jh2Lj7gxq0",
+	"ti8A6TEMQQls6thue/71oP23d7kPvsHIo2KcXZy9Pm5kHVTBkxuAkolonhHI3y+p3GfkJNKKPiIi3sj7",
+	"aCcDzY4/14CpZtgdxMe0OXMmE9e2UXBUgjbtFly7+LTJ0FzhcMD5h8IdLng9RRi4mawy44KucAkXDVGN",
+	"kztkraKPq+A9djvBFonXUzMfhAuA6ttKI+4GD+QX65+xsRrYvg1gV2n27v78UjTUcterTQ34dl/LqvP0",
+	"zx8+f3BP9G3wt9cNRvr7+1UL5v63z759hlmEfrblm4GGm5hq3iEfQF2uoIql89WWTD1CUIdjYpaW46ut",
+	"lJ5xR9QTMAav66c+2VBWGmimSoFhyqoSstnBKNoOlgLpPu7S7HHdWGJZmsjnp77YTg0plur9d0Kz2zr/",
+	"zw9RuX6Xh6G0SlrKnKDZItW2noLyHZfasWJj3NQnN3m1nDqG1uvDHf384fP/DQAA//8=",
 }
 
 // decodeSpec returns the document as JSON.

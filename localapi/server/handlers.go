@@ -72,6 +72,9 @@ func (h *handlers) GetStatus(ctx context.Context, _ GetStatusRequestObject) (Get
 		out.Store = &kind
 	}
 	out.Cache = cacheOf(s.Cache)
+	if c := s.Coordinator; c != nil {
+		out.Coordinator = &CoordinatorStatus{Url: c.URL, State: CoordinatorStatusState(c.State), Since: c.Since, Error: text(string(c.Error))}
+	}
 	return out, nil
 }
 

@@ -1,0 +1,35 @@
+package server
+
+import (
+	"context"
+
+	"coldframe/daemon"
+)
+
+// GetCoordinator tells which coordinator the account uses.
+func (h *handlers) GetCoordinator(ctx context.Context, _ GetCoordinatorRequestObject) (GetCoordinatorResponseObject, error) {
+	c, err := h.agent.Coordinator(ctx)
+	return GetCoordinator200JSONResponse(coordinatorOf(c)), err
+}
+
+// ConnectCoordinator joins a coordinator.
+func (h *handlers) ConnectCoordinator(ctx context.Context, r ConnectCoordinatorRequestObject) (ConnectCoordinatorResponseObject, error) {
+	c, err := h.agent.ConnectCoordinator(ctx, daemon.CoordinatorRequest{
+		Password: []byte(r.Body.Password), URL: r.Body.Url, CA: deref(r.Body.Ca), Invitation: deref(r.Body.Invitation),
+	})
+	return ConnectCoordinator200JSONResponse(coordinatorOf(c)), err
+}
+
+// DisconnectCoordinator leaves the coordinator.
+func (h *handlers) DisconnectCoordinator(
+	ctx context.Context, r DisconnectCoordinatorRequestObject,
+) (DisconnectCoordinatorResponseObject, error) {
+	if err := h.agent.DisconnectCoordinator(ctx, []byte(r.Body.Password)); err != nil {
+		return nil, err
+	}
+	return DisconnectCoordinator204Response{}, nil
+}
+
+func coordinatorOf(c daemon.CoordinatorInfo) Coordinator {
+	return Coordinator{Url: c.URL, State: CoordinatorState(c.State), Since: c.Since, Error: text(string(c.Error)), Ca: text(c.CA)}
+}
