@@ -51,6 +51,9 @@ func (a *app) printStatus(s localapi.Status) error {
 	if s.Cache != nil {
 		rows = append(rows, []string{"cache", cacheUse(s.Cache)})
 	}
+	if s.Coordinator != nil {
+		rows = append(rows, []string{"coordinator", printable(s.Coordinator.Url) + " " + standing(string(s.Coordinator.State), s.Coordinator.Error)})
+	}
 	if s.State == localapi.StatusStateUnlocked {
 		rows = append(rows, []string{"datasets", fmt.Sprint(s.Datasets)})
 	}
@@ -77,10 +80,12 @@ func (a *app) printStatus(s localapi.Status) error {
 
 func (a *app) registerCommand() *cobra.Command {
 	var passwordOnly bool
-	var kitFile string
+	var kitFile, coordinator string
+	var join joinFlags
 	cmd := &cobra.Command{
 		Use: "register EMAIL", Short: "Make an account on this machine", Args: args(cobra.ExactArgs(1)),
-		Long: "Makes an account on this machine. The recovery kit is printed once (or written to --kit): without it a forgotten password cannot be helped.",
+		Long: "Makes an account on this machine. The recovery kit is printed once (or written to --kit): without it a forgotten password cannot be helped.\n" +
+			"With --coordinator the account joins one after that; if it cannot, it is there all the same.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			c, err := a.agent(cmd.Context())
 			if err != nil {
@@ -90,24 +95,34 @@ func (a *app) registerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			r, err := a.request(coordinator, join)
+			if err != nil {
+				return err
+			}
 			kit, err := newKitFile(kitFile)
 			if err != nil {
 				return err
 			}
-			r, err := c.Register(cmd.Context(), localapi.RegisterRequest{Email: list[0], Password: password, PasswordOnly: &passwordOnly})
+			made, err := c.Register(cmd.Context(), localapi.RegisterRequest{Email: list[0], Password: password, PasswordOnly: &passwordOnly})
 			if err != nil {
 				kit.discard()
 				return err
 			}
-			if err := a.handOver(kit, kitFile, r); err != nil {
+			if err := a.handOver(kit, kitFile, made); err != nil {
 				// Shown on the other channel rather than lost: there is no second time.
-				fmt.Fprintln(a.err, r.RecoveryKit)
+				fmt.Fprintln(a.err, made.RecoveryKit)
 				return fmt.Errorf("the account is made, but its recovery kit could not be written where you asked: %w", err)
 			}
-			return nil
+			if coordinator == "" {
+				return nil
+			}
+			r.Password = password
+			return a.joinNew(cmd.Context(), c, r)
 		},
 	}
 	cmd.Flags().BoolVar(&passwordOnly, "password-only", false, "no account key: the password alone opens the account on a new device")
+	cmd.Flags().StringVar(&coordinator, "coordinator", "", "join the coordinator at this address, https://host[:port]")
+	join.add(cmd.Flags())
 	cmd.Flags().StringVar(&kitFile, "kit", "", "write the recovery kit to this new file instead of printing it")
 	return cmd
 }

@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVar(&a.json, "json", false, "answers and errors as JSON")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only what was asked for")
 	root.AddCommand(a.accountCommands()...)
-	root.AddCommand(a.storeCommand(), a.appsCommand(), a.eventsCommand())
+	root.AddCommand(a.storeCommand(), a.coordinatorCommand(), a.appsCommand(), a.eventsCommand())
 	root.AddCommand(a.dataCommands()...)
 	root.AddCommand(a.backupCommands()...)
 	return root

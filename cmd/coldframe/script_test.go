@@ -19,7 +19,7 @@ import (
 // The scripts run the real programs, built here.
 func TestScripts(t *testing.T) {
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "coldframe/cmd/coldframe", "coldframe/cmd/coldframed")
+	build := exec.Command("go", "build", "-o", bin, "coldframe/cmd/coldframe", "coldframe/cmd/coldframed", "coldframe/cmd/coldframe-coordinator")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -68,7 +68,9 @@ func TestScripts(t *testing.T) {
 			}
 			return missing == nil, nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"agent": startAgent, "stop": stopAgent},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"agent": startAgent, "stop": stopAgent, "coordinator": startCoordinator, "down": stopCoordinator, "becomes": waitForCoordinator, "certificate": makeCertificate,
+		},
 	})
 }
 

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"coldframe/localapi"
+)
+
+const (
+	maxCAFile         = 64 << 10
+	maxInvitationFile = 1 << 10
+)
+
+func (a *app) coordinatorCommand() *cobra.Command {
+	group := &cobra.Command{Use: "coordinator", Short: "The server that forwards messages and keeps sealed copies"}
+	group.AddCommand(a.showCoordinatorCommand(), a.connectCommand(), a.disconnectCommand())
+	return group
+}
+
+func (a *app) showCoordinatorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show", Short: "Which coordinator the account uses, and how it stands with it", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.agent(cmd.Context())
+			if err != nil {
+				return err
+			}
+			r, err := c.Coordinator(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.answer(r, func() error { return a.printCoordinator(r) })
+		},
+	}
+}
+
+func (a *app) printCoordinator(c localapi.Coordinator) error {
+	_, err := fmt.Fprintf(a.out, "%s %s\n", printable(c.Url), standing(string(c.State), c.Error))
+	if err == nil && c.Ca != nil {
+		_, err = fmt.Fprintln(a.out, "vouched for by certificates of its own")
+	}
+	return err
+}
+
+// standing is a state with what keeps it from being online.
+func standing(state string, code *string) string {
+	switch {
+	case state == "login_needed":
+		return "login needed: lock and unlock with the password, or connect again"
+	case code != nil && *code != "":
+		return state + " (" + printable(*code) + ")"
+	}
+	return state
+}
+
+// joinFlags say how to reach a coordinator. An invitation is a secret: it is asked for, or read from a file, and never an argument.
+type joinFlags struct {
+	ca, invitationFile string
+	invitation         bool
+}
+
+func (f *joinFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.ca, "ca", "", "file of the certificates in PEM that alone vouch for the coordinator")
+	flags.BoolVar(&f.invitation, "invitation", false, "ask for the invitation that the coordinator's operator gave")
+	flags.StringVar(&f.invitationFile, "invitation-file", "", "read the invitation from this file")
+}
+
+// request returns what is needed to join, but for the password; it may ask for the invitation.
+func (a *app) request(url string, f joinFlags) (localapi.CoordinatorRequest, error) {
+	r := localapi.CoordinatorRequest{Url: url}
+	var invitation string
+	var err error
+	switch {
+	case f.invitation && f.invitationFile != "":
+		return r, usageError{errors.New("--invitation or --invitation-file, not both")}
+	case f.invitation:
+		invitation, err = a.secrets.ask("Invitation")
+	case f.invitationFile != "":
+		invitation, err = readShort(f.invitationFile, maxInvitationFile)
+	}
+	if invitation = strings.TrimSpace(invitation); invitation != "" {
+		r.Invitation = &invitation
+	}
+	if err == nil && f.ca != "" {
+		var pem string
+		pem, err = readShort(f.ca, maxCAFile)
+		r.Ca = &pem
+	}
+	return r, err
+}
+
+// readShort reads a small file.
+func readShort(path string, most int64) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", usageError{err}
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return "", usageError{fmt.Errorf("%s: a file of at most %d bytes is wanted", path, most)}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", usageError{err}
+	}
+	return string(b), nil
+}
+
+func (a *app) connectCommand() *cobra.Command {
+	var f joinFlags
+	cmd := &cobra.Command{
+		Use: "connect URL", Short: "Join a coordinator, or log in again (asks for the password)", Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			c, password, err := a.agentAndPassword(cmd.Context())
+			if err != nil {
+				return err
+			}
+			r, err := a.request(list[0], f)
+			if err != nil {
+				return err
+			}
+			r.Password = password
+			joined, err := c.ConnectCoordinator(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			return a.answer(joined, func() error { a.say("joined %s", printable(joined.Url)); return nil })
+		},
+	}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (a *app) disconnectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "disconnect", Short: "Log out and use no coordinator; the account there stays (asks for the password)", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, password, err := a.agentAndPassword(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := c.DisconnectCoordinator(cmd.Context(), password); err != nil {
+				return err
+			}
+			a.say("no coordinator is used")
+			return nil
+		},
+	}
+}
+
+// joinNew joins an account that was just made, whose kit is in the user's hands already.
+func (a *app) joinNew(ctx context.Context, c *localapi.Client, r localapi.CoordinatorRequest) error {
+	joined, err := c.ConnectCoordinator(ctx, r)
+	if err != nil {
+		if !a.json {
+			fmt.Fprintln(a.err, "the account is made, without the coordinator; coldframe coordinator connect tries again")
+		}
+		return err
+	}
+	a.say("joined %s", printable(joined.Url))
+	return nil
+}
