@@ -73,8 +73,12 @@ func (a *Agent) newLink(s *session, settings link.Settings) (*link.Link, error) 
 	if err != nil {
 		return nil, err
 	}
+	device, err := a.deviceID()
+	if err != nil {
+		return nil, err
+	}
 	return link.New(link.Options{
-		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, EmailHash: hash[:],
+		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, Device: device, EmailHash: hash[:],
 		Store: linkStore{a, s, settings.URL}, Now: a.clock.Now,
 		Changed: a.linkChanged,
 		Notice:  func(kind string) { a.log.Debug("event of the coordinator", "kind", kind) },

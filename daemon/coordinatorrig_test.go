@@ -111,7 +111,7 @@ func (c *coordinatorRig) traffic() (conns, size int) {
 
 // login is what the coordinator says to a login with a proof.
 func (c *coordinatorRig) login(user string, proof []byte) error {
-	_, err := c.state.Login(c.t.Context(), state.Login{User: state.UserID(user), Proof: proof})
+	_, err := c.state.Login(c.t.Context(), state.Login{User: state.UserID(user), Device: "00000000-0000-4000-8000-0000000000aa", Proof: proof})
 	return err
 }
 

@@ -50,6 +50,7 @@
 //	vault: version-keys/ID/N      column keys of a version
 //	dataset/ID/info, roster/, manifest/, object/   sealed title, signed chains, which version needs which object
 //	tombstone/ID, garbage/NAME    deleted datasets, objects to be removed
+//	meta/device                   id of this machine's device; in no backup
 //	coordinator/HASH/             tokens and login proofs for a coordinator, sealed under the local key; of this machine, in no backup
 //	app/ID, idem/, event/N, upload/NAME            tokens by hash, stored answers, event log, journal
 //

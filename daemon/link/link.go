@@ -58,6 +58,7 @@ type Options struct {
 	Settings  Settings // normal
 	Policy    Policy
 	User      string // UUID
+	Device    string // UUID of this machine, always the same
 	EmailHash []byte
 	Store     Store
 	Now       func() time.Time

@@ -22,7 +22,10 @@ import (
 	"coldframe/internal/secret"
 )
 
-const testUser = "00000000-0000-4000-8000-000000000001"
+const (
+	testUser   = "00000000-0000-4000-8000-000000000001"
+	testDevice = "00000000-0000-4000-8000-00000000000d"
+)
 
 // memory is a Store whose disk can be full.
 type memory struct {
@@ -79,7 +82,7 @@ type rig struct {
 func newRig(t *testing.T, settings Settings, m *memory, change func(*Options)) *rig {
 	t.Helper()
 	o := Options{
-		Settings: settings, Policy: Policy{AllowLoopback: true, AllowPlainHTTP: true}, User: testUser, EmailHash: make([]byte, 32),
+		Settings: settings, Policy: Policy{AllowLoopback: true, AllowPlainHTTP: true}, User: testUser, Device: testDevice, EmailHash: make([]byte, 32),
 		Store: m, Now: time.Now, retryMin: time.Millisecond,
 	}
 	if change != nil {

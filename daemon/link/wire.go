@@ -31,13 +31,16 @@ func (l *Link) newSession(stored []byte) (*session, error) {
 	before := coordinator.Session{}
 	var t tokens
 	if len(stored) > 0 && json.Unmarshal(stored, &t) == nil && t.Refresh != "" {
-		before = coordinator.Session{User: l.o.User, Refresh: t.Refresh, Request: t.Request}
+		before = coordinator.Session{User: l.o.User, Device: l.o.Device, Refresh: t.Refresh, Request: t.Request}
 		s.loggedIn = true
 	}
 	var err error
 	s.c, err = coordinator.New(l.o.Settings.URL, coordinator.Options{
-		HTTP: &http.Client{Transport: l.transport}, Session: before, Now: l.o.Now,
+		HTTP: &http.Client{Transport: l.transport}, Session: before, Device: l.o.Device, Now: l.o.Now,
 		Save: func(n coordinator.Session) error {
+			if n.Refresh == "" {
+				return l.o.Store.SaveTokens(nil)
+			}
 			b, err := json.Marshal(tokens{Refresh: n.Refresh, Request: n.Request})
 			if err != nil {
 				return err
