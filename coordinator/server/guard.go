@@ -4,27 +4,41 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"coldframe/coordinator/state"
 	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 )
 
+// room is how much of everything there is for requests in work. Requests are counted from the moment in which it is known who sends them; a body has its
+// room before it is read, an answer before it is made. Small bodies, among them logins and messages, have room of their own, so that nobody who sends large
+// ones keeps others from logging in.
+type room struct {
+	requests amounts // that are known by account or address; their number as a whole is bounded by the connections
+	handlers amounts // requests whose handler runs or whose answer is being sent
+	small    amounts // bytes of bodies of up to smallBody
+	large    amounts // bytes of other bodies
+	answers  amounts // bytes of answers of more than a few KiB
+}
+
 const (
-	requestsInWork = 512
-	bodiesInWork   = 64 << 20 // bytes of all bodies that are read at once
-	writeTime      = 30 * time.Second
-	bodyTime       = 8 * time.Second // to send a body, and a second more for each slowBody bytes
-	slowBody       = 64 << 10
+	smallBody = 264 << 10
+	leastBody = 4 << 10 // what the smallest body counts for
+	// While an answer is made it is there as it was stored, as base64 and as what is sent, with room to grow.
+	copiesInWork = 4
 )
+
+var defaultRoom = room{
+	requests: amounts{all: 1 << 20, account: 16, address: 256},
+	handlers: amounts{all: 512},
+	small:    amounts{all: 32 << 20, account: 2 << 20, address: 4 << 20},
+	large:    amounts{all: 64 << 20, account: 6 << 20, address: 24 << 20},
+	answers:  amounts{all: 192 << 20, account: 48 << 20, address: 96 << 20},
+}
 
 // checks holds the compiled schemas of every operation in openapi.yaml.
 var checks = mustCompile()
@@ -59,40 +73,17 @@ func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 // guard checks every request before a handler sees it.
 type guard struct {
 	*Server
-	next   http.Handler
-	slots  chan struct{}
-	bodies *semaphore.Weighted
+	next http.Handler
+
+	requests, handlers, small, large, answers *pool
 }
 
-// answer remembers what has gone out.
-type answer struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	status  int
-	failure error // what the handler answers with; the guard makes the problem
-}
-
-// WriteHeader sends the status, once.
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-		a.allowWrite()
-		a.ResponseWriter.WriteHeader(status)
+func newGuard(s *Server, next http.Handler) *guard {
+	r := s.o.room
+	return &guard{
+		Server: s, next: next,
+		requests: newPool(r.requests), handlers: newPool(r.handlers), small: newPool(r.small), large: newPool(r.large), answers: newPool(r.answers),
 	}
-}
-
-// Write gives each write its time.
-func (a *answer) Write(p []byte) (int, error) {
-	a.WriteHeader(http.StatusOK)
-	a.allowWrite()
-	return a.ResponseWriter.Write(p)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-func (a *answer) allowWrite() {
-	a.control.SetWriteDeadline(time.Now().Add(writeTime)) //nolint:errcheck // a dead connection shows in the write
 }
 
 // ServeHTTP answers one request.
@@ -101,10 +92,10 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.o.Proxied {
 		c.address = addressKey(r.RemoteAddr)
 	}
-	out := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+	out := &answer{ResponseWriter: w, control: http.NewResponseController(w), pace: g.o.pace}
 	if r.ContentLength != 0 {
 		// net/http reads what is left of a body before it answers; a caller that sends nothing must not hold it up.
-		out.control.SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // a dead connection shows in the read
+		out.control.SetReadDeadline(time.Now().Add(g.o.pace.body)) //nolint:errcheck // a dead connection shows in the read
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -237,46 +228,67 @@ func checkType(r *http.Request, rt *route) error {
 
 var errBusy = &statusError{cause: fault.New(fault.Busy, "too many requests in work"), problemExtra: problemExtra{retryAfter: 1}}
 
-// serve takes a slot, reads and checks the body and calls the handler.
+// serve makes room for the request, reads and checks the body and calls the handler.
 func (g *guard) serve(out *answer, r *http.Request, c *call) error {
-	if !c.route.streaming {
-		select {
-		case g.slots <- struct{}{}:
-			defer func() { <-g.slots }()
-		default:
-			return errBusy
-		}
+	out.endless = c.route.streaming
+	if c.route.streaming {
+		return g.handle(out, r, c)
 	}
-	if c.route.body {
-		if !g.bodies.TryAcquire(r.ContentLength) {
-			return errBusy
-		}
-		defer g.bodies.Release(r.ContentLength)
-		if err := readBody(out, r, c); err != nil {
-			return err
-		}
-	}
-	g.next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
-	return out.failure
-}
-
-// readBody reads a JSON body whole and checks it. A caller that is too slow is not waited for.
-func readBody(out *answer, r *http.Request, c *call) error {
-	until := bodyTime + time.Duration(r.ContentLength/slowBody)*time.Second
-	out.control.SetReadDeadline(time.Now().Add(until)) //nolint:errcheck // a dead connection shows in the read
-	b := make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, b); err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			e := &statusError{cause: fault.Wrap(fault.Incomplete, err, "the body came too slowly")}
-			e.status = http.StatusRequestTimeout
-			return e
-		}
-		return fault.Wrap(fault.Incomplete, err, "the body ended early")
-	}
-	out.control.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
-	if err := checks[c.route.operation].CheckBody(b); err != nil {
+	own, err := g.borrow(g.requests, r, c, 1)
+	if err != nil {
 		return err
 	}
+	defer own.release()
+	if c.route.body {
+		body, err := g.takeBody(out, r, c)
+		if err != nil {
+			return err
+		}
+		defer body.release()
+	}
+	place, err := g.borrow(g.handlers, r, c, 1)
+	if err != nil {
+		return err
+	}
+	defer place.release()
+	if c.route.answer > 0 {
+		if out.loan, err = g.borrow(g.answers, r, c, copiesInWork*c.route.answer); err != nil {
+			return err
+		}
+		defer out.loan.release()
+	}
+	return g.handle(out, r, c)
+}
+
+func (g *guard) borrow(p *pool, r *http.Request, c *call, n int64) (*loan, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), g.o.pace.place)
+	defer cancel()
+	return p.take(ctx, c, n)
+}
+
+// takeBody makes room for the body, reads it and checks it.
+func (g *guard) takeBody(out *answer, r *http.Request, c *call) (*loan, error) {
+	p, n := g.small, max(leastBody, r.ContentLength)
+	if n > smallBody {
+		p = g.large
+	}
+	l, err := g.borrow(p, r, c, n)
+	if err != nil {
+		return nil, err
+	}
+	b, err := out.readBody(r)
+	if err == nil {
+		err = checks[c.route.operation].CheckBody(b)
+	}
+	if err != nil {
+		l.release()
+		return nil, err
+	}
 	r.Body = io.NopCloser(bytes.NewReader(b))
-	return nil
+	return l, nil
+}
+
+func (g *guard) handle(out *answer, r *http.Request, c *call) error {
+	g.next.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
+	return out.failure
 }

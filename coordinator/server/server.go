@@ -16,7 +16,6 @@ import (
 	"github.com/labstack/echo/v4"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"coldframe/coordinator/state"
 	"coldframe/internal/fault"
@@ -33,7 +32,9 @@ type Options struct {
 	Drain       time.Duration // how long health says `unavailable` before the listener closes
 	Heartbeat   time.Duration // of streams of events; default 15 s
 
-	now func() time.Time // of rate limits
+	now  func() time.Time // of rate limits
+	room room
+	pace pace
 }
 
 const (
@@ -77,6 +78,12 @@ func New(st *state.State, o Options) *Server {
 	if o.now == nil {
 		o.now = time.Now
 	}
+	if o.room == (room{}) {
+		o.room = defaultRoom
+	}
+	if o.pace == (pace{}) {
+		o.pace = defaultPace
+	}
 	s := &Server{
 		state: st, o: o, limits: newLimiter(o.Rates, o.now), metrics: newMetrics(), log: accessLog{o.Logger}, streams: map[state.UserID]int{},
 	}
@@ -92,7 +99,7 @@ func New(st *state.State, o Options) *Server {
 }
 
 func (s *Server) handler() http.Handler {
-	return &guard{Server: s, next: newRouter(&handlers{s}), slots: make(chan struct{}, requestsInWork), bodies: semaphore.NewWeighted(bodiesInWork)}
+	return newGuard(s, newRouter(&handlers{s}))
 }
 
 // newRouter registers the generated handlers.
@@ -114,6 +121,7 @@ func newRouter(h StrictServerInterface) *echo.Echo {
 // events end, requests in work get a few seconds, and it returns nil.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
+	l = shallowBuffers{l}
 	if !s.o.Proxied {
 		l = newPerAddress(l, s.o.PerAddress)
 	}
