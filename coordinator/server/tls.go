@@ -22,8 +22,9 @@ type certificate struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	seen    [2]fileMark // of the files when they were last tried
+	seen    [2]fileMark // of the files that current was read from
 	checked time.Time
+	told    string // the failure that was logged last
 }
 
 // fileMark tells whether a file was replaced.
@@ -33,7 +34,7 @@ type fileMark struct {
 }
 
 // TLSConfig serves the certificate in two PEM files, TLS 1.3 alone. When the files change, new connections get the new certificate; files that do not fit
-// together leave the old one in place.
+// together leave the old one in place, and are tried again until they do.
 func TLSConfig(certFile, keyFile string, logger *slog.Logger) (*tls.Config, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, logger: logger}
 	if err := c.reload(); err != nil {
@@ -51,31 +52,44 @@ func (c *certificate) get() *tls.Certificate {
 	defer c.mu.Unlock()
 	if now := time.Now(); now.Sub(c.checked) >= checkFiles || now.Before(c.checked) {
 		c.checked = now
-		if err := c.reload(); err != nil {
-			c.logger.Error("the certificate was not renewed", slog.String("error", err.Error()))
-		}
+		c.tell(c.reload())
 	}
 	return c.current
 }
 
-// reload reads the files if they changed since they were last tried.
+// tell logs a failure, once as long as it is the same.
+func (c *certificate) tell(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != c.told {
+		c.logger.Error("the certificate was not renewed", slog.String("error", text))
+	}
+	c.told = text
+}
+
+// reload reads the files if they are not those that the certificate was read from. Files that were written to meanwhile are read again at the next look.
 func (c *certificate) reload() error {
-	certMark, certErr := markOf(c.certFile)
-	keyMark, keyErr := markOf(c.keyFile)
-	if err := errors.Join(certErr, keyErr); err != nil {
+	before, err := c.marks()
+	if err != nil || before == c.seen {
 		return err
 	}
-	seen := [2]fileMark{certMark, keyMark}
-	if seen == c.seen {
-		return nil
-	}
-	c.seen = seen
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return err
 	}
 	c.current = &pair
+	if after, err := c.marks(); err == nil && after == before {
+		c.seen = before
+	}
 	return nil
+}
+
+func (c *certificate) marks() ([2]fileMark, error) {
+	cert, certErr := markOf(c.certFile)
+	key, keyErr := markOf(c.keyFile)
+	return [2]fileMark{cert, key}, errors.Join(certErr, keyErr)
 }
 
 func markOf(file string) (fileMark, error) {
