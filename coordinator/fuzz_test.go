@@ -3,6 +3,8 @@ package coordinator
 import (
 	"strings"
 	"testing"
+
+	"coldframe/internal/sse"
 )
 
 // FuzzEventStream: whatever a coordinator sends, events come out with ids that fit into a header, or an error.
@@ -14,13 +16,13 @@ func FuzzEventStream(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		s := newEventScanner(strings.NewReader(in), "", func() {})
-		for s.next() {
-			if id := s.notice.ID; id != "" && !validEventID(id) || len(id) > maxEventID {
+		s := sse.NewReader[Event](strings.NewReader(in), "", eventFormat)
+		for s.Next() {
+			if id := s.ID; id != "" && !validEventID(id) || len(id) > maxEventID {
 				t.Fatalf("%q gave the id %q", in, id)
 			}
 		}
-		if s.err == nil {
+		if s.Err == nil {
 			t.Fatal("the end is no error")
 		}
 	})

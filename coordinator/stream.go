@@ -1,9 +1,7 @@
 package coordinator
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -13,14 +11,14 @@ import (
 	"time"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/sse"
 )
 
 const (
-	maxEventLine = 4 << 10
-	maxEventID   = 64
-	retryMin     = 500 * time.Millisecond
-	retryMax     = 30 * time.Second
-	silence      = 45 * time.Second // three heartbeats: nobody is there any more
+	maxEventID = 64
+	retryMin   = 500 * time.Millisecond
+	retryMax   = 30 * time.Second
+	silence    = 45 * time.Second // three heartbeats: nobody is there any more
 )
 
 // Notice is an event with the id after which Events resumes.
@@ -92,56 +90,28 @@ func (c *Client) eventsOnce(ctx context.Context, after string, yield func(Notice
 		}
 		return after, true, err
 	}
-	s := newEventScanner(r.Body, after, func() { alive.Reset(silence) })
-	for s.next() {
-		if !yield(s.notice, nil) {
-			return s.notice.ID, false, nil
+	s := sse.NewReader[Event](&heard{r.Body, func() { alive.Reset(silence) }}, after, eventFormat)
+	for s.Next() {
+		if !yield(Notice{ID: s.ID, Event: s.Event}, nil) {
+			return s.ID, false, nil
 		}
 	}
-	return s.notice.ID, true, s.err
+	return s.ID, true, s.Err
 }
 
-// eventScanner reads server-sent events (WHATWG HTML, section 9.2): the fields id and data; others are not needed.
-type eventScanner struct {
-	lines  *bufio.Scanner
-	heard  func()
-	notice Notice
-	err    error
+// heard tells whenever something has come.
+type heard struct {
+	io.Reader
+	tell func()
 }
 
-func newEventScanner(r io.Reader, after string, heard func()) *eventScanner {
-	s := &eventScanner{lines: bufio.NewScanner(r), notice: Notice{ID: after}, heard: heard}
-	s.lines.Buffer(make([]byte, 512), maxEventLine)
-	return s
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	h.tell()
+	return n, err
 }
 
-// next reads up to the next event with data; false at the end or at an error.
-func (s *eventScanner) next() bool {
-	id, data := s.notice.ID, ""
-	for s.lines.Scan() {
-		s.heard()
-		line := strings.TrimSuffix(s.lines.Text(), "\r")
-		field, value, _ := strings.Cut(line, ":")
-		value = strings.TrimPrefix(value, " ")
-		switch {
-		case line == "" && data != "":
-			s.notice = Notice{ID: id}
-			if err := json.Unmarshal([]byte(data), &s.notice.Event); err != nil {
-				s.err = fault.Wrap(fault.Incomplete, err, "an event cannot be read")
-				return false
-			}
-			return true
-		case field == "id" && validEventID(value):
-			id = value
-		case field == "data" && len(data)+len(value) <= maxEventLine:
-			data += value
-		}
-	}
-	if s.err = s.lines.Err(); s.err == nil {
-		s.err = io.ErrUnexpectedEOF
-	}
-	return false
-}
+var eventFormat = sse.Format{MaxLine: 4 << 10, ValidID: validEventID}
 
 // validEventID keeps what comes from a coordinator out of a header of ours.
 func validEventID(s string) bool {

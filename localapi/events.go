@@ -1,21 +1,17 @@
 package localapi
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"iter"
 	"net/http"
 	"strings"
 	"time"
 
-	"coldframe/internal/fault"
+	"coldframe/internal/sse"
 )
 
 const (
-	maxEventLine  = 64 << 10
 	eventRetryMin = 200 * time.Millisecond
 	eventRetryMax = 10 * time.Second
 )
@@ -64,51 +60,13 @@ func (c *Client) eventsOnce(ctx context.Context, after string, yield func(Notice
 	if r.StatusCode != http.StatusOK {
 		return after, true, errorOf(r)
 	}
-	s := newEventScanner(r.Body, after)
-	for s.next() {
-		if !yield(s.notice, nil) {
-			return s.notice.ID, false, nil
+	s := sse.NewReader[Event](r.Body, after, eventFormat)
+	for s.Next() {
+		if !yield(Notice{ID: s.ID, Event: s.Event}, nil) {
+			return s.ID, false, nil
 		}
 	}
-	return s.notice.ID, true, s.err
+	return s.ID, true, s.Err
 }
 
-// eventScanner reads server-sent events (WHATWG HTML, section 9.2): the fields id and data; others are not needed.
-type eventScanner struct {
-	lines  *bufio.Scanner
-	notice Notice
-	err    error
-}
-
-func newEventScanner(r io.Reader, after string) *eventScanner {
-	s := &eventScanner{lines: bufio.NewScanner(r), notice: Notice{ID: after}}
-	s.lines.Buffer(make([]byte, 4096), maxEventLine)
-	return s
-}
-
-// next reads up to the next event with data; false at the end or at an error.
-func (s *eventScanner) next() bool {
-	id, data := s.notice.ID, ""
-	for s.lines.Scan() {
-		line := strings.TrimSuffix(s.lines.Text(), "\r")
-		field, value, _ := strings.Cut(line, ":")
-		value = strings.TrimPrefix(value, " ")
-		switch {
-		case line == "" && data != "":
-			s.notice.ID, s.notice.Event = id, Event{}
-			if err := json.Unmarshal([]byte(data), &s.notice.Event); err != nil {
-				s.err = fault.Wrap(fault.Incomplete, err, "an event cannot be read")
-				return false
-			}
-			return true
-		case field == "id" && strings.Trim(value, "0123456789") == "" && len(value) <= 19:
-			id = value
-		case field == "data" && len(data)+len(value) <= maxEventLine:
-			data += value
-		}
-	}
-	if s.err = s.lines.Err(); s.err == nil {
-		s.err = io.ErrUnexpectedEOF
-	}
-	return false
-}
+var eventFormat = sse.Format{MaxLine: 64 << 10, ValidID: func(s string) bool { return strings.Trim(s, "0123456789") == "" && len(s) <= 19 }}

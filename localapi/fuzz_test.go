@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"coldframe/internal/sse"
 )
 
 // FuzzEventStream: what the client reads encodes back to a stream that gives the same events.
@@ -17,9 +19,9 @@ func FuzzEventStream(f *testing.F) {
 		f.Add(s)
 	}
 	read := func(s string) (out []Notice) {
-		r := newEventScanner(strings.NewReader(s), "")
-		for r.next() {
-			out = append(out, r.notice)
+		r := sse.NewReader[Event](strings.NewReader(s), "", eventFormat)
+		for r.Next() {
+			out = append(out, Notice{ID: r.ID, Event: r.Event})
 		}
 		return out
 	}
