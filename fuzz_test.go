@@ -14,7 +14,7 @@ import (
 var fuzzed = map[string][]string{
 	"HTTP request bodies and heads":         {"localapi/server.FuzzBody", "localapi/server.FuzzL12_Framing", "localapi/server.FuzzAccept", "localapi/server.FuzzEventID"},
 	"requests to the coordinator":           {"coordinator/server.FuzzBody", "coordinator/server.FuzzEventID", "coordinator/state.FuzzToken"},
-	"answers of the coordinator":            {"coordinator.FuzzEventStream"},
+	"answers of the coordinator":            {"coordinator.FuzzEventStream", "coordinator.FuzzAnswer"},
 	"records and backups of a coordinator":  {"coordinator/state.FuzzRecords", "coordinator/store.FuzzBackup"},
 	"files of decryption keys":              {"cmd/coldframe.FuzzParseKeys"},
 	"answers of the agent":                  {"localapi.FuzzEventStream"},

@@ -3,10 +3,7 @@ package coordinator
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"sync"
 	"time"
@@ -14,14 +11,7 @@ import (
 	"coldframe/internal/fault"
 )
 
-const (
-	// ProblemType is the media type of a failure (RFC 9457).
-	ProblemType = "application/problem+json"
-
-	maxAnswer  = 16 << 20 // bytes of an answer that is read
-	maxProblem = 64 << 10
-	early      = 30 * time.Second // before its end an access token is exchanged
-)
+const early = 30 * time.Second // before its end an access token is exchanged
 
 // Session is what an agent keeps of its login. It is a secret.
 type Session struct {
@@ -41,7 +31,8 @@ func (s Session) GoString() string { return s.String() }
 
 // Options of a client.
 type Options struct {
-	// HTTP makes the requests: it knows which certificates and addresses are good. It is not changed; redirects are not followed.
+	// HTTP makes the requests: it knows which certificates and addresses are good. It is not changed; redirects are not followed, and its time limit is not
+	// used, as the client has limits of its own. Its transport is best one of NewTransport, which is the default.
 	HTTP *http.Client
 	// Session is that of an earlier client, or empty.
 	Session Session
@@ -51,13 +42,19 @@ type Options struct {
 	Save func(Session) error
 	// Now is the agent's clock.
 	Now func() time.Time
+
+	pace pace
 }
 
 // Client talks to one coordinator as one user. Its methods may be called by several goroutines. Failures carry the coordinator's code: errors.Is(err,
 // fault.Conflict). fault.Unavailable is also a coordinator that does not answer; whether it did what was asked is open then, and asking again is right.
+//
+// Nothing that a coordinator sends is taken without a bound: answers have at most 6 MiB and a few levels (fault.TooLarge), come with some progress
+// (fault.Unavailable), and report only failures that a coordinator can know about; what is left of them for people to read is short and printable.
 type Client struct {
-	raw *Raw
-	o   Options
+	raw  *Raw
+	http *http.Client
+	o    Options
 
 	mu      sync.Mutex // held while tokens are exchanged
 	session Session
@@ -66,7 +63,10 @@ type Client struct {
 // New returns a client of the coordinator at a URL, https://host[:port].
 func New(url string, o Options) (*Client, error) {
 	if o.HTTP == nil {
-		o.HTTP = http.DefaultClient
+		o.HTTP = &http.Client{}
+	}
+	if o.pace == (pace{}) {
+		o.pace = defaultPace
 	}
 	if o.Save == nil {
 		o.Save = func(Session) error { return nil }
@@ -82,13 +82,20 @@ func New(url string, o Options) (*Client, error) {
 	}
 	own := *o.HTTP
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	own.Jar = nil
+	own.Jar, own.Timeout = nil, 0
+	if own.Transport == nil {
+		own.Transport = NewTransport()
+	}
+	own.Transport = &paced{own.Transport, o.pace}
 	raw, err := NewClient(url, WithHTTPClient(&own))
 	if err != nil {
 		return nil, fault.Wrap(fault.InvalidRequest, err, "not the address of a coordinator")
 	}
-	return &Client{raw: raw, o: o, session: o.Session}, nil
+	return &Client{raw: raw, http: &own, o: o, session: o.Session}, nil
 }
+
+// Close closes connections that no request uses.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // NewRequestID returns a random UUID (RFC 9562, version 4).
 func NewRequestID() string {
@@ -96,70 +103,6 @@ func NewRequestID() string {
 	rand.Read(b[:]) //nolint:errcheck // ends the process instead of failing
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// Error is a failure that the coordinator reported.
-type Error struct{ Problem Problem }
-
-func (e *Error) Error() string {
-	s := "coordinator: " + e.Problem.Code
-	if d := e.Problem.Detail; d != nil {
-		s += ": " + *d
-	}
-	return s
-}
-
-// Is reports whether target is the code of this failure.
-func (e *Error) Is(target error) bool {
-	c, ok := target.(fault.Code)
-	return ok && string(c) == e.Problem.Code
-}
-
-// RetryAfter is how long to wait before the next try; 0 if the coordinator did not say. It is a hint of somebody who is not trusted, and bounded.
-func (e *Error) RetryAfter() time.Duration {
-	if e.Problem.RetryAfter == nil {
-		return 0
-	}
-	return time.Duration(min(max(0, *e.Problem.RetryAfter), 3600)) * time.Second
-}
-
-// errorOf reads the failure that a response holds.
-func errorOf(r *http.Response) error {
-	b, err := io.ReadAll(io.LimitReader(r.Body, maxProblem))
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the coordinator's answer broke off")
-	}
-	e := &Error{}
-	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || t != ProblemType || json.Unmarshal(b, &e.Problem) != nil || e.Problem.Code == "" {
-		return fault.New(fault.Unavailable, "no coordinator of this kind: it answered with status %d and no problem", r.StatusCode)
-	}
-	return e
-}
-
-// read reads the JSON of a success into a T, or returns the failure. It closes the body.
-func read[T any](r *http.Response, err error) (v T, _ error) {
-	if err != nil {
-		return v, fault.Wrap(fault.Unavailable, err, "the coordinator does not answer")
-	}
-	defer r.Body.Close()
-	if r.StatusCode/100 != 2 {
-		return v, errorOf(r)
-	}
-	if r.StatusCode == http.StatusNoContent {
-		return v, nil
-	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return v, fault.Wrap(fault.Unavailable, err, "the coordinator's answer broke off")
-	case len(b) > maxAnswer:
-		return v, fault.New(fault.TooLarge, "the coordinator's answer is larger than %d MiB", maxAnswer>>20)
-	}
-	if err := json.Unmarshal(b, &v); err != nil {
-		return v, fault.Wrap(fault.Incomplete, err, "the coordinator's answer cannot be read")
-	}
-	return v, nil
 }
 
 type empty struct{}

@@ -37,29 +37,34 @@ func TestRequestIDs(t *testing.T) {
 
 // hostile answers every request with one answer.
 func hostile(t *testing.T, fn http.HandlerFunc) *Client {
+	return clientOf(t, serverOf(t, fn), pace{})
+}
+
+func serverOf(t *testing.T, fn http.HandlerFunc) string {
 	s := httptest.NewServer(fn)
-	t.Cleanup(s.Close)
-	c, err := New(s.URL, Options{Session: Session{User: "me", Access: "a", Until: time.Now().Add(time.Hour), Refresh: "r", Request: NewRequestID()}})
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s.URL
+}
+
+func clientOf(t *testing.T, url string, p pace) *Client {
+	c, err := New(url, Options{pace: p, Session: Session{User: "me", Access: "a", Until: time.Now().Add(time.Hour), Refresh: "r", Request: NewRequestID()}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.Close)
 	return c
 }
 
-// Answers of a coordinator that are too long, nested too deeply, broken, somebody else's, or none.
+// Answers of a coordinator that are broken, somebody else's, or none.
 func TestHostileAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		want   error
 	}{
-		"endless": {func(w http.ResponseWriter, r *http.Request) {
-			for r.Context().Err() == nil {
-				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
-					return
-				}
-			}
-		}, fault.TooLarge},
-		"deep": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"user":`+string(make([]byte, 10000))) }, fault.Incomplete},
+		"broken": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"user":`+string(make([]byte, 10000))) }, fault.Incomplete},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, fault.Unavailable},

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"coldframe/internal/fault"
@@ -16,9 +17,11 @@ import (
 
 const (
 	maxEventID = 64
-	retryMin   = 500 * time.Millisecond
-	retryMax   = 30 * time.Second
+	retryMin   = time.Second
+	retryMax   = 20 * time.Second
+	lived      = 30 * time.Second // a stream that ends after this long was a good one
 	silence    = 45 * time.Second // three heartbeats: nobody is there any more
+	look       = 5 * time.Second  // how often the agent's clock is looked at, which goes on while the machine sleeps
 )
 
 // Notice is an event with the id after which Events resumes.
@@ -28,28 +31,57 @@ type Notice struct {
 }
 
 // Events hands out what happens, beginning after the event with the id after; with a `resync` if it is empty. When the connection breaks or falls silent it
-// comes back, at random times that grow to 30 s, and asks for what it missed. It ends with the context, or with an error that another try would meet again.
+// comes back, after a random part of a time that doubles from 1 s to 20 s until a connection lived for a while, and asks for what it missed. A machine that
+// slept finds out within seconds of its waking. Events ends with the context, or with an error that another try would meet again.
 func (c *Client) Events(ctx context.Context, after string) iter.Seq2[Notice, error] {
 	return func(yield func(Notice, error) bool) {
-		wait := retryMin
-		for {
+		for most := retryMin; ; most = min(2*most, retryMax) {
+			begun := time.Now()
 			last, more, err := c.eventsOnce(ctx, after, yield)
 			if !more {
 				return
 			}
-			if last != after {
-				after, wait = last, retryMin
-			}
+			after = last
 			if ctx.Err() == nil && fatal(err) {
 				yield(Notice{ID: after}, err)
 				return
 			}
-			select {
-			case <-ctx.Done():
-				yield(Notice{ID: after}, ctx.Err())
+			if time.Since(begun) >= lived {
+				most = retryMin
+			}
+			if err := c.sleep(ctx, pause(most, err)); err != nil {
+				yield(Notice{ID: after}, err)
 				return
-			case <-time.After(rand.N(wait) + retryMin/2): //nolint:gosec // spreads agents out, no secret
-				wait = min(2*wait, retryMax)
+			}
+		}
+	}
+}
+
+// pause is how long to wait before the next try: a random part of most, so that agents that were cut off together do not come back together, or as
+// long as the coordinator asks for if that is not more than retryMax.
+func pause(most time.Duration, err error) time.Duration {
+	d := rand.N(most) //nolint:gosec // spreads agents out, no secret
+	if e, ok := errors.AsType[*Error](err); ok {
+		d = max(d, min(e.RetryAfter(), retryMax))
+	}
+	return d
+}
+
+// sleep waits for a while, by the agent's clock or by that of the process, whichever comes first: the latter stands still while the machine sleeps.
+func (c *Client) sleep(ctx context.Context, d time.Duration) error {
+	until := c.o.Now().Round(0).Add(d)
+	timer, ticker := time.NewTimer(d), time.NewTicker(look)
+	defer timer.Stop()
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case <-ticker.C:
+			if !c.o.Now().Before(until) {
+				return nil
 			}
 		}
 	}
@@ -72,13 +104,16 @@ func (c *Client) eventsOnce(ctx context.Context, after string, yield func(Notice
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	alive := time.AfterFunc(silence, cancel)
-	defer alive.Stop()
+	alive := &life{now: c.o.Now, heard: c.o.Now().Round(0)}
+	go alive.watch(ctx, func() {
+		cancel()
+		c.Close() // connections that no request uses have not survived either
+	})
 	p := &StreamEventsParams{}
 	if after != "" {
 		p.LastEventID = &after
 	}
-	r, err := c.raw.StreamEvents(ctx, p, bearer(access))
+	r, err := c.raw.StreamEvents(endless(ctx), p, bearer(access))
 	if err != nil {
 		return after, true, fault.Wrap(fault.Unavailable, err, "the coordinator does not answer")
 	}
@@ -90,7 +125,7 @@ func (c *Client) eventsOnce(ctx context.Context, after string, yield func(Notice
 		}
 		return after, true, err
 	}
-	s := sse.NewReader[Event](&heard{r.Body, func() { alive.Reset(silence) }}, after, eventFormat)
+	s := sse.NewReader[Event](io.TeeReader(r.Body, alive), after, eventFormat)
 	for s.Next() {
 		if !yield(Notice{ID: s.ID, Event: s.Event}, nil) {
 			return s.ID, false, nil
@@ -99,16 +134,46 @@ func (c *Client) eventsOnce(ctx context.Context, after string, yield func(Notice
 	return s.ID, true, s.Err
 }
 
-// heard tells whenever something has come.
-type heard struct {
-	io.Reader
-	tell func()
+// life is when something was heard last, by the agent's clock.
+type life struct {
+	now   func() time.Time
+	mu    sync.Mutex
+	heard time.Time
 }
 
-func (h *heard) Read(p []byte) (int, error) {
-	n, err := h.Reader.Read(p)
-	h.tell()
-	return n, err
+// Write notes that something was heard.
+func (l *life) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = l.now().Round(0)
+	return len(p), nil
+}
+
+// watch calls end once nothing was heard for a time of silence; until then, or until ctx ends, it waits.
+func (l *life) watch(ctx context.Context, end func()) {
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if l.silent() {
+				end()
+				return
+			}
+		}
+	}
+}
+
+func (l *life) silent() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now().Round(0)
+	if now.Before(l.heard) { // the clock was set back
+		l.heard = now
+	}
+	return now.Sub(l.heard) >= silence
 }
 
 var eventFormat = sse.Format{MaxLine: 4 << 10, ValidID: validEventID}

@@ -111,7 +111,7 @@ func connected(ctx context.Context, dir string, turn time.Duration, f *figures.L
 		return err
 	}
 	f.Note(over.name, n, "op/s")
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	shared.CloseIdleConnections()
 	before, err := c.resident()
 	if err != nil {
 		return err
@@ -131,13 +131,20 @@ func connected(ctx context.Context, dir string, turn time.Duration, f *figures.L
 	return latency(ctx, all, woken, f)
 }
 
+// shared makes the requests of all agents, so that connections are used again.
+var shared = func() *http.Client {
+	t := coordinator.NewTransport()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, writers
+	return &http.Client{Transport: t}
+}()
+
 func login(ctx context.Context, url string) ([]*coordinator.Client, error) {
 	all := make([]*coordinator.Client, agents)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(writers)
 	for i := range all {
 		g.Go(func() error {
-			c, err := coordinator.New(url, coordinator.Options{})
+			c, err := coordinator.New(url, coordinator.Options{HTTP: shared})
 			if err != nil {
 				return err
 			}
