@@ -67,6 +67,8 @@ var mayImport = map[string][]string{
 	"ratchet/internal/erasure":  {"internal/fault"},
 	"ratchet/internal/mlkem768": {"internal/secret", "internal/fault"},
 	"ratchet/internal/spqr":     {"ratchet/internal/erasure", "ratchet/internal/kdf", "ratchet/internal/mlkem768", "internal/secret", "internal/fault"},
+
+	"coordinator/coordinatortest": {"coordinator", "coordinator/badgerstore", "coordinator/server", "coordinator/state", "coordinator/store"},
 }
 
 func TestImportLattice(t *testing.T) {

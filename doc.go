@@ -25,6 +25,7 @@
 //	coordinator/server  its HTTP API: routes, guard, rate limits, TLS
 //	coordinator/state   accounts, sessions, prekeys, mailboxes, blobs, device lists, events
 //	coordinator/store   what it needs of a database; badgerstore: Badger; storetest: the suite for all
+//	coordinator/coordinatortest  a coordinator that lies, for tests of agents
 //	internal/secret     keys in memory
 //	internal/seal       the sealed value, AES-256-GCM-SIV
 //	internal/signed     deterministic CBOR under Ed25519

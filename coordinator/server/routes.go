@@ -102,3 +102,11 @@ func matchPath(pattern, path string) (name, value string, ok bool) {
 	}
 	return name, value, true
 }
+
+// Operation returns the id of the operation that a request is for, "" if there is none.
+func Operation(method, path string) string {
+	if r, _, _, _ := findRoute(method, path); r != nil {
+		return r.operation
+	}
+	return ""
+}
