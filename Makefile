@@ -81,11 +81,12 @@ dist: ## release files in dist/, built twice and compared
 	@scripts/dist "$(VERSION)" "$(COMMIT)"
 
 install: build ## programs and systemd units under DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(wildcard $(ENGINE)) $(DESTDIR)$(PREFIX)/bin/
 	for unit in deploy/user/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/user/$$(basename $$unit); done
 	for unit in deploy/system/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit); done
-	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/user/coldframed* $(DESTDIR)$(PREFIX)/lib/systemd/system/coldframed*
+	install -m 0644 deploy/sysusers/* $(DESTDIR)$(PREFIX)/lib/sysusers.d/
+	chmod 0644 $(DESTDIR)$(PREFIX)/lib/systemd/user/coldframe* $(DESTDIR)$(PREFIX)/lib/systemd/system/coldframe*
 
 generate: ## servers and clients from the two openapi.yaml
 	PATH="$$(dirname $$(scripts/tool oapi-codegen)):$$PATH" go generate ./localapi/... ./coordinator/...
