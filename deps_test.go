@@ -50,10 +50,10 @@ var mayImport = map[string][]string{
 	"coordinator/badgerstore":   {"coordinator/store", "internal/kv", "internal/fault"},
 	"coordinator/state":         {"coordinator", "coordinator/store", "internal/fault"},
 	"coordinator/storetest":     {"coordinator/state", "coordinator/store", "internal/fault"},
-	"coordinator/server":        {"coordinator/state", "internal/apicheck", "internal/fault", "internal/version"},
+	"coordinator/server":        {"coordinator/state", "internal/apicheck", "internal/fault", "internal/httpapi", "internal/version"},
 	"localapi":                  {"internal/fault", "internal/sse", "internal/version"},
 	"localapi/server":           {"daemon", "localapi", "columnar/format", "keystore/passphrase", "internal/*"},
-	"localapi/localapitest":     {"daemon", "localapi", "localapi/server", "keystore", "keystore/keystoretest", "columnar", "internal/*"},
+	"localapi/localapitest":     {"daemon", "localapi", "localapi/server", "keystore", "keystore/keystoretest", "columnar", "internal/*", "internal/httpapi/httpapitest"},
 	"cmd/coldframed":            {"daemon", "localapi/server", "internal/*"},
 	"cmd/coldframe-coordinator": {"coordinator/badgerstore", "coordinator/server", "coordinator/state", "coordinator/store", "internal/*"},
 	"cmd/coldframe":             {"localapi", "keystore/passphrase", "internal/fault", "internal/version"},
@@ -68,7 +68,7 @@ var mayImport = map[string][]string{
 	"ratchet/internal/mlkem768": {"internal/secret", "internal/fault"},
 	"ratchet/internal/spqr":     {"ratchet/internal/erasure", "ratchet/internal/kdf", "ratchet/internal/mlkem768", "internal/secret", "internal/fault"},
 
-	"coordinator/coordinatortest": {"coordinator", "coordinator/badgerstore", "coordinator/server", "coordinator/state", "coordinator/store"},
+	"coordinator/coordinatortest": {"coordinator", "coordinator/badgerstore", "coordinator/server", "coordinator/state", "coordinator/store", "internal/httpapi/httpapitest"},
 }
 
 func TestImportLattice(t *testing.T) {

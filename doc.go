@@ -31,6 +31,7 @@
 //	internal/signed     deterministic CBOR under Ed25519
 //	internal/kv         the local store, Badger
 //	internal/apicheck   requests held against an OpenAPI document
+//	internal/httpapi    what both HTTP servers do alike: router, problems, panics in the log
 //	internal/sse        server-sent events, read
 //	internal/atomicfile files that are there whole or not at all
 //	internal/freespace  what may still be written to a disk

@@ -46,7 +46,7 @@ func (c *Coordinator) answered(e *Exchange) {
 }
 
 // Received returns every byte that reached the front so far, of all connections.
-func (c *Coordinator) Received() []byte { return []byte(c.bytes.String()) }
+func (c *Coordinator) Received() []byte { return c.bytes.Bytes() }
 
 // Leaks says where the coordinator was shown any of these texts or keys: in the bytes of its connections, in what JSON and base64 stand for there, in the
 // stores of all branches. Letters count whatever their case, and a key counts in hexadecimal and base64 too. The answer names a canary by its number.

@@ -1,7 +1,6 @@
 package coordinatortest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"coldframe/coordinator"
 	"coldframe/coordinator/server"
 	"coldframe/coordinator/state"
+	"coldframe/internal/httpapi/httpapitest"
 )
 
 // Options change a coordinator before it starts. It registers everybody, makes login proofs cheap and has no rate limits.
@@ -36,8 +36,8 @@ type Coordinator struct {
 	state  state.Options
 	server server.Options
 
-	log   buffer
-	bytes buffer // that reached the front
+	log   httpapitest.Buffer
+	bytes httpapitest.Buffer // that reached the front
 	http  *http.Server
 	conns connections
 
@@ -183,22 +183,4 @@ func (c *Coordinator) Register(u User, o coordinator.Options) *coordinator.Clien
 		c.t.Fatal(err)
 	}
 	return client
-}
-
-// buffer is a bytes.Buffer that many goroutines may use.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -41,19 +41,7 @@ var defaultRoom = room{
 }
 
 // checks holds the compiled schemas of every operation in openapi.yaml.
-var checks = mustCompile()
-
-func mustCompile() map[string]*apicheck.Operation {
-	text, err := decodeSpec()
-	if err != nil {
-		panic("server: " + err.Error())
-	}
-	c, err := apicheck.Compile(text)
-	if err != nil {
-		panic("server: " + err.Error())
-	}
-	return c
-}
+var checks = apicheck.MustCompile(decodeSpec)
 
 // call is what the guard knows of a request. Handlers find it in the context.
 type call struct {

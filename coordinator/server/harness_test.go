@@ -18,6 +18,7 @@ import (
 	"coldframe/coordinator/state"
 	"coldframe/coordinator/storetest"
 	"coldframe/internal/fault"
+	"coldframe/internal/httpapi/httpapitest"
 )
 
 // clock is moved by tests.
@@ -38,24 +39,6 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// buffer is a log that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // bench is a server over a store on disk, in this process.
 type bench struct {
 	t     *testing.T
@@ -63,7 +46,7 @@ type bench struct {
 	state *state.State
 	*Server
 	clock *clock
-	log   *buffer
+	log   *httpapitest.Buffer
 }
 
 // free lets tests do much in little time.
@@ -71,7 +54,7 @@ var free = Rates{}
 
 func newBench(t *testing.T, so state.Options, o Options) *bench {
 	t.Helper()
-	b := &bench{t: t, clock: &clock{t: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}, log: &buffer{}}
+	b := &bench{t: t, clock: &clock{t: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}, log: &httpapitest.Buffer{}}
 	so.Now, so.Cost = b.clock.now, storetest.CheapCost
 	o.now, o.Logger = b.clock.now, slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if o.Rates == nil {

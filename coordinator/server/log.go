@@ -1,12 +1,11 @@
 package server
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
-	"strings"
 	"time"
+
+	"coldframe/internal/httpapi"
 )
 
 // accessLog writes one line a request. Its fields are these and no others: nothing that the caller chose gets in, save the user's id.
@@ -24,27 +23,10 @@ func (l accessLog) request(r *http.Request, c *call, status int, aborted bool, p
 		slog.String("request_id", c.id), slog.String("operation", operation), slog.String("user", string(c.caller.User)),
 		slog.Int("status", status), slog.String("code", string(c.code)), slog.Bool("aborted", aborted), slog.Duration("took", time.Since(c.start)),
 	)
-	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
-		// The value of a panic may hold data of a request; its type and the place do not.
-		l.logger.Error("panic in a handler", slog.String("request_id", c.id), slog.String("type", fmt.Sprintf("%T", panicked)), slog.String("stack", frames()))
-	}
+	httpapi.LogPanic(l.logger, c.id, panicked)
 }
 
 // failure logs the cause of a failure that the caller is told nothing about.
 func (l accessLog) failure(r *http.Request, c *call, err error) {
 	l.logger.LogAttrs(r.Context(), slog.LevelError, "failure", slog.String("request_id", c.id), slog.String("error", err.Error()))
-}
-
-// frames names the functions on the stack, without their arguments.
-func frames() string {
-	pc := make([]uintptr, 32)
-	it := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])
-	var b strings.Builder
-	for {
-		f, more := it.Next()
-		fmt.Fprintf(&b, "%s:%d ", f.Function, f.Line)
-		if !more {
-			return strings.TrimSpace(b.String())
-		}
-	}
 }

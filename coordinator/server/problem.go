@@ -2,15 +2,14 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
 	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
+	"coldframe/internal/httpapi"
 )
 
 // kinds gives the codes that occur here their status and title.
@@ -104,19 +103,5 @@ func classify(err error) (code fault.Code, detail string, extra problemExtra) {
 func writeProblem(w http.ResponseWriter, err error, c *call) {
 	p := problemOf(err, c)
 	c.code = fault.Code(p.Code)
-	b, jsonErr := json.Marshal(p)
-	if jsonErr != nil {
-		panic("server: " + jsonErr.Error()) // strings and numbers always encode
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	if p.RetryAfter != nil {
-		h.Set("Retry-After", strconv.FormatInt(*p.RetryAfter, 10))
-	}
-	if p.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer")
-	}
-	w.WriteHeader(p.Status)
-	w.Write(b) //nolint:errcheck // the caller has gone
+	httpapi.WriteProblem(w, p.Status, p.RetryAfter, p)
 }

@@ -67,6 +67,9 @@ func (a *answer) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
+// Fail keeps the failure of the handler.
+func (a *answer) Fail(err error) { a.failure = err }
+
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 

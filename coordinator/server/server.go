@@ -19,6 +19,7 @@ import (
 
 	"coldframe/coordinator/state"
 	"coldframe/internal/fault"
+	"coldframe/internal/httpapi"
 )
 
 // Options of a server. Zero values are the defaults.
@@ -104,15 +105,7 @@ func (s *Server) handler() http.Handler {
 
 // newRouter registers the generated handlers.
 func newRouter(h StrictServerInterface) *echo.Echo {
-	e := echo.New()
-	e.HideBanner, e.HidePort = true, true
-	e.IPExtractor = echo.ExtractIPDirect()
-	e.Logger.SetOutput(io.Discard)
-	e.HTTPErrorHandler = func(err error, c echo.Context) {
-		if out, ok := c.Response().Writer.(*answer); ok {
-			out.failure = err
-		}
-	}
+	e := httpapi.NewRouter()
 	RegisterHandlers(e, NewStrictHandler(h, nil))
 	return e
 }

@@ -31,6 +31,19 @@ type Operation struct {
 
 const specURL = "openapi.json"
 
+// MustCompile is Compile for a document inside the program, which has to be right.
+func MustCompile(decode func() ([]byte, error)) map[string]*Operation {
+	text, err := decode()
+	if err != nil {
+		panic("apicheck: " + err.Error())
+	}
+	c, err := Compile(text)
+	if err != nil {
+		panic("apicheck: " + err.Error())
+	}
+	return c
+}
+
 // Compile compiles the schemas of all operations of a document in JSON, by operationId. It costs a hundred times what a check does.
 func Compile(text []byte) (map[string]*Operation, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))

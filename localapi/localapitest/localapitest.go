@@ -2,7 +2,6 @@
 package localapitest
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"coldframe/daemon"
+	"coldframe/internal/httpapi/httpapitest"
 	"coldframe/internal/kv"
 	"coldframe/keystore"
 	"coldframe/localapi"
@@ -39,8 +39,8 @@ type World struct {
 	Agent  *daemon.Agent
 	Server *server.Server
 	Config daemon.Config
-	Logs   *Buffer // what the agent and the server logged, at debug level
-	TCP    string  // address on 127.0.0.1
+	Logs   *httpapitest.Buffer // what the agent and the server logged, at debug level
+	TCP    string              // address on 127.0.0.1
 	Socket string
 
 	t      testing.TB
@@ -72,12 +72,12 @@ func Start(t testing.TB, o Options) *World {
 	if o.Config != nil {
 		o.Config(&cfg)
 	}
-	w := &World{Config: cfg, Logs: &Buffer{}, t: t, o: o, done: make(chan error, 2), Socket: filepath.Join(cfg.Folders.Runtime, localapi.SocketName)}
+	w := &World{Config: cfg, Logs: &httpapitest.Buffer{}, t: t, o: o, done: make(chan error, 2), Socket: filepath.Join(cfg.Folders.Runtime, localapi.SocketName)}
 	w.start()
 	t.Cleanup(func() {
 		w.Stop()
 		if t.Failed() {
-			t.Logf("log of agent and server:\n%s", w.Logs.withoutStore())
+			t.Logf("log of agent and server:\n%s", withoutStore(w.Logs.String()))
 		}
 	})
 	return w
@@ -192,29 +192,10 @@ func (w *World) App(user *localapi.Client, scopes []localapi.Scope, datasets ...
 	return a.Token
 }
 
-// Buffer is a bytes.Buffer that many goroutines may write to.
-type Buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *Buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-// Bytes returns a copy of what was written.
-func (b *Buffer) Bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.b.Bytes())
-}
-
 // withoutStore leaves out what the local store says of itself.
-func (b *Buffer) withoutStore() string {
+func withoutStore(log string) string {
 	var out strings.Builder
-	for line := range strings.Lines(string(b.Bytes())) {
+	for line := range strings.Lines(log) {
 		if !strings.Contains(line, `"msg":"badger"`) {
 			out.WriteString(line)
 		}

@@ -69,6 +69,9 @@ func (a *answer) FlushError() error {
 	return a.control.Flush()
 }
 
+// Fail keeps the failure of the handler.
+func (a *answer) Fail(err error) { a.failure = err }
+
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 

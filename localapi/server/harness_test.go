@@ -15,6 +15,7 @@ import (
 
 	"coldframe/daemon"
 	"coldframe/internal/fault"
+	"coldframe/internal/httpapi/httpapitest"
 )
 
 // bench is the server without an agent: what the guard does about bytes, time and numbers needs none. Everything that needs an agent is tested with a real
@@ -24,7 +25,7 @@ type bench struct {
 	addr string
 	host string
 	api  *benchAPI
-	logs *lockedWriter
+	logs *httpapitest.Buffer
 	srv  *Server
 }
 
@@ -126,7 +127,7 @@ func startBench(t *testing.T, l limits) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, addr: listener.Addr().String(), host: listener.Addr().String(), api: &benchAPI{}, logs: &lockedWriter{}}
+	b := &bench{t: t, addr: listener.Addr().String(), host: listener.Addr().String(), api: &benchAPI{}, logs: &httpapitest.Buffer{}}
 	b.srv = newServer(benchGate{}, b.api, slog.New(slog.NewJSONHandler(b.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), l)
 	b.srv.use([]net.Listener{listener}, l)
 	ctx, stop := context.WithCancel(context.Background())
@@ -139,23 +140,6 @@ func startBench(t *testing.T, l limits) *bench {
 		}
 	})
 	return b
-}
-
-type lockedWriter struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedWriter) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // dial opens a connection for raw bytes.

@@ -1,14 +1,12 @@
 package server
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
-	"strings"
 	"time"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/httpapi"
 )
 
 // accessLog writes one line a request. Its fields are these and no others (L16): nothing that the caller chose gets in, save the method, and that only if the
@@ -37,29 +35,12 @@ func (l *accessLog) request(out *answer, r *http.Request, c *call, aborted bool,
 		slog.Int64("bytes_out", out.bytes),
 		slog.Duration("took", time.Since(c.start)),
 	)
-	if panicked != nil && panicked != http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
-		// The value of a panic may hold data of a request; its type and the place do not.
-		l.logger.Error("panic in a handler", slog.String("request_id", c.id), slog.String("type", fmt.Sprintf("%T", panicked)), slog.String("stack", frames()))
-	}
+	httpapi.LogPanic(l.logger, c.id, panicked)
 }
 
 // internal logs the cause of a failure that the caller is told nothing about.
 func (l *accessLog) internal(r *http.Request, c *call, err error) {
 	if c.code == fault.Internal {
 		l.logger.LogAttrs(r.Context(), slog.LevelError, "internal failure", slog.String("request_id", c.id), slog.String("error", err.Error()))
-	}
-}
-
-// frames names the functions on the stack, without their arguments.
-func frames() string {
-	pc := make([]uintptr, 32)
-	it := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])
-	var b strings.Builder
-	for {
-		f, more := it.Next()
-		fmt.Fprintf(&b, "%s:%d ", f.Function, f.Line)
-		if !more {
-			return strings.TrimSpace(b.String())
-		}
 	}
 }

@@ -2,17 +2,16 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
 	"coldframe/daemon"
 	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
+	"coldframe/internal/httpapi"
 	"coldframe/localapi"
 )
 
@@ -161,22 +160,8 @@ func extraOf(err error) problemExtra {
 func writeProblem(w http.ResponseWriter, err error, c *call) {
 	p := problemOf(err, c)
 	c.code = fault.Code(p.Code)
-	b, jsonErr := json.Marshal(p)
-	if jsonErr != nil {
-		panic("server: " + jsonErr.Error()) // strings and numbers always encode
-	}
-	h := w.Header()
 	for _, name := range []string{"Content-Encoding", "Coldframe-Version", "Coldframe-Proof"} {
-		h.Del(name)
+		w.Header().Del(name)
 	}
-	h.Set("Content-Type", localapi.ProblemType)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	if p.RetryAfter != nil {
-		h.Set("Retry-After", strconv.FormatInt(*p.RetryAfter, 10))
-	}
-	if p.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer")
-	}
-	w.WriteHeader(p.Status)
-	w.Write(b) //nolint:errcheck // the caller has gone
+	httpapi.WriteProblem(w, p.Status, p.RetryAfter, p)
 }

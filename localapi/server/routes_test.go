@@ -1,14 +1,11 @@
 package server
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"coldframe/daemon"
 	"coldframe/internal/apicheck"
+	"coldframe/internal/httpapi/httpapitest"
 )
 
 // TestRoutesAreThoseOfTheSpecification holds the table, the document and the generated router against one another, in all directions.
@@ -108,39 +105,4 @@ func echoPath(path string) string {
 }
 
 // TestGeneratedFilesAreUpToDate generates again and compares the bytes.
-func TestGeneratedFilesAreUpToDate(t *testing.T) {
-	tool, err := exec.LookPath("oapi-codegen")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("oapi-codegen is not there")
-	}
-	for dir, spec := range map[string]string{"..": "openapi.yaml", ".": "../openapi.yaml"} {
-		want, err := os.ReadFile(filepath.Join(dir, "api.gen.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := filepath.Join(t.TempDir(), "api.gen.go")
-		config, err := os.ReadFile(filepath.Join(dir, "oapi-codegen.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		elsewhere := filepath.Join(t.TempDir(), "config.yaml")
-		if err := os.WriteFile(elsewhere, []byte(strings.Replace(string(config), "output: api.gen.go", "output: "+out, 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), tool, "-config", elsewhere, spec)
-		cmd.Dir = dir
-		if b, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, b)
-		}
-		got, err := os.ReadFile(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(got) != string(want) {
-			t.Errorf("%s/api.gen.go is not what openapi.yaml gives; run go generate", dir)
-		}
-	}
-}
+func TestGeneratedFilesAreUpToDate(t *testing.T) { httpapitest.GeneratedIsUpToDate(t) }

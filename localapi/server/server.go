@@ -15,6 +15,7 @@ import (
 
 	"coldframe/daemon"
 	"coldframe/internal/fault"
+	"coldframe/internal/httpapi"
 )
 
 // stopTime is how long requests in work may go on once the server is told to stop (L24).
@@ -141,15 +142,7 @@ func stopOf(ctx context.Context) context.Context { return ctx.Value(stopKey{}).(
 
 // newRouter registers the generated handlers.
 func newRouter(h StrictServerInterface) *echo.Echo {
-	e := echo.New()
-	e.HideBanner, e.HidePort = true, true
-	e.IPExtractor = echo.ExtractIPDirect()
-	e.Logger.SetOutput(io.Discard)
-	e.HTTPErrorHandler = func(err error, c echo.Context) {
-		if out, ok := c.Response().Writer.(*answer); ok {
-			out.failure = err
-		}
-	}
+	e := httpapi.NewRouter()
 	RegisterHandlers(e, NewStrictHandler(h, nil))
 	return e
 }

@@ -6,14 +6,7 @@ import "coldframe/internal/apicheck"
 var checks = mustCompile()
 
 func mustCompile() map[string]*apicheck.Operation {
-	text, err := decodeSpec()
-	if err != nil {
-		panic("server: " + err.Error())
-	}
-	c, err := apicheck.Compile(text)
-	if err != nil {
-		panic("server: " + err.Error())
-	}
+	c := apicheck.MustCompile(decodeSpec)
 	for _, r := range routes {
 		if c[r.operation] == nil {
 			panic("server: the specification has no operation " + r.operation)
