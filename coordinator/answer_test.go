@@ -140,9 +140,9 @@ func TestSlowCoordinator(t *testing.T) {
 		t.Fatal(err)
 	}
 	slowly := func(step func(n int) bool) {
-		ticker := time.NewTicker(5 * time.Millisecond)
+		ticker := time.NewTicker(10 * time.Millisecond)
 		defer ticker.Stop()
-		for step(32 << 10) {
+		for step(16 << 10) {
 			<-ticker.C
 		}
 	}
@@ -161,7 +161,7 @@ func TestSlowCoordinator(t *testing.T) {
 			return len(left) > 0
 		})
 	})
-	c := clientOf(t, url, pace{silence: 200 * time.Millisecond, start: 200 * time.Millisecond, slowest: 512 << 10})
+	c := clientOf(t, url, pace{silence: time.Second, start: time.Second, slowest: 512 << 10})
 	if b, err := c.Blob(t.Context(), "vault", 0); err != nil || len(b.Body) != len(body) {
 		t.Error(err)
 	}
