@@ -51,7 +51,7 @@ var routes = []route{
 	{operation: "getPreKeyCount", method: "GET", path: "/v1/prekeys", limit: limitAccount},
 	{operation: "putPreKeys", method: "PUT", path: "/v1/prekeys", limit: limitAccount, body: true, maxBody: 1152 << 10},
 	{operation: "getPreKeyStatus", method: "GET", path: "/v1/prekeys/status", limit: limitAccount},
-	{operation: "getSenders", method: "GET", path: "/v1/senders", limit: limitAccount},
+	{operation: "getSenders", method: "GET", path: "/v1/senders", limit: limitAccount, answer: 128 << 10},
 	{operation: "setSenders", method: "PUT", path: "/v1/senders", limit: limitAccount, body: true, maxBody: 96 << 10},
 	{operation: "fetchPreKeys", method: "POST", path: "/v1/users/{user}/prekeys", limit: limitPreKeys, body: true},
 	{operation: "sendMessage", method: "POST", path: "/v1/users/{user}/messages", limit: limitSend, body: true, maxBody: 264 << 10},
