@@ -43,7 +43,7 @@ func TestC15_HostileAnswers(t *testing.T) {
 				}
 			}
 		}, fault.TooLarge},
-		"deep":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("[", 100_000)) }, fault.Incomplete},
+		"deep":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("[", 100_000)) }, fault.TooLarge},
 		"nothing":  {func(http.ResponseWriter, *http.Request) {}, fault.Incomplete},
 		"html":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, "<canary>") }, fault.Unavailable},
 		"broken":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
