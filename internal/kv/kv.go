@@ -29,7 +29,7 @@ type DB struct {
 	state state      // after the last transaction; guarded by write
 	ack   ackFile    // guarded by write
 
-	stopCleaning func()
+	cleaning cleaning
 }
 
 var errClosed = errors.New("the store is closed")
@@ -45,7 +45,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory, not a file
 		return nil, fault.Wrap(fault.Unavailable, err, "the store's directory cannot be made private")
 	}
-	db := &DB{dir: dir, o: o, health: newHealth(), users: newUsers()}
+	db := &DB{dir: dir, o: o, health: newHealth(), users: newUsers(), cleaning: cleaning{wake: make(chan struct{}, 1)}}
 	if err := db.checkFree(0); err != nil {
 		return nil, err
 	}
@@ -139,8 +139,16 @@ func (db *DB) checkHealth() error {
 
 // Update calls fn with a transaction and makes what it wrote durable, all of it or nothing. An error of fn is returned as it is, and
 // nothing is written. fn must not call Update. Failures: fault.StorageFull; fault.TooLarge for more than about 1 MiB of values below
-// 256 KiB; fault.Unavailable when the disk failed, after which the store refuses everything until it is opened again.
+// Options.LogValues; fault.Unavailable when the disk failed, after which the store refuses everything until it is opened again.
 func (db *DB) Update(fn func(tx *Tx) error) error {
+	size := uint64(0)
+	err := db.update(func(n uint64) error { size = n; return db.checkFree(n) }, fn)
+	db.wrote(size, err)
+	return err
+}
+
+// update is Update with a check of its own for the room that a number of bytes needs.
+func (db *DB) update(room func(size uint64) error, fn func(tx *Tx) error) error {
 	db.write.Lock()
 	defer db.write.Unlock()
 	if err := db.checkHealth(); err != nil {
@@ -160,18 +168,13 @@ func (db *DB) Update(fn func(tx *Tx) error) error {
 		return err
 	}
 	next := state{db.state.count + 1, tx.sumAfter(db.state.sum)}
-	if err := db.prepare(tx, next); err != nil {
+	if err := room(2 * tx.size); err != nil { // a value is in two files for a while: log and table
+		return err
+	}
+	if err := writeFault(tx.t.Set([]byte(countKey), next.encode())); err != nil { // the state after the transaction
 		return err
 	}
 	return db.commit(tx.t, next)
-}
-
-// prepare makes sure that there is room, and records the state after the transaction in it.
-func (db *DB) prepare(tx *Tx, next state) error {
-	if err := db.checkFree(2 * tx.size); err != nil { // a value is in two files for a while: log and table
-		return err
-	}
-	return writeFault(tx.t.Set([]byte(countKey), next.encode()))
 }
 
 // commit waits until the transaction is durable, or the disk has failed: Badger itself would wait for ever.
@@ -210,7 +213,7 @@ func (db *DB) Close() error {
 	if err := db.checkClosing(); err != nil {
 		return err
 	}
-	db.stopCleaning()
+	db.cleaning.stop()
 	if !db.users.close() {
 		return nil
 	}

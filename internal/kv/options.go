@@ -30,6 +30,8 @@ type Options struct {
 	MinFree uint64
 	// Logger gets Badger's messages at debug level. They hold no keys and no values. Default: none.
 	Logger *slog.Logger
+	// LogValues is the size from which on a value is in the value log and not in a table, in bytes. Default: 256 KiB.
+	LogValues int64
 	// CleanEvery is the time between two rounds of giving back the space of deleted values. Default: 10 minutes.
 	CleanEvery time.Duration
 
@@ -45,6 +47,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.LogValues == 0 {
+		o.LogValues = 256 << 10
 	}
 	if o.CleanEvery == 0 {
 		o.CleanEvery = 10 * time.Minute
@@ -62,8 +67,8 @@ func (o Options) badgerOptions(dir string, log badger.Logger) badger.Options {
 		WithSyncWrites(true).
 		WithMemTableSize(o.memTable).
 		WithNumMemtables(2).
-		WithValueThreshold(256 << 10).
-		WithValueLogFileSize(32 << 20).
+		WithValueThreshold(o.LogValues).
+		WithValueLogFileSize(logFile).
 		WithBlockCacheSize(0).
 		WithCompression(options.None). // sealed values do not shrink
 		WithNumLevelZeroTables(2).

@@ -9,14 +9,29 @@ import (
 	"coldframe/internal/fault"
 )
 
-// checkFree refuses to write size bytes that would not leave the reserve and room for merging tables.
+// checkFree refuses to write size bytes that would not leave the reserve, room for merging tables and room for cleaning.
 func (db *DB) checkFree(size uint64) error {
-	tables, err := bytesOf(db.dir, ".sst")
+	tables, log, err := db.measure()
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the store cannot be measured")
+		return err
 	}
-	return db.checkRoom(size + db.o.MinFree + min(tables, maxCompaction))
+	return db.checkRoom(size + db.reserve(tables) + db.cleanRoom(log))
 }
+
+// checkCleaning is checkFree for what cleaning writes: it may use its own room.
+func (db *DB) checkCleaning(size uint64) error {
+	tables, _, err := db.measure()
+	if err != nil {
+		return err
+	}
+	return db.checkRoom(size + db.reserve(tables))
+}
+
+func (db *DB) reserve(tables uint64) uint64 { return db.o.MinFree + min(tables, maxCompaction) }
+
+// cleanRoom is what cleaning needs: the table in memory is filled, in its log and on the disk, and a file of the value log is written anew, as far as it is
+// not dead.
+func (db *DB) cleanRoom(log uint64) uint64 { return 3*uint64(db.o.memTable) + min(log, logFile) }
 
 // checkClosing refuses when there is no room for the tables that are still in memory.
 func (db *DB) checkClosing() error { return db.checkRoom(2 * uint64(db.o.memTable)) }
@@ -32,15 +47,19 @@ func (db *DB) checkRoom(need uint64) error {
 	return nil
 }
 
-// bytesOf returns how much room the files with this extension take on the disk; Badger makes them longer than they are full.
-func bytesOf(dir, extension string) (uint64, error) {
-	entries, err := os.ReadDir(dir)
+// measure returns how much room the tables and the value log take on the disk, in bytes; Badger makes files longer than they are full.
+func (db *DB) measure() (tables, log uint64, err error) {
+	entries, err := os.ReadDir(db.dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, fault.Wrap(fault.Unavailable, err, "the store cannot be measured")
 	}
-	sum := uint64(0)
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) != extension {
+		sum := &tables
+		switch filepath.Ext(e.Name()) {
+		case ".sst":
+		case ".vlog":
+			sum = &log
+		default:
 			continue
 		}
 		info, err := e.Info()
@@ -48,9 +67,9 @@ func bytesOf(dir, extension string) (uint64, error) {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return 0, 0, fault.Wrap(fault.Unavailable, err, "the store cannot be measured")
 		}
-		sum += onDisk(info)
+		*sum += onDisk(info)
 	}
-	return sum, nil
+	return tables, log, nil
 }

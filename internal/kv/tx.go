@@ -62,6 +62,10 @@ func (tx *Tx) set(key string, value []byte) error {
 // Delete removes a record; an absent one is no error.
 func (tx *Tx) Delete(key string) error {
 	checkKey(key)
+	return tx.delete(key)
+}
+
+func (tx *Tx) delete(key string) error {
 	return tx.write(key, 0, false, func() error { return tx.t.Delete([]byte(key)) })
 }
 
