@@ -2,14 +2,12 @@
 // guards against full and failing disks, and the checks for lost transactions) with group commit on top.
 //
 // kv lets one transaction write at a time and syncs each. Here transactions that wait are run one after the other inside one of kv's, so
-// that they share a sync. Each sees what those before it wrote; one that fails is undone without the others noticing. As they never run side by
-// side, they are serialisable without a conflict that somebody would have to try again.
+// that they share a sync. Each sees what those before it wrote, and writes beside it until it has succeeded: one that fails leaves nothing and costs nothing. As
+// they never run side by side, they are serialisable without a conflict that somebody would have to try again.
 package badgerstore
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 
 	"coldframe/coordinator/store"
@@ -18,8 +16,12 @@ import (
 )
 
 const (
-	maxBatch     = 128       // transactions that share a sync
-	maxBatchSize = 192 << 10 // bytes written after which no further transaction joins; with a last one of store.MaxTx still below kv's bound
+	maxWaiting = 128 // transactions that share a sync
+
+	// Weights after which no further transaction joins. With a last one of store.MaxSmallTx the small values are still below Badger's bound, 15 % of a
+	// table in memory (8 MiB).
+	maxBatchSmall = 192 << 10
+	maxBatch      = 1 << 20
 )
 
 // Options are those of internal/kv. The zero value is good.
@@ -46,11 +48,12 @@ type update struct {
 // Open opens the store in a folder, which becomes 0700, and makes it if there is none. Failures are those of kv.Open: fault.Conflict (open
 // already), fault.StorageFull, fault.RolledBack (lost what it had acknowledged), fault.Unavailable.
 func Open(dir string, o Options) (*Store, error) {
+	o.LogValues = store.SmallValue
 	db, err := kv.Open(dir, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, queue: make(chan *update, maxBatch), done: make(chan struct{})}
+	s := &Store{db: db, queue: make(chan *update, maxWaiting), done: make(chan struct{})}
 	go s.commitAll()
 	return s, nil
 }
@@ -113,7 +116,7 @@ func (s *Store) commitAll() {
 // waiting returns u and those that wait behind it.
 func (s *Store) waiting(u *update) []*update {
 	batch := []*update{u}
-	for len(batch) < maxBatch {
+	for len(batch) < maxWaiting {
 		select {
 		case u, ok := <-s.queue:
 			if !ok {
@@ -138,12 +141,9 @@ func (s *Store) commit(batch []*update) {
 	}
 }
 
-// commitSome runs the first transactions of a batch and returns how many. If together they were too large, the first is run alone.
+// commitSome runs the first transactions of a batch and returns how many.
 func (s *Store) commitSome(batch []*update) int {
 	n, err := s.run(batch)
-	if n > 1 && errors.Is(err, fault.TooLarge) {
-		n, err = s.run(batch[:1])
-	}
 	for _, u := range batch[:n] {
 		if err != nil { // none of them is durable, whatever each of them returned
 			u.err, u.panic = err, nil
@@ -154,20 +154,18 @@ func (s *Store) commitSome(batch []*update) int {
 
 func (s *Store) run(batch []*update) (n int, err error) {
 	err = s.db.Update(func(raw *kv.Tx) error {
-		size := 0
-		for n < len(batch) && (n == 0 || size < maxBatchSize) {
+		sum := weight{}
+		for n < len(batch) && (n == 0 || sum.small < maxBatchSmall && sum.all < maxBatch) {
 			u := batch[n]
 			n++
-			tx := &tx{Tx: raw}
-			u.panic, u.err = tx.call(u.fn)
-			if tx.failed != nil {
-				return tx.failed
+			tx := newOverlay(raw)
+			if u.panic, u.err = tx.call(u.fn); u.panic != nil || u.err != nil {
+				continue
 			}
-			if u.err == nil && u.panic == nil {
-				size += tx.size
-			} else if err := tx.undo(); err != nil {
+			if err := tx.flush(); err != nil {
 				return err
 			}
+			sum = sum.plus(tx.weight)
 		}
 		return nil
 	})
@@ -175,73 +173,4 @@ func (s *Store) run(batch []*update) (n int, err error) {
 		n = len(batch)
 	}
 	return n, err
-}
-
-// tx is one caller's part of kv's transaction. It remembers what it wrote over.
-type tx struct {
-	*kv.Tx
-	before []written
-	size   int
-	failed error // the whole transaction is lost
-}
-
-type written struct {
-	key   string
-	value []byte
-	there bool
-}
-
-// Set implements store.Tx.
-func (t *tx) Set(key string, value []byte) error {
-	return t.write(key, len(value), func() error { return t.Tx.Set(key, value) })
-}
-
-// Delete implements store.Tx.
-func (t *tx) Delete(key string) error {
-	return t.write(key, 0, func() error { return t.Tx.Delete(key) })
-}
-
-func (t *tx) write(key string, size int, do func() error) error {
-	if size > store.MaxValue { // before kv's check, which would end the whole batch
-		return fault.New(fault.TooLarge, "a record holds at most %d MiB", store.MaxValue>>20)
-	}
-	old, err := t.Get(key)
-	if err != nil && !errors.Is(err, fault.NotFound) {
-		t.failed = err
-		return err
-	}
-	if err := do(); err != nil {
-		t.failed = err
-		return err
-	}
-	t.size += len(key) + size
-	t.before = append(t.before, written{key, old, err == nil})
-	return nil
-}
-
-// call calls fn and turns a panic of it into a value, for its own caller.
-func (t *tx) call(fn func(store.Tx) error) (panicked any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			panicked = fmt.Sprint("in a transaction: ", p)
-		}
-	}()
-	return nil, fn(t)
-}
-
-// undo puts back what was there before.
-func (t *tx) undo() error {
-	for i := len(t.before) - 1; i >= 0; i-- {
-		w := t.before[i]
-		var err error
-		if w.there {
-			err = t.Tx.Set(w.key, w.value)
-		} else {
-			err = t.Tx.Delete(w.key)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,4 +71,60 @@ func TestF06_FullDisk(t *testing.T) {
 		t.Error(err)
 	}
 	read("after")
+}
+
+// A transaction that fails costs nothing, whatever it touched: it does not reach kv, which measures the disk before each write.
+func TestFailedTransactionsWriteNothing(t *testing.T) {
+	var measured atomic.Int64
+	s, err := Open(t.TempDir(), Options{FreeSpace: func(string) (uint64, error) { measured.Add(1); return 1 << 40, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	large := make([]byte, store.MaxValue)
+	for i := range 9 {
+		if err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set(fmt.Sprint("history/", i), large) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := measured.Load()
+	no := errors.New("no")
+	err = s.Update(t.Context(), func(tx store.Tx) error {
+		for i := range 9 {
+			if err := tx.Delete(fmt.Sprint("history/", i)); err != nil {
+				return err
+			}
+		}
+		return no
+	})
+	if !errors.Is(err, no) || measured.Load() != before {
+		t.Errorf("%v, and %d writes", err, measured.Load()-before)
+	}
+}
+
+// A transaction that is too large fails alone, also if its function does not look at the failure.
+func TestTooLargeAlone(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer s.Close()
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			err := s.Update(t.Context(), func(tx store.Tx) error {
+				for j := range i % 2 * 2000 {
+					_ = tx.Set(fmt.Sprint("many/", i, "/", j), make([]byte, 1<<10))
+				}
+				return tx.Set(fmt.Sprint("one/", i), nil)
+			})
+			if errors.Is(err, fault.TooLarge) != (i%2 == 1) || i%2 == 0 && err != nil {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	if err := s.View(t.Context(), func(tx store.Tx) error {
+		return tx.ScanFrom("", "", func(string, []byte) error { n++; return nil })
+	}); err != nil || n != 20 {
+		t.Errorf("%d records, %v", n, err)
+	}
 }

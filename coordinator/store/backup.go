@@ -16,8 +16,7 @@ import (
 // four zero bytes; SHA-256 of all that. The hash finds damage, not people: who can write the file can make it fit.
 const (
 	backupMagic = "coldframe coordinator backup 1\n"
-	maxKey      = 1 << 10
-	restoreTx   = MaxTx / 2 // bytes of values in one transaction of a restore
+	restoreTx   = MaxSmallTx / 2 // bytes in one transaction of a restore, before the last record
 )
 
 type backupWriter struct {
@@ -126,7 +125,7 @@ func (b *backupReader) record() (string, []byte, error) {
 		return "", nil, err
 	}
 	valueLen := binary.BigEndian.Uint32(head)
-	if keyLen > maxKey || valueLen > MaxValue {
+	if keyLen > MaxKey || valueLen > MaxValue {
 		return "", nil, fault.New(fault.TooLarge, "a record of the backup is too large")
 	}
 	key, err := b.read(int(keyLen))

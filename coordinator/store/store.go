@@ -16,10 +16,13 @@ import (
 	"io"
 )
 
-// MaxValue is the size of the largest value in bytes, MaxTx that of all values below 256 KiB that one transaction writes.
+// Bounds of keys, values and transactions in bytes.
 const (
-	MaxValue = 8 << 20
-	MaxTx    = 1 << 20
+	MaxKey     = 1 << 10
+	MaxValue   = 4608 << 10
+	MaxTx      = 5 << 20   // keys and values that one transaction writes
+	SmallValue = 8 << 10   // a value below this is small
+	MaxSmallTx = 896 << 10 // small values of a transaction, with 64 and the key for each value, also those that are not small
 )
 
 // Store is a database. Its methods may be called by several goroutines.
@@ -29,7 +32,7 @@ type Store interface {
 	// fn may be called more than once, by any goroutine, though never twice at a time; what it gives to the outside counts only once Update
 	// returned nil. An error of fn is returned as it is, and nothing is written. fn calls neither Update nor View.
 	//
-	// Failures: fault.StorageFull; fault.TooLarge beyond MaxValue or MaxTx; fault.Unavailable, which leaves open whether the change was made.
+	// Failures: fault.StorageFull; fault.TooLarge beyond MaxValue, MaxTx or MaxSmallTx; fault.Unavailable, which leaves open whether the change was made.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// View calls fn with a transaction that reads one moment, after everything whose Update had returned. Set and Delete panic in it.
@@ -43,7 +46,7 @@ type Store interface {
 type Tx interface {
 	// Get returns the value of key, or fault.NotFound. The slice is the caller's.
 	Get(key string) ([]byte, error)
-	// Set writes a value; both are copied. A key is not empty, does not start with a zero byte and is at most 1 KiB long.
+	// Set writes a value; both are copied. A key is not empty, does not start with a zero byte and has at most MaxKey bytes.
 	Set(key string, value []byte) error
 	// Delete removes a record; an absent one is no error.
 	Delete(key string) error
