@@ -20,7 +20,7 @@ const (
 
 	maxProblem = 16 << 10 // bytes of a failure
 	maxAnswer  = 2 << 20  // bytes of an answer
-	maxLong    = 6 << 20  // bytes of an answer with a blob or a page of a device list
+	maxLong    = 6 << 20  // bytes of an answer with a blob, or a page of blobs or of a device list
 	maxValues  = 1 << 16  // values in an answer: each becomes some 100 bytes of memory, however short it is
 	maxDepth   = 8
 	maxText    = 200 // bytes of a coordinator's words that a person may see
@@ -84,7 +84,7 @@ func errorOf(r *http.Response) error {
 	code := string(judge(p.Code))
 	return &Error{Problem{
 		Type: "urn:coldframe:problem:" + code, Title: clean(p.Title), Status: r.StatusCode, Code: code,
-		Detail: cleanOptional(p.Detail), Field: cleanOptional(p.Field), RequestId: clean(p.RequestId), RetryAfter: p.RetryAfter,
+		Detail: cleanOptional(p.Detail), Field: cleanOptional(p.Field), RequestId: clean(p.RequestId), RetryAfter: p.RetryAfter, Resource: cleanOptional(p.Resource),
 	}}
 }
 
@@ -145,7 +145,7 @@ func read[T any](r *http.Response, err error) (v T, _ error) {
 // mostOf is how many bytes an answer of a type may have.
 func mostOf(v any) int {
 	switch v.(type) {
-	case BlobBody, DeviceLinks:
+	case BlobBody, BlobPage, DeviceLinks:
 		return maxLong
 	}
 	return maxAnswer

@@ -68,6 +68,12 @@ type Account struct {
 	User UserID `json:"user"`
 }
 
+// AccountDeletion defines model for AccountDeletion.
+type AccountDeletion struct {
+	// Proof 32 bytes in base64
+	Proof Bytes32 `json:"proof"`
+}
+
 // Acknowledged defines model for Acknowledged.
 type Acknowledged struct {
 	// Removed How many of them were still there
@@ -100,10 +106,24 @@ type Amounts struct {
 
 // Blob defines model for Blob.
 type Blob struct {
-	// History Versions before it that are kept, newest first
-	History []BlobVersion `json:"history"`
-	Name    BlobName      `json:"name"`
-	Newest  BlobVersion   `json:"newest"`
+	// Body Of the newest version, if it was asked for
+	Body *[]byte `json:"body,omitempty"`
+
+	// Change Number of its newest change
+	Change int64 `json:"change"`
+
+	// Deleted The newest version is the deletion; its body_hash is 32 zero bytes
+	Deleted *bool `json:"deleted,omitempty"`
+
+	// Earlier Versions before it, newest first, 8 at most
+	Earlier []BlobVersion `json:"earlier"`
+
+	// Kept How many of those still have their bodies
+	Kept int      `json:"kept"`
+	Name BlobName `json:"name"`
+
+	// Newest The hash is made of the user, the name, counter, previous, nonce and body_hash (docs/coordinator.md)
+	Newest BlobVersion `json:"newest"`
 }
 
 // BlobBody defines model for BlobBody.
@@ -130,13 +150,47 @@ type BlobList struct {
 // BlobName defines model for BlobName.
 type BlobName = string
 
-// BlobVersion defines model for BlobVersion.
+// BlobPage defines model for BlobPage.
+type BlobPage struct {
+	Blobs []Blob `json:"blobs"`
+
+	// Change Number of the newest change of any blob of the caller
+	Change int64 `json:"change"`
+
+	// Epoch Of the numbers of changes
+	Epoch string `json:"epoch"`
+
+	// Floor A new blob begins above it
+	Floor  int64 `json:"floor"`
+	Missed bool  `json:"missed"`
+	More   bool  `json:"more"`
+}
+
+// BlobRead defines model for BlobRead.
+type BlobRead struct {
+	After  *BlobName   `json:"after,omitempty"`
+	Bodies *bool       `json:"bodies,omitempty"`
+	Limit  *int        `json:"limit,omitempty"`
+	Names  *[]BlobName `json:"names,omitempty"`
+	Prefix *string     `json:"prefix,omitempty"`
+	Since  *int64      `json:"since,omitempty"`
+}
+
+// BlobVersion The hash is made of the user, the name, counter, previous, nonce and body_hash (docs/coordinator.md)
 type BlobVersion struct {
-	Counter int64 `json:"counter"`
+	// BodyHash 32 bytes in base64
+	BodyHash Bytes32 `json:"body_hash"`
+	Counter  int64   `json:"counter"`
 
 	// Hash 32 bytes in base64
 	Hash Bytes32 `json:"hash"`
-	Size int64   `json:"size"`
+
+	// Nonce 16 bytes in base64
+	Nonce Bytes16 `json:"nonce"`
+
+	// Previous 32 bytes in base64
+	Previous Bytes32 `json:"previous"`
+	Size     int64   `json:"size"`
 
 	// Time The coordinator's clock; a hint
 	Time time.Time `json:"time"`
@@ -193,7 +247,7 @@ type Event struct {
 	// Name Of the blob, if it was one
 	Name *string `json:"name,omitempty"`
 
-	// Number Sequence of the message or link, counter of the blob, or how many one-time prekeys are left
+	// Number Sequence of the message or link, number of the change of blobs, or how many one-time prekeys are left
 	Number *int64 `json:"number,omitempty"`
 
 	// Type `message`, `blobs`, `prekeys_low`, `devices` or `resync`; a client passes over others
@@ -335,6 +389,9 @@ type Problem struct {
 	Field     *string `json:"field,omitempty"`
 	RequestId string  `json:"request_id"`
 
+	// Resource With `storage_full`: `quota`, the caller's own; `mailbox`, the receiver's; `disk`, the coordinator's
+	Resource *string `json:"resource,omitempty"`
+
 	// RetryAfter Seconds to wait before the next try
 	RetryAfter *int64 `json:"retry_after,omitempty"`
 	Status     int    `json:"status"`
@@ -346,11 +403,18 @@ type Problem struct {
 
 // ProofChange defines model for ProofChange.
 type ProofChange struct {
+	// EmailHash 32 bytes in base64
+	EmailHash *Bytes32 `json:"email_hash,omitempty"`
+
+	// KeepSessions Other sessions go on
+	KeepSessions *bool `json:"keep_sessions,omitempty"`
+
 	// NewProof 32 bytes in base64
 	NewProof Bytes32 `json:"new_proof"`
 
 	// Proof 32 bytes in base64
 	Proof Bytes32 `json:"proof"`
+	Swaps *[]Swap `json:"swaps,omitempty"`
 }
 
 // RecoveryChange defines model for RecoveryChange.
@@ -414,9 +478,12 @@ type SessionList struct {
 
 // Swap defines model for Swap.
 type Swap struct {
-	// Body At most 4 MiB, in a swap of several blobs 768 KiB together; empty leaves the name and the counter
+	// Body At most 4 MiB, all of a swap together
 	Body    []byte  `json:"body"`
 	Counter Counter `json:"counter"`
+
+	// Delete The blob goes, with its history: no body, and keep 0
+	Delete *bool `json:"delete,omitempty"`
 
 	// Keep How many versions before this one stay
 	Keep *int     `json:"keep,omitempty"`
@@ -436,6 +503,9 @@ type SwapRequest struct {
 
 // Swapped defines model for Swapped.
 type Swapped struct {
+	// Change Number of the change; 0 if it was made before
+	Change int64 `json:"change"`
+
 	// Versions In the order of the request
 	Versions []BlobVersion `json:"versions"`
 }
@@ -497,6 +567,9 @@ type ListDeviceLinksParams struct {
 	Limit *int   `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// DeleteAccountJSONRequestBody defines body for DeleteAccount for application/json ContentType.
+type DeleteAccountJSONRequestBody = AccountDeletion
+
 // ChangeProofJSONRequestBody defines body for ChangeProof for application/json ContentType.
 type ChangeProofJSONRequestBody = ProofChange
 
@@ -508,6 +581,9 @@ type RegisterJSONRequestBody = Registration
 
 // SwapBlobsJSONRequestBody defines body for SwapBlobs for application/json ContentType.
 type SwapBlobsJSONRequestBody = SwapRequest
+
+// ReadBlobsJSONRequestBody defines body for ReadBlobs for application/json ContentType.
+type ReadBlobsJSONRequestBody = BlobRead
 
 // AddDeviceLinkJSONRequestBody defines body for AddDeviceLink for application/json ContentType.
 type AddDeviceLinkJSONRequestBody = DeviceLink
@@ -620,18 +696,42 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccount(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeProofWithBody Replace the login proof; ends all other sessions and their credentials
+	// DeleteAccountWithBody Remove the account and all that is stored for it
 	//
-	// In a session of a recovery proof, `proof` is that one.
+	// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+	DeleteAccountWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteAccount Remove the account and all that is stored for it
+	//
+	// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+	DeleteAccount(ctx context.Context, body DeleteAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeProofWithBody Replace the login proof, and what changes with it
+	//
+	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+	// account.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/account/proof (the `ChangeProof` operationId).
 	ChangeProofWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeProof Replace the login proof; ends all other sessions and their credentials
+	// ChangeProof Replace the login proof, and what changes with it
 	//
-	// In a session of a recovery proof, `proof` is that one.
+	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+	// account.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -683,8 +783,9 @@ type ClientInterface interface {
 
 	// SwapBlobsWithBody Put new versions in the place of those named, all or none
 	//
-	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-	// versions is the newest or kept.
+	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+	// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+	// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -693,13 +794,38 @@ type ClientInterface interface {
 
 	// SwapBlobs Put new versions in the place of those named, all or none
 	//
-	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-	// versions is the newest or kept.
+	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+	// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+	// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/blobs (the `SwapBlobs` operationId).
 	SwapBlobs(ctx context.Context, body SwapBlobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadBlobsWithBody Several blobs at one moment, or what changed since a change
+	//
+	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// read by name, and take for deleted what is not there.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+	ReadBlobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadBlobs Several blobs at one moment, or what changed since a change
+	//
+	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// read by name, and take for deleted what is not there.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+	ReadBlobs(ctx context.Context, body ReadBlobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetBlob A version of a blob
 	//
@@ -968,9 +1094,51 @@ func (c *Raw) GetAccount(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// ChangeProofWithBody Replace the login proof; ends all other sessions and their credentials
+// DeleteAccountWithBody Remove the account and all that is stored for it
 //
-// In a session of a recovery proof, `proof` is that one.
+// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+// `forbidden`: the proof is another one.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+func (c *Raw) DeleteAccountWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteAccountRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteAccount Remove the account and all that is stored for it
+//
+// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+// `forbidden`: the proof is another one.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+func (c *Raw) DeleteAccount(ctx context.Context, body DeleteAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteAccountRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeProofWithBody Replace the login proof, and what changes with it
+//
+// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+// account.
 //
 // Takes any type of body and a specified content type.
 //
@@ -987,9 +1155,11 @@ func (c *Raw) ChangeProofWithBody(ctx context.Context, contentType string, body 
 	return c.Client.Do(req)
 }
 
-// ChangeProof Replace the login proof; ends all other sessions and their credentials
+// ChangeProof Replace the login proof, and what changes with it
 //
-// In a session of a recovery proof, `proof` is that one.
+// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+// account.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1101,8 +1271,9 @@ func (c *Raw) ListBlobs(ctx context.Context, params *ListBlobsParams, reqEditors
 
 // SwapBlobsWithBody Put new versions in the place of those named, all or none
 //
-// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-// versions is the newest or kept.
+// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1121,14 +1292,59 @@ func (c *Raw) SwapBlobsWithBody(ctx context.Context, contentType string, body io
 
 // SwapBlobs Put new versions in the place of those named, all or none
 //
-// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-// versions is the newest or kept.
+// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/blobs (the `SwapBlobs` operationId).
 func (c *Raw) SwapBlobs(ctx context.Context, body SwapBlobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSwapBlobsRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadBlobsWithBody Several blobs at one moment, or what changed since a change
+//
+// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// read by name, and take for deleted what is not there.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+func (c *Raw) ReadBlobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadBlobsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadBlobs Several blobs at one moment, or what changed since a change
+//
+// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// read by name, and take for deleted what is not there.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+func (c *Raw) ReadBlobs(ctx context.Context, body ReadBlobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadBlobsRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1719,6 +1935,46 @@ func NewGetAccountRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewDeleteAccountRequest calls the generic DeleteAccount builder with application/json body
+func NewDeleteAccountRequest(server string, body DeleteAccountJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeleteAccountRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewDeleteAccountRequestWithBody constructs an http.Request for the DeleteAccount method, with any body, and a specified content type
+func NewDeleteAccountRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/account/delete")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewChangeProofRequest calls the generic ChangeProof builder with application/json body
 func NewChangeProofRequest(server string, body ChangeProofJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -1926,6 +2182,46 @@ func NewSwapBlobsRequestWithBody(server string, contentType string, body io.Read
 	}
 
 	operationPath := fmt.Sprintf("/v1/blobs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReadBlobsRequest calls the generic ReadBlobs builder with application/json body
+func NewReadBlobsRequest(server string, body ReadBlobsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReadBlobsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewReadBlobsRequestWithBody constructs an http.Request for the ReadBlobs method, with any body, and a specified content type
+func NewReadBlobsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/blobs/read")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2842,18 +3138,42 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccountWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAccountResponse, error)
 
-	// ChangeProofWithBodyWithResponse Replace the login proof; ends all other sessions and their credentials
+	// DeleteAccountWithBodyWithResponse Remove the account and all that is stored for it
 	//
-	// In a session of a recovery proof, `proof` is that one.
+	// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+	DeleteAccountWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error)
+
+	// DeleteAccountWithResponse Remove the account and all that is stored for it
+	//
+	// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+	DeleteAccountWithResponse(ctx context.Context, body DeleteAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error)
+
+	// ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
+	//
+	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+	// account.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/account/proof (the `ChangeProof` operationId).
 	ChangeProofWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeProofResponse, error)
 
-	// ChangeProofWithResponse Replace the login proof; ends all other sessions and their credentials
+	// ChangeProofWithResponse Replace the login proof, and what changes with it
 	//
-	// In a session of a recovery proof, `proof` is that one.
+	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+	// account.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2907,8 +3227,9 @@ type ClientWithResponsesInterface interface {
 
 	// SwapBlobsWithBodyWithResponse Put new versions in the place of those named, all or none
 	//
-	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-	// versions is the newest or kept.
+	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+	// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+	// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2917,13 +3238,38 @@ type ClientWithResponsesInterface interface {
 
 	// SwapBlobsWithResponse Put new versions in the place of those named, all or none
 	//
-	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-	// versions is the newest or kept.
+	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+	// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+	// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/blobs (the `SwapBlobs` operationId).
 	SwapBlobsWithResponse(ctx context.Context, body SwapBlobsJSONRequestBody, reqEditors ...RequestEditorFn) (*SwapBlobsResponse, error)
+
+	// ReadBlobsWithBodyWithResponse Several blobs at one moment, or what changed since a change
+	//
+	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// read by name, and take for deleted what is not there.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+	ReadBlobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReadBlobsResponse, error)
+
+	// ReadBlobsWithResponse Several blobs at one moment, or what changed since a change
+	//
+	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// read by name, and take for deleted what is not there.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+	ReadBlobsWithResponse(ctx context.Context, body ReadBlobsJSONRequestBody, reqEditors ...RequestEditorFn) (*ReadBlobsResponse, error)
 
 	// GetBlobWithResponse A version of a blob
 	//
@@ -3273,6 +3619,47 @@ func (r GetAccountResponse) ContentType() string {
 	return ""
 }
 
+type DeleteAccountResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteAccountResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteAccountResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteAccountResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteAccountResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteAccountResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ChangeProofResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3493,6 +3880,54 @@ func (r SwapBlobsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SwapBlobsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReadBlobsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BlobPage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReadBlobsResponse) GetJSON200() *BlobPage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReadBlobsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReadBlobsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadBlobsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadBlobsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReadBlobsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4450,9 +4885,43 @@ func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, reqEdi
 	return ParseGetAccountResponse(rsp)
 }
 
-// ChangeProofWithBodyWithResponse Replace the login proof; ends all other sessions and their credentials
+// DeleteAccountWithBodyWithResponse Remove the account and all that is stored for it
 //
-// In a session of a recovery proof, `proof` is that one.
+// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+// `forbidden`: the proof is another one.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+func (c *ClientWithResponses) DeleteAccountWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error) {
+	rsp, err := c.DeleteAccountWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteAccountResponse(rsp)
+}
+
+// DeleteAccountWithResponse Remove the account and all that is stored for it
+//
+// Blobs, mail, prekeys, device list and sessions go at once; nobody gets the id again. When the answer is lost, the next request is `unauthorized`, and so is a login.
+// `forbidden`: the proof is another one.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/account/delete (the `DeleteAccount` operationId).
+func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, body DeleteAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteAccountResponse, error) {
+	rsp, err := c.DeleteAccount(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteAccountResponse(rsp)
+}
+
+// ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
+//
+// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+// account.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4465,9 +4934,11 @@ func (c *ClientWithResponses) ChangeProofWithBodyWithResponse(ctx context.Contex
 	return ParseChangeProofResponse(rsp)
 }
 
-// ChangeProofWithResponse Replace the login proof; ends all other sessions and their credentials
+// ChangeProofWithResponse Replace the login proof, and what changes with it
 //
-// In a session of a recovery proof, `proof` is that one.
+// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
+// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
+// account.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4557,8 +5028,9 @@ func (c *ClientWithResponses) ListBlobsWithResponse(ctx context.Context, params 
 
 // SwapBlobsWithBodyWithResponse Put new versions in the place of those named, all or none
 //
-// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-// versions is the newest or kept.
+// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4573,8 +5045,9 @@ func (c *ClientWithResponses) SwapBlobsWithBodyWithResponse(ctx context.Context,
 
 // SwapBlobsWithResponse Put new versions in the place of those named, all or none
 //
-// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as each of its
-// versions is the newest or kept.
+// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
+// blobs was changed more than 8 times since. A blob that is not there begins with a counter above `floor` (see readBlobs), 1,048,576 above at most; one that was deleted
+// and is still known goes on from its deletion. `storage_full`: see `resource`; `busy`: more was written than a user may in this time.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4585,6 +5058,42 @@ func (c *ClientWithResponses) SwapBlobsWithResponse(ctx context.Context, body Sw
 		return nil, err
 	}
 	return ParseSwapBlobsResponse(rsp)
+}
+
+// ReadBlobsWithBodyWithResponse Several blobs at one moment, or what changed since a change
+//
+// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// read by name, and take for deleted what is not there.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+func (c *ClientWithResponses) ReadBlobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReadBlobsResponse, error) {
+	rsp, err := c.ReadBlobsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadBlobsResponse(rsp)
+}
+
+// ReadBlobsWithResponse Several blobs at one moment, or what changed since a change
+//
+// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
+// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// read by name, and take for deleted what is not there.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/blobs/read (the `ReadBlobs` operationId).
+func (c *ClientWithResponses) ReadBlobsWithResponse(ctx context.Context, body ReadBlobsJSONRequestBody, reqEditors ...RequestEditorFn) (*ReadBlobsResponse, error) {
+	rsp, err := c.ReadBlobs(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadBlobsResponse(rsp)
 }
 
 // GetBlobWithResponse A version of a blob
@@ -5078,6 +5587,35 @@ func ParseGetAccountResponse(rsp *http.Response) (*GetAccountResponse, error) {
 	return response, nil
 }
 
+// ParseDeleteAccountResponse parses an HTTP response from a DeleteAccountWithResponse call
+func ParseDeleteAccountResponse(rsp *http.Response) (*DeleteAccountResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteAccountResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseChangeProofResponse parses an HTTP response from a ChangeProofWithResponse call
 func ParseChangeProofResponse(rsp *http.Response) (*ChangeProofResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5218,6 +5756,39 @@ func ParseSwapBlobsResponse(rsp *http.Response) (*SwapBlobsResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Swapped
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReadBlobsResponse parses an HTTP response from a ReadBlobsWithResponse call
+func ParseReadBlobsResponse(rsp *http.Response) (*ReadBlobsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadBlobsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BlobPage
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

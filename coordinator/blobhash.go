@@ -11,20 +11,34 @@ const (
 	NonceSize = 16
 )
 
-// BlobHash names one version of a blob of a user:
+// Header is what the hash of one version of a blob is made of. Headers of versions that follow one another show, without their bodies, that the last
+// one descends from the first.
+type Header struct {
+	Counter  uint64
+	Previous [HashSize]byte  // hash of the version before; zeroes if there is none
+	Nonce    [NonceSize]byte // random: two agents that swap in the same bytes still see who of them won
+	Body     [HashSize]byte  // BodyHash of the body; zeroes if this version is the deletion of the blob
+}
+
+// BodyHash is SHA-256 of a body.
+func BodyHash(body []byte) [HashSize]byte { return sha256.Sum256(body) }
+
+// Hash names one version of a blob of a user:
 //
-//	SHA-256("coldframe/v1/coordinator/blob" ‖ 0 ‖ user (36) ‖ BE32(length of name) ‖ name ‖ BE64(counter) ‖ previous (32) ‖ nonce (16) ‖ body)
-//
-// where previous is the hash of the version before, zeroes for the first, and the nonce is random: two agents that swap in the same bytes
-// still see who of them won.
+//	SHA-256("coldframe/v1/coordinator/blob" ‖ 0 ‖ user (36) ‖ BE32(length of name) ‖ name ‖ BE64(counter) ‖ previous (32) ‖ nonce (16) ‖ SHA-256(body) (32))
+func (h Header) Hash(user, name string) [HashSize]byte {
+	d := sha256.New()
+	d.Write([]byte("coldframe/v1/coordinator/blob\x00" + user))
+	d.Write(binary.BigEndian.AppendUint32(nil, uint32(len(name))))
+	d.Write([]byte(name))
+	d.Write(binary.BigEndian.AppendUint64(nil, h.Counter))
+	d.Write(h.Previous[:])
+	d.Write(h.Nonce[:])
+	d.Write(h.Body[:])
+	return [HashSize]byte(d.Sum(nil))
+}
+
+// BlobHash is the hash of a version that has a body.
 func BlobHash(user, name string, counter uint64, previous [HashSize]byte, nonce [NonceSize]byte, body []byte) [HashSize]byte {
-	h := sha256.New()
-	h.Write([]byte("coldframe/v1/coordinator/blob\x00" + user))
-	h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(name))))
-	h.Write([]byte(name))
-	h.Write(binary.BigEndian.AppendUint64(nil, counter))
-	h.Write(previous[:])
-	h.Write(nonce[:])
-	h.Write(body)
-	return [HashSize]byte(h.Sum(nil))
+	return Header{Counter: counter, Previous: previous, Nonce: nonce, Body: BodyHash(body)}.Hash(user, name)
 }

@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"net/http"
 
@@ -86,9 +85,17 @@ func (c *Client) SetRecovery(ctx context.Context, r RecoveryChange) error {
 	return err
 }
 
-// ChangeProof replaces the login proof, in a session of the recovery proof with that.
+// ChangeProof replaces the login proof, in a session of the recovery proof with that, and with it, all or none, the hash of the address and blobs.
 func (c *Client) ChangeProof(ctx context.Context, p ProofChange) error {
 	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.ChangeProof(ctx, p, e) })
+	return err
+}
+
+// DeleteAccount removes the account and all that is stored for it. After a lost answer the next call is fault.Unauthorized.
+func (c *Client) DeleteAccount(ctx context.Context, proof []byte) error {
+	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) {
+		return c.raw.DeleteAccount(ctx, AccountDeletion{Proof: proof}, e)
+	})
 	return err
 }
 
@@ -156,35 +163,6 @@ func (c *Client) Acknowledge(ctx context.Context, list ...Acknowledgement) error
 		return c.raw.AcknowledgeMessages(ctx, Acknowledgements{Messages: list}, e)
 	})
 	return err
-}
-
-// Blobs lists blobs by name, after one.
-func (c *Client) Blobs(ctx context.Context, after string) (BlobList, error) {
-	p := &ListBlobsParams{}
-	if after != "" {
-		p.After = &after
-	}
-	return do[BlobList](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.ListBlobs(ctx, p, e) })
-}
-
-// Blob returns a version of a blob, the newest for counter 0. That its parts fit its hash is checked; that it is the newest cannot be.
-func (c *Client) Blob(ctx context.Context, name string, counter int64) (BlobBody, error) {
-	p := &GetBlobParams{}
-	if counter > 0 {
-		p.Counter = &counter
-	}
-	b, err := do[BlobBody](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetBlob(ctx, name, p, e) })
-	if err != nil {
-		return b, err
-	}
-	if b.Counter < 1 || counter > 0 && b.Counter != counter || len(b.Previous) != HashSize || len(b.Nonce) != NonceSize {
-		return BlobBody{}, fault.New(fault.NotAuthentic, "the coordinator answered with another blob")
-	}
-	want := BlobHash(c.User(), name, uint64(b.Counter), [HashSize]byte(b.Previous), [NonceSize]byte(b.Nonce), b.Body)
-	if subtle.ConstantTimeCompare(want[:], b.Hash) != 1 {
-		return BlobBody{}, fault.New(fault.NotAuthentic, "the coordinator answered with another blob")
-	}
-	return b, nil
 }
 
 // Swap changes blobs, all or none. A swap that is tried again is the same one, nonces included.

@@ -3,10 +3,13 @@ package coordinator
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
@@ -14,18 +17,42 @@ import (
 	"coldframe/internal/fault"
 )
 
-const knownBlobHash = "2ddeab43b5aceb06f54a745e568c530db634d1029a0a792d3ef7a98bfa9e8dcc"
-
 // The hash of a blob is a format: agents of all versions compute it alike.
-func TestKnownBlobHash(t *testing.T) {
-	h := BlobHash("00000000-0000-4000-8000-000000000001", "vault", 2, [32]byte{1}, [16]byte{2}, []byte("body"))
-	if got := hex.EncodeToString(h[:]); got != knownBlobHash {
-		t.Errorf("%s", got)
+func TestKnownBlobHashes(t *testing.T) {
+	files, err := filepath.Glob("../docs/vectors/blob/*.json")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%d vectors, %v", len(files), err)
 	}
-	other := BlobHash("00000000-0000-4000-8000-000000000001", "vaul", 2, [32]byte{1}, [16]byte{2}, []byte("tbody"))
-	if other == h {
-		t.Error("a boundary moved, and the hash did not")
+	for _, file := range files {
+		var v struct {
+			User, Name                           string
+			Counter                              uint64
+			Previous, Nonce, Body, Deleted, Hash *string
+		}
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(text, &v)
+		}
+		if err != nil {
+			t.Fatal(file, err)
+		}
+		h := Header{Counter: v.Counter, Previous: [HashSize]byte(unhex(t, *v.Previous)), Nonce: [NonceSize]byte(unhex(t, *v.Nonce))}
+		if v.Body != nil {
+			h.Body = BodyHash(unhex(t, *v.Body))
+		}
+		if got := h.Hash(v.User, v.Name); hex.EncodeToString(got[:]) != *v.Hash {
+			t.Errorf("%s: %x", file, got)
+		}
 	}
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func TestRequestIDs(t *testing.T) {
@@ -100,6 +127,55 @@ func TestBlobOfAnotherName(t *testing.T) {
 	for name, counter := range map[string]int64{"other": 0, "vault": 2} {
 		if _, err := c.Blob(t.Context(), name, counter); !errors.Is(err, fault.NotAuthentic) {
 			t.Errorf("%s %d: %v", name, counter, err)
+		}
+	}
+}
+
+// Blobs that do not fit their hashes, whose versions do not follow one another, or that say that they are deleted and are not, are refused.
+func TestHostileBlobs(t *testing.T) {
+	version := func(counter uint64, previous [32]byte, body string) (BlobVersion, [32]byte) {
+		h := Header{Counter: counter, Previous: previous}
+		if body != "" {
+			h.Body = BodyHash([]byte(body))
+		}
+		hash := h.Hash("me", "vault")
+		return BlobVersion{Counter: int64(counter), Hash: hash[:], Previous: previous[:], Nonce: make([]byte, 16), BodyHash: h.Body[:], Size: int64(len(body))}, hash
+	}
+	one, h1 := version(1, [32]byte{}, "1")
+	two, h2 := version(2, h1, "2")
+	three, _ := version(3, h2, "3")
+	away, _ := version(3, h2, "")
+	stranger, _ := version(2, [32]byte{9}, "2")
+	text := func(s string) *[]byte { b := []byte(s); return &b }
+	yes := true
+	for name, c := range map[string]struct {
+		blob Blob
+		good bool
+	}{
+		"as it is":                {Blob{Name: "vault", Newest: three, Earlier: []BlobVersion{two, one}, Body: text("3")}, true},
+		"deleted":                 {Blob{Name: "vault", Newest: away, Earlier: []BlobVersion{two, one}, Deleted: &yes}, true},
+		"of another name":         {Blob{Name: "other", Newest: three, Body: text("3")}, false},
+		"another body":            {Blob{Name: "vault", Newest: three, Body: text("x")}, false},
+		"no body":                 {Blob{Name: "vault", Newest: three}, false},
+		"a version is left out":   {Blob{Name: "vault", Newest: three, Earlier: []BlobVersion{one}, Body: text("3")}, false},
+		"a version of a stranger": {Blob{Name: "vault", Newest: three, Earlier: []BlobVersion{stranger}, Body: text("3")}, false},
+		"deleted, with a body":    {Blob{Name: "vault", Newest: three, Deleted: &yes, Body: text("3")}, false},
+		"deleted, and not said":   {Blob{Name: "vault", Newest: away, Body: text("")}, false},
+		"kept more than there is": {Blob{Name: "vault", Newest: one, Kept: 1, Body: text("1")}, false},
+	} {
+		client := hostile(t, func(w http.ResponseWriter, _ *http.Request) {
+			if err := json.NewEncoder(w).Encode(BlobPage{Blobs: []Blob{c.blob}}); err != nil {
+				t.Error(err)
+			}
+		})
+		if p, err := client.ReadBlobs(t.Context(), BlobRead{Bodies: &yes}); (err == nil) != c.good || !c.good && (!errors.Is(err, fault.NotAuthentic) || len(p.Blobs) > 0) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b := Blob{Name: "vault", Newest: three, Earlier: []BlobVersion{two}}
+	for counter, hash := range map[int64][]byte{1: one.Hash, 2: two.Hash, 3: three.Hash} {
+		if !b.Descends(counter, hash) || b.Descends(counter, stranger.Hash) || b.Descends(counter+1, hash) {
+			t.Errorf("descent from %d", counter)
 		}
 	}
 }

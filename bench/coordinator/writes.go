@@ -90,6 +90,7 @@ func (s *side) turn(length time.Duration) (float64, error) {
 // newState returns a state with so many users, and quotas that do not end a turn.
 func newState(ctx context.Context, st *badgerstore.Store, users int) (*state.State, error) {
 	limits := state.DefaultLimits
+	limits.WriteRate = 0
 	limits.Quota = state.Quota{Blobs: 1 << 40, Bytes: 1 << 40, Mail: 1 << 40, MailBytes: 1 << 40}
 	limits.MailPerSender, limits.BytesPerSender = 1<<40, 1<<40
 	s, err := state.New(ctx, st, state.Options{Registration: state.Open, Limits: limits, Cost: storetest.CheapCost})
@@ -131,7 +132,7 @@ func swaps(ctx context.Context, s *state.State) *side {
 		copy(sw.Previous[:], heads[w].Hash)
 		made, err := s.Swap(ctx, storetest.UserN(w), []state.Swap{sw})
 		if err == nil {
-			heads[w] = made[0]
+			heads[w] = made.Versions[0]
 		}
 		return err
 	}}

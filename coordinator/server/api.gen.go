@@ -70,6 +70,12 @@ type Account struct {
 	User UserID `json:"user"`
 }
 
+// AccountDeletion defines model for AccountDeletion.
+type AccountDeletion struct {
+	// Proof 32 bytes in base64
+	Proof Bytes32 `json:"proof"`
+}
+
 // Acknowledged defines model for Acknowledged.
 type Acknowledged struct {
 	// Removed How many of them were still there
@@ -102,10 +108,24 @@ type Amounts struct {
 
 // Blob defines model for Blob.
 type Blob struct {
-	// History Versions before it that are kept, newest first
-	History []BlobVersion `json:"history"`
-	Name    BlobName      `json:"name"`
-	Newest  BlobVersion   `json:"newest"`
+	// Body Of the newest version, if it was asked for
+	Body *[]byte `json:"body,omitempty"`
+
+	// Change Number of its newest change
+	Change int64 `json:"change"`
+
+	// Deleted The newest version is the deletion; its body_hash is 32 zero bytes
+	Deleted *bool `json:"deleted,omitempty"`
+
+	// Earlier Versions before it, newest first, 8 at most
+	Earlier []BlobVersion `json:"earlier"`
+
+	// Kept How many of those still have their bodies
+	Kept int      `json:"kept"`
+	Name BlobName `json:"name"`
+
+	// Newest The hash is made of the user, the name, counter, previous, nonce and body_hash (docs/coordinator.md)
+	Newest BlobVersion `json:"newest"`
 }
 
 // BlobBody defines model for BlobBody.
@@ -132,13 +152,47 @@ type BlobList struct {
 // BlobName defines model for BlobName.
 type BlobName = string
 
-// BlobVersion defines model for BlobVersion.
+// BlobPage defines model for BlobPage.
+type BlobPage struct {
+	Blobs []Blob `json:"blobs"`
+
+	// Change Number of the newest change of any blob of the caller
+	Change int64 `json:"change"`
+
+	// Epoch Of the numbers of changes
+	Epoch string `json:"epoch"`
+
+	// Floor A new blob begins above it
+	Floor  int64 `json:"floor"`
+	Missed bool  `json:"missed"`
+	More   bool  `json:"more"`
+}
+
+// BlobRead defines model for BlobRead.
+type BlobRead struct {
+	After  *BlobName   `json:"after,omitempty"`
+	Bodies *bool       `json:"bodies,omitempty"`
+	Limit  *int        `json:"limit,omitempty"`
+	Names  *[]BlobName `json:"names,omitempty"`
+	Prefix *string     `json:"prefix,omitempty"`
+	Since  *int64      `json:"since,omitempty"`
+}
+
+// BlobVersion The hash is made of the user, the name, counter, previous, nonce and body_hash (docs/coordinator.md)
 type BlobVersion struct {
-	Counter int64 `json:"counter"`
+	// BodyHash 32 bytes in base64
+	BodyHash Bytes32 `json:"body_hash"`
+	Counter  int64   `json:"counter"`
 
 	// Hash 32 bytes in base64
 	Hash Bytes32 `json:"hash"`
-	Size int64   `json:"size"`
+
+	// Nonce 16 bytes in base64
+	Nonce Bytes16 `json:"nonce"`
+
+	// Previous 32 bytes in base64
+	Previous Bytes32 `json:"previous"`
+	Size     int64   `json:"size"`
 
 	// Time The coordinator's clock; a hint
 	Time time.Time `json:"time"`
@@ -195,7 +249,7 @@ type Event struct {
 	// Name Of the blob, if it was one
 	Name *string `json:"name,omitempty"`
 
-	// Number Sequence of the message or link, counter of the blob, or how many one-time prekeys are left
+	// Number Sequence of the message or link, number of the change of blobs, or how many one-time prekeys are left
 	Number *int64 `json:"number,omitempty"`
 
 	// Type `message`, `blobs`, `prekeys_low`, `devices` or `resync`; a client passes over others
@@ -337,6 +391,9 @@ type Problem struct {
 	Field     *string `json:"field,omitempty"`
 	RequestId string  `json:"request_id"`
 
+	// Resource With `storage_full`: `quota`, the caller's own; `mailbox`, the receiver's; `disk`, the coordinator's
+	Resource *string `json:"resource,omitempty"`
+
 	// RetryAfter Seconds to wait before the next try
 	RetryAfter *int64 `json:"retry_after,omitempty"`
 	Status     int    `json:"status"`
@@ -348,11 +405,18 @@ type Problem struct {
 
 // ProofChange defines model for ProofChange.
 type ProofChange struct {
+	// EmailHash 32 bytes in base64
+	EmailHash *Bytes32 `json:"email_hash,omitempty"`
+
+	// KeepSessions Other sessions go on
+	KeepSessions *bool `json:"keep_sessions,omitempty"`
+
 	// NewProof 32 bytes in base64
 	NewProof Bytes32 `json:"new_proof"`
 
 	// Proof 32 bytes in base64
 	Proof Bytes32 `json:"proof"`
+	Swaps *[]Swap `json:"swaps,omitempty"`
 }
 
 // RecoveryChange defines model for RecoveryChange.
@@ -416,9 +480,12 @@ type SessionList struct {
 
 // Swap defines model for Swap.
 type Swap struct {
-	// Body At most 4 MiB, in a swap of several blobs 768 KiB together; empty leaves the name and the counter
+	// Body At most 4 MiB, all of a swap together
 	Body    []byte  `json:"body"`
 	Counter Counter `json:"counter"`
+
+	// Delete The blob goes, with its history: no body, and keep 0
+	Delete *bool `json:"delete,omitempty"`
 
 	// Keep How many versions before this one stay
 	Keep *int     `json:"keep,omitempty"`
@@ -438,6 +505,9 @@ type SwapRequest struct {
 
 // Swapped defines model for Swapped.
 type Swapped struct {
+	// Change Number of the change; 0 if it was made before
+	Change int64 `json:"change"`
+
 	// Versions In the order of the request
 	Versions []BlobVersion `json:"versions"`
 }
@@ -499,6 +569,9 @@ type ListDeviceLinksParams struct {
 	Limit *int   `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// DeleteAccountJSONRequestBody defines body for DeleteAccount for application/json ContentType.
+type DeleteAccountJSONRequestBody = AccountDeletion
+
 // ChangeProofJSONRequestBody defines body for ChangeProof for application/json ContentType.
 type ChangeProofJSONRequestBody = ProofChange
 
@@ -510,6 +583,9 @@ type RegisterJSONRequestBody = Registration
 
 // SwapBlobsJSONRequestBody defines body for SwapBlobs for application/json ContentType.
 type SwapBlobsJSONRequestBody = SwapRequest
+
+// ReadBlobsJSONRequestBody defines body for ReadBlobs for application/json ContentType.
+type ReadBlobsJSONRequestBody = BlobRead
 
 // AddDeviceLinkJSONRequestBody defines body for AddDeviceLink for application/json ContentType.
 type AddDeviceLinkJSONRequestBody = DeviceLink
@@ -546,7 +622,10 @@ type ServerInterface interface {
 	// GetAccount What the caller uses and may use
 	// (GET /v1/account)
 	GetAccount(ctx echo.Context) error
-	// ChangeProof Replace the login proof; ends all other sessions and their credentials
+	// DeleteAccount Remove the account and all that is stored for it
+	// (POST /v1/account/delete)
+	DeleteAccount(ctx echo.Context) error
+	// ChangeProof Replace the login proof, and what changes with it
 	// (PUT /v1/account/proof)
 	ChangeProof(ctx echo.Context) error
 	// SetRecovery Set or replace the recovery proof
@@ -561,6 +640,9 @@ type ServerInterface interface {
 	// SwapBlobs Put new versions in the place of those named, all or none
 	// (POST /v1/blobs)
 	SwapBlobs(ctx echo.Context) error
+	// ReadBlobs Several blobs at one moment, or what changed since a change
+	// (POST /v1/blobs/read)
+	ReadBlobs(ctx echo.Context) error
 	// GetBlob A version of a blob
 	// (GET /v1/blobs/{name})
 	GetBlob(ctx echo.Context, name BlobName, params GetBlobParams) error
@@ -646,6 +728,15 @@ func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 	return err
 }
 
+// DeleteAccount converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteAccount(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteAccount(ctx)
+	return err
+}
+
 // ChangeProof converts echo context to params.
 func (w *ServerInterfaceWrapper) ChangeProof(ctx echo.Context) error {
 	var err error
@@ -704,6 +795,15 @@ func (w *ServerInterfaceWrapper) SwapBlobs(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SwapBlobs(ctx)
+	return err
+}
+
+// ReadBlobs converts echo context to params.
+func (w *ServerInterfaceWrapper) ReadBlobs(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReadBlobs(ctx)
 	return err
 }
 
@@ -1050,6 +1150,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/account", wrapper.GetAccount, options.OperationMiddlewares["getAccount"]...)
 	router.PUT(options.BaseURL+"/v1/account/recovery", wrapper.SetRecovery, options.OperationMiddlewares["setRecovery"]...)
 	router.PUT(options.BaseURL+"/v1/account/proof", wrapper.ChangeProof, options.OperationMiddlewares["changeProof"]...)
+	router.POST(options.BaseURL+"/v1/account/delete", wrapper.DeleteAccount, options.OperationMiddlewares["deleteAccount"]...)
 	router.POST(options.BaseURL+"/v1/lookup", wrapper.Lookup, options.OperationMiddlewares["lookup"]...)
 	router.GET(options.BaseURL+"/v1/prekeys", wrapper.GetPreKeyCount, options.OperationMiddlewares["getPreKeyCount"]...)
 	router.PUT(options.BaseURL+"/v1/prekeys", wrapper.PutPreKeys, options.OperationMiddlewares["putPreKeys"]...)
@@ -1062,6 +1163,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/messages/acknowledge", wrapper.AcknowledgeMessages, options.OperationMiddlewares["acknowledgeMessages"]...)
 	router.GET(options.BaseURL+"/v1/blobs", wrapper.ListBlobs, options.OperationMiddlewares["listBlobs"]...)
 	router.POST(options.BaseURL+"/v1/blobs", wrapper.SwapBlobs, options.OperationMiddlewares["swapBlobs"]...)
+	router.POST(options.BaseURL+"/v1/blobs/read", wrapper.ReadBlobs, options.OperationMiddlewares["readBlobs"]...)
 	router.GET(options.BaseURL+"/v1/blobs/:name", wrapper.GetBlob, options.OperationMiddlewares["getBlob"]...)
 	router.POST(options.BaseURL+"/v1/devices", wrapper.AddDeviceLink, options.OperationMiddlewares["addDeviceLink"]...)
 	router.GET(options.BaseURL+"/v1/users/:user/devices", wrapper.ListDeviceLinks, options.OperationMiddlewares["listDeviceLinks"]...)
@@ -1133,6 +1235,39 @@ type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteAccountRequestObject struct {
+	Body *DeleteAccountJSONRequestBody
+}
+
+type DeleteAccountResponseObject interface {
+	VisitDeleteAccountResponse(w http.ResponseWriter) error
+}
+
+type DeleteAccount204Response struct {
+}
+
+func (response DeleteAccount204Response) VisitDeleteAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteAccountdefaultApplicationProblemPlusJSONResponse) VisitDeleteAccountResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1316,6 +1451,45 @@ type SwapBlobsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SwapBlobsdefaultApplicationProblemPlusJSONResponse) VisitSwapBlobsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadBlobsRequestObject struct {
+	Body *ReadBlobsJSONRequestBody
+}
+
+type ReadBlobsResponseObject interface {
+	VisitReadBlobsResponse(w http.ResponseWriter) error
+}
+
+type ReadBlobs200JSONResponse BlobPage
+
+func (response ReadBlobs200JSONResponse) VisitReadBlobsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadBlobsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReadBlobsdefaultApplicationProblemPlusJSONResponse) VisitReadBlobsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2119,7 +2293,10 @@ type StrictServerInterface interface {
 	// GetAccount What the caller uses and may use
 	// (GET /v1/account)
 	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
-	// ChangeProof Replace the login proof; ends all other sessions and their credentials
+	// DeleteAccount Remove the account and all that is stored for it
+	// (POST /v1/account/delete)
+	DeleteAccount(ctx context.Context, request DeleteAccountRequestObject) (DeleteAccountResponseObject, error)
+	// ChangeProof Replace the login proof, and what changes with it
 	// (PUT /v1/account/proof)
 	ChangeProof(ctx context.Context, request ChangeProofRequestObject) (ChangeProofResponseObject, error)
 	// SetRecovery Set or replace the recovery proof
@@ -2134,6 +2311,9 @@ type StrictServerInterface interface {
 	// SwapBlobs Put new versions in the place of those named, all or none
 	// (POST /v1/blobs)
 	SwapBlobs(ctx context.Context, request SwapBlobsRequestObject) (SwapBlobsResponseObject, error)
+	// ReadBlobs Several blobs at one moment, or what changed since a change
+	// (POST /v1/blobs/read)
+	ReadBlobs(ctx context.Context, request ReadBlobsRequestObject) (ReadBlobsResponseObject, error)
 	// GetBlob A version of a blob
 	// (GET /v1/blobs/{name})
 	GetBlob(ctx context.Context, request GetBlobRequestObject) (GetBlobResponseObject, error)
@@ -2248,6 +2428,52 @@ func (sh *strictHandler) GetAccount(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
 		return validResponse.VisitGetAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteAccount operation middleware
+func (sh *strictHandler) DeleteAccount(ctx echo.Context) error {
+	var request DeleteAccountRequestObject
+
+	var body DeleteAccountJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAccount(ctx.Request().Context(), request.(DeleteAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteAccountResponseObject); ok {
+		return validResponse.VisitDeleteAccountResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2457,6 +2683,52 @@ func (sh *strictHandler) SwapBlobs(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(SwapBlobsResponseObject); ok {
 		return validResponse.VisitSwapBlobsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReadBlobs operation middleware
+func (sh *strictHandler) ReadBlobs(ctx echo.Context) error {
+	var request ReadBlobsRequestObject
+
+	var body ReadBlobsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadBlobs(ctx.Request().Context(), request.(ReadBlobsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadBlobs")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReadBlobsResponseObject); ok {
+		return validResponse.VisitReadBlobsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3150,107 +3422,122 @@ func (sh *strictHandler) FetchPreKeys(ctx echo.Context, user User) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"3H1tc9s4kvBfQfHZqnm2lpYtx3FiufaDk8nW+jaZScUzt1Ub+yyIbElYUwAHAK1oXP7vV2gAJEhB1ovl",
-	"7NR9siQSQKO70e8NPySZmJWCA9cqGTwkJZV0BhokfrsYa5DmQw4qk6zUTPBkkPxUzUYgCTVPyXzKsinR",
-	"goxgwniSJsy88lsFcpGkCaczSAYJvpqkicqmMKN2xjGtCp0MjtJkLOSM6mSQMK5PT5I0mdFvbFbNksHZ",
-	"0dGb/tnZ8euTNydHZ2f9NJkxbh8dpYlelGBHwQRk8viYJr8qCzACUVI9bWCoFIIg4beKSciTgZYVhCD9",
-	"ScI4GST/77BByaF9qg7NvJc/Jo9mDQmqFFwBouizFKMCZuZjJrgGrs1HWpYFy6jB12Fp3/jLv5VB3sOG",
-	"C/p5ccU2+i+IhHGlaEGEJJSMKSsqCeT/f/nbe3J28vrNnxETbiIkY5aJygJWSlGC1MwC/1sl9FpILmZm",
-	"sEoeU4PCfLvX5caIDSnz1RMLF0wdnDc1xcXo35Bps8RFdsfFvIB8YiFr70/CTNzbB20U/l3MyYzyBRFj",
-	"oqcwI3OQQJRmRWG+S0ii3BVC6OdeA9XMc0SeM7M4LT4HII5poSDtQM3W4vgL/FaB0gZvaaLMF57BukHv",
-	"DV0iG6nHp2blDbajttzPDJSiE7c3DTO1loU66HtEiXBphx6/PkUp4L72a3iplHSxtLt68ejGHK8uMc6o",
-	"ECP8sCSaulyRJqOFtoPaLPbzmOAsZM701DAVk2TKlBaSgUoJ5bljPpLDPcuAFEzpJN1kRben23rlzcdE",
-	"AP1lSjWZU6YJ4wjPjLJiJL5tAksH2RZtHiXBol2YY8R4V4jRMiUsyhbLYP83SMUEV2QEYyGBME202QmV",
-	"QO6g1CnhMAelyZhJROxGrGeAcDMbmNqs5VXJ+il+Mu+Z9xGErRbtoBRXrCdKa3yswuA7kS8i/Ox+rQlq",
-	"yNDQU2nJ+MRMkTkhsRlTTamart2cIfirY8SG2EBM4fv9U/N+KeGeiUptvEQHd34zDtBgQg9LajGzCpkf",
-	"mdJPCIeNOSrGSjMhERfu95EQBVC+8kjh66vg/MmxZUm1BmlOx/98pQe/Hx2cHdw89NPTk8c/xYgd8t3S",
-	"Ll+UExT7HTacWTO7t67QApIJIXPGqRbyB0WyQmR354SSKeMtOZpTDQc4yxIK1vELgulAiOLe8eoSeP1T",
-	"goLOiNQRVYB76x6+kFoXB/+yBPvL4c3D8fHjX/8ap5hD4dKCr46fs+DJq8f4eu+fYIJNjPR+jKI/or67",
-	"/HF5Fxfk118vf7Ry3GgiOgGuSTYVCshYSMK0ctqys5ujgzN6ML55ePt4UH8+2eBz/zh+MiyIHxm/29LW",
-	"KdyQzr40mQmlSf+U/IO9i1BmRr99BD7R02Rw3H978hZR6H85iQC4R6MPQY5xd4OEiIVU+J83EoIBPncX",
-	"hXbJJ0ShXeUKVFyijWBS8WXifKRKk0JY53UTqZEmmYQcuGa0WJ7uUpMpVURwsHzMFJkIkTfT1NtLk6yS",
-	"0vkHS5MwhUcgo0UB8gcVHe/OwkbIt84CfCuZXGGumuWURd45oSNlzh4bE8GLhQWl3rUBroCx3hhh3nFc",
-	"hXnjycK3bEr5BNAsFnfA1W5SvBYQlt61ExkQrcF8jI0+3EPMWfa2XxRvRk2nBlvM2NJI/hgeOEZOlme5",
-	"csfRuwTOWjZoMVyfEqea/HO7nJBkWjuy3KKHlBLuYKHQDu7S6Akti790wRo6OIYpGaIhYj64BW4LMTdf",
-	"LbrV0EAzlKAWPBsaNZwVzDBQSZUCRcS9Ad641motAfFpjDB/ExWPePnPDTPElrrkxgNaWmprV/aTHfAM",
-	"qRf6UKsE3yUfi2VgoRTZNBK9ozOwssX5EoapwPC8Qq/UqwZimVWdE8qRcijTbNCPkhHN7qoSeV2CmQby",
-	"GMNLmDClJdVOIgM3ZsHXRJRgY4X3TNuHaZIVQrUCKs00942VGj1+pRQTSWdrWcvP0wEsdbiK4fYjaoZ1",
-	"VkAHKo4n2XAXohSMS31rjMo09PjNIwe9GCeo88OpX3WNi7ba2dDU3kFH1NBuscwd43krrpuYkz8X0rBF",
-	"Gzv/9OYd7psww9qeL4JBEjIjNRZJvYcYZ1jcbQ7nM4RFY3nimnFmEXdV6cJzW5qOO6C9A2AwQww4L4t2",
-	"jw5sHZnk+ebYbhu1fyzPsB0jrXfmYHgiivBzpSeC8UmA+y1YwhNmhTdxdryBO3F63D85WetPbEXZDnIQ",
-	"Iysx8FnCP2DxPp6AEBxuDQpv0VJplGFA5ZAporK/MFZkVRaC5ufkyNhgGMFH1cStHbZtHDMgdxvC1Rvc",
-	"7czLZtRuuPcTrAbsSlNdxULcFc8L2FbM/98h2K8IwLYHEpEW8ddQL+tFShSbcMidFZ7iXg8kKCE1+ceH",
-	"T+73c0LdGX67/gT3j86O1x9gv+3V4uLELEWAZtMwGP7Ewq9PTtevGyRmjo6WjVwJZUE9LzjLIGoyGbG9",
-	"5MPUAX3LIBMR9YL3GAtx9A3QuZqBVp6pjVRpSK+1L2+lGNfuLr6lOo3dDQPnK5SssfiMlevyz+f2bDOl",
-	"bcRgIsVcxTaTg6YsEji5GIlKt2IeRMw5cRLu3M46FtI9dok16kMWsaXGDIpI3OG/rn7+iXwWDD1qxrWw",
-	"PrXIF+hTmy/G2Tebo6SuiIi7NwjcrVWfkcdaLm5pvIriCjLBc0W0sNk3l8fC1eGbJhpN3w3sIFVL+JiN",
-	"pAuIwrbC468kH2SiyMdm1wNXuzAY1r4K8sNGHrxfvAYwTdzgAGsreFGM32MsaEvxzGF+u61DsN37nY16",
-	"z61ZOLahL86T2WlP2+7Hu023e9lYZ7b47sYS1HRXAwgH32LADyMsgeI7bsfB+6sP4HMMqBCA9EmD6ksn",
-	"mLHFPr+TFx7EU9rpwGzMbr9eHPzr+ODNzcPxaTzr8Z1YbR+FQQF20k0c84YB1iadrHoJsk56ymw838an",
-	"Xzj1dIWu5bY1NrQoxNzG2DeKSzZOd2PA9Y9iFtzIeM8vMrNR6LcB4J0wpTAKmUCh4AflA+I2rK2pPatP",
-	"m4J7rCpc6WoEG0iT5pPHWYwTr6LJhb1YePHl0DqKVzI402nbPJ7PsD2uqb2qp48CNqflXsMhJ+QTe5cS",
-	"xo1NOKelMd8U3IOkhavEenOK7hbRYgLGozgnMCv1ghRA711IHO2+xtbx9QBPeUmvz45Pjt4+XUuzkVuS",
-	"JncAZbc4dkXh4n2n/KkWUkrTRcjsb5/m7h1qmr5zFY+rgGqIsU0Vj+Gy3SwTw0KbHwzk5pbMc77zhmWK",
-	"drVVOyhjxa2eAyLRCFvHJ2TeZAy9XbOPOrh4UiUO/i82k7sEPc0yUOpWWScoXqFbCD4hLEyhb+ANuYlr",
-	"gzJiMlqLL1h6g2mXDNVYjvuZRk0L9LSLojRiq7Z3EsO/W3GF1fOitgzq46ySTC+uzP4t4WsEduDhxO6X",
-	"+N0hzlC/A5Wh+z3VurR18czlPSP5pWHtxB4E2QDjx6o5SPS6sbpI9cilJkbwKldBZas2NMko50ITCTRP",
-	"yZQaV11U2semUmMazqnMQ9vE6A0oCuWmrm1KCYSpa67EDPSU8YlZfQw6m/ZILjJ1GEDYm/k55g6OAqg0",
-	"cn6B09nKYXzmFplVShMD6QgKBvfQu+bXfPjtgFZ6OiSKLsxUgszoAk3bARlywWFIjGpc2KDH0GnqoXnT",
-	"/I4lLLRNktQGXIbfDrzdPyS0UMLuEmMl/oHN7PXMuwWbMT1EvWo1rKQaCP6KYzgxUgFdltS8P6PfDgxQ",
-	"QxeTqXh+zcUYS7/QIGTc0Wlu8YriwWzfFlf1yAeEwNWSmF2PgGAtC51Qxs0wjrNZTsCocyGUHliaS8mQ",
-	"koTlnhNUyyWoQ0RKUw3XvC4/7hHUYGih1lV4tivj5PTkbUoUZGab5CQlJc1zyP/cu+ZYgJUBV2BL/4Fr",
-	"NmZGkiQXJc2mcHDcO2qaWILfmuhO8t7zepj5SoK0edJHg7sETkuWDJJXvT7OWlI9xVN5OAVa6Onv5vME",
-	"UFfWdLnMk4H58e/4StJpgDk+Ouo0v2j4pg/LgrJOu0ud+7+LZHKX21w6iTx/cm0I0dlHcWlbwxd00TSy",
-	"KBl8vUkTVc1mVC6SQXJlTshQ3A2RssOK03vKCjoqwBwHVoArjJLmXCgtSoxq0omyJq70qWl74pJBgjkM",
-	"s+Lhff+QNr03q/Dq23PWIjbsKtqum8gvsQLNHsidUVsj858dL7pSTi6ag1gpCFDnFw1R18RyneQwRkeN",
-	"nkby2OatDo4P6zBEWemoVVQHi2PiCkubhBgPbemdkWkceknaIZgVLJ/r+BiaVb7qfi/ECuOfj21TAXe9",
-	"xCcny5v9YvMu+R5I6qay4X0s1kM0nRMwKpEWha3r8qhV3n1iMqgYVDsQ3tdkriN783QF5YdjIUcsz4EP",
-	"ByGRjdbo7GqZ3gr0l6YS5SXo3QkP70ryK9jHAb4CbcSgDIjePiY7E7JDNusTCKXj2SVjEv+gjBZmyipe",
-	"bk0gVxXeI1eBTnctVkQZHcjylNA8l6BU6mqMDEs2sVG0qsREEcbPUesjPMSYPL4cdeyUf54SLUSPDEtR",
-	"sGwxHFzzsHIMgcOytXPS4jIuyD0tWLjqubFJ+bhgmR4OEFqWe1vCgRuYXQYkax602dGuXney7p8XgxD3",
-	"Rpy4PyXlXMWIjvriNg05UrIQkwkY1O7dFvhE7yAggF+NoBx6iu1d3ULD8zWdPNvXXUNRM6BgSr9zrT5h",
-	"D/bXhw37qTeL3jym8fks1NH+bBu7rcNJ7usTDR6PNy/II3VXVoRLLP6eLwJ/CVPQTQ+ny04zaf2P1Igj",
-	"F5vynGFp/AyDJl0hES9sRHOOOQlfC+40mOBAZjYESHntjLWqxO24oQ+c1crP+Da2KpWpQDr1yC9elmI+",
-	"P/CeVJVlALlKCbpNfGL+As2mxPpo17wOTLoGBteFKSR2ZcZEmtma5/2XkGlhDPA7izQfvItwa/3o2fz6",
-	"udIGy01I2PXxWg2OvGDIb3jVaMYC7w1wAmt3zvWOejJ4/eb0Tf/0bUvQHT6Y5R6fcnuwMTIu7doXN7hD",
-	"ttvFDW3ZF61Hc3g7D9nVdnIw5fpgVlxr0cSkG2D21Sf34mIUz9gKh/C+Cf0+kzkv/FzW5RpZou9NYDqe",
-	"c00oT5uUTqDxOyfLrCeHknDK+KTpc6h4DrbZ0LZAoAwNmx8mtOyKzCWpRvM86Hp7GckWttXt6DVclCXw",
-	"fC9yyE5lbGiDY1dVVSvS9i0HngE84XaTPK+O3zRyx7awBBKn4wTmVNOh10pYAmbjj9ju1SMXvmMJNWgm",
-	"ZqCwycU6Fx+p0gf45sHlj2QCuonPzphC+9/GI33Pn1Gvd1zMOaF8YfUz03Ygrfuketf8n86yaC9g44sS",
-	"6Mxeq1MXu9UjDbxiNsMePWU1NAZ0Sf81UU6B2wnQTa89pDCiG1XGOOiDxWVcOk+B2uJ3JwVboLdkYafh",
-	"2BafHKUnRzZ3cPPQT/tn0dTBzWZRRqT5gYW5fWzWhhfdFvcX8sIgfx3ZRwPJBg0PPHUsSp8KHcZYvx74",
-	"zW3UbKgl/XwaZJWmxfawF9QmOH/soiJX0Wmc5CAuvW+nzeUp0zrN4X2vtM7k2/auDcK2LZljnfLagyuw",
-	"uSfUMR0fzj5/GVHf7iz6zmasbbyMUNg9ePYZuqwvw8GeOSvseBPFGS1QHRd0BEUBOXGFX9sHopBCnqBh",
-	"N2dUZ1xg9g0rmjNANyclFdesIDS4d6pHLrjPJk1FkRuj0TB+n3xi78y+mgShLVU5J0OjEFxyznps2BpL",
-	"xqIoxHzZmDBa81PTCNqRyjGMN68c2lvcdnD9sYTBW6/+3qX/jMFq+3EjHFhjZc9+v7sECeuJsJAiYDd/",
-	"QdKmRkuX3w4D7lktToKXAtK/hGxZut/rO4uX1iVu0fCfvWptH7kMM1NzILtFn1Oq0KxiWtt+5h0p3jZT",
-	"T1+/fnXqmcDVDzylr8OWuRdEe7jMqvyrPw4e6ueT4O8rbyxwGsCRIri/wFPBA7HxuUvj+SA0jn2Xu2QK",
-	"nH2McSzbmDbAVICR6EIS+K2iBTqALZ/P6ILCGNOsvq0jaG0jM5qD9TRTd0lmx+GMmd9lpX130UslF4Pm",
-	"t+98ztcw3M/jMci9HHOcqebZ3RmofYz7/TdnpydvOwf5sGm/efo8X/kumBfGr1vn+53oJucfVGs0pg3T",
-	"QfXU2CW8LBjPOduOCqopl1+Ffl9R/5JxXrfECqTLqgB13sicI3srhC/AImyM8Vh3CynspxBDqJaiqwWr",
-	"pnegnmPNbCJVXTFyPC+B6HCFy+dY4e9E6HrZWpd1ednaI59aytyoDczr0zvg+M1a5pBfc6pcs/ECMW3d",
-	"w1yKsoT83OV2HD+RCWjCRVdJEWDGUO8uiv17tJBA8wUWYEcjK21OfIE8R8iEO4QCL7k5nhnso4qALlzS",
-	"6SU4sC2Wz96+OjppxIEKiqIL0BDz0yei0hsmWoui5RstXdZzswlmP+wpwvoBwxkY71M25CGkTeg0zvN+",
-	"K6zS1enqK4/qF5WrTfdKRLba+LeLD+T7dgFdbNoe8Sm9h7B+TBJKWjeK7Yr0J3K+LmTur5NzswzqKhU8",
-	"R91UH7bRO+HqSnaxhLWGNSV1za5ROXhKO7WwGFJms7JYBLnfHvl5HAj0V8fX3GMIUzsYufHrVwpyzA+D",
-	"MsMFmQhDJ5uJ9Nn0EIP2ml4MpVTcBs7NhGnrIj1dSQ45EeNxSiiZS8EnQYFP/eacqmvOsY5ZQX2BgM3/",
-	"DCtuiCIk+x3yYepSOvXjuZB3toD6jvG8Lp+mOqgb65Ghv6bIFfKEBWRkWJdHDyLlU+dIDc9GRmP4GgOz",
-	"BVd2pbqzWlXFbI2S8Z2MFrrmYylm5lVOBO/5q9jcsgFqrWIMS5tYnY+pEwPBamSCzG70cT2JzTi0bgCc",
-	"CJG7cFhzMad54K5GT685VlkZUgvpK65q6gsO6dLKONqWLppD7TNydm4Ud8aCPDsiORLGTVUpiGlcX0D4",
-	"MvFYW9P2B6mQ+vhiJVEfsfyJ0Obi1a3qoNq1f149H7rWldUJW/wnB+YVm6qq+U3wDJ6o/Rs6Wg/b1ynM",
-	"O7MZQWdEVIpJOXZvZJiNwC7XTtjx9kZK78lTCdd8LqSeopFqjqARXe5gmql9hXG4apgbtPefAYpXPAkj",
-	"NIJRblYl1gWiBTui2V1qc3jB/ZwDoufC6iTmWkIEh/q/GSgtCmxJiBYQWsy/VP1g6zKAP8z5+Kkm4d4P",
-	"yAd/b2mX3EZSNayzfQGhpdPS0XmwB/GxbeKusB06LGdzlFz4S1uWMw3A86vaWvneli2E9fkNQy+ZZE4d",
-	"tsyaZ5pga6uQavG3Wx1Sc7XD442jqLFv1OGD+fMYVrCstLjDC5m/WxLI5n3+GFmgEAExJWgfPJsZcZ7G",
-	"qN1b8crjtkTD/2YU55cwd7nTpKvcjifL6iVkwO7draY2dOXjMxJQN6e2J9Ca1e4y5DBZin2TYfFoHSAo",
-	"2D30YjXyXlmbkdfcm4Ru3DkZKi0kncDtuCoKN6rO3vlePQyN/KCImhpvAGtVsYLLjDknQ8axWv/WWw8D",
-	"ojH2o6AY98hVZYtmmphmN9qphbgzP15zB1bqJK4xvLkN8s1ZURAFRi/XjoFF5owu6phVgw9vqFvY4xEl",
-	"nvuLJV9GnXevr/ze5bMQzxRctv9RzX5KaGl96zZeCUaD/4OzbaDKEKYTpTp+c/SqSQK2jnKQEdzrSf5l",
-	"2SjG+rP6RDuvHw8kJ1NRyR7x9WhDf0Hd0JvE7u0m3DRDz9pZrMuWBJZBfY9k1n/I2PRbi/Dn573lVt7h",
-	"lX2NLnIRHbSNOqFpFDa8uTUHib1DhqVODHWM3rp1/+uN4Tlb22b5tJKF68tXg8NWNzt8o7OyAORSB8iS",
-	"rZr5/iu8fLwOKvoIbK08o33+zm3jAHn9TwhblwK6aZp018OKCpKm1MMX+WCmAFMIYYFCPWUjfpZ1KC0g",
-	"t3Gd1OUsMJ5hKE8lHFCeH6g5LZvJRq55ZWkqe59oYICork0aG2Z7tVMyZpNKWmVSKUibKkQ3gy+Ee7x5",
-	"/N8AAAD//w==",
+	"3F17c9s4kv8qKN5WzU4tLT/iOLZc+4czk731bWaSijM7VRv7TEiEJKwpQAOAljUuf/crdAMkSEHWw5Jv",
+	"7v6KI5F4NBr9/HXrMenL8UQKJoxOuo/JhCo6ZoYp+N/FwDBl/8iZ7is+MVyKpJv8XI57TBFqvyXTEe+P",
+	"iJGkx4ZcJGnC7SO/lUzNkjQRdMySbgKPJmmi+yM2pjjigJaFSboHaTKQakxN0k24MCfHSZqM6QMfl+Ok",
+	"e3Zw8O7w7Ozo7fG744Ozs8M0GXOBXx2kiZlNGL7FhkwlT09p8ovGBcMiJtSM6jWUGpag2G8lVyxPukaV",
+	"LFzSnxQbJN3kP/Zrkuzjt3rfjnv5Y/Jk51BMT6TQDEj0Wclewcb2z74Uhglj/6STScH71NJrf4JP/OXf",
+	"2hLvccUJ/bgwY5P8F0SxQalpQaQilAwoL0rFyJ+//O0Hcnb89t33QAk3EBxjvy9LXNhEyQlThuPifyul",
+	"WbqSi7F9WSdPqSVhvt7jamXChifzzR8WTJi6dd5UJy57/2Z9Y6dwW/uRFQyp85jQPOf2b1p8DjY7oIVm",
+	"aWv/EyXlYNkK388M02+O5paIL8cXdSfktGD5EMnVnFSxsbzHL5rn+nc5JWMqZkQOiBmxMZkyxYg2vCjs",
+	"/xVLoiwfrsmPvWRVY8+mq5OKLz34L+y3kmljDzNNtP2P6LNlL/1gTy+yker91M68wnb0mvsZM63p0O3N",
+	"sLFeytct8j2BmLrEV4/enoBocv89rNZLlaKzud1Vk0c35i7QHOP0CtmDP+bkZZsr0qRnmXaexT4NCIxC",
+	"ptyMLFNxRUZcG6k40ymhInfMR3J2z/uMFFybJF1lRren22rm1d+JLPTriBoypdwQLmA9Y8qLnnxYZS0t",
+	"YiPZPEmCSdtrjh3G+0L2Iich81mUuHalgk2ZNuSeKc2lSAkfEG73ognVdywnA6nCXdi5601oo7gY2pn7",
+	"IyqGbKHylXZU7SdzD690ULmVlTH583Vu8YRrxwwoXs9hTrv72xHVI/v1myPyO1OSeOq6+XpSFowKOx+j",
+	"quAxM+KfOIkmPTaQihFuUj//gCttUnJKqCFjCSy40iW1x+WGtVM3L2Ga3LGJWSZ3pfYyd0TvmbsjPZnz",
+	"cHsBOdG6WL6sn+1z9nnY4VobaTE0zFgNVBPY7a9inUX8/N5xb5ynlzOmE9mrXXHLJytr2DQRcgWlAc8f",
+	"ntjnJ4rdc1nqTZW434xbaDCgX0uKlFlEzI9cm2dE9cpcG2PXsVRAi/adWiDg4PFF6/zZsemEGsOUZfv/",
+	"/kb3fj/YO9u7eTxMT46f/hQ7bPvqZ4pyaBdbXC7lApGKD9sP7W21C/AP9GlRMLWa/GMT2R8tlt4wsbYD",
+	"43Q6RpZBIWVEol3YleLCwBvShPbkvZVsK+pQrp2FPS9GN2GGir5+xdUUngyL2OULo/maFhX1zuKqktAJ",
+	"1dAZdAPP777gY24aj6LJ5R1Fb4Dh/w4XCer1GNYvdHU7D+THgD9scNM0d5Jvi95w9Gi9Wonqf6/WxzRn",
+	"/nJZXyzFy0HHLCVOZqbEy8qUgKgE87E2Dv6cy77e70upci6okaozzr9P0ojauV1TSfzf1kD2qH9nKy7e",
+	"8DGLn1RA2O806Reyf3dOKBlx0RA2OTVsD0aZ47kNVeGt+xp24VYYFSOORnOrPzxBa9Ga9j2qGWy9bXaE",
+	"t+di7194gf6yf/N4dPT017/GdZWj8NyEb45eMuHxm6f4fD88w4ar3NmolPoR/K7LH2PK5ZdfLn8kxnpG",
+	"9jLSIRNWJ1qDdSAVmObotbV2c7B3RvcGN4+nT3vV38cr/H14FJdUuMSPXNytqSEK90prX2jik8MT8g/+",
+	"PnIyY/rwkYmhGSXdo8PT41Mgof/kOCZKtxd8gCXHuLsmQsRTL/zHK6magJ6bG4E45TNGIM5yxbQX/i05",
+	"zIZlRCd8pNqQQmJkdxWhkiZ9xXImDKfF/HCXxmoYIgVDPuaaDKXMo35jv1TKxanmBnF+KZp938X9TncX",
+	"ViI+Bq3Yw4SrBWETO51G4p0T2tP27vEBkaKY4VKqXdvFFWxgViaYj6ouojyRirCH2vg18o4JvZmQrwQE",
+	"nncVYQ0OraZ8jI0+3LNYJNl7wVG6WZs0jINIEaUDmt7zo1y56+jtERe1sWSxXJ86m73yBSpCgS2c2udG",
+	"lYsvkFDWdrljM02oYnOn9Yw6hk/aC8zcirKUZDCn/cNNcFvIqf0vEl5ndjWZYnom+pnV1/2CW1aaUK2Z",
+	"JvLe7sOMmNJLjxK+jR3R32QpInHnl0bjY1Ndip58mJ9q7eDqT/jCC+RfGNVbJAIvxUDOL3aBP2iNf5Qy",
+	"GCCF8BCz3K/B0PVKwnuM54QKODmQbpgbo6RH+3flBLheMTsMy2Osr9iQa6Ooz2EwYQ2Eb4mcMEyp3XOD",
+	"X6ZJv5C6EeKvh7lfZNq7izhRcqjoeClr+XFaC3vOafwIOmKZPdBalYBrarkLSMrGlBdgXqZhDNp+5VYv",
+	"B+DCinDoN20zo6mAVrTJN9AW1WrXmOaOi7zhxib25k+lsmzRpM6v3tCDfRNuWdvzRfCSYn0rNWZJtYcY",
+	"Z6yX6XpR6q62QRcmyD5KeVdOXMJoTSNyA7K3FhiMEFucl0WbR0jXzpWJfHVqN83bP5YL2czaVTtza3gm",
+	"kvqpNEPJxTCg/RosEU/HVH7F2dEKjsXJ0eHx8VLPYq2TbREHKLKQAp8V+web/RDP00vBbi0Jb8FSqZVh",
+	"cMohU0Rlf2HtyXJSSJqfkwNrjUFOGVSTQIts3cxacNzNFS7e4GZ3XtVvbUZ7P8DihV0ZaspY0rUUecHW",
+	"FfP/fw7sF1jAuhcSiBbx3EAvm1lKNB8KljsrPIW97immpTLkHx9+cp+f+/QfOV1+gw8Pzo6WX2C/7cXi",
+	"4thORRjtj8Kk4zMTvz0+WT5vEEI+OJg3chWbFNTzQjMWPi+253wYcKWtI4MMMpRRf3iLURF3vgE5FzPQ",
+	"wju1kioNz2vpw2spxqW7i2+pQnu1bE6ZL1Cy1uKzVq6DaZ3j3ebaYOxgqOQ0mmLKmaE8EkK56MnSNKIf",
+	"RE4FcRLuHEcdSOW+dlAP6oMX0WwWZ0UkAvFfV59+Jp+lpZgiXBiJzrzMZ+BT+4QA5ONIBRyMuzewuFse",
+	"5rbCr7UsVUwU/mrXnlm/iQ7Z7aAsiqxLMoCDZekcEc5J5mAi7kvF+ozf26/PSZZzfedfCg2f+IKNmt3S",
+	"OPzxivWlyDUxEhEqDr6AicoHQwwY4ytYZrrSOTGrzRQsSq0FMYhSiW5fFvnAnkPXgQ67WeU9AYeuFFPw",
+	"k1cLTBP3cnCOC26HHPxQZXR3a9SnyR1jk1vH1nq56PwEzrl/ngwlCW9DICgFm96u6y+t+7ye0snq4ZGr",
+	"KZ00tYhTOSvizbznXO8sdnxfnCe50QmuSwDvtt5uAYM5N1p8dwPF9GhTAxRevoXQK0S4AsPjqJmROFws",
+	"AF9iwIYLSJ81aL+0gklr7POVoiBBPKuZKO8P+O23i71/He29u3k8Oonnn16J1baBXw6ok64SGKkZYGn6",
+	"DxVfkP8zI46ZlQrzscsk4BW49uuibmlRyClmO1YSfHXQoxZ9hwcxC7pXyP7dTka2BtVtsPBWmFhag4iw",
+	"QrPvtE9NYFrBULyrz5viW4R7LHT1gg2kSf2Xp1mME6+iaZ6tWNjx6UAtx9F0oY5fI6Pqc51PS7RjNXx0",
+	"YVb1bjMcdUx+4u9TQosCDWdrCRAjh8yaJ8+7uG/fnh0dH5w+j8lcybXzKODVHE4AtA0l0yk6E9xonxTp",
+	"EiGdS2ANTWuSkYMoz9uv2oU/C3C49y1gcCXZtKGz8IacPn8lNgDnvjL81EF5a+jNOvBTy5qbmTOva33i",
+	"bIt2MInVyKwGC8WnXHDM5ZYBuIZ8s5oT5pktEq3CygOp8npKb3dtA48eT7rp5wHcXzH5P0cx2u8zrW81",
+	"+qZxkHshxdDSqUZdrEAfN3Bl+UZsWzRNg6lXGHbOoo7BIl5ofTWWnrZJlEaM6uZOYvR3My4wz3ZqdIHh",
+	"0C8VN7Mru388+IqArfUIgvslfndAMxDKjKowTjMyZoJ1htwlyCOJyKyKLewF0ZOMUKGnTEEwBABpukMu",
+	"DegB7UB3CPQxpE+FkIYoRvOUjKjINZGl8UHM1NqwU6ry0IgSOTGsKLQbujJ+FSNcXwstx8yMuBja2QfM",
+	"9EcdEgGdujGmbh0Fo8rqlhkMh3oLvnOTjEttiF1pjxWc3bPOtbgW2cMeLc0oI5rO7FCSjOkMbPAuyYQU",
+	"LCPM+hioCjNnUmT2Sfs5oJ5o80icMs0e9ryDkhFaaIm7BNvAf4Ep4I59FoDQGQTeEJ2gqGEEPkVgPLFS",
+	"AXyr1D4/pg97dlGZC96VIr8WrngILFcu3DlNka4gHuz2EY/XIR9gBQ5VY3fdYwTgT3RIubCvCRgNOQGE",
+	"cCG16eKZK8XhJAnPPSfohu9SxRK1oYZdi6oYqENAa4IpXQE3scr1+OT4NCWa9e02yXFKJjTPWf5951oA",
+	"Zq/PhGZYtciE4QMoP0ouJrQ/YntHnYO6KDj4rA66JT94Xg8jhUmAr0gOwTOYMEEnPOkmbzqHMOqEmhHc",
+	"yv0Ro4UZ/W7/HjLQz9W5XOZJ1374d3gkaRUUHx0ctIqJDXsw+5OC8lb5cAUSuYuk/OfLhlsZX39z0Rh0",
+	"Nllc2lbrC6qSa1mUdL/dpIkux2OqZkk3ubI3JJN3GZxsVgp6T3lBewWz14EXzGHplL0X2sgJRGDpUKMt",
+	"rjyGAW9c0k0g2WVn3L8/3Kd1LfMiuvpy56WEDau016vO9lMsILNf5MakrYj5a8vdL7WTi/YilpoFpPOT",
+	"hqSrg/5OcljroyJPLXmwGL5F4/3aR5hIHQFivkd83ZjyIq3leFA56oBSdcTVCjbRZ+dEoNs8ZAalGM9R",
+	"nHTIr1aeAL4Z5QlHcZLW8XVng9lvLHeVZiQV/53lGcpyLe03FLGTnWuRDaTq8TxnIus28DQhYAslR5OV",
+	"cPshN8G8vnxum4xU1a8/NU0ZOJU5Pj6eP4r/hDvyYnb7AvXjSH5cGZCUQgU64nURxOYQ5xuwH4KJ26xW",
+	"heYmpVlYmYonh5xA81xZVerTG+BkgK6oQ2Bd9LIVpMs7pJUAYCJPwzroGjamU1KKwo6eNXIMTvsD00y5",
+	"Zh1yVetBbq6FLvt9xnJrA4k65RbT5QAQlXKQIZQZ7gXrkAivMtC1MZ49t0aZGBS8b7JuHUyoFKonEdoe",
+	"18LROsbqSK/PVTR9+4we5oY2ZfIvmCXPt8LoMBQmYwFk7Y6lsgZd9Z+PeGzM6fYTb4Ql3bfvTt4dnpwu",
+	"l731twvuRINVAmaypltrV52589bMfKlxg7s471YyadMjv2Lb0KJXzNhLoYJDb17HbckxvVhZfnWVdN9p",
+	"q+y4RutXoB/iqnkaAsWLJqKtIcrz1F/o1EkDy6p1JgVcGznUhEOZPlbpaUIrVYghDCvE85QYKTskm8iC",
+	"92dZ91qEOF9YHICMz5sCSUhyTwseztqUQU6TR+UPeUb84OxVe57t82KQEFuJE7dnKbp4TcRQ/OI2zXI4",
+	"yUIOh8ySdusG+U/0jgUH4GcjIJyeY3uHMqt5vjonz/ZVEXjUFrcm4HtXjxw2lvr2uGKTqNXCtk9pfDxc",
+	"dbTp1JrFw083O+SQqotAhEeQei8XgF9DpEzdAcYhibjCEEBqhZELSXu+wBN+gU+RLpCHF5j5mEL+0gXA",
+	"vf6yJtwYI/9UVPGQupRIKvde5uPlleqD3ARUEFj3oJJNHfLVS1JwTIIAhjfaUgKRCzEkDmDpeqxcC0cw",
+	"qp1RkAeLOyWGj5kmUL7dIReYLPHGslPGivl+AA6M5feL7QEyKM7PyJ81YxAfg2P/PiWH6cHxafr23Yl7",
+	"0MEhz+sCOrso19DlWoBC0K57yZ2QUwFZGyIFGSg5dhWi6Gl05mBVdvLMQ7Gyc5L1Sj3LurhXO89UcWPA",
+	"ObPCBMs2rBsKHXqsGcvHUT/KnrMXA7sQ72Ee5JWlu09gRK5u9dWLL+/n0oD3U6XFXEskNGaqpjX24uZp",
+	"6PK86BrP2awNmb+vXIOI+OX+1QmXDK5F1vWCJQ3XCu3riqI2dLB3QloVT9mnOsRhAOuBUGI1eoJoP7C/",
+	"oDiEd6zSiu21tXzOnQi0X18L/4q1kAQ6kj7mCJVcEIbokAsRRCTkwMmoMRMmdcKo2aUExA/86eISI1nk",
+	"GtO/UJwI3S/8le6QzN6zrEuovgsMwGuRwVayGhKOdJTK06T+BqdLkSW4rpaeYdOPrBuQAQnkh7D7tbIK",
+	"hQYVM7j1jVlw1979zKASLDu3liPN6+MFd9zaGwOpvGBykfdAGsZtQCf3diQlqq4mrywiqg46O1TvV+ye",
+	"KVo4tqamwZygLCuHNkdNZXWQhwltQ0a8OXr3nFeLMuPR8sjTc6FbaBMUNxabzTydlbJZM8+m6RgtvnCy",
+	"9jxsP4RJZnuvoPx7QavTOpdfL2Zb7SF2bofCjVsQ1L6v89gvZNeLqr8cBK16eOhbszgdz7mK6+c9cmcR",
+	"Ci9zfdTHijkuhnVRbylyhj02sN4X7lVY6Tukk7bNOSfjaJ4HzR52I+fCbhIbBl0uJhMm8q3YLjgUoUhj",
+	"V0JQeSLNJpOeAfzBvUASeR7Aeu1A4rRiaDk1NPPdJKDeAXOo0OXAWvOuPB8Mib60hn6P9u/QZPlItdmD",
+	"J/cuf8RUhs8xo8I9dznV0Btoalj7LLxIq6YAnWvhrafmBJgjVYyOW85E9aZdrxyPoTWFRhcHktLk8C3R",
+	"zgPCAZjI6x6gjax01ICHlz4gLePSecQoVno6KdhYekMWtvrsINL3ID0+QPzDzeNhengWhT/crJYphTPf",
+	"wzU3r83SFKnb4vbSdgBUqNAJ4GFi4nPPnw6S9Ln0Z4z1qxcf3EbthhrSz0M5Fmla6IWwQ20C48eaV7vy",
+	"Ja4bufVtx7z+6buveqiGD12lVcYIexmskHpuyByMaVYBsAIq2UMd0wqB4fe7EfXNMvpXtmuxy0jkhN0X",
+	"L75Dl3nYgM4JO1EHwXszUMcF7bGiYDlxKPv14/hwQv5Aw9YlUZ1xAQgijYlsqBNNSSkMLwgN2n6H/iI6",
+	"fhQY/9C7fzXIycd00AHEFCM6rtAHhgxkUcjpvDFhteZPddeTllSOUbx+ZB87+28QOQXo5x8jcIrNZyIc",
+	"WFFly4FTV1yYQmhAuc4Gjt18f+pVjZY2v+0H3LNYnAQPBUe/G2BCq736K4uXRg/9aPYEO91vDfNQXch2",
+	"hc2IajCruDHYvGfDE2+aqSdv37458UzgsDPP6euwP8QOyR5OswhD5q+DX/XLj+DvC9tzNfr7hs26/Cn4",
+	"Rax879LFEJOqpZPi2mf+rYB3XRi6kEm1El0qwn4raQEOYMPnq5AjvGpSF/RxQHQ6eJqp++GUlsMZM78n",
+	"pfGl9LvCZgSdHl75ni9huE+DAVNbueYwUsWzmzNQ8xofHr47Ozk+bV3k/bqy+/n7fOULrHdMXzfP693o",
+	"GrcYIE5r04abAAE+cHiBqon3xnfbnYKuaxMXkd+XL+4yN+SmWEB0VRZMn9cy5wBboHkQOeEDTELij8Cw",
+	"7YBJpW4oukqwGnrH9EusmVWkqiviiid2gRyucOccyimdCF0uWytoupetHfJTQ5n77AYUZML/0DKHnKl2",
+	"nXVmQGl0D3MlJxOWn7tUk+MnMmSGCNlWUoRxa6i3J4XWELRQjOYzKFyLRlaanLiD3GjIhBuEAi+FvZ79",
+	"bWBLr+jMJcp2wYFNsXx2+ubguBYHYYsID2lu++lDWZoVcSpF0fCN5jpT3qxC2Q9birB+gHAGxPs0hjxc",
+	"WjVwnreLEk8Xo32uPKl3KlfrUuGIbMX4t4sP5Nt2AV1sGq84/EBMAPNVhJJGI91Nif4MaMaFzH0XZTdK",
+	"twL5wT1qwwMQFI3CNajhrdeakqruyKocuKWteh4IKfPxpJgF4JkO+TQIBPqbo2vhKQSpHYjc+PlLzXIA",
+	"2DBtX5eupBgT9x6OFFIQfwYIQimlwMA5/hZB2D/alEqwnMjBICWUTJUUwwAfGQJlroWAWizNqm5ZmP+Z",
+	"qyJw4AH39VSqOywCu+Mir0rAqAlgtx2S+Z6cDgcZ4m9JVpV4dSPoU/xZJc9GVmN4kJbdgkOt6jhWmSPE",
+	"0/pOVgtdC0D6mBETBEA+eBxu2oC0qBhDZCiv8jFVYiCYjQyB2a0+rgbBjEOj8fVQytyFw+p+9PYL98t0",
+	"6bUAkKo9aqk8YLU6fcBqtGeGtxH5bS+1z8jh2CDurAV5dkByOBg3VKmjMAMPyt5NPBYhwX8QgOnHnSFK",
+	"PwJ6lND69wbWgpE2odNePe+78tvFCVv44Uv7CKaqKn6TAL1bCJ3O3FlnzU5d09ZoVtBZEZVCUo7fM+0j",
+	"sPN4K3wfG7F7T54qdi2mUpkRGKn2ClrR5S6mHdoXgoSztpCCVcEH3IQeGMEgN8sJwKrBgu3R/l2KObyg",
+	"LX2XmKlEncRdWasDMcKPSWojCyirjGJvkPK7gl83Oi/9Ye7Hz9URbv2CfPDt+tvHbSVVzTrr46/xnOau",
+	"ziNexKemibvAdpgHp8J/fIfC+UwDE/lVZa28tmXLwjKqmqHnTDKnDhtmzQtNsKUopEr8bYZDqvtoPd24",
+	"E7X2jd5/tP88hQiWhRZ3+Dskr5YE+iPB50MCxJQgfvFiZoRxaqN2a+CVp3UPDX7hOs4vYe5yo0EXuR3P",
+	"ViX5JpvVz3/V8RmoxrQ2GvQ1QLPa/xZqkN+B3g8h+r4KEBT8nnViJUZeWds3r4U3Cd1753PY9uAXZOt+",
+	"AxAa+U4TPYKy0QGoTa6JfeecZFxAsdOttx66xEDsR7Ni0CFXJYJm6phmO9pppLyzH14Lt6zUSVxreAsM",
+	"8k15UQDwnptuo2MpYBZ8zKqmhzfUce3xiJLIfRf13ajzdq/214bcs3im4LL5O8Hbgd3T6sdmoP8tDX6G",
+	"eN1AlT2YVpTq6N3BmzoJ2LjKQUZwqzf567xRXNXgw+fO64cLKchIlgoR+IDm992YM28Su6frcNMYPGtn",
+	"sc5bEgCDeo1k1v+Ssem3FuHPz1vLrbyH/tS1LnIRHbCNWqFpEDaiblEIh71BhqVKDLWM3qr90Lcby3OI",
+	"bUM+LVXhegvp7n6jIw97oONJwYBL3ULmbNW+L18NGkgEEdhKeUZ7FTm3TTCWW5kNaMlGB2w3TJ3uelyA",
+	"IKmhHh7kA5kCSCGEAIVqyFr8zOtQWrDc/yaVB+P3ZsSePFVsj4p8T0/ppB6s58oD5obC5vmBAaLbNmns",
+	"New3k5IBH5YKlUmpWVqjEN0IHgj3dPP0PwEAAP//",
 }
 
 // decodeSpec returns the document as JSON.

@@ -107,7 +107,7 @@ func TestRequestsAreChecked(t *testing.T) {
 		{"POST", "/v1/sessions", Login{Device: deviceID(1), Proof: fill(1, 32)}, 400, fault.InvalidRequest},
 		{"POST", "/v1/sessions", Login{Device: deviceID(1), Proof: fill(1, 32), User: optional(userID(1)), EmailHash: optional2(fill(1, 32))}, 400, fault.InvalidRequest},
 		{"POST", "/v1/blobs", SwapRequest{Swaps: []Swap{{Name: "a", Counter: 0, Previous: fill(0, 32), Nonce: fill(0, 16), Body: []byte{}}}}, 400, fault.InvalidRequest},
-		{"POST", "/v1/blobs", SwapRequest{Swaps: []Swap{{Name: "a", Counter: 2, Previous: fill(0, 32), Nonce: fill(0, 16), Body: []byte{}}}}, 409, fault.Conflict},
+		{"POST", "/v1/blobs", SwapRequest{Swaps: []Swap{{Name: "a", Counter: 2, Previous: fill(1, 32), Nonce: fill(0, 16), Body: []byte{}}}}, 409, fault.Conflict},
 		{"POST", "/v1/blobs", `{"swaps":[{"name":"a","counter":1,"previous":"` + strings.Repeat("A", 43) + `=","nonce":"` + strings.Repeat("A", 22) + `==","body":"not base64!"}]}`, 400, fault.InvalidRequest},
 		{"PUT", "/v1/prekeys", strings.Repeat(" ", 1<<21), 413, fault.TooLarge},
 		{"POST", "/v1/messages/acknowledge", `{"messages":[]}`, 400, fault.InvalidRequest},

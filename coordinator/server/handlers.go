@@ -146,46 +146,6 @@ func (h *handlers) AcknowledgeMessages(ctx context.Context, r AcknowledgeMessage
 	return AcknowledgeMessages200JSONResponse{Removed: n}, err
 }
 
-func versionOf(v state.Version) BlobVersion {
-	return BlobVersion{Counter: int64(v.Counter), Hash: v.Hash, Size: v.Size, Time: v.Time.UTC()}
-}
-
-// ListBlobs lists the caller's blobs.
-func (h *handlers) ListBlobs(ctx context.Context, r ListBlobsRequestObject) (ListBlobsResponseObject, error) {
-	list, more, err := h.state.Blobs(ctx, user(ctx), deref(r.Params.After), or(r.Params.Limit, 1000))
-	out := ListBlobs200JSONResponse{Blobs: []Blob{}, More: more}
-	for _, b := range list {
-		blob := Blob{Name: b.Name, Newest: versionOf(b.Version), History: []BlobVersion{}}
-		for _, v := range b.History {
-			blob.History = append(blob.History, versionOf(v))
-		}
-		out.Blobs = append(out.Blobs, blob)
-	}
-	return out, err
-}
-
-// SwapBlobs changes blobs.
-func (h *handlers) SwapBlobs(ctx context.Context, r SwapBlobsRequestObject) (SwapBlobsResponseObject, error) {
-	list := make([]state.Swap, len(r.Body.Swaps))
-	for i, s := range r.Body.Swaps {
-		list[i] = state.Swap{Name: s.Name, Counter: uint64(s.Counter), Body: s.Body, Keep: deref(s.Keep)}
-		copy(list[i].Previous[:], s.Previous)
-		copy(list[i].Nonce[:], s.Nonce)
-	}
-	made, err := h.state.Swap(ctx, user(ctx), list)
-	out := SwapBlobs200JSONResponse{Versions: []BlobVersion{}}
-	for _, v := range made {
-		out.Versions = append(out.Versions, versionOf(v))
-	}
-	return out, err
-}
-
-// GetBlob returns a version of a blob.
-func (h *handlers) GetBlob(ctx context.Context, r GetBlobRequestObject) (GetBlobResponseObject, error) {
-	b, err := h.state.Blob(ctx, user(ctx), r.Name, uint64(deref(r.Params.Counter)))
-	return GetBlob200JSONResponse{Counter: int64(b.Counter), Hash: b.Hash, Previous: b.Previous, Nonce: b.Nonce, Body: b.Body}, err
-}
-
 // AddDeviceLink appends to the caller's device list.
 func (h *handlers) AddDeviceLink(ctx context.Context, r AddDeviceLinkRequestObject) (AddDeviceLinkResponseObject, error) {
 	return AddDeviceLink204Response{}, h.state.AddLink(ctx, user(ctx), state.Link{Sequence: uint64(r.Body.Sequence), Body: r.Body.Link})

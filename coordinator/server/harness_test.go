@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ type bench struct {
 	*Server
 	clock *clock
 	log   *httpapitest.Buffer
+	full  atomic.Bool // the disk
 }
 
 // free lets tests do much in little time.
@@ -60,7 +62,12 @@ func newBench(t *testing.T, so state.Options, o Options) *bench {
 	if o.Rates == nil {
 		o.Rates = free
 	}
-	st, err := badgerstore.Open(t.TempDir(), badgerstore.Options{})
+	st, err := badgerstore.Open(t.TempDir(), badgerstore.Options{FreeSpace: func(string) (uint64, error) {
+		if b.full.Load() {
+			return 1 << 20, nil
+		}
+		return 1 << 40, nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,9 +97,16 @@ func (h *handlers) EndSession(ctx context.Context, r EndSessionRequestObject) (E
 	return EndSession204Response{}, h.state.EndSession(ctx, user(ctx), state.DeviceID(r.Device))
 }
 
-// ChangeProof replaces the login proof.
+// ChangeProof replaces the login proof, and what changes with it.
 func (h *handlers) ChangeProof(ctx context.Context, r ChangeProofRequestObject) (ChangeProofResponseObject, error) {
-	return ChangeProof204Response{}, h.state.ChangeProof(ctx, callOf(ctx).caller, r.Body.Proof, r.Body.NewProof)
+	return ChangeProof204Response{}, h.state.ChangeProof(ctx, callOf(ctx).caller, state.ProofChange{
+		Old: r.Body.Proof, New: r.Body.NewProof, Email: deref(r.Body.EmailHash), Swaps: swapsOf(deref(r.Body.Swaps)), KeepSessions: deref(r.Body.KeepSessions),
+	})
+}
+
+// DeleteAccount removes the caller's account.
+func (h *handlers) DeleteAccount(ctx context.Context, r DeleteAccountRequestObject) (DeleteAccountResponseObject, error) {
+	return DeleteAccount204Response{}, h.state.Delete(ctx, callOf(ctx).caller, r.Body.Proof)
 }
 
 // SetRecovery sets the recovery proof.

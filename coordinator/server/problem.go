@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"coldframe/coordinator/state"
 	"coldframe/internal/apicheck"
 	"coldframe/internal/fault"
 	"coldframe/internal/httpapi"
@@ -37,6 +39,7 @@ type problemExtra struct {
 	status     int // 0: that of the code
 	field      string
 	retryAfter int64
+	resource   state.Resource
 }
 
 // statusError is a failure with a status other than that of its code, or with a time to wait.
@@ -61,6 +64,7 @@ func problemOf(err error, c *call) Problem {
 	if extra.retryAfter > 0 {
 		p.RetryAfter = &extra.retryAfter
 	}
+	p.Resource = optional(string(extra.resource))
 	if c.caller.User != "" {
 		p.Detail, p.Field = optional(detail), optional(extra.field)
 	}
@@ -80,6 +84,9 @@ func classify(err error) (code fault.Code, detail string, extra problemExtra) {
 	if e, ok := errors.AsType[*statusError](err); ok {
 		extra = e.problemExtra
 	}
+	if e, ok := errors.AsType[*state.WaitError](err); ok {
+		extra.status, extra.retryAfter = http.StatusTooManyRequests, int64((e.After+time.Second-1)/time.Second)
+	}
 	if e, ok := errors.AsType[*apicheck.FieldError](err); ok {
 		extra.field = e.Field
 	}
@@ -92,6 +99,12 @@ func classify(err error) (code fault.Code, detail string, extra problemExtra) {
 	code = fault.CodeOf(err)
 	if _, known := kinds[code]; !known || code == fault.Internal {
 		return fault.Internal, "", extra
+	}
+	if code == fault.StorageFull {
+		extra.resource = state.DiskResource
+		if e, ok := errors.AsType[*state.FullError](err); ok {
+			extra.resource = e.Resource
+		}
 	}
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		detail = e.Detail

@@ -156,6 +156,9 @@ func (s *Server) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
+		if off := s.state.ClockOff().Round(time.Second); off.Abs() > time.Hour {
+			s.o.Logger.Warn("the machine's clock jumped; what has an end waits", slog.Duration("ahead", off))
+		}
 		n, err := s.state.Sweep(ctx)
 		s.metrics.swept.Add(float64(n))
 		if err != nil && ctx.Err() == nil {

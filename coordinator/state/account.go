@@ -56,7 +56,7 @@ type NewAccount struct {
 }
 
 // Register makes an account and logs in. Failures: fault.Policy (registration is closed), fault.Forbidden (no valid invitation), fault.Conflict (id or
-// address is taken), fault.Busy.
+// address is taken, or the id was), fault.Busy.
 func (s *State) Register(ctx context.Context, n NewAccount) (Tokens, error) {
 	login := Login{User: n.User, Device: n.Device, Proof: n.Proof}
 	if len(n.Email) != EmailHashSize || !isUUID(string(n.User)) {
@@ -126,11 +126,7 @@ func (t *tx) register(n NewAccount, made account) error {
 	if _, there, err := loadOr[account](t, key("account", string(n.User))); err != nil || there {
 		return errors.Join(err, errRegistered)
 	}
-	email := key("email", hex.EncodeToString(n.Email))
-	if _, err := t.Get(email); !errors.Is(err, fault.NotFound) {
-		if err == nil {
-			err = fault.New(fault.Conflict, "the address has an account")
-		}
+	if err := errors.Join(t.wasDeleted(n.User), t.takeAddress(n.User, n.Email)); err != nil {
 		return err
 	}
 	if t.s.o.Registration == Invitation {
@@ -138,7 +134,7 @@ func (t *tx) register(n NewAccount, made account) error {
 			return err
 		}
 	}
-	return errors.Join(t.Set(email, []byte(n.User)), save(t, key("account", string(n.User)), made))
+	return save(t, key("account", string(n.User)), made)
 }
 
 // registeredBefore answers a registration under an id that has an account: the answer of the first one may have been lost.
@@ -161,65 +157,10 @@ func (s *State) registeredBefore(ctx context.Context, n NewAccount, login Login)
 	return tokens, err
 }
 
-// ChangeProof replaces the login proof and ends all other sessions of the user, with their credentials. The old one is the recovery proof in a session that
-// began with that. Repeated after it succeeded, it succeeds. A wrong old proof is fault.Forbidden.
-func (s *State) ChangeProof(ctx context.Context, c Caller, old, changed []byte) error {
-	_, a, err := s.find(ctx, Login{User: c.User})
-	if err != nil {
-		return err
-	}
-	if again, err := s.proofs.check(ctx, a.Proof, changed); err != nil || again {
-		return err
-	}
-	ok, err := s.proves(ctx, c.User, a, Login{Kind: c.mayProve(), Proof: old})
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fault.New(fault.Forbidden, "the present proof is another one")
-	}
-	proof, err := s.proofs.hash(ctx, changed)
-	if err != nil {
-		return err
-	}
-	return s.update(ctx, func(t *tx) error {
-		now, err := t.account(c.User)
-		if err != nil {
-			return err
-		}
-		if !now.Proof.equal(a.Proof) || !now.Recovery.equal(a.Recovery) {
-			return fault.New(fault.Conflict, "the proof was changed meanwhile")
-		}
-		now.Proof = proof
-		if err := save(t, key("account", string(c.User)), now); err != nil {
-			return err
-		}
-		return errors.Join(t.endSessions(c.User, c), t.recovered(c))
-	})
-}
-
-// mayProve is what a caller shows to replace the login proof.
-func (c Caller) mayProve() LoginKind {
-	if c.Recovery {
-		return RecoveryLogin
-	}
-	return PasswordLogin
-}
-
-// recovered makes a session of a recovery proof one as any other.
-func (t *tx) recovered(c Caller) error {
-	r, there, err := loadOr[deviceRecord](t, deviceKey(c.User, c.Device))
-	if err != nil || !there || !r.Recovery {
-		return err
-	}
-	r.Recovery = false
-	return t.saveDevice(c.User, c.Device, r)
-}
-
 // Lookup returns the user with an address, by its labelled hash, or fault.NotFound.
 func (s *State) Lookup(ctx context.Context, email []byte) (user UserID, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		id, err := t.Get(key("email", hex.EncodeToString(email)))
+		id, err := t.Get(emailKey(email))
 		if err != nil {
 			return err
 		}

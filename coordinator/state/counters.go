@@ -1,10 +1,6 @@
 package state
 
-import (
-	"context"
-
-	"coldframe/internal/fault"
-)
+import "context"
 
 // counters are the numbers of one user that most changes touch, in one record.
 type counters struct {
@@ -15,6 +11,10 @@ type counters struct {
 	Bytes     int64  `cbor:"5,keyasint"`
 	Links     uint64 `cbor:"6,keyasint"` // of the device list
 	EventLast uint64 `cbor:"7,keyasint"`
+	Changes   uint64 `cbor:"8,keyasint"`            // of blobs, ever; a swap is one
+	Deleted   int64  `cbor:"9,keyasint"`            // blobs that were deleted and are known
+	Floor     uint64 `cbor:"10,keyasint"`           // a new blob begins above it: highest counter of those that were deleted and are not known
+	Forgotten uint64 `cbor:"11,keyasint"`           // newest change of those
 	Sent      int64  `cbor:"16,keyasint,omitempty"` // messages that the user sent and that are remembered
 	SentLast  uint64 `cbor:"17,keyasint,omitempty"` // number of the newest of them
 }
@@ -62,7 +62,7 @@ func (q Quota) or(d Quota) Quota {
 // checkStored refuses what would go beyond the quota for blobs and bytes. Less than before is always fine.
 func (c *counters) checkStored(before counters, q Quota) error {
 	if c.Blobs > q.Blobs && c.Blobs > before.Blobs || c.Bytes > q.Bytes && c.Bytes > before.Bytes {
-		return fault.New(fault.StorageFull, "the quota of %d blobs and %d bytes is used up", q.Blobs, q.Bytes)
+		return full(QuotaResource, "the quota of %d blobs and %d bytes is used up", q.Blobs, q.Bytes)
 	}
 	return nil
 }

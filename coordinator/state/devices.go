@@ -20,6 +20,9 @@ func (s *State) AddLink(ctx context.Context, user UserID, l Link) error {
 	if len(l.Body) == 0 || len(l.Body) > MaxDeviceLink {
 		return fault.New(fault.TooLarge, "a link has 1 to %d bytes", MaxDeviceLink)
 	}
+	if err := s.pace.take(user, int64(len(l.Body))); err != nil {
+		return err
+	}
 	return s.update(ctx, func(t *tx) error {
 		c, q, err := t.quota(user)
 		if err != nil {
@@ -35,7 +38,7 @@ func (s *State) AddLink(ctx context.Context, user UserID, l Link) error {
 		case l.Sequence != c.Links+1:
 			return fault.New(fault.Conflict, "the device list is at %d", c.Links)
 		case l.Sequence > MaxLinks:
-			return fault.New(fault.StorageFull, "a device list has at most %d links", MaxLinks)
+			return full(QuotaResource, "a device list has at most %d links", MaxLinks)
 		}
 		before := *c
 		c.Links++

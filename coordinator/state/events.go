@@ -11,7 +11,7 @@ type EventType string
 // The types. An event is a hint: what it tells of is fetched, and an agent that missed one loses time, nothing else.
 const (
 	MessageEvent EventType = "message"     // Number is its sequence number
-	BlobsEvent   EventType = "blobs"       // a swap; Name and Number are those of the blob if it was one
+	BlobsEvent   EventType = "blobs"       // a swap; Number is that of the change, Name that of the blob if it was one
 	PreKeysEvent EventType = "prekeys_low" // Number is how many one-time prekeys are left
 	DevicesEvent EventType = "devices"     // Number is the sequence of the new link
 	ResyncEvent  EventType = "resync"      // events are missing before this one: look at everything

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -24,9 +25,13 @@ func expiryKey(at time.Time, record string) string {
 	return key("expiry", number(uint64(max(0, at.Unix()))), record)
 }
 
-// Sweep removes what has expired and returns how many records it looked at.
+// Sweep removes what has expired, by the clock that does not follow a machine's clock that jumps, and what is left of users who were deleted. It
+// returns how many records it looked at.
 func (s *State) Sweep(ctx context.Context) (int, error) {
 	n := 0
+	if err := errors.Join(s.saveClock(ctx), s.eraseDeleted(ctx)); err != nil {
+		return n, err
+	}
 	for {
 		var due []string
 		err := s.view(ctx, func(t *tx) error {

@@ -12,8 +12,8 @@ func FuzzRecords(f *testing.F) {
 	kinds := []func() any{
 		func() any { return new(account) }, func() any { return new(counters) }, func() any { return new(Event) }, func() any { return new(invitation) },
 		func() any { return new(deviceRecord) }, func() any { return new(waiting) }, func() any { return new(sentID) }, func() any { return new(Message) },
-		func() any { return new(sentMessage) }, func() any { return new(Blob) }, func() any { return new(Body) }, func() any { return new(preKeys) }, func() any { return new(fetch) },
-		func() any { return new(Senders) },
+		func() any { return new(sentMessage) }, func() any { return new(Blob) }, func() any { return new(preKeys) }, func() any { return new(fetch) },
+		func() any { return new(Senders) }, func() any { return new(storedClock) }, func() any { return new(erasure) },
 	}
 	for i, v := range []any{
 		account{Email: []byte("x"), Created: at, Proof: proofHash{Cost: DefaultCost}},
@@ -25,11 +25,12 @@ func FuzzRecords(f *testing.F) {
 		sentID{"i", at},
 		Message{ID: "i", Time: at},
 		sentMessage{Sequence: 1},
-		Blob{Version: Version{Counter: 1, Time: at}, History: []Version{{Counter: 2}}},
-		Body{Body: []byte("x")},
+		Blob{Version: Version{Counter: 2, Time: at, Nonce: []byte("x")}, Earlier: []Version{{Counter: 1}}, Kept: 1},
 		preKeys{Count: 1},
 		fetch{Target: "u"},
 		Senders{Sequence: 1, Blocked: []UserID{"u"}},
+		storedClock{at},
+		erasure{at},
 	} {
 		b, err := encoding.Marshal(v)
 		if err != nil {

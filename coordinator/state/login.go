@@ -2,7 +2,6 @@ package state
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -147,7 +146,7 @@ func (s *State) find(ctx context.Context, l Login) (user UserID, a account, err 
 	err = s.view(ctx, func(t *tx) error {
 		user = l.User
 		if user == "" {
-			id, err := t.Get(key("email", hex.EncodeToString(l.Email)))
+			id, err := t.Get(emailKey(l.Email))
 			if err != nil {
 				return err
 			}

@@ -36,6 +36,9 @@ func (s *State) Send(ctx context.Context, from, to UserID, id string, body []byt
 	if from == to {
 		return 0, fault.New(fault.InvalidRequest, "a message is to somebody else")
 	}
+	if err := s.pace.take(from, int64(len(body))); err != nil {
+		return 0, err
+	}
 	hash := sha256.Sum256(body)
 	err = s.update(ctx, func(t *tx) error {
 		before, there, err := loadOr[sentMessage](t, key("sent", string(from), id))
@@ -70,7 +73,7 @@ func (t *tx) deliver(to UserID, m Message) (uint64, error) {
 	size := int64(len(m.Body))
 	mail, bytes := t.s.o.Limits.share(q)
 	if c.Mail >= q.Mail || c.MailBytes+size > q.MailBytes || w.Mail >= mail || w.Bytes+size > bytes {
-		return 0, fault.New(fault.StorageFull, "the receiver's mailbox is full")
+		return 0, full(MailboxResource, "the receiver's mailbox is full")
 	}
 	c.MailLast++
 	if taken, err := t.takes(to, m.Sender); err != nil || !taken {

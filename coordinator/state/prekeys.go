@@ -41,6 +41,15 @@ func (u Upload) hash() []byte {
 	return h.Sum(nil)
 }
 
+// size is what an upload writes, in bytes.
+func (u Upload) size() int64 {
+	n := len(u.Bundle)
+	for _, k := range u.OneTime {
+		n += len(k)
+	}
+	return int64(n)
+}
+
 func boolByte(b bool) byte {
 	if b {
 		return 1
@@ -66,6 +75,9 @@ func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count in
 	if err := u.check(); err != nil {
 		return 0, err
 	}
+	if err := s.pace.take(user, u.size()); err != nil {
+		return 0, err
+	}
 	hash := u.hash()
 	err = s.update(ctx, func(t *tx) error {
 		own := key("prekeys", string(user))
@@ -84,7 +96,7 @@ func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count in
 			return err
 		}
 		if p.Count+len(u.OneTime) > MaxOneTimes {
-			return fault.New(fault.StorageFull, "at most %d one-time prekeys are kept", MaxOneTimes)
+			return full(QuotaResource, "at most %d one-time prekeys are kept", MaxOneTimes)
 		}
 		for _, k := range u.OneTime {
 			p.Last++

@@ -33,6 +33,8 @@ type Limits struct {
 	BytesPerSender int64         // of those
 	Sent           int           // messages of one sender that are remembered; the oldest go
 	Sessions       int           // devices of one user; of more the one used longest ago goes
+	WriteBurst     int64         // bytes that one user may write at once
+	WriteRate      int64         // and then in a second; 0: as many as they like
 }
 
 // Quota is what one user may leave with the coordinator. A zero is the default of that field.
@@ -48,14 +50,18 @@ var DefaultLimits = Limits{
 	Quota:     Quota{Blobs: 10_000, Bytes: 1 << 30, Mail: 20_000, MailBytes: 256 << 20},
 	AccessTTL: 15 * time.Minute, RefreshTTL: 48 * time.Hour, MailTTL: 30 * 24 * time.Hour,
 	CredentialTTL: 90 * 24 * time.Hour, MailPerSender: 2_000, BytesPerSender: 25 << 20, Sent: 10_000, Sessions: 32,
+	WriteBurst: 256 << 20, WriteRate: 256 << 10,
 }
 
 // Sizes of what users deposit, in bytes, and counts.
 const (
-	MaxBlob       = 4 << 20   // one blob
-	MaxSwap       = 768 << 10 // all blobs of a swap of more than one
-	MaxSwaps      = 64        // blobs in one swap
-	MaxHistory    = 8         // versions of a blob before the current one
+	MaxSwap       = 4 << 20    // all blobs of a swap
+	MaxSwaps      = 64         // blobs in one swap
+	MaxHistory    = 8          // versions of a blob before the current one
+	MaxDeleted    = 1_024      // blobs of a user that were deleted and are known
+	MaxAhead      = 1 << 20    // how far above the floor a new blob may begin
+	MaxRead       = 256        // blobs in one answer
+	MaxReadBytes  = 4500 << 10 // of their bodies, and 2,250 for each: in JSON less than 6 MiB
 	MaxMessage    = 192 << 10
 	MaxMailbox    = 1 << 20 // messages in one answer
 	MaxBundle     = 8 << 10
@@ -72,7 +78,22 @@ type Options struct {
 	Registration Registration
 	Limits       Limits
 	Cost         Cost
-	Now          func() time.Time
+	Now          func() time.Time     // the machine's clock
+	Elapsed      func() time.Duration // real time that went by; default: by Now if that is given, else by the system
+}
+
+func (o Options) withDefaults() Options {
+	if o.Limits == (Limits{}) {
+		o.Limits = DefaultLimits
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		start := o.Now()
+		o.Elapsed = func() time.Duration { return o.Now().Sub(start) } // time.Now has a reading that nobody sets
+	}
+	return o
 }
 
 // State is the coordinator's knowledge. Its methods may be called by several goroutines.
@@ -81,19 +102,19 @@ type State struct {
 	o      Options
 	proofs *proofs
 	hub    *hub
+	clock  *clock
+	pace   *pace
 	epoch  string
 }
 
 // New returns the state that s holds.
 func New(ctx context.Context, s store.Store, o Options) (*State, error) {
-	if o.Limits == (Limits{}) {
-		o.Limits = DefaultLimits
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	st := &State{store: s, o: o, proofs: newProofs(o.Cost), hub: newHub()}
+	o = o.withDefaults()
+	st := &State{store: s, o: o, proofs: newProofs(o.Cost), hub: newHub(), clock: newClock(o), pace: newPace(o)}
 	err := st.update(ctx, func(t *tx) error {
+		if err := t.loadClock(); err != nil {
+			return err
+		}
 		b, err := t.Get(epochKey)
 		if errors.Is(err, fault.NotFound) {
 			b = []byte(rand.Text())
@@ -128,7 +149,7 @@ type tx struct {
 func (s *State) update(ctx context.Context, fn func(t *tx) error) error {
 	var t *tx
 	err := s.store.Update(ctx, func(raw store.Tx) error {
-		t = &tx{Tx: raw, s: s, now: s.o.Now(), counters: map[UserID]*counters{}}
+		t = &tx{Tx: raw, s: s, now: s.clock.now(), counters: map[UserID]*counters{}}
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -142,7 +163,7 @@ func (s *State) update(ctx context.Context, fn func(t *tx) error) error {
 
 func (s *State) view(ctx context.Context, fn func(t *tx) error) error {
 	return s.store.View(ctx, func(raw store.Tx) error {
-		return fn(&tx{Tx: raw, s: s, now: s.o.Now(), counters: map[UserID]*counters{}})
+		return fn(&tx{Tx: raw, s: s, now: s.clock.now(), counters: map[UserID]*counters{}})
 	})
 }
 

@@ -248,7 +248,7 @@ func deviceCredentials(t *testing.T, b *stateBench) {
 		},
 		"login proof replaced": func() error {
 			c, err := b.Authenticate(ctx, b.mustLogin(3).Access)
-			return errors.Join(err, b.ChangeProof(ctx, c, bytes32(0), bytes32(1)), b.ChangeProof(ctx, c, bytes32(1), bytes32(0)))
+			return errors.Join(err, b.ChangeProof(ctx, c, state.ProofChange{Old: bytes32(0), New: bytes32(1)}), b.ChangeProof(ctx, c, state.ProofChange{Old: bytes32(1), New: bytes32(0)}))
 		},
 	} {
 		b.mustLogin(1, credential(secret))
@@ -313,11 +313,11 @@ func recoveryProofs(t *testing.T, b *stateBench) {
 	if err != nil || !c.Recovery {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if err := b.ChangeProof(ctx, c, bytes32(9), bytes32(1)); !errors.Is(err, fault.Forbidden) {
+	if err := b.ChangeProof(ctx, c, state.ProofChange{Old: bytes32(9), New: bytes32(1)}); !errors.Is(err, fault.Forbidden) {
 		t.Errorf("replaced with another proof than the kit's: %v", err)
 	}
 	for range 2 {
-		if err := b.ChangeProof(ctx, c, kit, bytes32(1)); err != nil {
+		if err := b.ChangeProof(ctx, c, state.ProofChange{Old: kit, New: bytes32(1)}); err != nil {
 			t.Fatal(err)
 		}
 	}

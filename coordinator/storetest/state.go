@@ -45,6 +45,18 @@ func RunState(t *testing.T, open Open) {
 		"PreKeyStatus":                preKeyStatus,
 		"Expiry":                      expiry,
 		"F14_RestoredFromABackup":     restored,
+		"RefusedSwapsWriteNothing":    refusedSwaps,
+		"SwapsAgainAfterOthers":       swapsAgain,
+		"R05_DeletedNames":            deletedNames,
+		"ReadChanges":                 readChanges,
+		"ReadOneMoment":               readOneMoment,
+		"ReadPages":                   readPages,
+		"SwapsOfManyBlobs":            swapsOfManyBlobs,
+		"TooMuchWritten":              tooMuchWritten,
+		"F13_ClockJumps":              clockJumps,
+		"ProofAndBlobsTogether":       proofAndBlobs,
+		"ChangedAddress":              changedAddress,
+		"DeletedAccount":              deletedAccount,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newStateBench(t, open, state.Options{Registration: state.Open})) })
 	}
@@ -186,7 +198,7 @@ func expiry(t *testing.T, b *stateBench) {
 		kinds[kind]++
 	}
 	delete(kinds, "event")
-	want := map[string]int{"meta": 1, "account": 3, "email": 3, "counters": 2, "blob": 1, "body": 1, "link": 1, "prekeys": 1, "onetime": 1}
+	want := map[string]int{"meta": 2, "change": 1, "account": 3, "email": 3, "counters": 2, "blob": 1, "body": 1, "link": 1, "prekeys": 1, "onetime": 1}
 	if !maps.Equal(kinds, want) {
 		t.Errorf("what stays: %v, want %v", kinds, want)
 	}

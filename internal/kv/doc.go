@@ -10,7 +10,8 @@
 //
 // Badger writes through memory maps: on a full disk the system kills the process (SIGBUS). So the free space is measured before
 // every write and before opening; below the reserve the answer is fault.StorageFull, reads go on, and writes work again as soon as
-// there is room. After a failed write or fsync nobody knows what the disk holds: the write is reported as not durable, is never
+// there is room. What was written over is dead in the files until it is cleaned up; writes leave room for that too, so that it goes on
+// while they are refused. After a failed write or fsync nobody knows what the disk holds: the write is reported as not durable, is never
 // tried again, and the store refuses writes and reads until it was opened anew, which reads what really is there (THREATS R19).
 //
 // # Damage

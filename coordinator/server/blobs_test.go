@@ -1,0 +1,165 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"coldframe/coordinator"
+	"coldframe/coordinator/state"
+	"coldframe/coordinator/storetest"
+	"coldframe/internal/fault"
+)
+
+// next is a swap that follows a version, which may be none.
+func next(name string, v coordinator.BlobVersion, body string) coordinator.Swap {
+	if v.Hash == nil {
+		v.Hash = fill(0, 32)
+	}
+	return coordinator.Swap{Name: name, Counter: v.Counter + 1, Previous: v.Hash, Nonce: []byte(coordinator.NewRequestID())[:16], Body: []byte(body)}
+}
+
+// An agent that was away reads what changed, deletions too, and sees that each blob descends from what it knew.
+func TestReadWhatChanged(t *testing.T) {
+	b := newBench(t, open, Options{})
+	c := b.agent(1, coordinator.Options{})
+	none := coordinator.BlobVersion{}
+	swap := func(list ...coordinator.Swap) coordinator.Swapped {
+		t.Helper()
+		s, err := c.Swap(t.Context(), list...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := swap(next("read", none, "one"), next("r-a", none, "a"), next("r-b", none, ""))
+	known := first.Versions[0]
+	head := known
+	for i := range 8 {
+		head = swap(next("read", head, fmt.Sprint(i))).Versions[0]
+	}
+	gone := next("r-a", first.Versions[1], "")
+	gone.Delete = optional(true)
+	last := swap(gone)
+
+	page, err := c.ReadBlobs(t.Context(), coordinator.BlobRead{Since: &first.Change, Bodies: optional(true)})
+	if err != nil || page.Change != last.Change || page.More || page.Missed || page.Floor != 0 || page.Epoch != b.state.Epoch() || len(page.Blobs) != 2 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	read, deleted := &page.Blobs[0], &page.Blobs[1]
+	if read.Name != "read" || string(*read.Body) != "7" || !read.Descends(known.Counter, known.Hash) || read.Descends(known.Counter, head.Hash) {
+		t.Errorf("%+v", read)
+	}
+	if deleted.Name != "r-a" || !deleted.IsDeleted() || deleted.Body != nil || !deleted.Descends(1, first.Versions[1].Hash) {
+		t.Errorf("%+v", deleted)
+	}
+	head = swap(next("read", head, "other")).Versions[0]
+	swap(next("read", head, "8"))
+	page, err = c.ReadBlobs(t.Context(), coordinator.BlobRead{Names: &[]string{"read"}})
+	if err != nil || len(page.Blobs) != 1 || page.Blobs[0].Descends(known.Counter, known.Hash) || page.Blobs[0].Body != nil {
+		t.Errorf("10 versions later it descends from %d, or is not there: %v", known.Counter, err)
+	}
+	if got, err := c.Blob(t.Context(), "read", 0); err != nil || string(got.Body) != "8" {
+		t.Errorf("a blob with the name of an operation: %v", err)
+	}
+	if list, err := c.Blobs(t.Context(), "r-a"); err != nil || len(list.Blobs) != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for _, q := range []string{`{"names":["a"],"prefix":"a"}`, `{"since":1,"after":"a"}`, `{"since":-1}`, `{"limit":257}`, `{"names":[]}`, `{"names":["A"]}`} {
+		b.send("POST", "/v1/blobs/read", b.user(1).AccessToken, q).want(t, 400, fault.InvalidRequest)
+	}
+}
+
+// A client is told which of the three is full.
+func TestWhatIsFull(t *testing.T) {
+	b := newBench(t, open, Options{})
+	alice := b.agent(1, coordinator.Options{})
+	b.agent(2, coordinator.Options{})
+	for n := 1; n < 3; n++ {
+		if err := b.state.SetQuota(t.Context(), storetest.UserN(n), state.Quota{Bytes: 10, MailBytes: 10}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resource := func(err error) string {
+		t.Helper()
+		e, ok := errors.AsType[*coordinator.Error](err)
+		if !ok || !errors.Is(err, fault.StorageFull) {
+			t.Fatal(err)
+		}
+		return e.Resource()
+	}
+	_, quota := alice.Swap(t.Context(), next("a", coordinator.BlobVersion{}, "more than ten bytes"))
+	_, mailbox := alice.Send(t.Context(), userID(2), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: []byte("more than ten bytes")})
+	b.full.Store(true)
+	_, disk := alice.Swap(t.Context(), next("a", coordinator.BlobVersion{}, "x"))
+	b.full.Store(false)
+	got := []string{resource(quota), resource(mailbox), resource(disk)}
+	if !slices.Equal(got, []string{coordinator.QuotaResource, coordinator.MailboxResource, coordinator.DiskResource}) {
+		t.Error(got)
+	}
+	if _, err := alice.Swap(t.Context(), next("a", coordinator.BlobVersion{}, "x")); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// Whoever writes too much is told how long to wait.
+func TestF06_TooMuchWritten(t *testing.T) {
+	limits := state.DefaultLimits
+	limits.WriteBurst, limits.WriteRate = 1<<20, 1<<10
+	b := newBench(t, state.Options{Registration: state.Open, Limits: limits}, Options{})
+	c := b.agent(1, coordinator.Options{})
+	var head coordinator.BlobVersion
+	for range 3 {
+		s, err := c.Swap(t.Context(), next("a", head, string(make([]byte, 300<<10))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head = s.Versions[0]
+	}
+	_, err := c.Swap(t.Context(), next("a", head, string(make([]byte, 300<<10))))
+	if e, ok := errors.AsType[*coordinator.Error](err); !ok || !e.Is(fault.Busy) || e.Problem.Status != 429 || e.RetryAfter() < 100e9 {
+		t.Errorf("%v", err)
+	}
+}
+
+// The password changes with the vault key that it wraps, over the client; then the account goes.
+func TestPasswordAndAccount(t *testing.T) {
+	b := newBench(t, open, Options{})
+	c := b.agent(1, coordinator.Options{})
+	s, err := c.Swap(t.Context(), next("v-key", coordinator.BlobVersion{}, "wrapped"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := coordinator.ProofChange{
+		Proof: fill(1, 32), NewProof: fill(7, 32), EmailHash: optional2(fill(77, 32)), Swaps: &[]coordinator.Swap{next("v-key", s.Versions[0], "wrapped anew")},
+	}
+	for range 2 {
+		if err := c.ChangeProof(t.Context(), change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := c.Blob(t.Context(), "v-key", 0); err != nil || string(got.Body) != "wrapped anew" {
+		t.Fatal(err)
+	}
+	large := change
+	large.Proof, large.NewProof, large.EmailHash = fill(7, 32), fill(8, 32), nil
+	large.Swaps = &[]coordinator.Swap{next("large", coordinator.BlobVersion{}, string(bytes.Repeat([]byte("x"), state.MaxSwap)))}
+	if err := c.ChangeProof(t.Context(), large); err != nil {
+		t.Errorf("with the largest blob: %v", err)
+	}
+	if err := c.DeleteAccount(t.Context(), fill(7, 32)); !errors.Is(err, fault.Forbidden) {
+		t.Errorf("with another proof: %v", err)
+	}
+	if err := c.DeleteAccount(t.Context(), fill(8, 32)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteAccount(t.Context(), fill(8, 32)); !errors.Is(err, fault.Unauthorized) {
+		t.Errorf("again: %v", err)
+	}
+	err = c.Register(t.Context(), coordinator.Registration{User: userID(1), EmailHash: fill(1, 32), Proof: fill(1, 32)})
+	if !errors.Is(err, fault.Conflict) {
+		t.Errorf("the id again: %v", err)
+	}
+}

@@ -1,0 +1,206 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"coldframe/internal/fault"
+)
+
+// Body is one version with its body.
+type Body struct {
+	Version
+	Body []byte
+}
+
+// Blob returns a version of a blob, the newest for counter 0, or fault.NotFound.
+func (s *State) Blob(ctx context.Context, user UserID, name string, counter uint64) (b Body, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		head, _, err := t.blob(user, name)
+		if err != nil {
+			return err
+		}
+		for _, v := range head.withBodies() {
+			if counter == 0 || v.Counter == counter {
+				b.Version = v
+				b.Body, err = t.Get(bodyKey(user, name, v.Counter))
+				return err
+			}
+		}
+		return fault.NotFound
+	})
+	if errors.Is(err, fault.NotFound) {
+		err = fault.New(fault.NotFound, "there is no such blob or version")
+	}
+	return b, err
+}
+
+// Blobs lists blobs in the order of their names, after the given one, without those that were deleted.
+func (s *State) Blobs(ctx context.Context, user UserID, after string, limit int) (list []Blob, more bool, err error) {
+	p, err := s.Read(ctx, user, Read{After: after, Limit: limit, there: true})
+	for _, b := range p.Blobs {
+		list = append(list, b.Blob)
+	}
+	return list, p.More, err
+}
+
+// Read asks for several blobs at one moment: those of Names, or those whose names begin with Prefix.
+type Read struct {
+	Names  []string
+	Prefix string
+	Bodies bool
+	Limit  int     // blobs in one answer, 1 to MaxRead
+	After  string  // those whose names come after it, by name
+	Since  *uint64 // instead: those that were changed after this change, by their newest changes
+
+	there bool // leave out those that were deleted
+}
+
+// Page is what there was at one moment. Blobs that were deleted are in it as long as they are known.
+type Page struct {
+	Blobs  []BlobAndBody
+	More   bool   // others follow: read again, with After the last name or Since the last change of this page
+	Change uint64 // number of the newest change
+	Floor  uint64 // a new blob begins above it
+	Missed bool   // after Since blobs were deleted that are not known any more: what a Read by name does not have is not there
+}
+
+// BlobAndBody is a blob with its newest body.
+type BlobAndBody struct {
+	Blob
+	Body []byte // of the newest version if it was asked for and is not the deletion
+}
+
+// Read returns a page of blobs, MaxReadBytes at most. Swaps are never torn: what changed together is in one page by changes.
+func (s *State) Read(ctx context.Context, user UserID, r Read) (p Page, err error) {
+	if r.Limit < 1 || r.Limit > MaxRead || len(r.Names) > MaxRead {
+		return p, fault.New(fault.InvalidRequest, "at most %d blobs are read at once", MaxRead)
+	}
+	err = s.view(ctx, func(t *tx) error {
+		c, err := t.of(user)
+		if err != nil {
+			return err
+		}
+		p = Page{Change: c.Changes, Floor: c.Floor}
+		g := &gather{tx: t, user: user, Read: r, page: &p}
+		switch {
+		case r.Since == nil && r.Names == nil:
+			return g.byName()
+		case r.Since == nil:
+			return g.named()
+		case *r.Since > 0 && *r.Since < c.Forgotten, *r.Since > c.Changes:
+			p.Missed = true
+			return nil
+		}
+		return g.byChange(*r.Since)
+	})
+	return p, err
+}
+
+// gather fills a page.
+type gather struct {
+	*tx
+	Read
+	user UserID
+	page *Page
+	size int64
+}
+
+// versionsCost is what the versions of a blob take in an answer beside the body, in the measure of MaxReadBytes.
+const versionsCost = 2_250
+
+// add puts blobs into the page, all or none of them, or returns errEnough if there is no room.
+func (g *gather) add(list ...Blob) error {
+	list = slices.DeleteFunc(list, func(b Blob) bool { return g.there && b.Deleted() })
+	size := int64(len(list)) * versionsCost
+	for i := range list {
+		size += list[i].Size
+	}
+	full := len(g.page.Blobs)+len(list) > g.Limit || g.Bodies && g.size+size > MaxReadBytes
+	if full && len(g.page.Blobs) > 0 && len(list) > 0 {
+		g.page.More = true
+		return errEnough
+	}
+	g.size += size
+	for _, b := range list {
+		out := BlobAndBody{Blob: b}
+		if g.Bodies && !b.Deleted() {
+			var err error
+			if out.Body, err = g.Get(bodyKey(g.user, b.Name, b.Counter)); err != nil {
+				return err
+			}
+		}
+		g.page.Blobs = append(g.page.Blobs, out)
+	}
+	return nil
+}
+
+func enough(err error) error {
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// byName adds those with the prefix.
+func (g *gather) byName() error {
+	all := key("blob", string(g.user), "")
+	from := ""
+	if g.After != "" {
+		from = all + g.After + "\x00"
+	}
+	return enough(g.ScanFrom(all+g.Prefix, from, func(k string, record []byte) error {
+		b, err := decodeBlob(g.user, strings.TrimPrefix(k, all), record)
+		if err != nil {
+			return err
+		}
+		return g.add(b)
+	}))
+}
+
+// named adds those of the list.
+func (g *gather) named() error {
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(g.Names))) {
+		if name <= g.After {
+			continue
+		}
+		b, there, err := g.blob(g.user, name)
+		if err == nil && there {
+			err = g.add(b)
+		}
+		if err != nil {
+			return enough(err)
+		}
+	}
+	return nil
+}
+
+// byChange adds those whose newest change is after since, change by change.
+func (g *gather) byChange(since uint64) error {
+	all := key("change", string(g.user), "")
+	var together []Blob
+	err := g.ScanFrom(all, key("change", string(g.user), number(since+1)), func(k string, _ []byte) error {
+		name := k[strings.LastIndexByte(k, '/')+1:]
+		if !strings.HasPrefix(name, g.Prefix) || g.Names != nil && !slices.Contains(g.Names, name) {
+			return nil
+		}
+		b, there, err := g.blob(g.user, name)
+		if err != nil || !there {
+			return err
+		}
+		if len(together) > 0 && together[0].Change != b.Change {
+			if err := g.add(together...); err != nil {
+				return err
+			}
+			together = nil
+		}
+		together = append(together, b)
+		return nil
+	})
+	if err == nil {
+		err = g.add(together...)
+	}
+	return enough(err)
+}
