@@ -12,7 +12,7 @@ const maxLeap = 3 * 24 * time.Hour
 const clockKey = "meta/clock"
 
 // clock tells the time by which records get their ends and go. A machine's clock may be years off for an hour, and what is removed then does not come back. So this
-// clock goes on from where it was, which each sweep stores, and follows the machine's between half and twice the speed of real time: one that is ahead by more
+// clock goes on from where it was, which each sweep stores, and follows the machine's between seven eighths and twice the speed of real time: one that is ahead by more
 // than maxLeap is not believed before that much time went by, and one that is behind does not stop it.
 type clock struct {
 	machine func() time.Time
@@ -40,7 +40,7 @@ func (c *clock) now() time.Time {
 	machine, at := c.machine(), c.elapsed()
 	passed := max(0, at-c.at)
 	if machine.Sub(c.last.Add(passed)) <= maxLeap {
-		c.last = later(machine, c.last.Add(passed/2))
+		c.last = later(machine, c.last.Add(passed-passed/8))
 	} else {
 		c.last = c.last.Add(2 * passed)
 	}

@@ -46,7 +46,7 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, fault.Wrap(fault.Unavailable, err, "the store's directory cannot be made private")
 	}
 	db := &DB{dir: dir, o: o, health: newHealth(), users: newUsers(), cleaning: cleaning{wake: make(chan struct{}, 1)}}
-	if err := db.checkFree(0); err != nil {
+	if err := db.checkCleaning(0); err != nil {
 		return nil, err
 	}
 	begun := beginsEmpty(dir)
