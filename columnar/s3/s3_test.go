@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"coldframe/columnar"
@@ -13,7 +12,6 @@ import (
 
 // TestMain is the F19 of this package: nothing may be left running. toxiproxy itself loses goroutines of connections it broke.
 func TestMain(m *testing.M) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's
 	var theirs []goleak.Option
 	for _, f := range []string{
 		"v2.(*ToxicLink).read", "v2.(*ToxicLink).write", "v2.(*ToxicLink).RemoveToxic", "v2.(*ToxicLink).RemoveToxic.func1", "v2.(*ToxicCollection).ResetToxics",

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
 
 	"coldframe/columnar"
 	"coldframe/columnar/storetest"
@@ -158,10 +157,18 @@ func TestF10_SlowReader(t *testing.T) {
 	}
 }
 
+// silent gives newServer a logger of nothing: the zero value of zerolog's, whose module this one need not name for that.
+func silent[M, L, S any](newServer func(M, L) S) func(M) S {
+	return func(m M) S {
+		var logger L
+		return newServer(m, logger)
+	}
+}
+
 // toxic starts a proxy that can be made ill.
 func toxic(t *testing.T, server storetest.Server) (storetest.Server, *toxiproxy.Proxy) {
 	t.Helper()
-	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	api := silent(toxiproxy.NewServer)(toxiproxy.NewMetricsContainer(nil))
 	p := toxiproxy.NewProxy(api, "s3", "127.0.0.1:0", strings.TrimPrefix(server.Endpoint, "http://"))
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
