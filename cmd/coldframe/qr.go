@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"io"
 
 	"rsc.io/qr"
@@ -29,7 +29,7 @@ func writeQR(w io.Writer, data []byte, colours bool) error {
 	if err != nil {
 		return fault.Wrap(fault.InvalidRequest, err, "no code can be made of this")
 	}
-	out := bufio.NewWriter(w)
+	var out bytes.Buffer
 	for y := -qrQuiet; y < code.Size+qrQuiet; y += 2 {
 		if colours {
 			out.WriteString(qrColours)
@@ -42,7 +42,8 @@ func writeQR(w io.Writer, data []byte, colours bool) error {
 		}
 		out.WriteByte('\n')
 	}
-	return out.Flush()
+	_, err = out.WriteTo(w)
+	return err
 }
 
 // drawn reports whether ink goes to a module: the dark ones with colours, else the light ones. Below the last row of the quiet zone,
