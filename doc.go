@@ -6,6 +6,7 @@
 //	localapi/server     the local API: routes, guard, listeners
 //	daemon              the agent itself: life, account, datasets, transfers, events
 //	daemon/devices      device keys, the signed device list, the state key, approval of a new device
+//	daemon/contacts     whom the user knows: published bundles, pins, safety numbers, secrets
 //	keystore            the vault: passwords, keys, items, backup
 //	ratchet             the Signal protocol: identity, prekeys, handshake, sessions and their records
 //	ratchet/internal    its parts: post-quantum ratchet, erasure code, ML-KEM in halves, key derivation

@@ -42,6 +42,8 @@ var fuzzed = map[string][]string{
 	"device key file":                       {"daemon/devices.FuzzKeyFile"},
 	"Signal messages":                       {"ratchet.FuzzSignalMessage", "ratchet.FuzzPreKeyMessage", "ratchet.FuzzScannable"},
 	"ratchet records and messages":          {"ratchet.FuzzRecord", "ratchet.FuzzPreKeysRecord", "ratchet.FuzzDecrypt", "ratchet.FuzzBundle"},
+	"bundles and one-time prekeys":          {"daemon/contacts.FuzzBundle", "daemon/contacts.FuzzOneTimePreKey"},
+	"secrets, contacts and their numbers":   {"daemon/contacts.FuzzSecretPayload", "daemon/contacts.FuzzContactRecord", "daemon/contacts.FuzzSafetyNumber"},
 	"post-quantum chunks":                   {"ratchet/internal/erasure.FuzzDecoder"},
 	"post-quantum ratchet header and state": {"ratchet/internal/spqr.FuzzHeader", "ratchet/internal/spqr.FuzzState"},
 }

@@ -1,0 +1,334 @@
+package contacts_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"coldframe/daemon/contacts"
+	"coldframe/internal/fault"
+	"coldframe/keystore"
+)
+
+func TestSendAndReceive(t *testing.T) {
+	ada, bob := newWorld(t), newWorld(t)
+	ada.befriend(bob.me)
+	bob.befriend(ada.me)
+	d := contacts.Draft{ID: contacts.SecretID{7}, To: bob.me.User, Title: "bucket", Body: []byte("hunter2")}
+	sent, err := ada.book.Send(d)
+	wants(t, "send", err, "")
+	if sent.State != contacts.SecretQueued || !sent.Verified || len(sent.Body) != 0 {
+		t.Fatalf("%v", sent)
+	}
+	// Again, because the answer was lost; and another one under the same id.
+	again, err := ada.book.Send(d)
+	if err != nil || again.Ref() != sent.Ref() || len(ada.outbox(bob.me.User)) != 1 {
+		t.Fatal(err)
+	}
+	d.Body = []byte("hunter3")
+	wants(t, "another", second(ada.book.Send(d)), fault.Conflict)
+	wants(t, "posted", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, contacts.SecretID{7}) }), "")
+	wants(t, "posted, of nothing", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, contacts.SecretID{8}) }), "")
+	if s := ada.secrets(); len(s) != 1 || s[0].State != contacts.SecretSent {
+		t.Fatalf("%v", s)
+	}
+	in := contacts.Incoming{From: ada.me.User, Identity: ada.me.Identity.Public(), Payload: ada.outbox(bob.me.User)[0]}
+	for range 3 { // delivered at least once
+		_, err := bob.receive(in)
+		wants(t, "receive", err, "")
+	}
+	got := bob.secrets()
+	if len(got) != 1 || got[0].Ref() != sent.Ref() || got[0].State != contacts.SecretReceived || got[0].Body != nil || got[0].From != ada.me.User {
+		t.Fatalf("%v", got)
+	}
+	whole, err := bob.book.Secret(sent.Ref())
+	if err != nil || string(whole.Body) != "hunter2" || whole.Title != "bucket" || !whole.WrittenAt().Equal(noon) || !whole.Verified {
+		t.Fatal(whole, err)
+	}
+	wants(t, "remove", bob.book.RemoveSecret(sent.Ref()), "")
+	wants(t, "remove again", bob.book.RemoveSecret(sent.Ref()), fault.NotFound)
+	wants(t, "no reference", second(bob.book.Secret("../contact")), fault.InvalidRequest)
+}
+
+// The secret and its message are there together or not at all.
+func TestSendIsOneTransaction(t *testing.T) {
+	w, bob := newWorld(t), newPerson(t)
+	w.befriend(bob)
+	w.broken = fault.New(fault.StorageFull, "no room")
+	wants(t, "send", second(w.book.Send(w.draft(bob))), fault.StorageFull)
+	if len(w.secrets()) != 0 || len(w.outbox(bob.User)) != 0 {
+		t.Fatal("half of it is there")
+	}
+}
+
+func TestDrafts(t *testing.T) {
+	w, bob := newWorld(t), newPerson(t)
+	w.befriend(bob)
+	for what, c := range map[string]struct {
+		draft contacts.Draft
+		want  fault.Code
+	}{
+		"largest":       {contacts.Draft{To: bob.User, Body: make([]byte, contacts.MaxSecret), Title: strings.Repeat("t", contacts.MaxName)}, ""},
+		"empty":         {contacts.Draft{To: bob.User}, ""},
+		"too large":     {contacts.Draft{To: bob.User, Body: make([]byte, contacts.MaxSecret+1)}, fault.TooLarge},
+		"long title":    {contacts.Draft{To: bob.User, Title: strings.Repeat("t", contacts.MaxName+1)}, fault.InvalidRequest},
+		"control title": {contacts.Draft{To: bob.User, Title: "a\x07"}, fault.InvalidRequest},
+		"not UTF-8":     {contacts.Draft{To: bob.User, Title: "\xff"}, fault.InvalidRequest},
+		"nobody":        {contacts.Draft{To: uuid.NewString()}, fault.NotFound},
+		"no id":         {contacts.Draft{To: "bob"}, fault.InvalidRequest},
+	} {
+		wants(t, what, second(w.book.Send(c.draft)), c.want)
+	}
+	for _, p := range w.outbox(bob.User) {
+		if len(p) > contacts.MaxPayload {
+			t.Fatalf("%d bytes", len(p))
+		}
+		if _, err := contacts.ParsePayload(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// K06, of secrets: what a stranger sends correctly waits. Nothing but the sender's id shows, and nothing is fetched, before consent.
+func TestK06_StrangersSecretWaits(t *testing.T) {
+	w, eve := newWorld(t), newPerson(t)
+	w.served[eve.User] = eve.publish(t, w.now)
+	e, err := w.receive(eve.secret(t, 1, "CANARY-title", "CANARY-body"))
+	wants(t, "receive", err, "")
+	if e != (contacts.Event{Type: contacts.EventAsked, User: eve.User}) {
+		t.Fatalf("%+v", e)
+	}
+	e, err = w.receive(eve.secret(t, 2, "CANARY-title", "CANARY-body"))
+	if err != nil || e != (contacts.Event{Type: contacts.EventHeld, User: eve.User}) {
+		t.Fatal(e, err)
+	}
+	all, err := w.book.List()
+	if err != nil || len(all) != 1 || all[0].State != contacts.StateAsked || all[0].Name != "" || strings.Contains(fmt.Sprintf("%+v", all), "CANARY") {
+		t.Fatal(all, err)
+	}
+	if len(w.secrets()) != 0 || len(w.asked) != 0 {
+		t.Fatal("shown, or the coordinator was asked", w.asked)
+	}
+	wants(t, "bundle", second(w.book.Bundle(t.Context(), eve.User)), fault.Forbidden)
+	wants(t, "send", second(w.book.Send(contacts.Draft{To: eve.User, Unverified: true})), fault.Forbidden)
+	wants(t, "rename", w.book.Rename(eve.User, "eve"), fault.Forbidden)
+	if len(w.asked) != 0 || len(w.outbox(eve.User)) != 0 {
+		t.Fatal("written to")
+	}
+	wants(t, "accept", w.book.Accept(eve.User), "")
+	if s := w.secrets(); len(s) != 2 || s[0].Title != "CANARY-title" || s[0].Verified {
+		t.Fatalf("%v", s)
+	}
+	_, err = w.receive(eve.secret(t, 1, "CANARY-title", "CANARY-body"))
+	wants(t, "the first again", err, "")
+	if len(w.secrets()) != 2 {
+		t.Fatal("twice")
+	}
+	wants(t, "still not verified", second(w.book.Send(w.draft(eve))), fault.UntrustedKey)
+	wants(t, "bundle, whose signing key completes the pin", second(w.book.Bundle(t.Context(), eve.User)), "")
+	if p := w.contact(eve).Pinned; p.Signing != [32]byte(eve.own().Signing) {
+		t.Fatalf("%+v", p)
+	}
+}
+
+// A stranger whom nobody wants.
+func TestK06_Declined(t *testing.T) {
+	w, eve := newWorld(t), newPerson(t)
+	_, err := w.receive(eve.secret(t, 1, "a", "b"))
+	wants(t, "receive", err, "")
+	wants(t, "decline", w.book.Remove(eve.User), "")
+	if w.snapshot() != "" {
+		t.Fatal("something is left")
+	}
+	_, err = w.receive(eve.secret(t, 1, "a", "b"))
+	wants(t, "receive", err, "")
+	wants(t, "block", w.book.Block(eve.User), "")
+	before := w.snapshot()
+	e, err := w.receive(eve.secret(t, 2, "a", "b"))
+	wants(t, "receive", err, fault.Forbidden)
+	if e.Type != "" || w.snapshot() != before {
+		t.Fatal("who is blocked left something", e)
+	}
+	wants(t, "unblock", w.book.Accept(eve.User), "")
+	if len(w.secrets()) != 0 {
+		t.Fatal("what came before the block")
+	}
+}
+
+// How much may wait: 16 of one, 256 KiB of one, 100 strangers.
+func TestStrangersAreBounded(t *testing.T) {
+	w := newWorld(t)
+	many, large := newPerson(t), newPerson(t)
+	for i := range contacts.MaxHeld {
+		_, err := w.receive(many.secret(t, byte(i+1), "t", "b"))
+		wants(t, "one of many", err, "")
+	}
+	_, err := w.receive(many.secret(t, 200, "t", "b"))
+	wants(t, "one too many", err, fault.TooLarge)
+	_, err = w.receive(many.secret(t, 1, "t", "b"))
+	wants(t, "the first again", err, "")
+	body := strings.Repeat("x", contacts.MaxSecret)
+	for i := range 3 {
+		_, err := w.receive(large.secret(t, byte(i+1), "t", body))
+		wants(t, "a large one", err, "")
+	}
+	_, err = w.receive(large.secret(t, 4, "t", body))
+	wants(t, "beyond 256 KiB", err, fault.TooLarge)
+	_, err = w.receive(large.secret(t, 4, "t", "small"))
+	wants(t, "a small one", err, "")
+	for range contacts.MaxStrangers - 2 {
+		_, err := w.receive(newPerson(t).secret(t, 1, "t", "b"))
+		wants(t, "another stranger", err, "")
+	}
+	before := w.snapshot()
+	_, err = w.receive(newPerson(t).secret(t, 1, "t", "b"))
+	wants(t, "one stranger too many", err, fault.TooLarge)
+	if w.snapshot() != before {
+		t.Fatal("the vault has changed")
+	}
+	wants(t, "accept", w.book.Accept(large.User), "")
+	_, err = w.receive(newPerson(t).secret(t, 1, "t", "b"))
+	wants(t, "the next stranger", err, "")
+	if n := len(w.secrets()); n != 4 {
+		t.Fatal(n)
+	}
+}
+
+// The same id with other content is set aside; the id of another sender is another one; our own ids are ours.
+func TestSecretsAreNotOverwritten(t *testing.T) {
+	w, bob, eve := newWorld(t), newPerson(t), newPerson(t)
+	w.befriend(bob)
+	w.befriend(eve)
+	d := w.draft(bob)
+	d.ID = contacts.SecretID{5}
+	mine, err := w.book.Send(d)
+	wants(t, "send", err, "")
+	for _, p := range []*person{bob, eve} {
+		_, err := w.receive(p.secret(t, 5, "title of "+p.User, "first"))
+		wants(t, "receive", err, "")
+	}
+	before := w.snapshot()
+	for what, in := range map[string]contacts.Incoming{"body": bob.secret(t, 5, "title of "+bob.User, "second"), "title": bob.secret(t, 5, "other", "first")} {
+		e, err := w.receive(in)
+		wants(t, what, err, fault.Conflict)
+		if e.Type != contacts.EventConflict || e.User != bob.User {
+			t.Fatalf("%+v", e)
+		}
+	}
+	if w.snapshot() != before || len(w.secrets()) != 3 {
+		t.Fatal("something was overwritten")
+	}
+	if s, err := w.book.Secret(mine.Ref()); err != nil || string(s.Body) != "hunter2" {
+		t.Fatal(s, err)
+	}
+	stranger := newPerson(t)
+	_, err = w.receive(stranger.secret(t, 1, "t", "first"))
+	wants(t, "waits", err, "")
+	e, err := w.receive(stranger.secret(t, 1, "t", "second"))
+	wants(t, "other content while it waits", err, fault.Conflict)
+	if e.Type != contacts.EventConflict {
+		t.Fatalf("%+v", e)
+	}
+}
+
+// K02: what comes while a contact is changed waits, and what is shown afterwards depends on whom the person believed.
+func TestK02_MessagesWhileChanged(t *testing.T) {
+	for _, takeNew := range []bool{true, false} {
+		w, bob := newWorld(t), newPerson(t)
+		w.befriend(bob)
+		mallory := impostor(t, bob)
+		e, err := w.receive(mallory.secret(t, 1, "t", "of the new one"))
+		wants(t, "receive", err, "")
+		if e.Type != contacts.EventChanged || e.Code != fault.KeyChanged {
+			t.Fatalf("%+v", e)
+		}
+		e, err = w.receive(bob.secret(t, 1, "t", "of the old one"))
+		if err != nil || e.Type != contacts.EventHeld {
+			t.Fatal(e, err)
+		}
+		_, err = w.receive(impostor(t, bob).secret(t, 1, "t", "of a third"))
+		wants(t, "receive", err, "")
+		if len(w.secrets()) != 0 {
+			t.Fatal("shown")
+		}
+		want := "of the old one"
+		if takeNew {
+			want = "of the new one"
+			wants(t, "accept", w.book.AcceptNew(bob.User, contacts.Comparison{Number: mallory.fingerprint(w.me).Digits()}), "")
+		} else {
+			wants(t, "keep", w.book.KeepOld(bob.User), "")
+		}
+		s := w.secrets()
+		if len(s) != 1 {
+			t.Fatalf("%v", s)
+		}
+		if got, err := w.book.Secret(s[0].Ref()); err != nil || string(got.Body) != want {
+			t.Fatal(string(got.Body), err)
+		}
+		wants(t, "nothing is to be resolved", w.book.KeepOld(bob.User), fault.Conflict)
+	}
+}
+
+func TestHostileMessages(t *testing.T) {
+	w, bob := newWorld(t), newPerson(t)
+	w.befriend(bob)
+	before := w.snapshot()
+	good := bob.secret(t, 1, "t", "b").Payload
+	for what, c := range map[string]struct {
+		payload []byte
+		want    fault.Code
+	}{
+		"nothing":         {nil, fault.NotAuthentic},
+		"too large":       {make([]byte, contacts.MaxPayload+1), fault.TooLarge},
+		"deep":            {bytes.Repeat([]byte{0x81}, contacts.MaxPayload), fault.TooLarge},
+		"cut":             {good[:len(good)-1], fault.NotAuthentic},
+		"longer":          {append(bytes.Clone(good), 0), fault.NotAuthentic},
+		"other version":   {bytes.Replace(good, []byte{1, 1}, []byte{1, 2}, 1), fault.Policy},
+		"body of numbers": {bytes.Replace(good, []byte{0x41, 'b'}, []byte{0x81, 7}, 1), fault.NotAuthentic},
+		"control title":   {bytes.Replace(good, []byte{0x61, 't'}, []byte{0x61, 7}, 1), fault.NotAuthentic},
+		"no body":         {bytes.Replace(good, []byte{0x41, 'b'}, []byte{0xf6}, 1), fault.NotAuthentic},
+	} {
+		_, err := w.receive(contacts.Incoming{From: bob.User, Identity: bob.Identity.Public(), Payload: c.payload})
+		wants(t, what, err, c.want)
+	}
+	_, err := w.receive(contacts.Incoming{From: w.me.User, Identity: w.me.Identity.Public(), Payload: good})
+	wants(t, "from oneself", err, fault.NotAuthentic)
+	_, err = w.receive(contacts.Incoming{From: "bob", Identity: bob.Identity.Public(), Payload: good})
+	wants(t, "from nobody", err, fault.NotAuthentic)
+	if w.snapshot() != before {
+		t.Fatal("the vault has changed")
+	}
+}
+
+// A secret prints nothing of itself.
+func TestSecretsDoNotPrint(t *testing.T) {
+	s := contacts.Secret{From: uuid.NewString(), Title: "CANARY", Body: []byte("CANARY"), State: contacts.SecretReceived}
+	for _, form := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		for _, v := range []any{s, &s, []contacts.Secret{s}} {
+			if out := fmt.Sprintf(form, v); strings.Contains(out, "CANARY") || strings.Contains(out, "434e") {
+				t.Errorf("%s prints %s", form, out)
+			}
+		}
+	}
+}
+
+// A broken item of the vault is an error, never nobody: R10.
+func TestDamagedContact(t *testing.T) {
+	w, bob := newWorld(t), newPerson(t)
+	w.befriend(bob)
+	ids, err := w.vault.List("contact")
+	wants(t, "list", err, "")
+	wants(t, "damage", w.vault.Update(func(tx *keystore.Tx) error {
+		return tx.Put(keystore.Item{ID: ids[0], Kind: "contact", Body: []byte{0xa0}})
+	}), "")
+	if _, err := w.book.Get(bob.User); !errors.Is(err, fault.NotAuthentic) {
+		t.Fatal(err)
+	}
+	_, err = w.receive(bob.secret(t, 1, "t", "b"))
+	wants(t, "receive", err, fault.NotAuthentic)
+	wants(t, "send", second(w.book.Send(w.draft(bob))), fault.NotAuthentic)
+}
