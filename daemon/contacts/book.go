@@ -31,15 +31,17 @@ type Directory interface {
 
 // Outgoing is a message to be sent.
 type Outgoing struct {
-	ID      [16]byte // of the message: the same one is queued once
 	Kind    string
 	To      string // user
 	Payload []byte // copied
 }
 
+// MessageID is the id that a message was queued under.
+type MessageID = [16]byte
+
 // Sender queues a message in the transaction that it belongs to: it will be sent if and only if that commits.
 type Sender interface {
-	Queue(tx *keystore.Tx, m Outgoing) error
+	Queue(tx *keystore.Tx, m Outgoing) (MessageID, error)
 }
 
 // Own is the user that a Book belongs to.

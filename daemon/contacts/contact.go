@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -178,10 +178,16 @@ func (r *record) heldBytes() int {
 
 // checkLabel refuses what is no name, title or address to be shown: fault.InvalidRequest.
 func checkLabel(s string) error {
-	if len(s) > MaxName || !utf8.ValidString(s) || slices.ContainsFunc([]rune(s), func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return fault.New(fault.InvalidRequest, "a name or title has at most %d bytes, all of them printable", MaxName)
+	if len(s) > MaxName || !utf8.ValidString(s) || strings.ContainsFunc(s, unlabelled) {
+		return fault.New(fault.InvalidRequest, "a name or title is UTF-8 of at most %d bytes, on one line", MaxName)
 	}
 	return nil
+}
+
+// unlabelled reports what moves a terminal's cursor, ends a line, or turns the direction of what follows. Joiners, which some scripts need,
+// may be there.
+func unlabelled(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }
 
 // items is what reads an item: the vault, or a transaction of it.

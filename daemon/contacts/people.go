@@ -7,6 +7,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/keystore"
+	"coldframe/ratchet"
 )
 
 // Addition says whom to add: one of User and Email.
@@ -133,9 +134,9 @@ func (b *Book) sighting(o *Offer) Sighting {
 	return Sighting{Pin: b.pin(o), Mark: o.Mark, Previous: o.Previous}
 }
 
-// Bundle fetches what a session with a contact is started with, or by which a suspicion is checked. Nothing is fetched for whom nothing may
+// Offer fetches what a session with a contact is started with, or by which a suspicion is checked. Nothing is fetched for whom nothing may
 // be sent to. Errors: those of MaySend, Verify and See, and the directory's; what was seen is kept.
-func (b *Book) Bundle(ctx context.Context, user string) (*Offer, error) {
+func (b *Book) Offer(ctx context.Context, user string) (*Offer, error) {
 	if err := b.MaySend(user); err != nil {
 		return nil, err
 	}
@@ -169,13 +170,26 @@ func (b *Book) MaySend(user string) error {
 	return r.Contact.MaySend()
 }
 
-// Pinned returns the identity that a user's sessions must have; fault.NotFound if none is pinned.
-func (b *Book) Pinned(user string) (Key, error) {
-	r, err := b.record(user)
-	if err == nil && r.none() {
-		err = errNobody()
+// Bundle is Offer for who needs the bundle alone.
+func (b *Book) Bundle(ctx context.Context, user string) (*ratchet.Bundle, error) {
+	o, err := b.Offer(ctx, user)
+	if err != nil {
+		return nil, err
 	}
-	return r.Contact.Pinned.Identity, err
+	return &o.Bundle, nil
+}
+
+// Identity returns the identity that a user's sessions must have; zero if none is pinned yet. Errors: fault.KeyChanged and fault.Forked
+// until a person has looked.
+func (b *Book) Identity(_ context.Context, user string) (Key, error) {
+	r, err := b.record(user)
+	if err == nil && r.Contact.State == StateChanged {
+		err = r.Contact.change()
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	return r.Contact.Pinned.Identity, nil
 }
 
 // Rename sets what a contact is called here. A stranger has no name: fault.Forbidden.

@@ -112,10 +112,14 @@ func (b *believer) remove(t *rapid.T) {
 // check holds the contact against what is believed.
 func (b *believer) check(t *rapid.T) {
 	c := b.state(t)
-	pinned, err := b.book.Pinned(b.user)
+	pinned, err := b.book.Identity(b.t.Context(), b.user)
+	if c.State == contacts.StateChanged {
+		wants(b.t, "identity while changed", err, fault.KeyChanged)
+		pinned, err = c.Pinned.Identity, nil
+	}
 	switch {
 	case b.pinned < 0:
-		if err == nil {
+		if err != nil || pinned != (contacts.Key{}) {
 			t.Fatal("somebody is pinned by nobody's doing")
 		}
 		return

@@ -2,8 +2,10 @@ package contacts_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -31,8 +33,9 @@ func TestSendAndReceive(t *testing.T) {
 	}
 	d.Body = []byte("hunter3")
 	wants(t, "another", second(ada.book.Send(d)), fault.Conflict)
-	wants(t, "posted", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, contacts.SecretID{7}) }), "")
-	wants(t, "posted, of nothing", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, contacts.SecretID{8}) }), "")
+	for _, id := range []contacts.MessageID{ada.queued, ada.queued, {8}} { // posted, told twice, and of no secret
+		wants(t, "posted", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, id) }), "")
+	}
 	if s := ada.secrets(); len(s) != 1 || s[0].State != contacts.SecretSent {
 		t.Fatalf("%v", s)
 	}
@@ -50,6 +53,11 @@ func TestSendAndReceive(t *testing.T) {
 		t.Fatal(whole, err)
 	}
 	wants(t, "remove", bob.book.RemoveSecret(sent.Ref()), "")
+	d = contacts.Draft{To: bob.me.User}
+	gone, err := ada.book.Send(d)
+	wants(t, "send", err, "")
+	wants(t, "remove what is queued", ada.book.RemoveSecret(gone.Ref()), "")
+	wants(t, "posted", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, ada.queued) }), "")
 	wants(t, "remove again", bob.book.RemoveSecret(sent.Ref()), fault.NotFound)
 	wants(t, "no reference", second(bob.book.Secret("../contact")), fault.InvalidRequest)
 }
@@ -77,6 +85,8 @@ func TestDrafts(t *testing.T) {
 		"too large":     {contacts.Draft{To: bob.User, Body: make([]byte, contacts.MaxSecret+1)}, fault.TooLarge},
 		"long title":    {contacts.Draft{To: bob.User, Title: strings.Repeat("t", contacts.MaxName+1)}, fault.InvalidRequest},
 		"control title": {contacts.Draft{To: bob.User, Title: "a\x07"}, fault.InvalidRequest},
+		"direction":     {contacts.Draft{To: bob.User, Title: "a\u202ebc"}, fault.InvalidRequest},
+		"joiner":        {contacts.Draft{To: bob.User, Title: "می\u200cخواهم 👩\u200d🔬"}, ""},
 		"not UTF-8":     {contacts.Draft{To: bob.User, Title: "\xff"}, fault.InvalidRequest},
 		"nobody":        {contacts.Draft{To: uuid.NewString()}, fault.NotFound},
 		"no id":         {contacts.Draft{To: "bob"}, fault.InvalidRequest},
@@ -149,7 +159,9 @@ func TestK06_Declined(t *testing.T) {
 	wants(t, "block", w.book.Block(eve.User), "")
 	before := w.snapshot()
 	e, err := w.receive(eve.secret(t, 2, "a", "b"))
-	wants(t, "receive", err, fault.Forbidden)
+	if wants(t, "receive", err, fault.Forbidden); !rejected(err) {
+		t.Fatal(err)
+	}
 	if e.Type != "" || w.snapshot() != before {
 		t.Fatal("who is blocked left something", e)
 	}
@@ -168,7 +180,9 @@ func TestStrangersAreBounded(t *testing.T) {
 		wants(t, "one of many", err, "")
 	}
 	_, err := w.receive(many.secret(t, 200, "t", "b"))
-	wants(t, "one too many", err, fault.TooLarge)
+	if wants(t, "one too many", err, fault.TooLarge); !rejected(err) {
+		t.Fatal(err)
+	}
 	_, err = w.receive(many.secret(t, 1, "t", "b"))
 	wants(t, "the first again", err, "")
 	body := strings.Repeat("x", contacts.MaxSecret)
@@ -186,7 +200,9 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 	before := w.snapshot()
 	_, err = w.receive(newPerson(t).secret(t, 1, "t", "b"))
-	wants(t, "one stranger too many", err, fault.TooLarge)
+	if wants(t, "one stranger too many", err, fault.TooLarge); !rejected(err) {
+		t.Fatal(err)
+	}
 	if w.snapshot() != before {
 		t.Fatal("the vault has changed")
 	}
@@ -214,7 +230,9 @@ func TestSecretsAreNotOverwritten(t *testing.T) {
 	before := w.snapshot()
 	for what, in := range map[string]contacts.Incoming{"body": bob.secret(t, 5, "title of "+bob.User, "second"), "title": bob.secret(t, 5, "other", "first")} {
 		e, err := w.receive(in)
-		wants(t, what, err, fault.Conflict)
+		if wants(t, what, err, fault.Conflict); !rejected(err) {
+			t.Fatal(err)
+		}
 		if e.Type != contacts.EventConflict || e.User != bob.User {
 			t.Fatalf("%+v", e)
 		}
@@ -273,6 +291,12 @@ func TestK02_MessagesWhileChanged(t *testing.T) {
 	}
 }
 
+// rejected reports whether an error sets the message aside.
+func rejected(err error) bool {
+	_, ok := errors.AsType[*contacts.Rejection](err)
+	return ok
+}
+
 func TestHostileMessages(t *testing.T) {
 	w, bob := newWorld(t), newPerson(t)
 	w.befriend(bob)
@@ -293,7 +317,9 @@ func TestHostileMessages(t *testing.T) {
 		"no body":         {bytes.Replace(good, []byte{0x41, 'b'}, []byte{0xf6}, 1), fault.NotAuthentic},
 	} {
 		_, err := w.receive(contacts.Incoming{From: bob.User, Identity: bob.Identity.Public(), Payload: c.payload})
-		wants(t, what, err, c.want)
+		if wants(t, what, err, c.want); !rejected(err) {
+			t.Errorf("%s: %v is no rejection", what, err)
+		}
 	}
 	_, err := w.receive(contacts.Incoming{From: w.me.User, Identity: w.me.Identity.Public(), Payload: good})
 	wants(t, "from oneself", err, fault.NotAuthentic)
@@ -307,8 +333,15 @@ func TestHostileMessages(t *testing.T) {
 // A secret prints nothing of itself.
 func TestSecretsDoNotPrint(t *testing.T) {
 	s := contacts.Secret{From: uuid.NewString(), Title: "CANARY", Body: []byte("CANARY"), State: contacts.SecretReceived}
+	body := []byte("CANARY")
+	draft, out, in := contacts.Draft{Title: "CANARY", Body: body}, contacts.Outgoing{Payload: body}, contacts.Incoming{Payload: body}
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "secret", s, "draft", draft, "out", out, "in", in)
+	if strings.Contains(logged.String(), "CANARY") || strings.Contains(logged.String(), base64.StdEncoding.EncodeToString(body)) {
+		t.Error(logged.String())
+	}
 	for _, form := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
-		for _, v := range []any{s, &s, []contacts.Secret{s}} {
+		for _, v := range []any{s, &s, []contacts.Secret{s}, contacts.Secret{Body: body}, draft, &draft, out, in, struct{ V any }{in}} {
 			if out := fmt.Sprintf(form, v); strings.Contains(out, "CANARY") || strings.Contains(out, "434e") {
 				t.Errorf("%s prints %s", form, out)
 			}
@@ -330,5 +363,8 @@ func TestDamagedContact(t *testing.T) {
 	}
 	_, err = w.receive(bob.secret(t, 1, "t", "b"))
 	wants(t, "receive", err, fault.NotAuthentic)
+	if rejected(err) {
+		t.Fatal("the message would be set aside for the vault's fault")
+	}
 	wants(t, "send", second(w.book.Send(w.draft(bob))), fault.NotAuthentic)
 }

@@ -94,6 +94,7 @@ type world struct {
 	served map[string]contacts.Published
 	asked  []string // of the directory
 	broken error    // of the sender
+	queued contacts.MessageID
 }
 
 func newWorld(t testing.TB) *world {
@@ -156,11 +157,12 @@ func (w *world) FetchBundle(_ context.Context, user string) (contacts.Published,
 }
 
 // Queue writes the message as a record of the transaction.
-func (w *world) Queue(tx *keystore.Tx, m contacts.Outgoing) error {
+func (w *world) Queue(tx *keystore.Tx, m contacts.Outgoing) (contacts.MessageID, error) {
 	if w.broken != nil {
-		return w.broken
+		return contacts.MessageID{}, w.broken
 	}
-	return tx.KV().Set("outbox/"+m.To+"/"+m.Kind+"/"+hex.EncodeToString(m.ID[:]), m.Payload)
+	w.queued = contacts.MessageID(uuid.New())
+	return w.queued, tx.KV().Set("outbox/"+m.To+"/"+m.Kind+"/"+hex.EncodeToString(w.queued[:]), m.Payload)
 }
 
 // outbox returns the payloads that are queued for somebody.
