@@ -190,6 +190,69 @@ func otherKEM(t *testing.T, p *person) (k contacts.SignedKey) {
 	return body.LastResort
 }
 
+// One value has one encoding: a byte string too long for its field also decodes.
+func TestOneEncoding(t *testing.T) {
+	p := newPerson(t)
+	genuine := p.publish(t, noon)
+	var body map[int]any
+	wants(t, "bundle", signed.Unmarshal(payloadOf(t, genuine.Bundle), &body), "")
+	body[10] = make([]byte, 33)
+	payload, err := signed.Marshal(body)
+	wants(t, "marshal", err, "")
+	_, err = contacts.Verify(p.User, contacts.Published{Bundle: signRaw(t, p, contacts.BundleType, payload)}, noon)
+	wants(t, "33 bytes for a hash", err, fault.NotAuthentic)
+	body = nil
+	wants(t, "one-time prekey", signed.Unmarshal(payloadOf(t, genuine.OneTime), &body), "")
+	body[5] = append(body[5].([]byte), 0)
+	payload, err = signed.Marshal(body)
+	wants(t, "marshal", err, "")
+	_, err = contacts.Verify(p.User, contacts.Published{Bundle: genuine.Bundle, OneTime: signRaw(t, p, contacts.OneTimeType, payload)}, noon)
+	wants(t, "33 bytes for a key", err, fault.NotAuthentic)
+}
+
+// What the signing key signed for another user, or over another's keys, is not taken; nor does a good one-time prekey excuse a bad last
+// resort.
+func TestOneTimePreKeyRules(t *testing.T) {
+	p, other := newPerson(t), newPerson(t)
+	genuine := p.publish(t, noon)
+	for what, c := range map[string]struct {
+		want   fault.Code
+		change func(*contacts.OneTimeBody)
+	}{
+		"another user":     {fault.NotAuthentic, func(b *contacts.OneTimeBody) { b.User = other.User }},
+		"other algorithms": {fault.Policy, func(b *contacts.OneTimeBody) { b.Suite = "x3dh" }},
+		"another's KEM":    {fault.NotAuthentic, func(b *contacts.OneTimeBody) { b.KEM = otherKEM(t, other) }},
+		"a key of order 1": {fault.NotAuthentic, func(b *contacts.OneTimeBody) { b.Public = contacts.Key{} }},
+	} {
+		var once contacts.OneTimeBody
+		wants(t, "peek", signed.Peek(genuine.OneTime, &once), "")
+		c.change(&once)
+		e, err := signed.Sign(signed.Signer{Key: p.Signing}, contacts.OneTimeType, once)
+		wants(t, "sign", err, "")
+		_, err = contacts.Verify(p.User, contacts.Published{Bundle: genuine.Bundle, OneTime: e}, noon)
+		wants(t, what, err, c.want)
+	}
+	bad := resigned(t, p, func(b *contacts.BundleBody) {
+		b.LastResort.Signature[0] ^= 1
+		b.Sequence, b.Previous = 1, contacts.Hash{}
+	})
+	bad.OneTime = genuine.OneTime
+	_, err := contacts.Verify(p.User, bad, noon)
+	wants(t, "bad last resort", err, fault.NotAuthentic)
+}
+
+// A prekey that was made while the clock was ahead is dated with its bundle.
+func TestClockWasAhead(t *testing.T) {
+	p := newPerson(t)
+	b := p.bundle(t, noon.Add(72*time.Hour), ratchet.BundleOptions{LastResort: true})
+	e, _, err := contacts.SignBundle(p.Keys, b, contacts.Mark{}, noon)
+	wants(t, "sign", err, "")
+	offer, err := contacts.Verify(p.User, contacts.Published{Bundle: e}, noon)
+	if err != nil || !offer.Bundle.SignedPreKey.Made.Equal(noon) {
+		t.Fatal(offer, err)
+	}
+}
+
 // K09, as far as users go: the bundle of one served under the id of another.
 func TestK09_AnotherUsersBundle(t *testing.T) {
 	bob, eve := newPerson(t), newPerson(t)

@@ -92,7 +92,7 @@ func (c Contact) See(s Sighting) (Contact, error) {
 	case s.Mark.Sequence < c.Mark.Sequence:
 		return c, fault.New(fault.RolledBack, "an older bundle of this contact than one seen before")
 	case s.Mark.Sequence == c.Mark.Sequence && s.Mark.Hash != c.Mark.Hash,
-		c.Mark.Sequence > 0 && s.Mark.Sequence-c.Mark.Sequence == 1 && s.Previous != c.Mark.Hash:
+		s.Mark.Sequence-c.Mark.Sequence == 1 && s.Previous != c.Mark.Hash:
 		return c.changed(s)
 	}
 	c.Mark = s.Mark

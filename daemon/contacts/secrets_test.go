@@ -297,6 +297,64 @@ func rejected(err error) bool {
 	return ok
 }
 
+// crowded is a vault that lists more items of a kind than there are.
+type crowded struct {
+	*keystore.Vault
+	kind string
+	n    int
+}
+
+func (c crowded) List(kind string) ([]string, error) {
+	if kind == c.kind {
+		return make([]string, c.n), nil
+	}
+	return c.Vault.List(kind)
+}
+
+// No more contacts and secrets than are kept.
+func TestKeptAreBounded(t *testing.T) {
+	w, bob, eve := newWorld(t), newPerson(t), newPerson(t)
+	w.befriend(bob)
+	w.served[eve.User] = eve.publish(t, w.now)
+	w.book = w.bookOver(crowded{w.vault, "secret", contacts.MaxSecrets})
+	wants(t, "send", second(w.book.Send(w.draft(bob))), fault.StorageFull)
+	_, err := w.receive(bob.secret(t, 1, "t", "b"))
+	if wants(t, "receive", err, fault.StorageFull); rejected(err) {
+		t.Fatal("set aside for want of room")
+	}
+	w.book = w.bookOver(crowded{w.vault, "secret", contacts.MaxSecrets - 1})
+	wants(t, "the last", second(w.book.Send(w.draft(bob))), "")
+	w.book = w.bookOver(crowded{w.vault, "contact", contacts.MaxContacts})
+	wants(t, "add", second(w.book.Add(t.Context(), contacts.Addition{User: eve.User})), fault.TooLarge)
+	w.book = w.bookOver(crowded{w.vault, "contact", contacts.MaxContacts - 1})
+	wants(t, "the last", second(w.book.Add(t.Context(), contacts.Addition{User: eve.User})), "")
+}
+
+// A stranger who is changed: what came under the identity that is not kept goes, and leaves its room.
+func TestChangedStranger(t *testing.T) {
+	w, eve := newWorld(t), newPerson(t)
+	mallory := impostor(t, eve)
+	_, err := w.receive(eve.secret(t, 1, "t", "of the first"))
+	wants(t, "receive", err, "")
+	for i := range contacts.MaxHeld - 1 {
+		_, err := w.receive(mallory.secret(t, byte(i+1), "t", "of the second"))
+		wants(t, "receive", err, "")
+	}
+	_, err = w.receive(eve.secret(t, 2, "t", "no room"))
+	wants(t, "receive", err, fault.TooLarge)
+	wants(t, "accept", w.book.Accept(eve.User), fault.KeyChanged)
+	wants(t, "keep", w.book.KeepOld(eve.User), "")
+	if c := w.contact(eve); c.State != contacts.StateAsked {
+		t.Fatalf("%+v", c)
+	}
+	_, err = w.receive(eve.secret(t, 2, "t", "room again"))
+	wants(t, "receive", err, "")
+	wants(t, "accept", w.book.Accept(eve.User), "")
+	if s := w.secrets(); len(s) != 2 {
+		t.Fatalf("%v", s)
+	}
+}
+
 func TestHostileMessages(t *testing.T) {
 	w, bob := newWorld(t), newPerson(t)
 	w.befriend(bob)

@@ -95,6 +95,7 @@ type world struct {
 	asked  []string // of the directory
 	broken error    // of the sender
 	queued contacts.MessageID
+	during func() // what happens while a bundle is fetched
 }
 
 func newWorld(t testing.TB) *world {
@@ -118,10 +119,12 @@ func newWorld(t testing.TB) *world {
 }
 
 // newBook returns a book over the same vault, as after a restart.
-func (w *world) newBook() *contacts.Book {
+func (w *world) newBook() *contacts.Book { return w.bookOver(w.vault) }
+
+func (w *world) bookOver(v contacts.Vault) *contacts.Book {
 	w.t.Helper()
 	b, err := contacts.New(contacts.Options{
-		Own: w.me.own(), Vault: w.vault, Directory: w, Sender: w, EmailHash: emailHash, Clock: w.clock,
+		Own: w.me.own(), Vault: v, Directory: w, Sender: w, EmailHash: emailHash, Clock: w.clock,
 		Notify: func(e contacts.Event) { w.events = append(w.events, e) },
 	})
 	if err != nil {
@@ -150,6 +153,9 @@ func (w *world) FindUser(_ context.Context, hash contacts.Hash) (string, error) 
 
 func (w *world) FetchBundle(_ context.Context, user string) (contacts.Published, error) {
 	w.asked = append(w.asked, user)
+	if w.during != nil {
+		w.during()
+	}
 	if p, ok := w.served[user]; ok {
 		return p, nil
 	}
