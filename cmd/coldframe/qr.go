@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"io"
+	"slices"
+	"strings"
 
 	"rsc.io/qr"
 
@@ -65,4 +67,17 @@ func qrHalves(upper, lower bool) rune {
 		return '▄'
 	}
 	return ' '
+}
+
+// writeSafetyNumber shows a safety number: the code to be scanned, and the groups of digits to be read aloud, four a line.
+func writeSafetyNumber(w io.Writer, groups []string, code []byte, colours bool) error {
+	if err := writeQR(w, code, colours); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	for line := range slices.Chunk(groups, 4) {
+		out.WriteString("    " + strings.Join(line, "  ") + "\n")
+	}
+	_, err := out.WriteTo(w)
+	return err
 }

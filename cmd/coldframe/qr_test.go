@@ -87,3 +87,18 @@ func TestQRIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestSafetyNumberIsShown(t *testing.T) {
+	groups := strings.Fields(strings.Repeat("12345 67890 ", 6))
+	var b strings.Builder
+	if err := writeSafetyNumber(&b, groups, make([]byte, safetyNumberSize), false); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	if n := len(lines); n != 24 || lines[21] != "    12345  67890  12345  67890" || lines[23] != lines[21] {
+		t.Fatalf("%d lines: %q", n, lines[n-3:])
+	}
+	if err := writeSafetyNumber(&b, groups, make([]byte, qrBytes+1), false); !errors.Is(err, fault.TooLarge) {
+		t.Fatal(err)
+	}
+}

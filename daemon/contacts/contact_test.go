@@ -10,7 +10,6 @@ import (
 
 	"coldframe/daemon/contacts"
 	"coldframe/internal/fault"
-	"coldframe/keystore"
 	"coldframe/ratchet"
 )
 
@@ -118,64 +117,6 @@ func TestK02_SigningKeyChanges(t *testing.T) {
 	wants(t, "bundle", err, fault.KeyChanged)
 }
 
-// K03: another key under the user's own id. An event; nothing is overwritten.
-func TestK03_OwnKeyServedDifferently(t *testing.T) {
-	w := newWorld(t)
-	once := w.me.bundle(t, w.now, ratchet.BundleOptions{OneTime: true})
-	u, err := w.book.Publish(w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), []ratchet.Bundle{once})
-	wants(t, "publish", err, "")
-	wants(t, "uploaded", w.book.Uploaded(u), "")
-	if _, err := contacts.Verify(w.me.User, contacts.Published{Bundle: u.Bundle, OneTime: u.OneTime[0]}, w.now); err != nil || u.Sequence != 1 {
-		t.Fatal(u.Sequence, err)
-	}
-	wants(t, "own", w.book.CheckOwn(contacts.Published{Bundle: u.Bundle}), "")
-	if len(w.events) != 0 {
-		t.Fatalf("%+v", w.events)
-	}
-	before := w.snapshot()
-	mallory := impostor(t, w.me)
-	wants(t, "other", w.book.CheckOwn(mallory.publish(t, w.now)), fault.KeyChanged)
-	if e := w.lastEvent(); e.Type != contacts.EventOwnChanged || e.Code != fault.KeyChanged {
-		t.Fatalf("%+v", e)
-	}
-	wants(t, "another user's", w.book.CheckOwn(newPerson(t).publish(t, w.now)), fault.NotAuthentic)
-	w.me.mark = contacts.Mark{}
-	wants(t, "a second first", w.book.CheckOwn(w.me.publish(t, w.now)), fault.Forked)
-	if after := w.snapshot(); after != before {
-		t.Fatal("the vault has changed")
-	}
-	wants(t, "other keys", second(w.book.Publish(mallory.Keys, ratchet.Bundle{}, nil)), fault.InvalidRequest)
-}
-
-// The chain of the user's own bundles across a bundle that never arrived, a rollback, and a vault that forgot.
-func TestOwnChain(t *testing.T) {
-	w := newWorld(t)
-	publish := func() contacts.Upload {
-		u, err := w.book.Publish(w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil)
-		wants(t, "publish", err, "")
-		return u
-	}
-	first := publish()
-	wants(t, "uploaded", w.book.Uploaded(first), "")
-	second := publish() // never arrives
-	wants(t, "the first is still served", w.book.CheckOwn(contacts.Published{Bundle: first.Bundle}), "")
-	fork, _, err := contacts.SignBundle(w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), contacts.Mark{}, w.now)
-	wants(t, "sign", err, "")
-	wants(t, "another first", w.book.CheckOwn(contacts.Published{Bundle: fork}), fault.Forked)
-	third := publish()
-	wants(t, "uploaded", w.book.Uploaded(third), "")
-	wants(t, "an answer that came late", w.book.Uploaded(first), "")
-	if second.Sequence != 2 || third.Sequence != 3 {
-		t.Fatal(second.Sequence, third.Sequence)
-	}
-	wants(t, "the first again", w.book.CheckOwn(contacts.Published{Bundle: first.Bundle}), fault.RolledBack)
-	w.me.mark = contacts.Mark{Sequence: 7, Hash: contacts.Hash{1}}
-	wants(t, "one that another device published", w.book.CheckOwn(w.me.publish(t, w.now)), "")
-	if u := publish(); u.Sequence != 9 {
-		t.Fatal(u.Sequence)
-	}
-}
-
 func second[A any](_ A, err error) error { return err }
 
 // snapshot returns what the vault holds of contacts.
@@ -257,27 +198,6 @@ func TestRemovedContactKeepsItsPin(t *testing.T) {
 	if c := w.contact(bob); c.State != contacts.StateChanged || c.Pinned.Identity != bob.Identity.Public() {
 		t.Fatalf("%+v", c)
 	}
-}
-
-// What a person decides while a bundle is fetched counts.
-func TestBlockedMeanwhile(t *testing.T) {
-	w, bob, eve := newWorld(t), newPerson(t), newPerson(t)
-	w.befriend(bob)
-	w.served[bob.User] = bob.publish(t, w.now)
-	w.during = func() { wants(t, "block", w.book.Block(bob.User), "") }
-	_, err := w.book.Bundle(t.Context(), bob.User)
-	wants(t, "bundle", err, fault.Forbidden)
-	if c := w.contact(bob); c.Mark.Sequence != 1 || c.State != contacts.StateBlocked {
-		t.Fatalf("%+v", c)
-	}
-	w.served[eve.User] = eve.publish(t, w.now)
-	w.during = func() {
-		_, err := w.receive(eve.secret(t, 1, "t", "b"))
-		wants(t, "receive", err, "")
-		wants(t, "block", w.book.Block(eve.User), "")
-	}
-	_, err = w.book.Add(t.Context(), contacts.Addition{User: eve.User})
-	wants(t, "add", err, fault.Conflict)
 }
 
 // A removed contact's bundles go on from where they were.
@@ -373,57 +293,6 @@ func TestAddByEmail(t *testing.T) {
 	wants(t, "unblock", w.book.Accept(eve.User), "")
 	_, err = w.book.Bundle(t.Context(), eve.User)
 	wants(t, "bundle", err, "")
-}
-
-// retrying is a vault that loses its first try of every change, as one that is replicated may: between the two tries, meanwhile happens.
-type retrying struct {
-	*keystore.Vault
-	meanwhile func()
-}
-
-var errLost = errors.New("another device was faster")
-
-func (v *retrying) Update(fn func(tx *keystore.Tx) error) error {
-	err := v.Vault.Update(func(tx *keystore.Tx) error { return errors.Join(fn(tx), errLost) })
-	if !errors.Is(err, errLost) {
-		return err
-	}
-	if m := v.meanwhile; m != nil {
-		v.meanwhile = nil
-		m()
-	}
-	return v.Vault.Update(fn)
-}
-
-// What the first try of a change thought counts for nothing.
-func TestChangesMayRunAgain(t *testing.T) {
-	w, bob := newWorld(t), newPerson(t)
-	v := &retrying{Vault: w.vault}
-	direct := w.book
-	w.book = w.bookOver(v)
-	w.befriend(bob)
-	s, err := w.book.Send(w.draft(bob))
-	if err != nil || len(w.outbox(bob.User)) != 1 || s.State != contacts.SecretQueued {
-		t.Fatal(s, err)
-	}
-	w.lastEvent()
-	// Another device takes over the new identity while this one finds that it has changed.
-	fresh := impostor(t, bob)
-	w.served[bob.User] = fresh.publish(t, w.now)
-	v.meanwhile = func() {
-		_, err := direct.Bundle(t.Context(), bob.User)
-		wants(t, "changed", err, fault.KeyChanged)
-		wants(t, "accept", direct.AcceptNew(bob.User, contacts.Comparison{Number: fresh.fingerprint(w.me).Digits()}), "")
-	}
-	_, err = w.book.Bundle(t.Context(), bob.User)
-	wants(t, "bundle", err, "")
-	if c := w.contact(bob); c.State != contacts.StateAccepted || c.Pinned.Identity != fresh.Identity.Public() {
-		t.Fatalf("%+v", c)
-	}
-	u, err := w.book.Publish(w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil)
-	if err != nil || u.Sequence != 1 {
-		t.Fatal(u.Sequence, err)
-	}
 }
 
 // The item ids tell neither who nor what.
