@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"daemon/devices":            {"internal/atomicfile", "internal/seal", "internal/secret", "internal/signed", "internal/fault"},
 	"daemon/link":               {"coordinator", "internal/netguard", "internal/secret", "internal/fault"},
 	"daemon/contacts":           {"keystore", "ratchet", "internal/secret", "internal/signed", "internal/fault"},
-	"coordinator":               {"internal/fault"},
+	"coordinator":               {"internal/fault", "internal/sse"},
 	"coordinator/store":         {"internal/fault"},
 	"coordinator/badgerstore":   {"coordinator/store", "internal/kv", "internal/fault"},
 	"coordinator/state":         {"coordinator", "coordinator/store", "internal/fault"},
