@@ -96,7 +96,7 @@ func (in *session) decryptWith(from *state, m *signalMessage, e *effort, save Sa
 	if promoted {
 		archived = in.archive(from)
 	}
-	if err := in.commit(&next, archived, nil, save); err != nil {
+	if err := in.commit(&next, archived, nil, plaintext, save); err != nil {
 		return nil, err
 	}
 	if promoted {
@@ -153,7 +153,7 @@ func (in *session) answer(m *preKeyMessage, inner *signalMessage, p *PreKeys, sa
 	next.slot = freeSlot(archived)
 	used := p.use(m)
 	p.broken = true // until it is known what is stored, even if save panics
-	if err := in.commit(next, archived, used, save); err != nil {
+	if err := in.commit(next, archived, used, plaintext, save); err != nil {
 		return nil, err
 	}
 	p.replace(used)

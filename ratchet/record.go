@@ -68,6 +68,10 @@ type Change struct {
 
 	PreKeys        []byte // the new record of the prekeys if a first message used some, else nil
 	PreKeysCounter uint64 // its counter: one more than before
+
+	// Body is that of the message that was opened; nil if one was made. Who stores it with the rest loses no message to a crash: its key is
+	// gone once the change is stored. These are the bytes that Decrypt returns, and the only ones that are not overwritten.
+	Body []byte
 }
 
 // Format prints nothing of the change but its counter.
@@ -103,10 +107,11 @@ func binding(l *Local, remote Address) []byte {
 	return h.Sum(nil)[:16]
 }
 
-// commit saves the record in which next is the current state, and makes it so in memory. used are the prekeys after it, or nil.
-func (in *session) commit(next *state, archived []*state, used *preKeySet, save Save) error {
+// commit saves the record in which next is the current state, and makes it so in memory. used are the prekeys after it, or nil; opened is
+// the body of the message that was opened, or nil.
+func (in *session) commit(next *state, archived []*state, used *preKeySet, opened []byte, save Save) error {
 	archived = limited(archived)
-	c := Change{Counter: in.counter + 1, Begins: in.begins}
+	c := Change{Counter: in.counter + 1, Begins: in.begins, Body: opened}
 	table := in.changed(&c, next, archived)
 	head := in.appendHead(in.scratch[:0], c.Counter, next, table)
 	in.scratch = head

@@ -68,9 +68,9 @@ type Message struct {
 	Body []byte
 }
 
-// Save stores a change durably, all of it or nothing, before it returns nil. The bytes in it are overwritten after that. It must refuse,
-// with fault.Conflict, a change whose Counter is not one more than the highest there was for this peer, and one with prekeys whose
-// PreKeysCounter is not one more than theirs: another agent of the same user was faster. Both are compared in the transaction that
+// Save stores a change durably, all of it or nothing, before it returns nil. The bytes in it are overwritten after that, but those of Body. It
+// must refuse, with fault.Conflict, a change whose Counter is not one more than the highest there was for this peer, and one with prekeys
+// whose PreKeysCounter is not one more than theirs: another agent of the same user was faster. Both are compared in the transaction that
 // stores them.
 type Save func(Change) error
 
@@ -174,7 +174,7 @@ func (s *Session) Encrypt(plaintext []byte, now time.Time, save Save) (Message, 
 		m.Type = TypePreKey
 	}
 	m.Body = next.encrypt(in.local, in.remote, in.local.random(), plaintext)
-	if err := in.commit(&next, in.archived, nil, save); err != nil {
+	if err := in.commit(&next, in.archived, nil, nil, save); err != nil {
 		return Message{}, err
 	}
 	return m, nil
