@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"daemon/devices":            {"internal/atomicfile", "internal/seal", "internal/secret", "internal/signed", "internal/fault"},
 	"daemon/link":               {"coordinator", "internal/netguard", "internal/secret", "internal/fault"},
 	"daemon/contacts":           {"keystore", "ratchet", "internal/secret", "internal/signed", "internal/fault"},
+	"daemon/messages":           {"ratchet", "coordinator", "internal/*"},
 	"coordinator":               {"internal/fault", "internal/sse"},
 	"coordinator/store":         {"internal/fault"},
 	"coordinator/badgerstore":   {"coordinator/store", "internal/kv", "internal/fault"},

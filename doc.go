@@ -7,6 +7,7 @@
 //	daemon              the agent itself: life, account, datasets, transfers, events
 //	daemon/devices      device keys, the signed device list, the state key, approval of a new device
 //	daemon/contacts     whom the user knows: published bundles, pins, safety numbers, secrets
+//	daemon/messages     the user's Signal sessions over a coordinator: records, outbox, inbox, heads
 //	keystore            the vault: passwords, keys, items, backup
 //	ratchet             the Signal protocol: identity, prekeys, handshake, sessions and their records
 //	ratchet/internal    its parts: post-quantum ratchet, erasure code, ML-KEM in halves, key derivation

@@ -1,0 +1,381 @@
+package messages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"coldframe/coordinator"
+	"coldframe/internal/fault"
+	"coldframe/ratchet"
+)
+
+// Answers of the coordinator are lost, of whatever was asked, after it did it or before: nothing is lost or comes twice, and no key is used
+// twice.
+func TestF11_LostAnswers(t *testing.T) {
+	w, alice, bob := pair(t)
+	random := rand.New(rand.NewPCG(11, 11)) //nolint:gosec // a schedule
+	lost := 0
+	drop := func(do func() error) error {
+		when := random.IntN(6)
+		if when == 0 {
+			lost++
+			return fault.New(fault.Unavailable, "reset before")
+		}
+		err := do()
+		if when == 1 {
+			lost++
+			return fault.New(fault.Unavailable, "reset after")
+		}
+		return err
+	}
+	for _, d := range []*device{alice, bob} {
+		r := d.remote
+		r.swap = func(ctx context.Context, c []BlobChange) error {
+			return drop(func() error { return r.Remote.Swap(ctx, c) })
+		}
+		r.post = func(to, id string, b []byte) error {
+			return drop(func() error { return r.Remote.Post(t.Context(), to, id, b) })
+		}
+		r.read = func(ctx context.Context, names []string) (out []Blob, err error) {
+			err = drop(func() (err error) { out, err = r.Remote.Read(ctx, names); return err })
+			return out, err
+		}
+	}
+	until := func(do func() error) {
+		t.Helper()
+		for range 50 {
+			err := do()
+			if err == nil {
+				return
+			}
+			if !transient(err) {
+				t.Fatal(err)
+			}
+			w.later(10 * time.Minute)
+		}
+		t.Fatal("does not end")
+	}
+	var want [2][]string
+	for i := range 60 {
+		for n, d := range []*device{alice, bob} {
+			text, to := fmt.Sprintf("%d", i), []*device{bob, alice}[n]
+			want[n] = append(want[n], text)
+			d.enqueue(to.p, text)
+			until(func() error {
+				next, err := d.Send(t.Context())
+				if err == nil && !next.IsZero() {
+					err = fault.Unavailable
+				}
+				return err
+			})
+			until(func() error { _, err := to.Receive(t.Context()); return err })
+		}
+	}
+	if got := bob.p.texts(); !slices.Equal(got, want[0]) {
+		t.Errorf("bob has %q", got)
+	}
+	if got := alice.p.texts(); !slices.Equal(got, want[1]) {
+		t.Errorf("alice has %q", got)
+	}
+	if lost < 100 || w.reuse > 0 {
+		t.Errorf("%d answers lost, %d keys used twice", lost, w.reuse)
+	}
+	t.Logf("%d answers lost", lost)
+}
+
+// A changed key stops what is for that contact, visibly, and nothing else. Once a person has looked, a new session begins with the new key,
+// and what waited goes.
+func TestChangedKeyWaitsForAPerson(t *testing.T) {
+	w, alice, bob := pair(t)
+	carol := w.person().device()
+	carol.offer(5)
+	say(t, alice, bob, "before")
+	say(t, bob, alice, "before")
+	alice.p.pins[bob.p.id] = bob.p.local.Identity.Public()
+
+	bob.p.local = &ratchet.Local{Identity: ratchet.NewIdentity(), Address: bob.p.local.Address, RegistrationID: 9} // all is lost but the name
+	again := bob.p.device()
+	for _, base := range []string{preKeysBase, sessionBase(alice.p.id)} {
+		peer := peerOf(base)
+		if err := again.Restart(peer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again.offer(5)
+	again.enqueue(alice.p, "from the new key")
+	again.send()
+	if n := alice.receive(); n != 0 || len(alice.events) == 0 || alice.events[0] != (Event{Held, bob.p.id, fault.KeyChanged}) {
+		t.Fatalf("%d, %v", n, alice.events)
+	}
+	alice.p.wrong[bob.p.id] = fault.KeyChanged
+	alice.enqueue(bob.p, "first to the new key")
+	alice.enqueue(carol.p, "to carol")
+	alice.send()
+	wantWaiting(t, alice, bob.p, Queued, fault.KeyChanged)
+	if carol.receive() != 1 {
+		t.Error("carol waits too")
+	}
+	delete(alice.p.wrong, bob.p.id)
+	alice.p.pins[bob.p.id] = bob.p.local.Identity.Public()
+	alice.Rescan()
+	if n := alice.receive(); n != 1 || alice.p.texts()[1] != "from the new key" {
+		t.Errorf("%d came of what was held: %q", n, alice.p.texts())
+	}
+	if err := alice.Hurry(bob.p.id); err != nil {
+		t.Fatal(err)
+	}
+	alice.send()
+	if n := again.receive(); n != 1 {
+		t.Errorf("%d arrived; %v", n, again.events)
+	}
+	if key, err := alice.Identity(t.Context(), bob.p.id); err != nil || key != bob.p.local.Identity.Public() {
+		t.Error("the session is not with the new key", err)
+	}
+}
+
+// A peer who has not answered for 30 days gets a new session, from a new bundle.
+func TestUnansweredSessionBeginsAnew(t *testing.T) {
+	w, alice, bob := pair(t)
+	alice.enqueue(bob.p, "lost")
+	alice.send()
+	first, err := alice.Identity(t.Context(), bob.p.id)
+	if err != nil || first != bob.p.local.Identity.Public() {
+		t.Fatal(err)
+	}
+	w.later(31 * 24 * time.Hour)
+	for _, d := range []*device{alice, bob} {
+		if err := d.p.client.Login(t.Context(), login(d.p)); err != nil {
+			t.Fatal(err)
+		}
+		d.offer(5)
+	}
+	alice.enqueue(bob.p, "after a month")
+	alice.send()
+	if out, err := alice.Outbox(); err != nil || len(out) > 0 {
+		t.Fatal(out, err)
+	}
+	bob.receive()
+	if got := bob.p.texts(); !slices.Contains(got, "after a month") {
+		t.Errorf("bob has %q; %v", got, bob.events)
+	}
+	say(t, bob, alice, "at last")
+}
+
+// A kind that this agent does not know is set aside and stays at the coordinator: an agent that knows it reads it once.
+func TestUnknownKindWaitsForANewerAgent(t *testing.T) {
+	_, alice, bob := pair(t)
+	if _, err := alice.Enqueue(bob.p.id, "future", []byte("for later")); err != nil {
+		t.Fatal(err)
+	}
+	alice.send()
+	for range 3 {
+		if bob.receive() != 0 {
+			t.Error("somebody took it")
+		}
+		list, err := bob.Asides()
+		if err != nil || len(list) != 1 || list[0].Kind != "future" || list[0].Code != fault.Policy || list[0].Sender != alice.p.id {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		bob.restart()
+	}
+	if left, _, err := bob.remote.Remote.Inbox(t.Context(), 0); err != nil || len(left) > 0 {
+		t.Error("it blocks the mailbox", err)
+	}
+	newer := bob.p.device()
+	newer.config.Handlers["future"] = newer.handle
+	newer.restart()
+	bob.config.Handlers["future"] = bob.handle
+	bob.restart()
+	if n := newer.receive() + bob.receive() + newer.receive(); n != 1 || !slices.Equal(bob.p.texts(), []string{"for later"}) {
+		t.Errorf("taken %d times: %q", n, bob.p.texts())
+	}
+}
+
+// What the application refuses for good is set aside with its code; what it could not do now stays for the next time.
+func TestHandlerThatFails(t *testing.T) {
+	_, alice, bob := pair(t)
+	fails := fault.Code("")
+	bob.config.Handlers["text"] = func(ctx context.Context, r *Received) error {
+		if fails != "" {
+			return fault.New(fails, "not now")
+		}
+		return bob.handle(ctx, r)
+	}
+	bob.restart()
+	alice.enqueue(bob.p, "one")
+	alice.enqueue(bob.p, "two")
+	alice.send()
+	fails = fault.Unavailable
+	for range 3 {
+		if _, err := bob.Receive(t.Context()); !errors.Is(err, fault.Unavailable) {
+			t.Fatal(err)
+		}
+		bob.restart()
+	}
+	fails = ""
+	if n := bob.receive(); n != 2 || len(bob.p.texts()) != 2 {
+		t.Errorf("%d, %q", n, bob.p.texts())
+	}
+	alice.enqueue(bob.p, "three")
+	alice.enqueue(bob.p, "four")
+	alice.send()
+	fails = fault.InvalidRequest
+	bob.receive()
+	list, err := bob.Asides()
+	if err != nil || len(list) != 2 || list[0].Code != fault.InvalidRequest || len(list[0].Body) == 0 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if b, err := parseBody(list[0].Body); err != nil || string(b.Payload) != "three" {
+		t.Error("it cannot be read later", err)
+	}
+	if err := bob.Forget(list[0].Number); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "again", bob.Forget(list[0].Number), fault.NotFound)
+	fails = ""
+	say(t, alice, bob, "five")
+}
+
+// A handler that did not ask for the removal is called, marked, and the body removed.
+func TestHandlerWithoutRemoval(t *testing.T) {
+	_, alice, bob := pair(t)
+	calls := 0
+	bob.config.Handlers["text"] = func(context.Context, *Received) error { calls++; return nil }
+	bob.restart()
+	alice.enqueue(bob.p, "one")
+	alice.send()
+	for range 2 {
+		bob.receive()
+		bob.restart()
+	}
+	if calls != 1 {
+		t.Errorf("called %d times", calls)
+	}
+	list, err := bob.remote.Remote.List(t.Context(), receivedPrefix)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if b, err := bob.readReceived(t.Context(), list[0].Name); err != nil || b != nil {
+		t.Error("the body is left", err)
+	}
+}
+
+// Messages of a stranger wait in the mailbox, a few and no more, until somebody decides.
+func TestStrangersAreHeld(t *testing.T) {
+	w, alice, bob := pair(t)
+	carol := w.person().device()
+	bob.p.gate[alice.p.id] = Hold
+	for i := range maxHeld + 4 {
+		alice.enqueue(bob.p, fmt.Sprint(i))
+	}
+	alice.send()
+	carol.enqueue(bob.p, "from a friend")
+	carol.send()
+	for range 2 {
+		bob.receive()
+	}
+	if got := bob.p.texts(); !slices.Equal(got, []string{"from a friend"}) {
+		t.Errorf("bob has %q", got)
+	}
+	if list, _, err := bob.remote.Remote.Inbox(t.Context(), 0); err != nil || len(list) != maxHeld {
+		t.Errorf("%d wait, want %d; %v", len(list), maxHeld, err)
+	}
+	bob.p.gate[alice.p.id] = Accept
+	bob.Rescan()
+	if n := bob.receive(); n != maxHeld {
+		t.Errorf("%d arrived after consent", n)
+	}
+	bob.p.gate[alice.p.id] = Drop
+	alice.enqueue(bob.p, "unwanted")
+	alice.send()
+	if bob.receive() != 0 || len(bob.p.texts()) != maxHeld+1 {
+		t.Error("what is dropped arrived")
+	}
+}
+
+// Only so many messages are kept that could not be read; the oldest goes.
+func TestAsidesAreBounded(t *testing.T) {
+	_, alice, bob := pair(t)
+	sequence := uint64(0)
+	bob.remote.inbox = func(uint64) (list []Envelope, _ bool, _ error) {
+		for range 103 {
+			sequence++
+			list = append(list, Envelope{sequence, ID{}.String(), alice.p.id, fmt.Appendf([]byte{2, 0x44}, "rubbish %d", sequence)})
+		}
+		return list, false, nil
+	}
+	for range 10 {
+		bob.receive()
+	}
+	list, err := bob.Asides()
+	if err != nil || len(list) != MaxAside || list[0].Number != 31 || list[MaxAside-1].Number != 1030 {
+		t.Errorf("%d, %v", len(list), err)
+	}
+	bob.remote.inbox = nil
+	bob.restart()
+	say(t, alice, bob, "and on")
+}
+
+// What was not sent can be taken back, and what is wrong is refused at once.
+func TestOutbox(t *testing.T) {
+	_, alice, bob := pair(t)
+	id := alice.enqueue(bob.p, "taken back")
+	alice.enqueue(bob.p, "sent")
+	if out, err := alice.Outbox(); err != nil || len(out) != 2 || out[0].ID != id || out[0].State != Queued || out[0].Kind != "text" {
+		t.Fatal(out, err)
+	}
+	if err := alice.Cancel(id); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "again", alice.Cancel(id), fault.NotFound)
+	alice.send()
+	bob.receive()
+	if got := bob.p.texts(); !slices.Equal(got, []string{"sent"}) {
+		t.Error(got)
+	}
+	_, err := alice.Enqueue(alice.p.id, "text", nil)
+	wantCode(t, "to oneself", err, fault.InvalidRequest)
+	_, err = alice.Enqueue("bob", "text", nil)
+	wantCode(t, "to no user", err, fault.InvalidRequest)
+	_, err = alice.Enqueue(bob.p.id, "Text", nil)
+	wantCode(t, "a kind", err, fault.InvalidRequest)
+	_, err = alice.Enqueue(bob.p.id, "text", make([]byte, MaxPayload+1))
+	wantCode(t, "too large", err, fault.TooLarge)
+	if _, err = alice.Enqueue(bob.p.id, "text", make([]byte, MaxPayload)); err != nil {
+		t.Fatal(err)
+	}
+	alice.send()
+	if bob.receive() != 1 {
+		t.Error("the largest payload did not arrive")
+	}
+	alice.enqueue(&person{id: "00000000-0000-4000-8000-00000000ffff"}, "to nobody")
+	alice.send()
+	wantWaiting(t, alice, &person{id: "00000000-0000-4000-8000-00000000ffff"}, Queued, fault.NotFound)
+}
+
+// Nothing is done, and nothing lost, while keys are locked.
+func TestLocked(t *testing.T) {
+	_, alice, bob := pair(t)
+	say(t, alice, bob, "one")
+	alice.enqueue(bob.p, "two")
+	key := bob.p.keys[1].Clone()
+	alice.p.keys[1].Wipe()
+	_, err := alice.Send(t.Context())
+	wantCode(t, "Send", err, fault.Locked)
+	bob.p.keys[1].Wipe()
+	bob.Wipe()
+	alice.p.keys[1] = key // nothing that it sealed opens under this one
+	if _, err = alice.Send(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantWaiting(t, alice, bob.p, Queued, fault.NotAuthentic)
+}
+
+func login(p *person) coordinator.Login {
+	return coordinator.Login{User: &p.id, Proof: proofOf(p.id)}
+}

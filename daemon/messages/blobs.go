@@ -1,0 +1,87 @@
+package messages
+
+import (
+	"context"
+	"crypto/rand"
+)
+
+const hashSize = 32
+
+// BlobChange puts a new version of a blob in the place of the one that it names.
+type BlobChange struct {
+	Name     string
+	Counter  uint64 // one more than that of the version before
+	Previous [hashSize]byte
+	Nonce    [16]byte // random
+	Body     []byte   // empty: nothing is left but what the next change must name
+	Remove   bool     // the blob goes; its name is not used again
+}
+
+// Blob is one version of a blob. Its hash was made of the rest, and not taken from the coordinator.
+type Blob struct {
+	Name    string
+	Counter uint64
+	Hash    [hashSize]byte
+	Body    []byte // nil in lists; empty if the blob was emptied or removed
+}
+
+// Blobs are the user's sealed blobs at the coordinator, which is believed in nothing that it says about them.
+type Blobs interface {
+	// Swap makes all changes or none. The same list again succeeds. fault.Conflict: some blob has another version than the one named;
+	// fault.Unavailable: nobody knows whether it was made.
+	Swap(ctx context.Context, changes []BlobChange) error
+	// Read returns the newest versions, as of one moment, of those of the names that there are. A blob that was removed is left out, or empty.
+	Read(ctx context.Context, names []string) ([]Blob, error)
+	// List returns the blobs whose names begin with prefix, without their bodies, in the order of their names.
+	List(ctx context.Context, prefix string) ([]Blob, error)
+	// Hash returns the hash of the version that a change makes.
+	Hash(c BlobChange) [hashSize]byte
+}
+
+// Envelope is a message as the mailbox holds it.
+type Envelope struct {
+	Sequence uint64
+	ID       string // chosen by the sender
+	Sender   string // by the coordinator's word; that it is true shows when the message opens
+	Body     []byte
+}
+
+// Acknowledgement names a message that may leave the mailbox.
+type Acknowledgement struct {
+	Sequence uint64
+	ID       string
+}
+
+// Mailbox carries messages.
+type Mailbox interface {
+	// Post puts a message into the receiver's mailbox. The same again does nothing; another one under the same id is fault.Conflict.
+	Post(ctx context.Context, receiver, id string, body []byte) error
+	// Inbox returns our messages after a sequence number, in order, and whether there are more.
+	Inbox(ctx context.Context, after uint64) (list []Envelope, more bool, err error)
+	// Acknowledge removes messages.
+	Acknowledge(ctx context.Context, list []Acknowledgement) error
+}
+
+// change returns the change that follows a version of a blob; the zero version: its first.
+func change(name string, before version, body []byte) BlobChange {
+	c := BlobChange{Name: name, Counter: before.counter + 1, Previous: before.hash, Body: body}
+	rand.Read(c.Nonce[:]) //nolint:errcheck // ends the process instead of failing
+	return c
+}
+
+// version names one version of a blob.
+type version struct {
+	counter uint64
+	hash    [hashSize]byte
+}
+
+func (b *Blob) version() version { return version{b.Counter, b.Hash} }
+
+// swap makes changes at the coordinator. An answer that was lost is asked for once more: the same list twice is one swap.
+func (m *Messages) swap(ctx context.Context, changes []BlobChange) error {
+	err := m.Blobs.Swap(ctx, changes)
+	if isUnavailable(err) && ctx.Err() == nil {
+		err = m.Blobs.Swap(ctx, changes)
+	}
+	return err
+}

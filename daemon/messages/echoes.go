@@ -1,0 +1,187 @@
+package messages
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/signed"
+)
+
+// wireSaid is what a peer said last of an object, as it is stored.
+type wireSaid struct {
+	_    struct{} `cbor:",toarray"`
+	Head wireHead
+	Time int64
+}
+
+// keepSaid keeps the newest of each object, those that were heard of last.
+func keepSaid(tx *kv.Tx, peer string, heads []Head, now time.Time) error {
+	if len(heads) == 0 {
+		return nil
+	}
+	list, err := readSaid(tx, peer)
+	if err != nil {
+		return err
+	}
+	for _, h := range heads {
+		i := slices.IndexFunc(list, func(s Said) bool { return s.Type == h.Type && s.ID == h.ID })
+		if i >= 0 {
+			if list[i].Sequence > h.Sequence { // messages may overtake one another
+				h = list[i].Head
+			}
+			list = slices.Delete(list, i, i+1)
+		}
+		list = slices.Insert(list, 0, Said{h, now})
+	}
+	wire := []wireSaid{}
+	for _, s := range list[:min(len(list), MaxHeads)] {
+		wire = append(wire, wireSaid{Head: wireHeads([]Head{s.Head})[0], Time: s.Time.Unix()})
+	}
+	b, err := signed.Marshal(wire)
+	return errors.Join(err, tx.Set(saidPrefix+peer, b))
+}
+
+func readSaid(tx *kv.Tx, peer string) (list []Said, err error) {
+	b, err := tx.Get(saidPrefix + peer)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var wire []wireSaid
+	if err := signed.Unmarshal(b, &wire); err != nil {
+		return nil, err
+	}
+	for _, w := range wire {
+		h, ok := headsOf([]wireHead{w.Head})
+		if !ok {
+			return nil, fault.New(fault.NotAuthentic, "not a list of heads")
+		}
+		list = append(list, Said{h[0], time.Unix(w.Time, 0).UTC()})
+	}
+	return list, nil
+}
+
+// HeadsOf returns what a peer said last of each object, the latest heard of first; at most MaxHeads.
+func (m *Messages) HeadsOf(peer string) (list []Said, err error) {
+	err = m.DB.View(func(tx *kv.Tx) error {
+		list, err = readSaid(tx, peer)
+		return err
+	})
+	return list, err
+}
+
+// echoes returns what is echoed to a peer: what it said itself.
+func (m *Messages) echoes(peer string) (list []Head, err error) {
+	said, err := m.HeadsOf(peer)
+	for _, s := range said {
+		list = append(list, s.Head)
+	}
+	return list, err
+}
+
+// announced writes down what a message tells of our own heads.
+func (m *Messages) announced(tx *kv.Tx, heads []Head) error {
+	for _, h := range heads {
+		if err := remember(tx, objectKey(toldPrefix, h), h, m.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckOwn holds objects of our own, as they are here now, against what peers echoed of them (THREATS R5): rolled_back, if somebody was told
+// a higher version; forked, if another one was told under a number that is known here, which then stays so; stale, if we told of an object
+// more than 24 hours ago and nobody echoed any version of it since. An object that other devices change is brought up to date before it
+// is called rolled_back.
+func (m *Messages) CheckOwn(own []Head) (found []Finding, err error) {
+	err = m.DB.Update(func(tx *kv.Tx) error {
+		found = nil
+		for _, h := range own {
+			f, err := m.checkOne(tx, h)
+			if err != nil {
+				return err
+			}
+			found = append(found, f...)
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (m *Messages) checkOne(tx *kv.Tx, own Head) (found []Finding, err error) {
+	known, since, err := m.told(tx, own)
+	if err != nil {
+		return nil, err
+	}
+	latest, now := int64(0), m.Now()
+	var fork *Fork
+	prefix := objectKey(echoPrefix, own)
+	err = tx.Scan(prefix, func(key string, b []byte) error {
+		list, err := readHeard(b)
+		for _, e := range list {
+			latest = max(latest, e.Time)
+			code := fault.Code("")
+			if hash, there := known[e.Sequence]; there && hash != [hashSize]byte(e.Hash) {
+				code = fault.Forked
+				fork = &Fork{own.Type, own.ID, e.Sequence, hash, [hashSize]byte(e.Hash), key[len(prefix):], now}
+			} else if e.Sequence > own.Sequence {
+				code = fault.RolledBack
+			}
+			if code != "" {
+				found = append(found, Finding{own.Type, own.ID, code, key[len(prefix):], e.Sequence})
+			}
+		}
+		return err
+	})
+	if err == nil && fork != nil {
+		err = setFork(tx, *fork)
+	}
+	if since > 0 && now.Sub(time.Unix(max(since, latest), 0)) > staleAfter {
+		found = append(found, Finding{own.Type, own.ID, fault.Stale, "", own.Sequence})
+	}
+	return m.withOldFork(tx, own, found, err)
+}
+
+// withOldFork adds what was found before: a fork stays one.
+func (m *Messages) withOldFork(tx *kv.Tx, own Head, found []Finding, err error) ([]Finding, error) {
+	if err != nil || slices.ContainsFunc(found, func(f Finding) bool { return f.Code == fault.Forked }) {
+		return found, err
+	}
+	b, err := tx.Get(objectKey(forkPrefix, own))
+	if errors.Is(err, fault.NotFound) {
+		return found, nil
+	}
+	var w wireFork
+	if err = errors.Join(err, signed.Unmarshal(b, &w)); err != nil {
+		return nil, err
+	}
+	return append(found, Finding{own.Type, own.ID, fault.Forked, w.Peer, w.Sequence}), nil
+}
+
+// told returns the versions of an object of our own that are known here, and when the first of those that we told was told.
+func (m *Messages) told(tx *kv.Tx, own Head) (known map[uint64][hashSize]byte, since int64, err error) {
+	known = map[uint64][hashSize]byte{}
+	b, err := tx.Get(objectKey(toldPrefix, own))
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return nil, 0, err
+	}
+	if err == nil {
+		list, err := readHeard(b)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, h := range list {
+			known[h.Sequence] = [hashSize]byte(h.Hash)
+			if since == 0 || h.Time < since {
+				since = h.Time
+			}
+		}
+	}
+	known[own.Sequence] = own.Hash
+	return known, since, nil
+}

@@ -1,0 +1,206 @@
+package messages
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/signed"
+)
+
+const (
+	headPrefix = "messages/head/" // what peers said, by object and peer
+	echoPrefix = "messages/echo/" // what peers echoed of our own
+	toldPrefix = "messages/told/" // what we told
+	forkPrefix = "messages/fork/"
+
+	saidPrefix = "messages/said/"    // the newest that each peer said: what is echoed to them
+	objPrefix  = "messages/objects/" // how many objects a peer spoke of
+
+	maxHistory = 64   // versions of an object that are remembered, of each peer
+	maxObjects = 1024 // that one peer may speak of
+	staleAfter = 24 * time.Hour
+)
+
+// heard is a version of an object and when it was heard of, as it is stored.
+type heard struct {
+	_        struct{} `cbor:",toarray"`
+	Sequence uint64
+	Hash     []byte
+	Time     int64 // unix seconds
+}
+
+// Fork is two versions of one object under one number. It stays one.
+type Fork struct {
+	Type, ID string
+	Sequence uint64
+	One      [hashSize]byte
+	Other    [hashSize]byte
+	Peer     string // who told of the other one
+	Time     time.Time
+}
+
+// wireFork is a fork as it is stored.
+type wireFork struct {
+	_        struct{} `cbor:",toarray"`
+	Type, ID string
+	Sequence uint64
+	One      []byte
+	Other    []byte
+	Peer     string
+	Time     int64
+}
+
+// Finding is what echoes say of an object of our own.
+type Finding struct {
+	Type, ID string
+	Code     fault.Code // fault.Forked, fault.RolledBack or fault.Stale
+	Peer     string     // whose echo it was; "" for fault.Stale
+	Sequence uint64     // that was echoed
+}
+
+// Said is the newest that a peer said of an object.
+type Said struct {
+	Head
+	Time time.Time // when it came
+}
+
+func objectKey(prefix string, h Head) string {
+	return prefix + escaped(h.Type) + "/" + escaped(h.ID) + "/"
+}
+
+// escaped makes a name one element of a key.
+func escaped(s string) string { return strings.ReplaceAll(s, "/", "_") }
+
+// keepHeads writes down what a peer said and echoed, and returns the forks that this shows.
+func (m *Messages) keepHeads(tx *kv.Tx, peer string, b *Body, now time.Time) (found []Fork, err error) {
+	for _, h := range b.Heads {
+		f, err := m.hear(tx, objectKey(headPrefix, h), peer, h, now)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, f...)
+	}
+	for _, h := range b.Echoes {
+		if err := rememberOf(tx, peer, objectKey(echoPrefix, h)+peer, h, now); err != nil {
+			return nil, err
+		}
+	}
+	return found, keepSaid(tx, peer, b.Heads, now)
+}
+
+// hear keeps one head of a peer and holds it against what all peers said of that object.
+func (m *Messages) hear(tx *kv.Tx, object, peer string, h Head, now time.Time) (found []Fork, err error) {
+	err = tx.Scan(object, func(_ string, b []byte) error {
+		list, err := readHeard(b)
+		for _, o := range list {
+			if o.Sequence == h.Sequence && [hashSize]byte(o.Hash) != h.Hash {
+				found = append(found, Fork{h.Type, h.ID, h.Sequence, [hashSize]byte(o.Hash), h.Hash, peer, now})
+				break
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found[:min(1, len(found))] {
+		if err := setFork(tx, f); err != nil {
+			return nil, err
+		}
+	}
+	return found[:min(1, len(found))], rememberOf(tx, peer, object+peer, h, now)
+}
+
+// rememberOf is remember for what a peer said, of so many objects and no more.
+func rememberOf(tx *kv.Tx, peer, key string, h Head, now time.Time) error {
+	if _, err := tx.Get(key); errors.Is(err, fault.NotFound) {
+		if n, err := count(tx, objPrefix+peer, 0); err != nil || n >= maxObjects {
+			return err
+		}
+		if _, err := count(tx, objPrefix+peer, 1); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	return remember(tx, key, h, now)
+}
+
+// remember adds a version to a history, which is ascending and keeps the newest. Heard again it has the later time.
+func remember(tx *kv.Tx, key string, h Head, now time.Time) error {
+	var list []heard
+	b, err := tx.Get(key)
+	if err == nil {
+		list, err = readHeard(b)
+	}
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	i, there := slices.BinarySearchFunc(list, h.Sequence, func(o heard, n uint64) int {
+		switch {
+		case o.Sequence < n:
+			return -1
+		case o.Sequence > n:
+			return 1
+		}
+		return 0
+	})
+	switch {
+	case !there:
+		list = slices.Insert(list, i, heard{Sequence: h.Sequence, Hash: h.Hash[:], Time: now.Unix()})
+	case [hashSize]byte(list[i].Hash) == h.Hash:
+		list[i].Time = max(list[i].Time, now.Unix())
+	}
+	list = list[max(0, len(list)-maxHistory):]
+	out, err := signed.Marshal(list)
+	if err != nil {
+		return err
+	}
+	return tx.Set(key, out)
+}
+
+func readHeard(b []byte) (list []heard, err error) {
+	if err := signed.Unmarshal(b, &list); err != nil {
+		return nil, err
+	}
+	for _, h := range list {
+		if len(h.Hash) != hashSize {
+			return nil, fault.New(fault.NotAuthentic, "not a history of heads")
+		}
+	}
+	return list, nil
+}
+
+func setFork(tx *kv.Tx, f Fork) error {
+	key := objectKey(forkPrefix, Head{Type: f.Type, ID: f.ID})
+	if _, err := tx.Get(key); !errors.Is(err, fault.NotFound) {
+		return err // the first one stays
+	}
+	b, err := signed.Marshal(wireFork{
+		Type: f.Type, ID: f.ID, Sequence: f.Sequence, One: f.One[:], Other: f.Other[:], Peer: f.Peer, Time: f.Time.Unix(),
+	})
+	return errors.Join(err, tx.Set(key, b))
+}
+
+// Forks returns all objects of which two versions had one number.
+func (m *Messages) Forks() (list []Fork, err error) {
+	err = m.DB.View(func(tx *kv.Tx) error {
+		list = nil
+		return tx.Scan(forkPrefix, func(_ string, b []byte) error {
+			var w wireFork
+			if err := signed.Unmarshal(b, &w); err != nil {
+				return err
+			}
+			if len(w.One) != hashSize || len(w.Other) != hashSize {
+				return fault.New(fault.NotAuthentic, "not the record of a fork")
+			}
+			list = append(list, Fork{w.Type, w.ID, w.Sequence, [hashSize]byte(w.One), [hashSize]byte(w.Other), w.Peer, time.Unix(w.Time, 0).UTC()})
+			return nil
+		})
+	})
+	return list, err
+}

@@ -1,0 +1,319 @@
+package messages
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/ratchet"
+)
+
+// The local store: copies of blobs, marks of records, and what was found wrong with them.
+const (
+	copyPrefix  = "messages/copy/"
+	markPrefix  = "messages/mark/"
+	faultPrefix = "messages/fault/"
+	startPrefix = "messages/restart/" // records that a person gave up
+
+	maxCopied = 640 << 10 // bytes of one change that are copied; what is larger is read from the coordinator
+	readTries = 3
+)
+
+// recordFault is a failure of a record, and not of what was to be done with it.
+type recordFault struct{ error }
+
+func (f recordFault) Unwrap() error { return f.error }
+
+// mark is the highest version of a record that was ever seen here. It outlives the record.
+type mark struct {
+	version uint64
+	counter uint64
+	hash    [hashSize]byte // of the head's blob
+}
+
+func (k mark) encode() []byte {
+	b := binary.BigEndian.AppendUint64(nil, k.version)
+	return append(binary.BigEndian.AppendUint64(b, k.counter), k.hash[:]...)
+}
+
+func readMark(tx *kv.Tx, base string) (k mark, err error) {
+	b, err := tx.Get(markPrefix + base)
+	if errors.Is(err, fault.NotFound) {
+		return k, nil
+	}
+	if err != nil {
+		return k, err
+	}
+	if len(b) != 16+hashSize {
+		return k, fault.New(fault.NotAuthentic, "a mark of a record is not one")
+	}
+	return mark{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), [hashSize]byte(b[16:])}, nil
+}
+
+// load opens a record: from the local copy, or the one at the coordinator. One that does not exist yet is an empty record.
+func (m *Messages) load(ctx context.Context, base string, remote bool) (r *record, c *contents, err error) {
+	var at mark
+	abandoned := false
+	err = m.DB.View(func(tx *kv.Tx) error {
+		if at, err = readMark(tx, base); err != nil {
+			return err
+		}
+		if _, err := tx.Get(startPrefix + base); err == nil {
+			abandoned = true
+			return nil
+		} else if !errors.Is(err, fault.NotFound) {
+			return err
+		}
+		if b, err := tx.Get(faultPrefix + base); err == nil {
+			return fault.New(fault.Code(b), "this record was found to be wrong; it can be begun anew")
+		} else if !errors.Is(err, fault.NotFound) {
+			return err
+		}
+		r, c, err = m.loadCopy(ctx, tx, base, at)
+		return err
+	})
+	switch {
+	case err != nil:
+	case abandoned:
+		r, err = m.abandoned(ctx, base, at)
+		c = &contents{}
+	case remote || r == nil:
+		r, c, err = m.fetch(ctx, base, at, r)
+	}
+	if err != nil {
+		return nil, nil, recordFault{err}
+	}
+	return r, c, nil
+}
+
+// loadCopy opens the local copy; nil if it is not whole, or not at the mark. The coordinator has what is right then.
+func (m *Messages) loadCopy(ctx context.Context, tx *kv.Tx, base string, at mark) (*record, *contents, error) {
+	r, c, err := m.assemble(ctx, base, func(names []string) ([]Blob, error) { return copies(tx, names) }, nil)
+	switch {
+	case errors.Is(err, fault.Locked), errors.Is(err, fault.Unavailable):
+		return nil, nil, err
+	case err != nil || r == nil || r.version != at.version || r.head.hash != at.hash:
+		return nil, nil, nil
+	}
+	return r, c, nil
+}
+
+// copies reads copies of blobs.
+func copies(tx *kv.Tx, names []string) ([]Blob, error) {
+	var list []Blob
+	for _, name := range names {
+		b, err := tx.Get(copyPrefix + name)
+		if errors.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(b) < 8+hashSize {
+			return nil, fault.New(fault.NotAuthentic, "a copy of a blob is too short")
+		}
+		list = append(list, Blob{name, binary.BigEndian.Uint64(b), [hashSize]byte(b[8 : 8+hashSize]), b[8+hashSize:]})
+	}
+	return list, nil
+}
+
+func setCopy(tx *kv.Tx, name string, v version, body []byte) error {
+	if len(body) == 0 {
+		return tx.Delete(copyPrefix + name)
+	}
+	b := append(binary.BigEndian.AppendUint64(nil, v.counter), v.hash[:]...)
+	return tx.Set(copyPrefix+name, append(b, body...))
+}
+
+// assemble reads a record with read, which returns blobs of one moment. known may say which parts to expect. nil: there is no record.
+func (m *Messages) assemble(ctx context.Context, base string, read func([]string) ([]Blob, error), known *record) (*record, *contents, error) {
+	names := (&record{base: base}).names()
+	if known != nil {
+		names = known.names()
+	}
+	for range readTries {
+		got, err := read(names)
+		if err != nil {
+			return nil, nil, err
+		}
+		find := func(name string) Blob {
+			i := slices.IndexFunc(got, func(b Blob) bool { return b.Name == name })
+			if i < 0 {
+				return Blob{}
+			}
+			return got[i]
+		}
+		head := find(headName(base))
+		if len(head.Body) == 0 {
+			return nil, nil, nil
+		}
+		r, w, err := m.openHead(ctx, base, head)
+		if err != nil {
+			return nil, nil, err
+		}
+		if missing := slices.ContainsFunc(r.names(), func(n string) bool { return !slices.Contains(names, n) }); missing {
+			names = r.names()
+			continue
+		}
+		c := &contents{head: w.Head}
+		for _, id := range r.present() {
+			p, err := m.openPart(ctx, r, id, find(partName(base, id)))
+			if err != nil {
+				return nil, nil, err
+			}
+			c.parts = append(c.parts, p)
+		}
+		return r, c, nil
+	}
+	return nil, nil, fault.New(fault.Busy, "the record changes while it is read")
+}
+
+// fetch opens the record at the coordinator, holds it against the mark, and copies it.
+func (m *Messages) fetch(ctx context.Context, base string, at mark, known *record) (*record, *contents, error) {
+	var blobs []Blob
+	read := func(names []string) (_ []Blob, err error) {
+		blobs, err = m.Blobs.Read(ctx, names)
+		return blobs, err
+	}
+	r, c, err := m.assemble(ctx, base, read, known)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r == nil {
+		r, c = &record{base: base, fresh: true, parts: map[ratchet.PartID]part{}}, &contents{}
+	}
+	if err := m.judge(ctx, r, at, blobs); err != nil {
+		return nil, nil, err
+	}
+	if r.version == 0 {
+		return r, c, nil
+	}
+	return r, c, m.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
+}
+
+// judge holds a record of the coordinator against the mark (THREATS R5). What is wrong once stays wrong.
+func (m *Messages) judge(ctx context.Context, r *record, at mark, blobs []Blob) error {
+	switch {
+	case r.version < at.version:
+		return m.condemn(r.base, fault.RolledBack, "the coordinator has an older record than there was")
+	case r.version == at.version && r.head.hash != at.hash:
+		return m.condemn(r.base, fault.Forked, "the coordinator has another record than there was")
+	case r.version == at.version+1 && at.version > 0:
+		i := slices.IndexFunc(blobs, func(b Blob) bool { return b.Name == headName(r.base) })
+		_, w, err := m.openHead(ctx, r.base, blobs[i])
+		if err != nil {
+			return err
+		}
+		if !w.Begins && [hashSize]byte(w.Previous) != at.hash {
+			return m.condemn(r.base, fault.Forked, "the coordinator has a record that does not follow the one there was")
+		}
+	}
+	return nil
+}
+
+// condemn writes down what is wrong with a record.
+func (m *Messages) condemn(base string, code fault.Code, detail string) error {
+	if err := m.DB.Update(func(tx *kv.Tx) error { return tx.Set(faultPrefix+base, []byte(code)) }); err != nil {
+		return err
+	}
+	m.Event(Event{What: RecordFault, Peer: peerOf(base), Code: code})
+	return fault.New(code, "%s", detail)
+}
+
+// peerOf returns whose record it is; "" for the prekeys.
+func peerOf(base string) string {
+	if base == preKeysBase {
+		return ""
+	}
+	return strings.TrimPrefix(base, "r-")
+}
+
+// keepCopies copies a whole record, in the place of the copy before, and sets the mark.
+func (m *Messages) keepCopies(tx *kv.Tx, r *record, blobs []Blob) error {
+	if err := dropCopies(tx, r.base); err != nil {
+		return err
+	}
+	size := 0
+	for _, b := range blobs {
+		size += len(b.Body)
+	}
+	for _, b := range blobs {
+		if size > maxCopied {
+			break
+		}
+		if err := setCopy(tx, b.Name, b.version(), b.Body); err != nil {
+			return err
+		}
+	}
+	return tx.Set(markPrefix+r.base, mark{r.version, r.counter, r.head.hash}.encode())
+}
+
+func dropCopies(tx *kv.Tx, base string) error {
+	var old []string
+	if err := tx.Scan(copyPrefix+base, func(key string, _ []byte) error {
+		old = append(old, key)
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, key := range old {
+		if err := tx.Delete(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply makes plans and further changes in one swap at the coordinator, then here.
+func (m *Messages) apply(ctx context.Context, plans []*plan, further ...BlobChange) error {
+	var changes []BlobChange
+	for _, p := range plans {
+		changes = append(changes, p.changes...)
+	}
+	m.step("swap")
+	if err := m.swap(ctx, append(changes, further...)); err != nil {
+		return err
+	}
+	m.step("swapped")
+	err := m.DB.Update(func(tx *kv.Tx) error {
+		for _, p := range plans {
+			if err := m.commit(tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	m.step("copied")
+	return err
+}
+
+// commit copies what a plan changed, and sets the mark.
+func (m *Messages) commit(tx *kv.Tx, p *plan) error {
+	size := 0
+	for _, c := range p.changes {
+		size += len(c.Body)
+	}
+	if size > maxCopied {
+		if err := dropCopies(tx, p.next.base); err != nil {
+			return err
+		}
+	}
+	for _, c := range p.changes {
+		if size > maxCopied {
+			break
+		}
+		if err := setCopy(tx, c.Name, version{c.Counter, m.Blobs.Hash(c)}, c.Body); err != nil {
+			return err
+		}
+	}
+	if p.begins {
+		if err := errors.Join(tx.Delete(faultPrefix+p.next.base), tx.Delete(startPrefix+p.next.base)); err != nil {
+			return err
+		}
+	}
+	return tx.Set(markPrefix+p.next.base, mark{p.next.version, p.next.counter, p.next.head.hash}.encode())
+}

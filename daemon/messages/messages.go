@@ -1,0 +1,158 @@
+package messages
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/seal"
+	"coldframe/internal/secret"
+	"coldframe/ratchet"
+)
+
+// StateKeys are the keys that records are sealed under: one for each epoch, of which older ones are erased once nothing needs them.
+type StateKeys interface {
+	// Current returns the newest epoch and its key. fault.Locked: there is none now.
+	Current(ctx context.Context) (epoch uint64, key secret.Key, err error)
+	// At returns the key of an epoch; fault.NotFound: it was erased, or never reached this device.
+	At(ctx context.Context, epoch uint64) (secret.Key, error)
+}
+
+// Bundles gets what sessions begin with.
+type Bundles interface {
+	// Bundle returns a bundle of the peer that was verified against whatever vouches for the peer. fault.KeyChanged and fault.UntrustedKey
+	// make everything to that peer wait.
+	Bundle(ctx context.Context, peer string) (*ratchet.Bundle, error)
+}
+
+// Contacts is what the application knows of people.
+type Contacts interface {
+	// Identity returns the identity key that a peer is pinned to, zeroes if to none yet. fault.KeyChanged, fault.UntrustedKey, fault.Revoked:
+	// nothing goes to them or is opened from them until a person has looked.
+	Identity(ctx context.Context, peer string) ([32]byte, error)
+}
+
+// Verdict is what happens to a sender's messages.
+type Verdict int
+
+// The verdicts. What is held stays in the mailbox, a few of each sender.
+const (
+	Accept Verdict = iota
+	Hold
+	Drop
+)
+
+// Gate decides whose messages are opened.
+type Gate interface {
+	Admit(ctx context.Context, sender string) (Verdict, error)
+}
+
+// Handler takes a received body into the application. It makes its effect and r.Removal() one swap at the coordinator; then the body is
+// taken once, on whichever device. A handler that does not ask for the removal must bear being called again with the same body. Its
+// failures: fault.Unavailable, Busy, Locked, StorageFull and Conflict leave the body for another try; whatever else sets it aside.
+type Handler func(ctx context.Context, r *Received) error
+
+// Event is something that a person or the application may want to know.
+type Event struct {
+	What EventType
+	Peer string
+	Code fault.Code // why; "" if there is nothing wrong
+}
+
+// EventType is the kind of an event.
+type EventType string
+
+// The events.
+const (
+	SetAside    EventType = "set_aside"    // a message could not be read, or is of an unknown kind
+	Dropped     EventType = "dropped"      // a message was dropped: replayed, our own, of a sender who is refused, or one too many of a stranger
+	Held        EventType = "held"         // a message waits for consent, or for somebody to look at a changed key
+	RecordFault EventType = "record_fault" // the record of a session, or that of the prekeys, is not what it was
+	HeadFault   EventType = "head_fault"   // heads that cannot both be right
+)
+
+// Config is what Messages needs.
+type Config struct {
+	Local     *ratchet.Local // Address.Name is the user's UUID
+	DB        *kv.DB
+	LocalKey  secret.Key // seals what waits on this device
+	LocalID   seal.KeyID
+	StateKeys StateKeys
+	Blobs     Blobs
+	Mailbox   Mailbox
+	Bundles   Bundles
+	Contacts  Contacts
+	Gate      Gate
+	Handlers  map[string]Handler // by kind
+
+	Heads func(ctx context.Context, peer string) ([]Head, error) // to tell a peer; nil: none
+	Event func(Event)                                            // nil: nobody is told
+	Now   func() time.Time                                       // nil: time.Now
+}
+
+// Messages is one agent's end of all sessions. Its methods may be called by several goroutines.
+type Messages struct {
+	Config
+	user string
+	step func(string) // called around each durable step; tests end the world in it
+
+	sending   sync.Mutex // one Send at a time
+	receiving sync.Mutex // one Receive at a time, and what is below it
+	after     uint64     // the mailbox was read up to here
+	recovered bool       // left-over bodies were looked for
+	held      map[string]int
+	unknown   int // bodies of unknown kinds that this agent left at the coordinator
+
+	mu       sync.Mutex // sessions and prekeys
+	sessions map[string]*session
+	preKeys  *preKeys
+}
+
+// New returns the messages of a user. Nothing is read before it is asked for something.
+func New(c Config) *Messages {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Event == nil {
+		c.Event = func(Event) {}
+	}
+	return &Messages{
+		Config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
+	}
+}
+
+// Wipe forgets all keys in memory. What comes after opens the records again.
+func (m *Messages) Wipe() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forget()
+}
+
+// forget drops all open records. The caller holds mu.
+func (m *Messages) forget() {
+	for peer := range m.sessions {
+		m.drop(peer)
+	}
+	m.dropPreKeys()
+}
+
+// transient reports whether a failure says nothing about what it failed with: another try may succeed.
+func transient(err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.Unavailable, fault.Busy, fault.Locked, fault.StorageFull, fault.Conflict, fault.Unauthorized:
+		return true
+	}
+	return false
+}
+
+// backoff returns how long to wait after so many failures, with full jitter and at least a tenth of it.
+func backoff(tries int, limit time.Duration) time.Duration {
+	d := limit
+	if tries < 20 {
+		d = min(limit, time.Second<<tries)
+	}
+	return d/10 + rand.N(d-d/10)
+}

@@ -1,0 +1,355 @@
+package messages
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/signed"
+)
+
+const (
+	outPrefix  = "messages/out/"
+	outCounter = "messages/out-next"
+	outCount   = "messages/out-count"
+
+	maxQueued   = 10_000 // entries in all
+	retryLimit  = 5 * time.Minute
+	personLimit = time.Hour // between looks at what waits for a person
+)
+
+// Sending is where an entry of the outbox stands.
+type Sending string
+
+// The states of an entry. One that is posted is no more.
+const (
+	Queued    Sending = "queued"    // no message was made of it yet
+	Encrypted Sending = "encrypted" // its message is stored, and waits to be posted
+)
+
+// Outgoing is an entry of the outbox.
+type Outgoing struct {
+	ID       ID
+	Receiver string
+	Kind     string
+	Queued   time.Time
+	State    Sending
+	Code     fault.Code // why it has not gone; "" before the first try
+	Tries    int
+	Next     time.Time // of the next try
+}
+
+// entry is an entry as it is stored, sealed.
+type entry struct {
+	_          struct{} `cbor:",toarray"`
+	ID         []byte
+	Receiver   string
+	Kind       string
+	Payload    []byte
+	Queued     int64 // unix seconds
+	Next       int64 // unix milliseconds
+	Tries      int
+	Code       string
+	Ciphertext []byte // type ‖ message; empty: none yet
+
+	key string
+}
+
+func (e *entry) outgoing() Outgoing {
+	o := Outgoing{
+		ID: ID(e.ID), Receiver: e.Receiver, Kind: e.Kind, Queued: time.Unix(e.Queued, 0).UTC(), State: Queued,
+		Code: fault.Code(e.Code), Tries: e.Tries, Next: time.UnixMilli(e.Next).UTC(),
+	}
+	if len(e.Ciphertext) > 0 {
+		o.State = Encrypted
+	}
+	return o
+}
+
+// Enqueue stores a message for a receiver, and returns its id. It leaves with the next Send.
+func (m *Messages) Enqueue(receiver, kind string, payload []byte) (id ID, err error) {
+	err = m.DB.Update(func(tx *kv.Tx) error {
+		id, err = m.EnqueueIn(tx, receiver, kind, payload)
+		return err
+	})
+	return id, err
+}
+
+// EnqueueIn is Enqueue in a transaction of the caller's. Errors: fault.InvalidRequest, fault.TooLarge, fault.StorageFull if too many wait.
+func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (ID, error) {
+	id := newID()
+	if !validUser(receiver) || receiver == m.user {
+		return id, fault.New(fault.InvalidRequest, "the receiver is not a user, or oneself")
+	}
+	if _, err := (&Body{ID: id, Kind: kind, Payload: payload}).encode([randomSize]byte{}); err != nil {
+		return id, err
+	}
+	number, err := nextNumber(tx, outCounter)
+	if err != nil {
+		return id, err
+	}
+	if waiting, err := count(tx, outCount, 1); err != nil {
+		return id, err
+	} else if waiting > maxQueued {
+		return id, fault.New(fault.StorageFull, "%d messages wait to be sent", maxQueued)
+	}
+	if payload == nil {
+		payload = []byte{}
+	}
+	return id, m.setEntry(tx, &entry{
+		ID: id[:], Receiver: receiver, Kind: kind, Payload: payload, Queued: m.Now().Unix(), Ciphertext: []byte{},
+		key: fmt.Sprintf("%s%s/%016x", outPrefix, receiver, number),
+	})
+}
+
+// validUser reports whether s is a UUID in lower case.
+func validUser(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (s[i] == '-') || !dash && !strings.ContainsRune("0123456789abcdef", rune(s[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+// nextNumber counts up, from 1.
+func nextNumber(tx *kv.Tx, key string) (int64, error) { return count(tx, key, 1) }
+
+// count adds to a counter and returns it.
+func count(tx *kv.Tx, key string, by int64) (int64, error) {
+	var n int64
+	b, err := tx.Get(key)
+	if err == nil && len(b) == 8 {
+		n = int64(binary.BigEndian.Uint64(b))
+	} else if !errors.Is(err, fault.NotFound) {
+		return 0, errors.Join(err, fault.New(fault.Internal, "a counter is damaged"))
+	}
+	return n + by, tx.Set(key, binary.BigEndian.AppendUint64(nil, uint64(n+by)))
+}
+
+func removeEntry(tx *kv.Tx, key string) error {
+	_, err := count(tx, outCount, -1)
+	return errors.Join(err, tx.Delete(key))
+}
+
+func (m *Messages) setEntry(tx *kv.Tx, e *entry) error {
+	b, err := signed.Marshal(e)
+	if err != nil {
+		return err
+	}
+	sealed, err := m.sealLocal(e.key, b)
+	if err != nil {
+		return err
+	}
+	return tx.Set(e.key, sealed)
+}
+
+func (m *Messages) openEntry(key string, sealed []byte) (*entry, error) {
+	b, err := m.openLocal(key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{key: key}
+	if err := signed.Unmarshal(b, e); err != nil {
+		return nil, err
+	}
+	if len(e.ID) != len(ID{}) {
+		return nil, fault.New(fault.NotAuthentic, "not an entry of the outbox")
+	}
+	return e, nil
+}
+
+// Outbox returns what waits, by receiver, in order.
+func (m *Messages) Outbox() (list []Outgoing, err error) {
+	err = m.DB.View(func(tx *kv.Tx) error {
+		list = nil
+		return tx.Scan(outPrefix, func(key string, sealed []byte) error {
+			e, err := m.openEntry(key, sealed)
+			if err == nil {
+				list = append(list, e.outgoing())
+			}
+			return err
+		})
+	})
+	return list, err
+}
+
+// Cancel removes an entry that has not gone. If its message was posted and the answer lost, the receiver has it.
+func (m *Messages) Cancel(id ID) error {
+	m.sending.Lock()
+	defer m.sending.Unlock()
+	return m.DB.Update(func(tx *kv.Tx) error {
+		found := ""
+		err := tx.Scan(outPrefix, func(key string, sealed []byte) error {
+			e, err := m.openEntry(key, sealed)
+			if err == nil && ID(e.ID) == id {
+				found = key
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if found == "" {
+			return fault.New(fault.NotFound, "no such message waits")
+		}
+		return removeEntry(tx, found)
+	})
+}
+
+// Hurry lets everything for a receiver be tried at once, as after a person has looked at a changed key.
+func (m *Messages) Hurry(receiver string) error {
+	m.sending.Lock()
+	defer m.sending.Unlock()
+	return m.DB.Update(func(tx *kv.Tx) error {
+		var list []*entry
+		err := tx.Scan(outPrefix+receiver+"/", func(key string, sealed []byte) error {
+			e, err := m.openEntry(key, sealed)
+			if err == nil && e.Next > 0 {
+				list = append(list, e)
+			}
+			return err
+		})
+		for _, e := range list {
+			e.Next = 0
+			err = errors.Join(err, m.setEntry(tx, e))
+		}
+		return err
+	})
+}
+
+// Send posts what is ready, in order for each receiver, and returns when the next try is due, zero if nothing waits. What fails waits, and
+// with it only what is for the same receiver. An error is one that concerns everything: no answer from the coordinator, no key.
+func (m *Messages) Send(ctx context.Context) (next time.Time, err error) {
+	m.sending.Lock()
+	defer m.sending.Unlock()
+	from := outPrefix
+	for {
+		e, err := m.firstEntry(from)
+		if err != nil || e == nil {
+			return next, err
+		}
+		due, err := m.sendTo(ctx, e)
+		if !due.IsZero() && (next.IsZero() || due.Before(next)) {
+			next = due
+		}
+		if err != nil {
+			return next, err
+		}
+		from = outPrefix + e.Receiver + "0" // after "/"
+	}
+}
+
+// firstEntry returns the first entry from a key on; nil: none.
+func (m *Messages) firstEntry(from string) (e *entry, err error) {
+	stop := errors.New("found")
+	err = m.DB.View(func(tx *kv.Tx) error {
+		return tx.ScanFrom(outPrefix, from, func(key string, sealed []byte) error {
+			if e, err = m.openEntry(key, sealed); err != nil {
+				return err
+			}
+			return stop
+		})
+	})
+	if errors.Is(err, stop) {
+		err = nil
+	}
+	return e, err
+}
+
+// sendTo posts the entries for one receiver, from e on, until one has to wait.
+func (m *Messages) sendTo(ctx context.Context, e *entry) (due time.Time, err error) {
+	receiver := e.Receiver
+	for e != nil && e.Receiver == receiver {
+		if due := time.UnixMilli(e.Next); due.After(m.Now()) && due.Before(m.Now().Add(personLimit)) { // not later: the clock was wrong
+			return due, nil
+		}
+		if err := m.sendOne(ctx, e); err != nil {
+			return m.wait(ctx, e, err)
+		}
+		if e, err = m.firstEntry(outPrefix + receiver + "/"); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return time.Time{}, nil
+}
+
+// sendOne makes the message, stores it, posts it and removes the entry.
+func (m *Messages) sendOne(ctx context.Context, e *entry) error {
+	if _, err := m.Contacts.Identity(ctx, e.Receiver); err != nil {
+		return err
+	}
+	if len(e.Ciphertext) == 0 {
+		if err := m.makeMessage(ctx, e); err != nil {
+			return err
+		}
+	}
+	m.step("post")
+	err := m.Mailbox.Post(ctx, e.Receiver, ID(e.ID).String(), e.Ciphertext)
+	m.step("posted")
+	if err != nil && !errors.Is(err, fault.Conflict) { // the id is ours alone: a message was posted under it, by us before a restore
+		return err
+	}
+	err = m.DB.Update(func(tx *kv.Tx) error { return removeEntry(tx, e.key) })
+	m.step("sent")
+	return err
+}
+
+func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
+	b := Body{ID: ID(e.ID), Kind: e.Kind, Payload: e.Payload}
+	var err error
+	if m.Heads != nil {
+		if b.Heads, err = m.Heads(ctx, e.Receiver); err != nil {
+			return err
+		}
+	}
+	if b.Echoes, err = m.echoes(e.Receiver); err != nil {
+		return err
+	}
+	var random [randomSize]byte
+	rand.Read(random[:]) //nolint:errcheck // ends the process instead of failing
+	plaintext, err := b.encode(random)
+	if err != nil {
+		return err
+	}
+	msg, err := m.encrypt(ctx, e.Receiver, plaintext)
+	if err != nil {
+		return err
+	}
+	m.step("encrypted")
+	e.Ciphertext = append([]byte{byte(msg.Type)}, msg.Body...)
+	err = m.DB.Update(func(tx *kv.Tx) error { return errors.Join(m.setEntry(tx, e), m.announced(tx, b.Heads)) })
+	m.step("entered")
+	return err
+}
+
+// wait writes down why an entry did not go, and when it is tried again. It returns the failures that concern all entries.
+func (m *Messages) wait(ctx context.Context, e *entry, cause error) (time.Time, error) {
+	code := fault.CodeOf(cause)
+	if ctx.Err() != nil || code == fault.Locked || code == fault.Unauthorized {
+		return time.Time{}, cause
+	}
+	limit := retryLimit
+	if !transient(cause) {
+		limit = personLimit
+	}
+	due := m.Now().Add(backoff(e.Tries, limit))
+	e.Tries, e.Code, e.Next = e.Tries+1, string(code), due.UnixMilli()
+	if err := m.DB.Update(func(tx *kv.Tx) error { return m.setEntry(tx, e) }); err != nil {
+		return due, err
+	}
+	if code == fault.Unavailable {
+		return due, cause
+	}
+	return due, nil
+}

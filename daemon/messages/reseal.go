@@ -1,0 +1,136 @@
+package messages
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"coldframe/internal/fault"
+	"coldframe/ratchet"
+)
+
+// maxResealed is how many bytes of parts are sealed again in one swap.
+const maxResealed = 512 << 10
+
+// Reseal puts every record and every waiting body under the newest state key, so that older ones can be erased. It may be interrupted: what is
+// done stays done, and the next call goes on. A record that cannot be opened does not hold the others up; its failure is returned at the end,
+// and then the older keys are still needed.
+func (m *Messages) Reseal(ctx context.Context) error {
+	epoch, _, err := m.StateKeys.Current(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := m.Blobs.List(ctx, "r-")
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, base := range bases(list) {
+		if err := m.resealRecord(ctx, base, epoch); err != nil {
+			if transient(err) || ctx.Err() != nil {
+				return err
+			}
+			failed = errors.Join(failed, err)
+		}
+	}
+	return errors.Join(failed, m.resealReceived(ctx, epoch))
+}
+
+// bases returns the records whose heads are in a list.
+func bases(list []Blob) (out []string) {
+	for _, b := range list {
+		if base := strings.TrimSuffix(b.Name, "-0"); headName(base) == b.Name && (base == preKeysBase || validUser(peerOf(base))) {
+			out = append(out, base)
+		}
+	}
+	return out
+}
+
+// resealRecord seals the parts of one record anew, in as many swaps as it takes. Others may change the record meanwhile.
+func (m *Messages) resealRecord(ctx context.Context, base string, epoch uint64) error {
+	for try := 0; try < maxTries; {
+		done, err := m.resealSome(ctx, base, epoch, try > 0)
+		switch {
+		case done:
+			return nil
+		case errors.Is(err, fault.Conflict):
+			try++
+		case err != nil:
+			return err
+		}
+	}
+	return fault.New(fault.Conflict, "other agents change the record all the time")
+}
+
+// resealSome makes one swap, or reports that none is needed.
+func (m *Messages) resealSome(ctx context.Context, base string, epoch uint64, remote bool) (done bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, c, err := m.load(ctx, base, remote)
+	if err != nil || r.version == 0 || len(c.head) == 0 {
+		return err == nil, err
+	}
+	defer c.wipe()
+	old, size := []ratchet.Part{}, 0
+	for _, p := range c.parts {
+		if r.parts[p.ID].epoch < epoch && (size == 0 || size+len(p.Body) <= maxResealed) {
+			old, size = append(old, p), size+len(p.Body)
+		}
+	}
+	if len(old) == 0 && r.epoch >= epoch {
+		return true, nil
+	}
+	next, err := m.plan(ctx, r, edit{counter: r.counter, head: c.head, put: old})
+	if err != nil {
+		return false, err
+	}
+	if peer := peerOf(base); peer != "" {
+		m.drop(peer)
+	} else {
+		m.dropPreKeys()
+	}
+	return false, m.apply(ctx, []*plan{next})
+}
+
+// resealReceived seals the bodies that wait anew. One that was taken meanwhile is none of them any more.
+func (m *Messages) resealReceived(ctx context.Context, epoch uint64) error {
+	m.receiving.Lock()
+	defer m.receiving.Unlock()
+	list, err := m.Blobs.List(ctx, receivedPrefix)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, b := range list {
+		err := m.resealBody(ctx, b.Name, epoch)
+		if err != nil && !errors.Is(err, fault.Conflict) {
+			if transient(err) || ctx.Err() != nil {
+				return err
+			}
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+func (m *Messages) resealBody(ctx context.Context, name string, epoch uint64) error {
+	blob, err := m.readReceived(ctx, name)
+	if err != nil || blob == nil {
+		return err
+	}
+	if was, err := epochOf(blob.Body); err != nil || was >= epoch {
+		return err
+	}
+	w, err := m.openReceived(ctx, blob)
+	if err != nil {
+		return err
+	}
+	sealed, err := m.sealReceived(ctx, name, blob.Counter+1, *w)
+	if err != nil {
+		return err
+	}
+	m.step("reseal")
+	err = m.swap(ctx, []BlobChange{change(name, blob.version(), sealed)})
+	m.step("resealed")
+	return err
+}

@@ -1,0 +1,370 @@
+package messages
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/ratchet"
+)
+
+const (
+	maxTries    = 3  // of a swap that others were faster with
+	maxSessions = 64 // that stay open
+)
+
+// session is an open session and its record.
+type session struct {
+	*ratchet.Session
+	record *record
+}
+
+// preKeys are the open prekeys and their record.
+type preKeys struct {
+	*ratchet.PreKeys
+	record *record
+}
+
+func (m *Messages) drop(peer string) {
+	if s := m.sessions[peer]; s != nil {
+		s.Wipe()
+		delete(m.sessions, peer)
+	}
+}
+
+func (m *Messages) dropPreKeys() {
+	if m.preKeys != nil {
+		m.preKeys.Wipe()
+		m.preKeys = nil
+	}
+}
+
+// session returns the session with a peer: the open one, or with remote the one that the coordinator has.
+func (m *Messages) session(ctx context.Context, peer string, remote bool) (*session, error) {
+	pin, err := m.Contacts.Identity(ctx, peer)
+	if err != nil {
+		return nil, recordFault{err}
+	}
+	if s := m.sessions[peer]; s != nil && !remote && (s.Info().RemoteIdentity == pin || pin == [32]byte{}) {
+		return s, nil
+	}
+	m.drop(peer)
+	r, c, err := m.load(ctx, sessionBase(peer), remote)
+	if err != nil {
+		return nil, err
+	}
+	defer c.wipe()
+	s, err := m.openSession(peer, r, c, pin)
+	if err != nil {
+		return nil, recordFault{err}
+	}
+	if len(m.sessions) >= maxSessions {
+		for other := range m.sessions {
+			m.drop(other)
+		}
+	}
+	m.sessions[peer] = s
+	return s, nil
+}
+
+// openSession opens what was loaded. A record of another identity than the one that the peer is pinned to is given up: a person has
+// looked at the new key.
+func (m *Messages) openSession(peer string, r *record, c *contents, pin [32]byte) (*session, error) {
+	address := ratchet.Address{Name: peer, Device: 1}
+	s := ratchet.NewSession(m.Local, address, r.counter)
+	if parts := c.all(); parts != nil {
+		stored, err := ratchet.OpenSession(m.Local, address, parts, r.counter)
+		if err != nil {
+			return nil, err
+		}
+		if known := stored.Info().RemoteIdentity; pin == [32]byte{} || known == [32]byte{} || known == pin {
+			s = stored
+		}
+	}
+	if pin != [32]byte{} {
+		if err := s.Pin(pin); err != nil {
+			return nil, err
+		}
+	}
+	return &session{s, r}, nil
+}
+
+// openPreKeys returns the prekeys: the open ones, or with remote those that the coordinator has.
+func (m *Messages) openPreKeys(ctx context.Context, remote bool) (*preKeys, error) {
+	if m.preKeys != nil && !remote {
+		return m.preKeys, nil
+	}
+	m.dropPreKeys()
+	r, c, err := m.load(ctx, preKeysBase, remote)
+	if err != nil {
+		return nil, err
+	}
+	defer c.wipe()
+	p := ratchet.NewPreKeys(m.Local, r.counter)
+	if len(c.head) > 0 {
+		if p, err = ratchet.OpenPreKeys(m.Local, c.head, r.counter); err != nil {
+			return nil, recordFault{err}
+		}
+	}
+	m.preKeys = &preKeys{p, r}
+	return m.preKeys, nil
+}
+
+// save returns what stores the changes of a session, and of p with it; further are made in the same swap, from the body if one was opened.
+func (m *Messages) save(ctx context.Context, s *session, p *preKeys, further furtherFunc) ratchet.Save {
+	return func(c ratchet.Change) error { return inSave(m.store(ctx, s, p, c, further)) }
+}
+
+// furtherFunc makes the changes that go into the swap that consumes a message's key.
+type furtherFunc func(body []byte) ([]BlobChange, error)
+
+// saveFault is a failure after which nobody knows what is stored.
+type saveFault struct{ error }
+
+func (f saveFault) Unwrap() error { return f.error }
+
+func inSave(err error) error {
+	if err != nil {
+		err = saveFault{err}
+	}
+	return err
+}
+
+func (m *Messages) store(
+	ctx context.Context, s *session, p *preKeys, c ratchet.Change, further furtherFunc,
+) error {
+	next, err := m.plan(ctx, s.record, edit{counter: c.Counter, begins: c.Begins, head: c.Put[0].Body, put: c.Put[1:], drop: c.Drop})
+	if err != nil {
+		return err
+	}
+	plans := []*plan{next}
+	if c.PreKeys != nil {
+		keys, err := m.plan(ctx, p.record, edit{counter: c.PreKeysCounter, head: c.PreKeys})
+		if err != nil {
+			return err
+		}
+		plans = append(plans, keys)
+	}
+	var list []BlobChange
+	if further != nil {
+		if list, err = further(c.Body); err != nil {
+			return err
+		}
+	}
+	if err := m.apply(ctx, plans, list...); err != nil {
+		return err
+	}
+	s.record = next.next
+	if len(plans) > 1 {
+		p.record = plans[1].next
+	}
+	return nil
+}
+
+// encrypt makes a message of a body, beginning a session if there is none that the peer answers in.
+func (m *Messages) encrypt(ctx context.Context, peer string, body []byte) (msg ratchet.Message, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var bundle *ratchet.Bundle
+	for try := range maxTries {
+		if msg, err = m.tryEncrypt(ctx, peer, body, try > 0, &bundle); err == nil {
+			return msg, nil
+		}
+		m.drop(peer)
+		if !errors.Is(err, fault.Conflict) {
+			return msg, err
+		}
+	}
+	return msg, err
+}
+
+func (m *Messages) tryEncrypt(ctx context.Context, peer string, body []byte, remote bool, bundle **ratchet.Bundle) (ratchet.Message, error) {
+	s, err := m.session(ctx, peer, remote)
+	if err != nil {
+		return ratchet.Message{}, err
+	}
+	now := m.Now()
+	msg, err := s.Encrypt(body, now, m.save(ctx, s, nil, nil))
+	if errors.As(err, new(saveFault)) || !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Stale) {
+		return msg, err
+	}
+	if *bundle == nil {
+		if *bundle, err = m.Bundles.Bundle(ctx, peer); err != nil {
+			return ratchet.Message{}, err
+		}
+	}
+	if err := s.Start(*bundle, now); err != nil {
+		return ratchet.Message{}, err
+	}
+	return s.Encrypt(body, now, m.save(ctx, s, nil, nil))
+}
+
+// decrypt opens a message of a peer. further makes the changes that go with it, of the body.
+func (m *Messages) decrypt(ctx context.Context, peer string, msg ratchet.Message, further furtherFunc) (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for try := range maxTries {
+		if err = m.tryDecrypt(ctx, peer, msg, try > 0, further); err == nil {
+			return nil
+		}
+		m.drop(peer)
+		if errors.As(err, new(recordFault)) || errors.As(err, new(saveFault)) || msg.Type == ratchet.TypePreKey {
+			m.dropPreKeys()
+		}
+		if !mayBeOld(err) || try > 0 && !errors.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// Identity returns the identity key that the session with a peer has, zeroes if there is none yet: what a stranger is to be pinned to.
+func (m *Messages) Identity(ctx context.Context, peer string) (key [32]byte, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, err := m.session(ctx, peer, false)
+	if err != nil {
+		return key, err
+	}
+	return s.Info().RemoteIdentity, nil
+}
+
+// mayBeOld reports whether a message may open with the record that the coordinator has, after it did not with ours.
+func mayBeOld(err error) bool {
+	if errors.As(err, new(recordFault)) {
+		return false
+	}
+	code := fault.CodeOf(err)
+	return slices.Contains([]fault.Code{fault.Conflict, fault.Stale, fault.NotFound, fault.NotAuthentic, fault.TooLarge}, code)
+}
+
+// tryDecrypt opens the prekeys before the session: others change both (docs/ratchet.md, rule 4).
+func (m *Messages) tryDecrypt(ctx context.Context, peer string, msg ratchet.Message, remote bool, further furtherFunc) (err error) {
+	var p *preKeys
+	var keys *ratchet.PreKeys
+	if msg.Type == ratchet.TypePreKey {
+		if p, err = m.openPreKeys(ctx, remote); err != nil {
+			return err
+		}
+		keys = p.PreKeys
+	}
+	s, err := m.session(ctx, peer, remote)
+	if err != nil {
+		return err
+	}
+	_, err = s.Decrypt(msg, keys, m.save(ctx, s, p, further))
+	return err
+}
+
+// NewBundles makes n bundles to offer, and returns them once the prekeys are stored.
+func (m *Messages) NewBundles(ctx context.Context, n int, o ratchet.BundleOptions) (list []ratchet.Bundle, err error) {
+	err = m.withPreKeys(ctx, func(p *ratchet.PreKeys, save func([]byte) error) error {
+		list, err = p.Bundles(n, o, m.Now(), save)
+		return err
+	})
+	return list, err
+}
+
+// Rotate replaces signed and last-resort prekeys that are due, and reports whether any was: then new bundles are to be offered. It is called
+// once a day.
+func (m *Messages) Rotate(ctx context.Context) (rotated bool, err error) {
+	err = m.withPreKeys(ctx, func(p *ratchet.PreKeys, save func([]byte) error) error {
+		rotated, err = p.Rotate(m.Now(), save)
+		return err
+	})
+	return rotated, err
+}
+
+// withPreKeys calls fn with the prekeys and what stores them; again with those of the coordinator if another agent was faster.
+func (m *Messages) withPreKeys(ctx context.Context, fn func(p *ratchet.PreKeys, save func([]byte) error) error) (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for try := range maxTries {
+		var p *preKeys
+		if p, err = m.openPreKeys(ctx, try > 0); err != nil {
+			return err
+		}
+		err = fn(p.PreKeys, func(record []byte) error { return m.savePreKeys(ctx, p, record) })
+		if err == nil {
+			return nil
+		}
+		m.dropPreKeys()
+		if !errors.Is(err, fault.Conflict) {
+			return err
+		}
+	}
+	return err
+}
+
+func (m *Messages) savePreKeys(ctx context.Context, p *preKeys, record []byte) error {
+	counter, err := ratchet.PreKeysCounter(record)
+	if err != nil {
+		return err
+	}
+	next, err := m.plan(ctx, p.record, edit{counter: counter, begins: p.record.fresh, head: record})
+	if err != nil {
+		return err
+	}
+	if err := m.apply(ctx, []*plan{next}); err != nil {
+		return err
+	}
+	p.record = next.next
+	return nil
+}
+
+// Restart gives up the record of a peer that is rolled_back, forked or damaged, on the word of a person who has looked: the next message
+// begins a new session, in a record that goes on from the highest one ever seen. A peer of "" stands for the prekeys, after which new
+// bundles are to be offered.
+func (m *Messages) Restart(peer string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	base := preKeysBase
+	if peer != "" {
+		base = sessionBase(peer)
+	}
+	m.drop(peer)
+	m.dropPreKeys()
+	return m.DB.Update(func(tx *kv.Tx) error { return tx.Set(startPrefix+base, []byte{1}) })
+}
+
+// RestartAll gives up every record there is, as when no device is left that has the state key: new sessions and prekeys, never old ones.
+func (m *Messages) RestartAll(ctx context.Context) error {
+	list, err := m.Blobs.List(ctx, "r-")
+	if err != nil {
+		return err
+	}
+	for _, base := range bases(list) {
+		if err := m.Restart(peerOf(base)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandoned returns a record without contents in the place of the one that the coordinator has, as high as the highest of both.
+func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record, error) {
+	r := &record{base: base, version: at.version, counter: at.counter, fresh: true, parts: map[ratchet.PartID]part{}}
+	list, err := m.Blobs.List(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range list {
+		if b.Name == headName(base) {
+			r.head = b.version()
+		} else if id, ok := partID(base, b.Name); ok {
+			r.parts[id] = part{version: 1, blob: b.version()}
+		}
+	}
+	head, err := m.Blobs.Read(ctx, []string{headName(base)})
+	if err != nil && transient(err) {
+		return nil, err
+	}
+	if err == nil && len(head) == 1 && len(head[0].Body) > 0 {
+		if stored, _, err := m.openHead(ctx, base, head[0]); err == nil {
+			r.version, r.counter = max(r.version, stored.version), max(r.counter, stored.counter)
+		}
+	}
+	return r, nil
+}
