@@ -41,6 +41,7 @@ var fuzzed = map[string][]string{
 	"requests of new devices":               {"daemon/devices.FuzzRequest", "daemon/devices.FuzzParseCode"},
 	"device key file":                       {"daemon/devices.FuzzKeyFile"},
 	"Signal messages":                       {"ratchet.FuzzSignalMessage", "ratchet.FuzzPreKeyMessage", "ratchet.FuzzScannable"},
+	"bodies of messages":                    {"daemon/messages.FuzzBody", "daemon/messages.FuzzIndex"},
 	"ratchet records and messages":          {"ratchet.FuzzRecord", "ratchet.FuzzPreKeysRecord", "ratchet.FuzzDecrypt", "ratchet.FuzzBundle"},
 	"bundles and one-time prekeys":          {"daemon/contacts.FuzzBundle", "daemon/contacts.FuzzOneTimePreKey"},
 	"secrets, contacts and their numbers":   {"daemon/contacts.FuzzSecretPayload", "daemon/contacts.FuzzContactRecord", "daemon/contacts.FuzzSafetyNumber"},

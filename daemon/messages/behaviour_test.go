@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -13,80 +12,6 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/ratchet"
 )
-
-// Answers of the coordinator are lost, of whatever was asked, after it did it or before: nothing is lost or comes twice, and no key is used
-// twice.
-func TestF11_LostAnswers(t *testing.T) {
-	w, alice, bob := pair(t)
-	random := rand.New(rand.NewPCG(11, 11)) //nolint:gosec // a schedule
-	lost := 0
-	drop := func(do func() error) error {
-		when := random.IntN(6)
-		if when == 0 {
-			lost++
-			return fault.New(fault.Unavailable, "reset before")
-		}
-		err := do()
-		if when == 1 {
-			lost++
-			return fault.New(fault.Unavailable, "reset after")
-		}
-		return err
-	}
-	for _, d := range []*device{alice, bob} {
-		r := d.remote
-		r.swap = func(ctx context.Context, c []BlobChange) error {
-			return drop(func() error { return r.Remote.Swap(ctx, c) })
-		}
-		r.post = func(to, id string, b []byte) error {
-			return drop(func() error { return r.Remote.Post(t.Context(), to, id, b) })
-		}
-		r.read = func(ctx context.Context, names []string) (out []Blob, err error) {
-			err = drop(func() (err error) { out, err = r.Remote.Read(ctx, names); return err })
-			return out, err
-		}
-	}
-	until := func(do func() error) {
-		t.Helper()
-		for range 50 {
-			err := do()
-			if err == nil {
-				return
-			}
-			if !transient(err) {
-				t.Fatal(err)
-			}
-			w.later(10 * time.Minute)
-		}
-		t.Fatal("does not end")
-	}
-	var want [2][]string
-	for i := range 60 {
-		for n, d := range []*device{alice, bob} {
-			text, to := fmt.Sprintf("%d", i), []*device{bob, alice}[n]
-			want[n] = append(want[n], text)
-			d.enqueue(to.p, text)
-			until(func() error {
-				next, err := d.Send(t.Context())
-				if err == nil && !next.IsZero() {
-					err = fault.Unavailable
-				}
-				return err
-			})
-			until(func() error { _, err := to.Receive(t.Context()); return err })
-		}
-	}
-	if got := bob.p.texts(); !slices.Equal(got, want[0]) {
-		t.Errorf("bob has %q", got)
-	}
-	if got := alice.p.texts(); !slices.Equal(got, want[1]) {
-		t.Errorf("alice has %q", got)
-	}
-	if lost < 100 || w.reuse > 0 {
-		t.Errorf("%d answers lost, %d keys used twice", lost, w.reuse)
-	}
-	t.Logf("%d answers lost", lost)
-}
 
 // A changed key stops what is for that contact, visibly, and nothing else. Once a person has looked, a new session begins with the new key,
 // and what waited goes.
@@ -256,7 +181,7 @@ func TestHandlerWithoutRemoval(t *testing.T) {
 	if calls != 1 {
 		t.Errorf("called %d times", calls)
 	}
-	list, err := bob.remote.Remote.List(t.Context(), receivedPrefix)
+	list, err := bob.remote.List(t.Context(), receivedPrefix)
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}

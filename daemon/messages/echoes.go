@@ -75,12 +75,22 @@ func (m *Messages) HeadsOf(peer string) (list []Said, err error) {
 	return list, err
 }
 
-// echoes returns what is echoed to a peer: what it said itself.
+// echoes returns what is echoed to a peer: what it said itself. Of an object that is forked it is both versions, so that whichever device
+// of the peer gets the message sees the one that it has not.
 func (m *Messages) echoes(peer string) (list []Head, err error) {
-	said, err := m.HeadsOf(peer)
-	for _, s := range said {
-		list = append(list, s.Head)
-	}
+	err = m.DB.View(func(tx *kv.Tx) error {
+		said, err := readSaid(tx, peer)
+		list = nil
+		for _, s := range said {
+			fork, also := readFork(tx, s.Head)
+			if err = errors.Join(err, also); err == nil && fork != nil {
+				list = append(list, Head{s.Type, s.ID, fork.Sequence, fork.One}, Head{s.Type, s.ID, fork.Sequence, fork.Other})
+			}
+			list = append(list, s.Head)
+		}
+		list = list[:min(len(list), MaxHeads)]
+		return err
+	})
 	return list, err
 }
 
@@ -94,10 +104,10 @@ func (m *Messages) announced(tx *kv.Tx, heads []Head) error {
 	return nil
 }
 
-// CheckOwn holds objects of our own, as they are here now, against what peers echoed of them (THREATS R5): rolled_back, if somebody was told
-// a higher version; forked, if another one was told under a number that is known here, which then stays so; stale, if we told of an object
-// more than 24 hours ago and nobody echoed any version of it since. An object that other devices change is brought up to date before it
-// is called rolled_back.
+// CheckOwn holds objects of our own, as they are here now, against what peers echoed of them (THREATS R5): rolled_back, if somebody was
+// told a higher version; forked, if another one was told under a number that is known here, which then stays so; stale, if we told of an
+// object more than 24 hours ago and nobody echoed any version of it since. An object that other devices change is brought up to date
+// before it is called rolled_back.
 func (m *Messages) CheckOwn(own []Head) (found []Finding, err error) {
 	err = m.DB.Update(func(tx *kv.Tx) error {
 		found = nil
@@ -152,15 +162,11 @@ func (m *Messages) withOldFork(tx *kv.Tx, own Head, found []Finding, err error) 
 	if err != nil || slices.ContainsFunc(found, func(f Finding) bool { return f.Code == fault.Forked }) {
 		return found, err
 	}
-	b, err := tx.Get(objectKey(forkPrefix, own))
-	if errors.Is(err, fault.NotFound) {
-		return found, nil
+	f, err := readFork(tx, own)
+	if err != nil || f == nil {
+		return found, err
 	}
-	var w wireFork
-	if err = errors.Join(err, signed.Unmarshal(b, &w)); err != nil {
-		return nil, err
-	}
-	return append(found, Finding{own.Type, own.ID, fault.Forked, w.Peer, w.Sequence}), nil
+	return append(found, Finding{own.Type, own.ID, fault.Forked, f.Peer, f.Sequence}), nil
 }
 
 // told returns the versions of an object of our own that are known here, and when the first of those that we told was told.

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -140,20 +141,12 @@ func remember(tx *kv.Tx, key string, h Head, now time.Time) error {
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
-	i, there := slices.BinarySearchFunc(list, h.Sequence, func(o heard, n uint64) int {
-		switch {
-		case o.Sequence < n:
-			return -1
-		case o.Sequence > n:
-			return 1
-		}
-		return 0
-	})
-	switch {
-	case !there:
-		list = slices.Insert(list, i, heard{Sequence: h.Sequence, Hash: h.Hash[:], Time: now.Unix()})
-	case [hashSize]byte(list[i].Hash) == h.Hash:
+	same := func(o heard) bool { return o.Sequence == h.Sequence && [hashSize]byte(o.Hash) == h.Hash }
+	if i := slices.IndexFunc(list, same); i >= 0 {
 		list[i].Time = max(list[i].Time, now.Unix())
+	} else {
+		i, _ := slices.BinarySearchFunc(list, h.Sequence, func(o heard, n uint64) int { return cmp.Compare(o.Sequence, n) })
+		list = slices.Insert(list, i, heard{Sequence: h.Sequence, Hash: h.Hash[:], Time: now.Unix()})
 	}
 	list = list[max(0, len(list)-maxHistory):]
 	out, err := signed.Marshal(list)
@@ -191,16 +184,35 @@ func (m *Messages) Forks() (list []Fork, err error) {
 	err = m.DB.View(func(tx *kv.Tx) error {
 		list = nil
 		return tx.Scan(forkPrefix, func(_ string, b []byte) error {
-			var w wireFork
-			if err := signed.Unmarshal(b, &w); err != nil {
-				return err
+			f, err := parseFork(b)
+			if err == nil {
+				list = append(list, *f)
 			}
-			if len(w.One) != hashSize || len(w.Other) != hashSize {
-				return fault.New(fault.NotAuthentic, "not the record of a fork")
-			}
-			list = append(list, Fork{w.Type, w.ID, w.Sequence, [hashSize]byte(w.One), [hashSize]byte(w.Other), w.Peer, time.Unix(w.Time, 0).UTC()})
-			return nil
+			return err
 		})
 	})
 	return list, err
+}
+
+// readFork returns the fork of an object; nil: it has none.
+func readFork(tx *kv.Tx, h Head) (*Fork, error) {
+	b, err := tx.Get(objectKey(forkPrefix, h))
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseFork(b)
+}
+
+func parseFork(b []byte) (*Fork, error) {
+	var w wireFork
+	if err := signed.Unmarshal(b, &w); err != nil {
+		return nil, err
+	}
+	if len(w.One) != hashSize || len(w.Other) != hashSize {
+		return nil, fault.New(fault.NotAuthentic, "not the record of a fork")
+	}
+	return &Fork{w.Type, w.ID, w.Sequence, [hashSize]byte(w.One), [hashSize]byte(w.Other), w.Peer, time.Unix(w.Time, 0).UTC()}, nil
 }

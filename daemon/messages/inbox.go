@@ -2,18 +2,10 @@ package messages
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"slices"
 	"time"
 
 	"coldframe/internal/fault"
-	"coldframe/internal/kv"
-	"coldframe/internal/seal"
-	"coldframe/internal/secret"
-	"coldframe/internal/signed"
 	"coldframe/ratchet"
 )
 
@@ -25,43 +17,6 @@ const (
 	maxAllHeld = 1024 // senders that have some
 	maxUnknown = 256  // bodies of unknown kinds that stay at the coordinator
 )
-
-// Received is a body on its way into the application.
-type Received struct {
-	Body
-	Sender string
-	Time   time.Time // when it was opened, by the clock of the device that did
-
-	removal BlobChange
-	taken   bool
-}
-
-// Removal returns the change that takes the body away: it belongs into the swap that has the effect of the message. That swap fails with
-// fault.Conflict if another device was faster; the body is had then.
-func (r *Received) Removal() BlobChange {
-	r.taken = true
-	return r.removal
-}
-
-// wireReceived is what the blob of a received body holds, sealed.
-type wireReceived struct {
-	_      struct{} `cbor:",toarray"`
-	Sender string
-	Time   int64  // unix seconds
-	Body   []byte // as it was decrypted
-}
-
-// receivedName names the blob of a body by the message that it came in, so that whoever gets that again finds it.
-func receivedName(sender string, message []byte) string {
-	h := sha256.New()
-	h.Write([]byte("coldframe/v1/messages/received\x00" + sender)) //nolint:errcheck // never fails
-	h.Write(message)                                               //nolint:errcheck // never fails
-	return receivedPrefix + hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-func (m *Messages) receivedContext(name string, counter uint64) seal.Context {
-	return seal.Context{Owner: m.user, Type: "received", ID: name, Version: counter}
-}
 
 // outcome is what becomes of a message in the mailbox.
 type outcome int
@@ -145,17 +100,20 @@ func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bo
 		m.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Policy})
 		return acknowledge, false, nil
 	}
+	if _, err := m.Contacts.Identity(ctx, e.Sender); err != nil {
+		return m.untrusted(e, err)
+	}
 	name := receivedName(e.Sender, e.Body)
 	blob, err := m.openMessage(ctx, e, name)
 	switch {
 	case err == nil:
-		return m.deliver(ctx, name, blob)
+		return m.deliver(ctx, e.Sender, blob)
 	case errors.As(err, new(recordFault)), errors.As(err, new(saveFault)):
-		return m.withRecordFault(ctx, e, err)
+		return m.withRecordFault(ctx, e.Sender, err)
 	case errors.Is(err, fault.Replayed):
 		return m.again(ctx, e, name)
 	case errors.Is(err, fault.KeyChanged):
-		return m.hold(e, fault.KeyChanged), false, nil
+		return m.untrusted(e, err)
 	case transient(err), ctx.Err() != nil:
 		return leave, false, err
 	}
@@ -173,12 +131,21 @@ func (m *Messages) hold(e Envelope, code fault.Code) outcome {
 	return leave
 }
 
+// untrusted leaves the message of somebody whose key a person has to look at. They are a contact: the mailbox is limit enough.
+func (m *Messages) untrusted(e Envelope, err error) (outcome, bool, error) {
+	if transient(err) {
+		return leave, false, err
+	}
+	m.Event(Event{What: Held, Peer: e.Sender, Code: fault.CodeOf(err)})
+	return leave, false, nil
+}
+
 // withRecordFault leaves a message whose session cannot be opened or stored. It stops everything if that may pass.
-func (m *Messages) withRecordFault(ctx context.Context, e Envelope, err error) (outcome, bool, error) {
+func (m *Messages) withRecordFault(ctx context.Context, sender string, err error) (outcome, bool, error) {
 	if transient(err) || ctx.Err() != nil {
 		return leave, false, err
 	}
-	m.Event(Event{What: RecordFault, Peer: e.Sender, Code: fault.CodeOf(err)})
+	m.Event(Event{What: RecordFault, Peer: sender, Code: fault.CodeOf(err)})
 	return leave, false, nil
 }
 
@@ -201,65 +168,29 @@ func (m *Messages) openMessage(ctx context.Context, e Envelope, name string) (*B
 	return blob, err
 }
 
-func (m *Messages) sealReceived(ctx context.Context, name string, counter uint64, w wireReceived) ([]byte, error) {
-	plaintext, err := signed.Marshal(w)
-	if err != nil {
-		return nil, err
-	}
-	defer secret.Wipe(plaintext)
-	sealed, _, err := m.seal(ctx, purposeReceived, m.receivedContext(name, counter), plaintext)
-	return sealed, err
-}
-
-func (m *Messages) openReceived(ctx context.Context, b *Blob) (*wireReceived, error) {
-	plaintext, err := m.open(ctx, purposeReceived, m.receivedContext(b.Name, b.Counter), b.Body)
-	if err != nil {
-		return nil, err
-	}
-	w := &wireReceived{}
-	if err := signed.Unmarshal(plaintext, w); err != nil {
-		return nil, err
-	}
-	if !validUser(w.Sender) {
-		return nil, fault.New(fault.NotAuthentic, "not a received message")
-	}
-	return w, nil
-}
-
 // again deals with a message whose key is consumed. If its body is still there the application has not had it.
 func (m *Messages) again(ctx context.Context, e Envelope, name string) (outcome, bool, error) {
 	blob, err := m.readReceived(ctx, name)
 	if err != nil {
-		return m.withRecordFault(ctx, e, err)
+		return m.withRecordFault(ctx, e.Sender, err)
 	}
 	if blob == nil {
 		m.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Replayed})
 		return acknowledge, false, nil
 	}
-	return m.deliver(ctx, name, blob)
+	return m.deliver(ctx, e.Sender, blob)
 }
 
-// readReceived returns the blob of a body; nil if it is not there any more.
-func (m *Messages) readReceived(ctx context.Context, name string) (*Blob, error) {
-	list, err := m.Blobs.Read(ctx, []string{name})
-	i := slices.IndexFunc(list, func(b Blob) bool { return b.Name == name && len(b.Body) > 0 })
-	if err != nil || i < 0 {
-		return nil, err
-	}
-	return &list[i], nil
-}
-
-// deliver takes a stored body into the application.
-func (m *Messages) deliver(ctx context.Context, name string, blob *Blob) (outcome, bool, error) {
+// deliver takes a stored body into the application. sender is who it is from, if that is known before it is opened.
+func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outcome, bool, error) {
 	w, err := m.openReceived(ctx, blob)
 	if err != nil { // changed at the coordinator: what is right may come yet
-		return m.withRecordFault(ctx, Envelope{}, err)
+		return m.withRecordFault(ctx, sender, err)
 	}
-	removal := change(name, blob.version(), nil)
-	removal.Remove = true
+	removal := removalOf(blob)
 	body, err := parseBody(w.Body)
 	if err != nil {
-		return m.remove(ctx, removal, aside{Name: name, Sender: w.Sender, Code: string(fault.CodeOf(err)), Time: w.Time, Body: w.Body})
+		return m.remove(ctx, removal, aside{Name: blob.Name, Sender: w.Sender, Code: string(fault.CodeOf(err)), Time: w.Time, Body: w.Body})
 	}
 	if had, err := m.seen(w.Sender, body.ID); err != nil || had {
 		if err == nil {
@@ -303,9 +234,7 @@ func (m *Messages) refused(ctx context.Context, r *Received, w *wireReceived, ca
 		return leave, false, cause
 	}
 	a := aside{Name: blob.Name, Sender: w.Sender, Kind: r.Kind, Code: string(fault.CodeOf(cause)), Time: w.Time, Body: w.Body}
-	removal := change(blob.Name, blob.version(), nil)
-	removal.Remove = true
-	return m.remove(ctx, removal, a)
+	return m.remove(ctx, removalOf(blob), a)
 }
 
 // taken notes that the application has a body. The body's id is marked before its blob goes, if the handler's swap did not take that along.
@@ -336,68 +265,4 @@ func (m *Messages) finish(ctx context.Context, removal BlobChange) error {
 		return nil
 	}
 	return err
-}
-
-func seenKey(sender string, id ID) string {
-	return seenPrefix + sender + "/" + hex.EncodeToString(id[:])
-}
-
-// seen reports whether a body of a sender reached the application through this device.
-func (m *Messages) seen(sender string, id ID) (had bool, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
-		_, err := tx.Get(seenKey(sender, id))
-		had = err == nil
-		if errors.Is(err, fault.NotFound) {
-			err = nil
-		}
-		return err
-	})
-	return had, err
-}
-
-// markSeen writes down, for ever, that the application has a body, and what the sender said of heads.
-func (m *Messages) markSeen(r *Received) error {
-	now := m.Now()
-	var found []Fork
-	err := m.DB.Update(func(tx *kv.Tx) (err error) {
-		at := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
-		if err := tx.Set(seenKey(r.Sender, r.ID), at); err != nil {
-			return err
-		}
-		if err := m.notAside(tx, r.removal.Name); err != nil {
-			return err
-		}
-		found, err = m.keepHeads(tx, r.Sender, &r.Body, now)
-		return err
-	})
-	for _, f := range found {
-		m.Event(Event{What: HeadFault, Peer: f.Peer, Code: fault.Forked})
-	}
-	return err
-}
-
-// recover takes in bodies that an agent opened and did not get to the application.
-func (m *Messages) recover(ctx context.Context) (n int, err error) {
-	list, err := m.Blobs.List(ctx, receivedPrefix)
-	if err != nil {
-		return 0, err
-	}
-	m.unknown = 0
-	for _, b := range list {
-		blob, err := m.readReceived(ctx, b.Name)
-		if err != nil && transient(err) {
-			return n, err
-		}
-		if err != nil || blob == nil {
-			continue
-		}
-		_, taken, err := m.deliver(ctx, b.Name, blob)
-		if err != nil {
-			return n, err
-		}
-		if taken {
-			n++
-		}
-	}
-	return n, nil
 }

@@ -97,7 +97,7 @@ func (m *Messages) loadCopy(ctx context.Context, tx *kv.Tx, base string, at mark
 	case errors.Is(err, fault.Locked), errors.Is(err, fault.Unavailable):
 		return nil, nil, err
 	case err != nil || r == nil || r.version != at.version || r.head.hash != at.hash:
-		return nil, nil, nil
+		return nil, nil, nil //nolint:nilerr // a copy that is not right is none
 	}
 	return r, c, nil
 }
@@ -129,25 +129,21 @@ func setCopy(tx *kv.Tx, name string, v version, body []byte) error {
 	return tx.Set(copyPrefix+name, append(b, body...))
 }
 
-// assemble reads a record with read, which returns blobs of one moment. known may say which parts to expect. nil: there is no record.
-func (m *Messages) assemble(ctx context.Context, base string, read func([]string) ([]Blob, error), known *record) (*record, *contents, error) {
-	names := (&record{base: base}).names()
-	if known != nil {
-		names = known.names()
+// reader returns blobs of one moment, those of the names that there are.
+type reader func(names []string) ([]Blob, error)
+
+// assemble reads a record. known may say which parts to expect. nil: there is no record.
+func (m *Messages) assemble(ctx context.Context, base string, read reader, known *record) (*record, *contents, error) {
+	if known == nil {
+		known = &record{base: base}
 	}
+	names := known.names()
 	for range readTries {
 		got, err := read(names)
 		if err != nil {
 			return nil, nil, err
 		}
-		find := func(name string) Blob {
-			i := slices.IndexFunc(got, func(b Blob) bool { return b.Name == name })
-			if i < 0 {
-				return Blob{}
-			}
-			return got[i]
-		}
-		head := find(headName(base))
+		head := named(got, headName(base))
 		if len(head.Body) == 0 {
 			return nil, nil, nil
 		}
@@ -159,17 +155,35 @@ func (m *Messages) assemble(ctx context.Context, base string, read func([]string
 			names = r.names()
 			continue
 		}
-		c := &contents{head: w.Head}
-		for _, id := range r.present() {
-			p, err := m.openPart(ctx, r, id, find(partName(base, id)))
-			if err != nil {
-				return nil, nil, err
-			}
-			c.parts = append(c.parts, p)
+		c, err := m.openParts(ctx, r, got)
+		if err != nil {
+			return nil, nil, err
 		}
+		c.head = w.Head
 		return r, c, nil
 	}
 	return nil, nil, fault.New(fault.Busy, "the record changes while it is read")
+}
+
+func (m *Messages) openParts(ctx context.Context, r *record, got []Blob) (*contents, error) {
+	c := &contents{}
+	for _, id := range r.present() {
+		p, err := m.openPart(ctx, r, id, named(got, partName(r.base, id)))
+		if err != nil {
+			return nil, err
+		}
+		c.parts = append(c.parts, p)
+	}
+	return c, nil
+}
+
+// named returns the blob with a name; the zero blob: there is none.
+func named(list []Blob, name string) Blob {
+	i := slices.IndexFunc(list, func(b Blob) bool { return b.Name == name })
+	if i < 0 {
+		return Blob{}
+	}
+	return list[i]
 }
 
 // fetch opens the record at the coordinator, holds it against the mark, and copies it.
@@ -203,8 +217,7 @@ func (m *Messages) judge(ctx context.Context, r *record, at mark, blobs []Blob) 
 	case r.version == at.version && r.head.hash != at.hash:
 		return m.condemn(r.base, fault.Forked, "the coordinator has another record than there was")
 	case r.version == at.version+1 && at.version > 0:
-		i := slices.IndexFunc(blobs, func(b Blob) bool { return b.Name == headName(r.base) })
-		_, w, err := m.openHead(ctx, r.base, blobs[i])
+		_, w, err := m.openHead(ctx, r.base, named(blobs, headName(r.base)))
 		if err != nil {
 			return err
 		}
@@ -222,6 +235,18 @@ func (m *Messages) condemn(base string, code fault.Code, detail string) error {
 	}
 	m.Event(Event{What: RecordFault, Peer: peerOf(base), Code: code})
 	return fault.New(code, "%s", detail)
+}
+
+// Faults returns what was found wrong with records, by peer, "" for the prekeys. Each stays until its record is begun anew (Restart).
+func (m *Messages) Faults() (list map[string]fault.Code, err error) {
+	err = m.DB.View(func(tx *kv.Tx) error {
+		list = map[string]fault.Code{}
+		return tx.Scan(faultPrefix, func(key string, code []byte) error {
+			list[peerOf(strings.TrimPrefix(key, faultPrefix))] = fault.Code(code)
+			return nil
+		})
+	})
+	return list, err
 }
 
 // peerOf returns whose record it is; "" for the prekeys.

@@ -68,7 +68,7 @@ type EventType string
 // The events.
 const (
 	SetAside    EventType = "set_aside"    // a message could not be read, or is of an unknown kind
-	Dropped     EventType = "dropped"      // a message was dropped: replayed, our own, of a sender who is refused, or one too many of a stranger
+	Dropped     EventType = "dropped"      // one was dropped: replayed, our own, of a sender who is refused, or one too many of a stranger
 	Held        EventType = "held"         // a message waits for consent, or for somebody to look at a changed key
 	RecordFault EventType = "record_fault" // the record of a session, or that of the prekeys, is not what it was
 	HeadFault   EventType = "head_fault"   // heads that cannot both be right
@@ -89,11 +89,12 @@ type Config struct {
 	Handlers  map[string]Handler // by kind
 
 	Heads func(ctx context.Context, peer string) ([]Head, error) // to tell a peer; nil: none
-	Event func(Event)                                            // nil: nobody is told
+	Event func(Event)                                            // nil: nobody is told; it must not call Messages
 	Now   func() time.Time                                       // nil: time.Now
 }
 
-// Messages is one agent's end of all sessions. Its methods may be called by several goroutines.
+// Messages is one agent's end of all sessions. Its methods may be called by several goroutines, but what Config holds must not call back,
+// save that a handler may enqueue, and ask for anything but Receive, Rescan and Reseal.
 type Messages struct {
 	Config
 	user string
@@ -154,5 +155,5 @@ func backoff(tries int, limit time.Duration) time.Duration {
 	if tries < 20 {
 		d = min(limit, time.Second<<tries)
 	}
-	return d/10 + rand.N(d-d/10)
+	return d/10 + rand.N(d-d/10) //nolint:gosec // jitter is no secret
 }

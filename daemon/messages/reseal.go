@@ -12,9 +12,9 @@ import (
 // maxResealed is how many bytes of parts are sealed again in one swap.
 const maxResealed = 512 << 10
 
-// Reseal puts every record and every waiting body under the newest state key, so that older ones can be erased. It may be interrupted: what is
-// done stays done, and the next call goes on. A record that cannot be opened does not hold the others up; its failure is returned at the end,
-// and then the older keys are still needed.
+// Reseal puts every record and every waiting body under the newest state key, so that older ones can be erased. It may be interrupted:
+// what is done stays done, and the next call goes on. A record that cannot be opened does not hold the others up; its failure is returned
+// at the end, and then the older keys are still needed.
 func (m *Messages) Reseal(ctx context.Context) error {
 	epoch, _, err := m.StateKeys.Current(ctx)
 	if err != nil {

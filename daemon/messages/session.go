@@ -180,7 +180,9 @@ func (m *Messages) encrypt(ctx context.Context, peer string, body []byte) (msg r
 	return msg, err
 }
 
-func (m *Messages) tryEncrypt(ctx context.Context, peer string, body []byte, remote bool, bundle **ratchet.Bundle) (ratchet.Message, error) {
+func (m *Messages) tryEncrypt(
+	ctx context.Context, peer string, body []byte, remote bool, bundle **ratchet.Bundle,
+) (ratchet.Message, error) {
 	s, err := m.session(ctx, peer, remote)
 	if err != nil {
 		return ratchet.Message{}, err
@@ -267,8 +269,19 @@ func (m *Messages) NewBundles(ctx context.Context, n int, o ratchet.BundleOption
 	return list, err
 }
 
-// Rotate replaces signed and last-resort prekeys that are due, and reports whether any was: then new bundles are to be offered. It is called
-// once a day.
+// Remaining returns how many one-time prekeys have not been used, as far as the coordinator's record of them says.
+func (m *Messages) Remaining(ctx context.Context) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, err := m.openPreKeys(ctx, true)
+	if err != nil {
+		return 0, err
+	}
+	return p.Remaining(), nil
+}
+
+// Rotate replaces signed and last-resort prekeys that are due, and reports whether any was: then new bundles are to be offered. It is
+// called once a day.
 func (m *Messages) Rotate(ctx context.Context) (rotated bool, err error) {
 	err = m.withPreKeys(ctx, func(p *ratchet.PreKeys, save func([]byte) error) error {
 		rotated, err = p.Rotate(m.Now(), save)

@@ -27,7 +27,7 @@ func TestTwoPeople(t *testing.T) {
 		if out, err := d.Outbox(); err != nil || len(out) > 0 {
 			t.Error(out, err)
 		}
-		list, err := d.remote.Remote.List(t.Context(), receivedPrefix)
+		list, err := d.remote.List(t.Context(), receivedPrefix)
 		if err != nil {
 			t.Fatal(err)
 		}

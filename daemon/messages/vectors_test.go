@@ -108,7 +108,8 @@ func writeVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join("../../docs/vectors/messages", name+".json"), append(b, '\n'), 0o644); err != nil { //nolint:gosec // public
+		file := filepath.Join("../../docs/vectors/messages", name+".json")
+		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil { //nolint:gosec // public
 			t.Fatal(err)
 		}
 	}
@@ -127,7 +128,8 @@ func writeVectors(t *testing.T) {
 		Heads:  []Head{{"vault", user, 7, [hashSize]byte{7}}, {"devices", user, 1 << 40, [hashSize]byte{8}}},
 		Echoes: []Head{{"vault", "00000000-0000-4000-8000-000000000002", 0, [hashSize]byte{9}}},
 	}
-	for name, b := range map[string]*Body{"reads": full, "reads-least": {Kind: "a"}, "reads-large": {ID: id, Kind: "large", Payload: make([]byte, 1000)}} {
+	large := &Body{ID: id, Kind: "large", Payload: make([]byte, 1000)}
+	for name, b := range map[string]*Body{"reads": full, "reads-least": {Kind: "a"}, "reads-large": large} {
 		v := vectorOf(b)
 		v.Comment, v.Body = "reads", hex.EncodeToString(encode(b))
 		write(name, v)

@@ -1,0 +1,160 @@
+package messages
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/seal"
+	"coldframe/internal/secret"
+	"coldframe/internal/signed"
+)
+
+// Received is a body on its way into the application.
+type Received struct {
+	Body
+	Sender string
+	Time   time.Time // when it was opened, by the clock of the device that did
+
+	removal BlobChange
+	taken   bool
+}
+
+// Removal returns the change that takes the body away: it belongs into the swap that has the effect of the message. That swap fails with
+// fault.Conflict if another device was faster; the body is had then.
+func (r *Received) Removal() BlobChange {
+	r.taken = true
+	return r.removal
+}
+
+// wireReceived is what the blob of a received body holds, sealed.
+type wireReceived struct {
+	_      struct{} `cbor:",toarray"`
+	Sender string
+	Time   int64  // unix seconds
+	Body   []byte // as it was decrypted
+}
+
+// receivedName names the blob of a body by the message that it came in, so that whoever gets that again finds it.
+func receivedName(sender string, message []byte) string {
+	h := sha256.New()
+	h.Write([]byte("coldframe/v1/messages/received\x00" + sender)) //nolint:errcheck // never fails
+	h.Write(message)                                               //nolint:errcheck // never fails
+	return receivedPrefix + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func (m *Messages) receivedContext(name string, counter uint64) seal.Context {
+	return seal.Context{Owner: m.user, Type: "received", ID: name, Version: counter}
+}
+
+func (m *Messages) sealReceived(ctx context.Context, name string, counter uint64, w wireReceived) ([]byte, error) {
+	plaintext, err := signed.Marshal(w)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe(plaintext)
+	sealed, _, err := m.seal(ctx, purposeReceived, m.receivedContext(name, counter), plaintext)
+	return sealed, err
+}
+
+func (m *Messages) openReceived(ctx context.Context, b *Blob) (*wireReceived, error) {
+	plaintext, err := m.open(ctx, purposeReceived, m.receivedContext(b.Name, b.Counter), b.Body)
+	if err != nil {
+		return nil, err
+	}
+	w := &wireReceived{}
+	if err := signed.Unmarshal(plaintext, w); err != nil {
+		return nil, err
+	}
+	if !validUser(w.Sender) {
+		return nil, fault.New(fault.NotAuthentic, "not a received message")
+	}
+	return w, nil
+}
+
+// readReceived returns the blob of a body; nil if it is not there any more.
+func (m *Messages) readReceived(ctx context.Context, name string) (*Blob, error) {
+	list, err := m.Blobs.Read(ctx, []string{name})
+	i := slices.IndexFunc(list, func(b Blob) bool { return b.Name == name && len(b.Body) > 0 })
+	if err != nil || i < 0 {
+		return nil, err
+	}
+	return &list[i], nil
+}
+
+// removalOf returns the change that takes the blob of a body away.
+func removalOf(b *Blob) BlobChange {
+	c := change(b.Name, b.version(), nil)
+	c.Remove = true
+	return c
+}
+
+func seenKey(sender string, id ID) string {
+	return seenPrefix + sender + "/" + hex.EncodeToString(id[:])
+}
+
+// seen reports whether a body of a sender reached the application through this device.
+func (m *Messages) seen(sender string, id ID) (had bool, err error) {
+	err = m.DB.View(func(tx *kv.Tx) error {
+		_, err := tx.Get(seenKey(sender, id))
+		had = err == nil
+		if errors.Is(err, fault.NotFound) {
+			err = nil
+		}
+		return err
+	})
+	return had, err
+}
+
+// markSeen writes down, for ever, that the application has a body, and what the sender said of heads.
+func (m *Messages) markSeen(r *Received) error {
+	now := m.Now()
+	var found []Fork
+	err := m.DB.Update(func(tx *kv.Tx) (err error) {
+		at := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
+		if err := tx.Set(seenKey(r.Sender, r.ID), at); err != nil {
+			return err
+		}
+		if err := m.notAside(tx, r.removal.Name); err != nil {
+			return err
+		}
+		found, err = m.keepHeads(tx, r.Sender, &r.Body, now)
+		return err
+	})
+	for _, f := range found {
+		m.Event(Event{What: HeadFault, Peer: f.Peer, Code: fault.Forked})
+	}
+	return err
+}
+
+// recover takes in bodies that an agent opened and did not get to the application.
+func (m *Messages) recover(ctx context.Context) (n int, err error) {
+	list, err := m.Blobs.List(ctx, receivedPrefix)
+	if err != nil {
+		return 0, err
+	}
+	m.unknown = 0
+	for _, b := range list {
+		blob, err := m.readReceived(ctx, b.Name)
+		if err != nil && transient(err) {
+			return n, err
+		}
+		if err != nil || blob == nil {
+			continue
+		}
+		_, taken, err := m.deliver(ctx, "", blob)
+		if err != nil {
+			return n, err
+		}
+		if taken {
+			n++
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,207 @@
+package messages
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/secret"
+)
+
+func countOf(t *testing.T, d *device, prefix string) (n int) {
+	t.Helper()
+	if err := d.db.View(func(tx *kv.Tx) error {
+		return tx.Scan(prefix, func(string, []byte) error { n++; return nil })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// nextEpoch makes a new state key.
+func (p *person) nextEpoch() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.epoch++
+	p.keys[p.epoch] = secret.Random()
+}
+
+// erase erases all state keys but the newest.
+func (p *person) erase() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for epoch, key := range p.keys {
+		if epoch != p.epoch {
+			key.Wipe()
+			delete(p.keys, epoch)
+		}
+	}
+}
+
+// epochs returns the epochs that the person's blobs at the coordinator are sealed under.
+func (p *person) epochs(t *testing.T) (list []uint64) {
+	t.Helper()
+	r := NewRemote(p.client)
+	for _, prefix := range []string{"r-", receivedPrefix} {
+		blobs, err := r.List(t.Context(), prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blobs {
+			got, err := r.Read(t.Context(), []string{b.Name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := got[0].Body
+			if len(body) == 0 {
+				continue
+			}
+			epoch, err := epochOf(body)
+			if err != nil {
+				epoch, err = epochOf(body[8:]) // a head
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(list, epoch) {
+				list = append(list, epoch)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// The state key is replaced, with a kill at every step of sealing everything anew, one after the other; then the old one is erased. All
+// goes on, on this device and on another one.
+func TestResealKilledAtEveryStep(t *testing.T) {
+	w, alice, bob := pair(t)
+	carol := w.person().device()
+	carol.offer(5)
+	for i := range 4 {
+		say(t, alice, bob, fmt.Sprint("to bob ", i))
+		say(t, bob, alice, fmt.Sprint("to alice ", i))
+	}
+	say(t, alice, carol, "to carol")
+	say(t, carol, alice, "from carol")
+	bob.p.gate[alice.p.id] = Accept
+	if _, err := bob.Enqueue(alice.p.id, "future", []byte("waits")); err != nil {
+		t.Fatal(err)
+	}
+	bob.send()
+	alice.receive()
+	alice.enqueue(bob.p, "waits in the outbox")
+
+	kills := 0
+	for at := 1; ; at++ {
+		alice.p.nextEpoch()
+		count := 0
+		w.step = func(step string) {
+			if count++; count == at {
+				panic(killed{step})
+			}
+		}
+		var err error
+		dead, _ := alive(func() { err = alice.Reseal(t.Context()) })
+		w.step = nil
+		if !dead && err != nil {
+			t.Fatal(err)
+		}
+		if dead {
+			kills++
+			alice.restart()
+			if err := alice.Reseal(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alice.p.erase()
+		if got := alice.p.epochs(t); !slices.Equal(got, []uint64{alice.p.epoch}) {
+			t.Fatalf("killed at step %d: sealed under %v, want %d alone", at, got, alice.p.epoch)
+		}
+		if !dead {
+			break
+		}
+	}
+	if kills < 8 {
+		t.Errorf("only %d steps", kills)
+	}
+	t.Logf("%d kills", kills)
+	alice.send()
+	if bob.receive() != 1 {
+		t.Error("what waited did not arrive")
+	}
+	say(t, bob, alice, "after all that")
+	second := alice.p.device()
+	second.config.Handlers["future"] = second.handle
+	second.restart()
+	if n := second.receive(); n != 1 {
+		t.Errorf("%d bodies that waited were read", n)
+	}
+	second.enqueue(carol.p, "from the second")
+	second.send()
+	if carol.receive() != 1 {
+		t.Error("the second device's text did not arrive")
+	}
+}
+
+// While one agent seals anew another one sends: the loser reloads, and nothing is lost.
+func TestResealWhileAnotherSends(t *testing.T) {
+	_, alice, bob := pair(t)
+	say(t, alice, bob, "one")
+	say(t, bob, alice, "two")
+	second := alice.p.device()
+	alice.p.nextEpoch()
+	first := true
+	alice.remote.swap = func(ctx context.Context, changes []BlobChange) error {
+		if first {
+			first = false
+			second.enqueue(bob.p, "in between")
+			second.send()
+		}
+		return alice.remote.Remote.Swap(ctx, changes)
+	}
+	if err := alice.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	alice.remote.swap = nil
+	alice.p.erase()
+	if got := alice.p.epochs(t); !slices.Equal(got, []uint64{2}) {
+		t.Errorf("sealed under %v", got)
+	}
+	if bob.receive() != 1 {
+		t.Error("the text of the other device did not arrive")
+	}
+	second.enqueue(bob.p, "after")
+	second.send()
+	if bob.receive() != 1 {
+		t.Error("the other device does not go on")
+	}
+}
+
+// No device is left that has the state key: the records are given up, all of them, and new sessions begin.
+func TestRestartAll(t *testing.T) {
+	_, alice, bob := pair(t)
+	say(t, alice, bob, "one")
+	say(t, bob, alice, "two")
+	alice.p.nextEpoch()
+	alice.p.erase()
+	fresh := alice.p.device()
+	fresh.enqueue(bob.p, "three")
+	fresh.send()
+	wantWaiting(t, fresh, bob.p, Queued, fault.NotFound)
+	if err := fresh.RestartAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fresh.offer(5)
+	if err := fresh.Hurry(bob.p.id); err != nil {
+		t.Fatal(err)
+	}
+	fresh.send()
+	if bob.receive() != 1 {
+		t.Error("a new session does not begin")
+	}
+	say(t, bob, fresh, "four")
+}
