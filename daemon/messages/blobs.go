@@ -34,6 +34,8 @@ type Blobs interface {
 	Read(ctx context.Context, names []string) ([]Blob, error)
 	// List returns the blobs whose names begin with prefix, without their bodies, in the order of their names.
 	List(ctx context.Context, prefix string) ([]Blob, error)
+	// First returns a counter that a blob which is not there yet may begin with; it is asked for often, and again after a fault.Conflict.
+	First(ctx context.Context) (uint64, error)
 	// Hash returns the hash of the version that a change makes.
 	Hash(c BlobChange) [hashSize]byte
 }
@@ -62,7 +64,7 @@ type Mailbox interface {
 	Acknowledge(ctx context.Context, list []Acknowledgement) error
 }
 
-// change returns the change that follows a version of a blob; the zero version: its first.
+// change returns the change that follows a version of a blob.
 func change(name string, before version, body []byte) BlobChange {
 	c := BlobChange{Name: name, Counter: before.counter + 1, Previous: before.hash, Body: body}
 	rand.Read(c.Nonce[:]) //nolint:errcheck // ends the process instead of failing
@@ -73,6 +75,14 @@ func change(name string, before version, body []byte) BlobChange {
 type version struct {
 	counter uint64
 	hash    [hashSize]byte
+}
+
+// or returns the version, or for a blob that is not there yet the one that its first version follows.
+func (v version) or(first uint64) version {
+	if v.counter == 0 {
+		v.counter = first - 1
+	}
+	return v
 }
 
 func (b *Blob) version() version { return version{b.Counter, b.Hash} }

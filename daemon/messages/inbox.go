@@ -157,11 +157,15 @@ func (m *Messages) openMessage(ctx context.Context, e Envelope, name string) (*B
 	msg := ratchet.Message{Type: ratchet.MessageType(e.Body[0]), Body: e.Body[1:]}
 	var blob *Blob
 	err := m.decrypt(ctx, e.Sender, msg, func(body []byte) ([]BlobChange, error) {
-		sealed, err := m.sealReceived(ctx, name, 1, wireReceived{Sender: e.Sender, Time: m.Now().Unix(), Body: body})
+		first, err := m.Blobs.First(ctx)
 		if err != nil {
 			return nil, err
 		}
-		c := change(name, version{}, sealed)
+		sealed, err := m.sealReceived(ctx, name, first, wireReceived{Sender: e.Sender, Time: m.Now().Unix(), Body: body})
+		if err != nil {
+			return nil, err
+		}
+		c := change(name, version{}.or(first), sealed)
 		blob = &Blob{Name: name, Counter: c.Counter, Hash: m.Blobs.Hash(c), Body: sealed}
 		return []BlobChange{c}, nil
 	})

@@ -107,6 +107,7 @@ type plan struct {
 	next    *record
 	changes []BlobChange
 	begins  bool
+	first   uint64 // what the counters of new blobs begin with
 }
 
 // plan seals a step. Every change of a record changes its head.
@@ -115,7 +116,11 @@ func (m *Messages) plan(ctx context.Context, r *record, e edit) (*plan, error) {
 	for id, p := range r.parts {
 		next.parts[id] = p
 	}
-	p := &plan{next: next, begins: e.begins}
+	first, err := m.Blobs.First(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{next: next, begins: e.begins, first: first}
 	for _, put := range e.put {
 		sealed, epoch, err := m.seal(ctx, purposeRecord, m.partContext(r.base, partField(put.ID), next.version), put.Body)
 		if err != nil {
@@ -134,7 +139,7 @@ func (m *Messages) plan(ctx context.Context, r *record, e edit) (*plan, error) {
 
 // put adds the change of one part, or its emptying, to the plan.
 func (m *Messages) put(p *plan, id ratchet.PartID, now part, sealed []byte) {
-	c := change(partName(p.next.base, id), p.next.parts[id].blob, sealed)
+	c := change(partName(p.next.base, id), p.next.parts[id].blob.or(p.first), sealed)
 	now.blob = version{c.Counter, m.Blobs.Hash(c)}
 	p.next.parts[id] = now
 	p.changes = append(p.changes, c)
@@ -157,7 +162,7 @@ func (m *Messages) putHead(ctx context.Context, p *plan, before version, e edit)
 	if err != nil {
 		return err
 	}
-	c := change(headName(n.base), before, append(binary.BigEndian.AppendUint64(nil, n.version), sealed...))
+	c := change(headName(n.base), before.or(p.first), append(binary.BigEndian.AppendUint64(nil, n.version), sealed...))
 	n.head, n.epoch = version{c.Counter, m.Blobs.Hash(c)}, epoch
 	p.changes = append(p.changes, c)
 	return nil

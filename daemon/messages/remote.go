@@ -35,6 +35,9 @@ func (r *Remote) Hash(c BlobChange) [hashSize]byte {
 	return coordinator.BlobHash(r.client.User(), c.Name, c.Counter, c.Previous, c.Nonce, c.Body)
 }
 
+// First implements Blobs: counters begin with 1, as names stay.
+func (r *Remote) First(context.Context) (uint64, error) { return 1, nil }
+
 // Swap implements Blobs. What is removed is emptied, which leaves its name.
 func (r *Remote) Swap(ctx context.Context, changes []BlobChange) error {
 	list := make([]coordinator.Swap, len(changes))
