@@ -5,22 +5,27 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"coldframe/coordinator"
 	"coldframe/internal/fault"
 )
 
 const (
-	maxRounds       = 8   // of reading blobs that change meanwhile
-	maxAcknowledged = 256 // messages at once
-	maxName         = 64  // characters of a blob's name
+	maxNames        = 256     // blobs read at once
+	maxAcknowledged = 256     // messages at once
+	roomAboveFloor  = 1 << 10 // for blobs that are deleted meanwhile
+	maxFloor        = 1 << 52
 )
 
 // Remote is the coordinator as this package needs it, over a client that is logged in. It is Blobs and Mailbox.
-type Remote struct{ client *coordinator.Client }
+type Remote struct {
+	client *coordinator.Client
+	first  atomic.Uint64 // that new blobs begin with; 0: not asked yet
+}
 
 // NewRemote returns the coordinator behind a client.
-func NewRemote(c *coordinator.Client) *Remote { return &Remote{c} }
+func NewRemote(c *coordinator.Client) *Remote { return &Remote{client: c} }
 
 // coded gives a failure of the coordinator the code that it reported.
 func coded(err error) error {
@@ -32,13 +37,32 @@ func coded(err error) error {
 
 // Hash implements Blobs.
 func (r *Remote) Hash(c BlobChange) [hashSize]byte {
-	return coordinator.BlobHash(r.client.User(), c.Name, c.Counter, c.Previous, c.Nonce, c.Body)
+	h := coordinator.Header{Counter: c.Counter, Previous: c.Previous, Nonce: c.Nonce}
+	if !c.Remove {
+		h.Body = coordinator.BodyHash(c.Body)
+	}
+	return h.Hash(r.client.User(), c.Name)
 }
 
-// First implements Blobs: counters begin with 1, as names stay.
-func (r *Remote) First(context.Context) (uint64, error) { return 1, nil }
+// First implements Blobs: some room above the floor, so that deletions of another device do not come in between.
+func (r *Remote) First(ctx context.Context) (uint64, error) {
+	if n := r.first.Load(); n > 0 {
+		return n, nil
+	}
+	one := 1
+	page, err := r.client.ReadBlobs(ctx, coordinator.BlobRead{Limit: &one})
+	if err != nil {
+		return 0, coded(err)
+	}
+	if page.Floor < 0 || page.Floor > maxFloor {
+		return 0, fault.New(fault.NotAuthentic, "the coordinator's counters are used up")
+	}
+	n := uint64(page.Floor) + roomAboveFloor
+	r.first.Store(n)
+	return n, nil
+}
 
-// Swap implements Blobs. What is removed is emptied, which leaves its name.
+// Swap implements Blobs.
 func (r *Remote) Swap(ctx context.Context, changes []BlobChange) error {
 	list := make([]coordinator.Swap, len(changes))
 	for i, c := range changes {
@@ -46,9 +70,13 @@ func (r *Remote) Swap(ctx context.Context, changes []BlobChange) error {
 		if c.Body == nil {
 			list[i].Body = []byte{}
 		}
+		if c.Remove {
+			list[i].Delete = &c.Remove
+		}
 	}
 	made, err := r.client.Swap(ctx, list...)
 	if err != nil {
+		r.first.Store(0) // perhaps it was the floor
 		return coded(err)
 	}
 	if len(made.Versions) != len(changes) {
@@ -62,36 +90,29 @@ func (r *Remote) Swap(ctx context.Context, changes []BlobChange) error {
 	return nil
 }
 
-// Read implements Blobs. Counters only rise, so two rounds that find the same were both true between them.
+// Read implements Blobs. An answer that does not hold all of them is no answer of one moment.
 func (r *Remote) Read(ctx context.Context, names []string) ([]Blob, error) {
-	before, err := r.round(ctx, names)
-	for range maxRounds {
-		if err != nil || len(names) == 1 {
-			return before, err
-		}
-		again, err := r.round(ctx, names)
-		if err != nil {
-			return nil, err
-		}
-		if slices.EqualFunc(before, again, func(a, b Blob) bool { return a.Name == b.Name && a.version() == b.version() }) {
-			return again, nil
-		}
-		before = again
+	if len(names) > maxNames {
+		return nil, fault.New(fault.TooLarge, "%d blobs at once", len(names))
 	}
-	return nil, fault.New(fault.Busy, "the blobs change while they are read")
-}
-
-func (r *Remote) round(ctx context.Context, names []string) ([]Blob, error) {
+	bodies := true
+	page, err := r.client.ReadBlobs(ctx, coordinator.BlobRead{Names: &names, Bodies: &bodies})
+	if err != nil {
+		return nil, coded(err)
+	}
+	if page.More {
+		return nil, fault.New(fault.TooLarge, "the record is too large to be read at once")
+	}
 	var list []Blob
-	for _, name := range names {
-		b, err := r.client.Blob(ctx, name, 0)
-		if err = coded(err); errors.Is(err, fault.NotFound) {
-			continue
+	for _, b := range page.Blobs {
+		if !slices.Contains(names, b.Name) {
+			return nil, fault.New(fault.NotAuthentic, "the coordinator answered with other blobs")
 		}
-		if err != nil {
-			return nil, err
+		out := Blob{Name: b.Name, Counter: uint64(b.Newest.Counter), Hash: [hashSize]byte(b.Newest.Hash)}
+		if b.Body != nil {
+			out.Body = *b.Body
 		}
-		list = append(list, Blob{Name: name, Counter: uint64(b.Counter), Hash: [hashSize]byte(b.Hash), Body: b.Body})
+		list = append(list, out)
 	}
 	return list, nil
 }
@@ -99,36 +120,23 @@ func (r *Remote) round(ctx context.Context, names []string) ([]Blob, error) {
 // List implements Blobs.
 func (r *Remote) List(ctx context.Context, prefix string) ([]Blob, error) {
 	var list []Blob
-	for after := before(prefix); ; {
-		page, err := r.client.Blobs(ctx, after)
+	read := coordinator.BlobRead{Prefix: &prefix}
+	for {
+		page, err := r.client.ReadBlobs(ctx, read)
 		if err != nil {
 			return nil, coded(err)
 		}
 		for _, b := range page.Blobs {
-			if b.Name <= after || len(b.Newest.Hash) != hashSize || b.Newest.Counter < 1 {
+			if !strings.HasPrefix(b.Name, prefix) || len(list) > 0 && b.Name <= list[len(list)-1].Name {
 				return nil, fault.New(fault.NotAuthentic, "the coordinator's list is not one")
-			}
-			if after = b.Name; !strings.HasPrefix(b.Name, prefix) {
-				return list, nil // those that do stand together
 			}
 			list = append(list, Blob{Name: b.Name, Counter: uint64(b.Newest.Counter), Hash: [hashSize]byte(b.Newest.Hash)})
 		}
 		if !page.More || len(page.Blobs) == 0 {
 			return list, nil
 		}
+		read.After = &page.Blobs[len(page.Blobs)-1].Name
 	}
-}
-
-// before returns a name after which those that begin with prefix come next: the last one of 64 characters before prefix itself.
-func before(prefix string) string {
-	const letters = "-0123456789abcdefghijklmnopqrstuvwxyz"
-	last := len(prefix) - 1
-	i := strings.IndexByte(letters, prefix[last])
-	if i <= 0 {
-		return prefix[:last]
-	}
-	name := prefix[:last] + letters[i-1:i]
-	return name + strings.Repeat("z", maxName-len(name))
 }
 
 // Post implements Mailbox.
