@@ -54,6 +54,10 @@ func TestC12_StolenTokens(t *testing.T) {
 		return b.send("POST", "/v1/sessions", "", login)
 	}
 	k = into[Tokens](t, from(1))
+	b.refresh(k.RefreshToken, "a").want(t, 200, "")
+	b.refresh(k.RefreshToken, "b").want(t, 401, fault.Unauthorized) // the thief has the token, but not the request
+
+	k = into[Tokens](t, from(1))
 	b.clock.add(48 * time.Hour)
 	b.refresh(k.RefreshToken, "3").want(t, 401, fault.Unauthorized)
 
