@@ -32,7 +32,7 @@ type DB struct {
 	cleaning cleaning
 }
 
-var errClosed = errors.New("the store is closed")
+func errIsClosed() error { return fault.New(fault.Unavailable, "the store is closed") }
 
 // Open opens the store in dir and makes it if there is none; dir becomes 0700. The store of a directory is open once: a second Open,
 // by any process, is fault.Conflict. Too little free space is fault.StorageFull; a store that cannot be read is fault.Unavailable;
@@ -114,7 +114,7 @@ func (db *DB) checkAcknowledged() error {
 // fault.Unavailable: Badger then shows writes that are not durable, and passes over records that it cannot read.
 func (db *DB) View(fn func(tx *Tx) error) error {
 	if !db.users.enter() {
-		return fault.New(fault.Unavailable, "%v", errClosed)
+		return errIsClosed()
 	}
 	defer db.users.leave()
 	if err := db.checkHealth(); err != nil {
@@ -155,7 +155,7 @@ func (db *DB) update(room func(size uint64) error, fn func(tx *Tx) error) error 
 		return err
 	}
 	if !db.users.enter() {
-		return fault.New(fault.Unavailable, "%v", errClosed)
+		return errIsClosed()
 	}
 	defer db.users.leave()
 	tx := &Tx{t: db.b.NewTransaction(true), written: map[string]written{}}
