@@ -64,17 +64,16 @@ func anchorOf(c *contents) anchor {
 
 // compare judges the vault by the anchor: fault.RolledBack, fault.Forked, or fault.NotAuthentic for an anchor of another vault.
 func (a anchor) compare(c *contents) error {
+	_, err := a.judge(c)
+	return err
+}
+
+// judge is compare, and reports whether the anchor is recent enough for all of it.
+func (a anchor) judge(c *contents) (known bool, err error) {
 	if a.user != c.header.user || !hmac.Equal(a.mac[:], mac(c.keys.anchor, "vault/anchor", a.signedPart())) {
-		return fault.New(fault.NotAuthentic, "the anchor belongs to another vault")
+		return false, fault.New(fault.NotAuthentic, "the anchor belongs to another vault")
 	}
-	switch {
-	case c.counter < a.counter:
-		return fault.New(fault.RolledBack, "the vault is at change %d and was at %d before", c.counter, a.counter)
-	case c.counter == a.counter && c.rootHash != a.root,
-		c.counter == a.counter+1 && c.previous != a.root:
-		return fault.New(fault.Forked, "the vault at change %d is not the one seen before", a.counter)
-	}
-	return nil
+	return c.follows(a.counter, a.root)
 }
 
 // checkAnchor compares the vault with the anchor file, and reports whether that is behind, as after a crash. No file is

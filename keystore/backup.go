@@ -65,7 +65,7 @@ func backupVault(tx *kv.Tx, b *backupWriter) error {
 }
 
 func inBackup(key string) bool {
-	return key == recordKeyring || key == recordRoot || strings.HasPrefix(key, prefixShard) || strings.HasPrefix(key, prefixItem)
+	return key == recordKeyring || key == recordRoot || key == recordReplica || strings.HasPrefix(key, prefixShard) || strings.HasPrefix(key, prefixItem)
 }
 
 func putExtra(b *backupWriter, key string, value []byte) error {

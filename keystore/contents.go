@@ -19,6 +19,7 @@ const (
 	recordRoot     = "vault/root"
 	recordThrottle = "vault/throttle"
 	recordRestore  = "vault/restoring"
+	recordReplica  = "vault/replica"
 	prefixShard    = "vault/shard/" // and the number in two hexadecimal digits
 	prefixItem     = "vault/item/"  // and the item's id
 	prefixVault    = "vault/"
@@ -38,6 +39,7 @@ type contents struct {
 	counter  uint64
 	previous [32]byte // hash of the root record before
 	rootHash [32]byte // of the present one
+	history  []byte   // hashes of those before, in a replicated vault
 	keyring  [32]byte // hash of the keyring record
 }
 
@@ -80,18 +82,26 @@ func (c *contents) loadIndex(tx *kv.Tx) error {
 	if err != nil {
 		return err
 	}
+	if err := c.take(r, record); err != nil {
+		return err
+	}
+	if c.index, err = loadShards(tx, c, r); err != nil {
+		return err
+	}
+	return c.checkItems(tx)
+}
+
+// take takes over what a root record says, if it names this header and this keyring.
+func (c *contents) take(r *root, record []byte) error {
 	if sum := sha256.Sum256(c.header.raw); !bytes.Equal(sum[:], r.Header) {
 		return fault.New(fault.NotAuthentic, "the header is not the one that the index names")
 	}
 	if !bytes.Equal(c.keyring[:], r.Keyring) {
 		return fault.New(fault.NotAuthentic, "the keyring is not the one that the index names")
 	}
-	c.email, c.counter = r.Email, r.Counter
+	c.email, c.counter, c.history = r.Email, r.Counter, r.History
 	c.previous, c.rootHash = [32]byte(r.Previous), sha256.Sum256(record)
-	if c.index, err = loadShards(tx, c, r); err != nil {
-		return err
-	}
-	return c.checkItems(tx)
+	return nil
 }
 
 func loadShards(tx *kv.Tx, c *contents, r *root) (*index, error) {
@@ -105,9 +115,7 @@ func loadShards(tx *kv.Tx, c *contents, r *root) (*index, error) {
 		if err != nil {
 			return nil, err
 		}
-		x.shards[ref.Shard] = shard
-		x.refs[ref.Shard] = shardRef{version: ref.Version, hash: [32]byte(ref.Hash)}
-		x.items += len(shard)
+		x.add(ref, shard)
 	}
 	if x.items != r.Items {
 		return nil, fault.New(fault.Incomplete, "the index names another number of items than it has")

@@ -24,5 +24,15 @@
 // Update changes items and index in one durable transaction, in which a caller may write records of its own, and moves the anchor
 // after the commit. A crash between the two leaves an anchor that is one behind, which the next opening repairs.
 //
+// # Replication
+//
+// A vault may be kept by a Replica, which is not believed in anything. There it is a tree of hashes under one record that changes, v-root,
+// whose swap is the switch. Three words say how a change gets there:
+//
+//   - Propose: fn runs on the vault as it is here, and nothing is written (push.go).
+//   - Pending: what it would write is durable, the replica is asked, and its answer decides (pending.go, resolve.go).
+//   - Pull: the replica has another root; what came of the one that is here is verified and taken over, as one decided pending change,
+//     and anything else is refused (pull.go, puller.go).
+//
 // docs/vault.md has every format byte for byte and says what a thief can do; docs/vectors/vault has the vectors.
 package keystore

@@ -49,6 +49,12 @@ func (x *index) find(id string) (entry, bool) {
 	return e, ok
 }
 
+// add adds a shard to an index that nobody else has.
+func (x *index) add(ref rootRef, shard map[string]entry) {
+	x.shards[ref.Shard], x.refs[ref.Shard] = shard, shardRef{version: ref.Version, hash: [32]byte(ref.Hash)}
+	x.items += len(shard)
+}
+
 // list returns the sorted ids of a kind.
 func (x *index) list(kind string) []string {
 	ids := []string{}
@@ -138,6 +144,9 @@ type root struct {
 	Email    string    `cbor:"5,keyasint"` // normal form
 	Items    int       `cbor:"6,keyasint"` // in all shards
 	Shards   []rootRef `cbor:"7,keyasint"` // those that are not empty, in order
+
+	// History, in a replicated vault, is the SHA-256 of each root record before, the oldest first, at most maxHistory.
+	History []byte `cbor:"8,keyasint,omitempty"`
 }
 
 type rootRef struct {
@@ -186,6 +195,7 @@ func parseRoot(counter uint64, plain []byte) (*root, error) {
 		return nil, err
 	}
 	ok := r.Counter == counter && r.Shards != nil && len(r.Previous) == 32 && len(r.Header) == 32 && len(r.Keyring) == 32 && r.Items >= 0 && r.Items <= maxItems
+	ok = ok && checkHistory(r.History, r.Previous, counter)
 	for i, ref := range r.Shards {
 		ok = ok && len(ref.Hash) == 32 && ref.Version <= counter && (i == 0 || r.Shards[i-1].Shard < ref.Shard)
 	}

@@ -11,8 +11,8 @@ import (
 	"coldframe/internal/seal"
 )
 
-// MaxBody is the size of the largest item, in bytes.
-const MaxBody = 4 << 20
+// MaxBody is the size of the largest item, in bytes: sealed, and as a part of a replicated vault sealed again, it fits into one record.
+const MaxBody = 4<<20 - 4<<10
 
 const (
 	maxID   = 256 // bytes

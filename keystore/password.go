@@ -32,7 +32,7 @@ func (v *Vault) changePassword(ctx context.Context, oldPassword, newPassword []b
 				return err
 			}
 			defer account.Wipe()
-			proofs, err := newProofChange(ctx, j, record)
+			proofs, err := v.newProofChange(ctx, j, record)
 			defer proofs.wipe()
 			if err != nil {
 				return err
@@ -62,7 +62,12 @@ func (v *Vault) Recover(ctx context.Context, kit RecoveryKit, newPassword []byte
 			if err := v.keepAccountKey(h, kit.AccountKey); err != nil {
 				return err
 			}
-			return v.rekey(ctx, newPassword, block, kit.AccountKey, EventRecovered, nil)
+			proofs, err := v.recoveredProofs(kit)
+			defer proofs.wipe()
+			if err != nil {
+				return err
+			}
+			return v.rekey(ctx, newPassword, block, kit.AccountKey, EventRecovered, proofs)
 		})
 	})
 }
@@ -137,13 +142,19 @@ func (v *Vault) rekey(ctx context.Context, newPass []byte, block kdfBlock, accou
 	}
 	defer after.Wipe()
 	var renewed *keyring
-	err = v.Update(func(tx *Tx) error {
+	err = v.UpdateContext(ctx, func(tx *Tx) error {
+		if renewed != nil {
+			renewed.current.Wipe()
+		}
+		if tx.c.header.kdf.salt != block.salt {
+			return errOtherAddress
+		}
 		renewed = tx.c.keys.renewed()
 		h := *tx.c.header
 		h.kdf, h.keyID = block, renewed.id
 		h.password = sealVaultKey(root, "password", h.user, renewed.id, renewed.current)
 		tx.header, tx.keys = &h, renewed
-		return errors.Join(h.refill(renewed), proofs.commit(tx.KV(), after))
+		return errors.Join(h.refill(renewed), proofs.commit(tx, after))
 	})
 	if err != nil {
 		if renewed != nil {
@@ -154,6 +165,8 @@ func (v *Vault) rekey(ctx context.Context, newPass []byte, block kdfBlock, accou
 	v.notify(event)
 	return nil
 }
+
+var errOtherAddress = fault.New(fault.Conflict, "the address was changed on another device meanwhile")
 
 // refill wraps the vault key again for the holders of recovery key and unattended credential.
 func (h *header) refill(keys *keyring) (err error) {
@@ -170,6 +183,7 @@ func (h *header) refill(keys *keyring) (err error) {
 
 // ChangeEmail sets another address. The salt changes with it, so the vault key is wrapped anew; no item is touched (THREATS V13).
 // The former kit names the former address: a new one, with a new recovery key, takes its place.
+// A kit that comes with an error (fault.Unavailable: the answer of the replica was lost) may become the valid one: keep both.
 func (v *Vault) ChangeEmail(ctx context.Context, password []byte, email string) (RecoveryKit, error) {
 	normal, err := normalEmail(email)
 	if err != nil {
@@ -178,7 +192,8 @@ func (v *Vault) ChangeEmail(ctx context.Context, password []byte, email string) 
 	return v.renewKit(ctx, password, normal)
 }
 
-// NewRecoveryKit replaces the recovery key: a kit that was lost or seen opens nothing from then on.
+// NewRecoveryKit replaces the recovery key: a kit that was lost or seen opens nothing from then on. For a kit that comes with an error see
+// ChangeEmail.
 func (v *Vault) NewRecoveryKit(ctx context.Context, password []byte) (RecoveryKit, error) {
 	return v.renewKit(ctx, password, "")
 }
@@ -190,18 +205,20 @@ func (v *Vault) renewKit(ctx context.Context, password []byte, email string) (ki
 		return RecoveryKit{}, err
 	}
 	err = v.attempt(ctx, func() (bool, error) {
-		h, key, err := v.judgePassword(ctx, password)
+		j, err := v.judgeRoot(ctx, password)
 		if err != nil {
 			return false, err
 		}
-		key.Wipe()
-		kit, err = v.replaceKit(ctx, h, password, email)
+		defer j.root.Wipe()
+		j.key.Wipe()
+		kit, err = v.replaceKit(ctx, j, password, email)
 		return true, err
 	})
 	return kit, err
 }
 
-func (v *Vault) replaceKit(ctx context.Context, h *header, password []byte, email string) (RecoveryKit, error) {
+func (v *Vault) replaceKit(ctx context.Context, j judged, password []byte, email string) (RecoveryKit, error) {
+	h := j.header
 	account, err := v.accountKeyOf(h)
 	if err != nil {
 		return RecoveryKit{}, err
@@ -221,13 +238,31 @@ func (v *Vault) replaceKit(ctx context.Context, h *header, password []byte, emai
 	} else {
 		email = v.Email()
 	}
-	kit := RecoveryKit{UserID: h.user.String(), Email: email, Params: block.Params, AccountKey: account, RecoveryKey: secret.Random()}
-	err = v.Update(func(tx *Tx) error { return tx.replaceRecovery(kit, block, root) })
+	proofs, err := v.newProofChange(ctx, j, nil)
+	defer proofs.wipe()
 	if err != nil {
+		return RecoveryKit{}, err
+	}
+	after, err := proofs.after(ctx, root, block)
+	if err != nil {
+		return RecoveryKit{}, err
+	}
+	defer after.Wipe()
+	kit := RecoveryKit{UserID: h.user.String(), Email: email, Params: block.Params, AccountKey: account, RecoveryKey: secret.Random()}
+	if proofs != nil {
+		proofs.recovery = kit.Proof()
+	}
+	err = v.UpdateContext(ctx, func(tx *Tx) error {
+		if tx.c.header.kdf.salt != h.kdf.salt {
+			return errOtherAddress
+		}
+		return errors.Join(tx.replaceRecovery(kit, block, root), proofs.commit(tx, after))
+	})
+	if err != nil && !errors.Is(err, errUndecided) {
 		kit.Wipe()
 		return RecoveryKit{}, err
 	}
-	return kit, nil
+	return kit, err
 }
 
 // replaceRecovery puts a new recovery key and, if there is a root key, a new wrap by the password into the header.

@@ -88,36 +88,65 @@ func proofSalt(salt [saltSize]byte) (out [saltSize]byte) {
 
 // proofChange records the login proofs of a password change in its transaction. Nil records nothing.
 type proofChange struct {
-	before secret.Key
-	record func(tx *kv.Tx, before, after secret.Key) error
+	before   secret.Key
+	recovery secret.Key // of a new kit; no key otherwise
+	record   func(tx *kv.Tx, before, after secret.Key) error
 }
 
 // newProofChange derives the proof of before; nil if there is nobody to record it.
-func newProofChange(ctx context.Context, j judged, record func(tx *kv.Tx, before, after secret.Key) error) (*proofChange, error) {
-	if record == nil {
-		return nil, nil
+func (v *Vault) newProofChange(ctx context.Context, j judged, record func(tx *kv.Tx, before, after secret.Key) error) (*proofChange, error) {
+	m, err := v.membership()
+	if err != nil || record == nil && !m.replicated() {
+		return nil, err
 	}
 	before, err := loginProof(ctx, j.root, j.header.kdf)
-	return &proofChange{before, record}, err
+	return &proofChange{before: before, record: record}, err
 }
 
-// after derives the proof of the new root key.
+// recoveredProofs is newProofChange where the kit opened the vault: nobody knows the former password.
+func (v *Vault) recoveredProofs(kit RecoveryKit) (*proofChange, error) {
+	m, err := v.membership()
+	if err != nil || !m.replicated() {
+		return nil, err
+	}
+	return &proofChange{before: kit.Proof()}, nil
+}
+
+// after derives the proof of the new root key; without one the password stays, and the proof.
 func (c *proofChange) after(ctx context.Context, root secret.Key, b kdfBlock) (secret.Key, error) {
-	if c == nil {
+	switch {
+	case c == nil:
 		return secret.Key{}, nil
+	case root.IsZero():
+		return c.before.Clone(), nil
 	}
 	return loginProof(ctx, root, b)
 }
 
-func (c *proofChange) commit(tx *kv.Tx, after secret.Key) error {
+// commit records the proofs, and has them change at a replica in the swap that changes the header there.
+func (c *proofChange) commit(tx *Tx, after secret.Key) error {
 	if c == nil {
 		return nil
 	}
-	return c.record(tx, c.before, after)
+	if tx.replicated {
+		tx.credentials = &Credentials{Old: c.before.Clone(), New: after.Clone(), Recovery: c.recovery.Clone()}
+		if tx.email != "" && tx.email != tx.c.email {
+			hash, err := EmailHash(tx.email)
+			if err != nil {
+				return err
+			}
+			tx.credentials.EmailHash = hash
+		}
+	}
+	if c.record == nil {
+		return nil
+	}
+	return c.record(tx.KV(), c.before, after)
 }
 
 func (c *proofChange) wipe() {
 	if c != nil {
 		c.before.Wipe()
+		c.recovery.Wipe()
 	}
 }

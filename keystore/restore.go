@@ -148,7 +148,11 @@ func (v *Vault) finishRestore(c *contents, account AccountKey) error {
 		return err
 	}
 	return v.db.Update(func(tx *kv.Tx) error {
-		return errors.Join(tx.Set(recordHeader, c.header.raw), tx.Delete(recordRestore))
+		m, err := readMembership(tx)
+		if err == nil && m == joined { // the replica may have a newer vault, and nobody told this machine
+			err = tx.Set(recordReplica, []byte{byte(fresh)})
+		}
+		return errors.Join(err, tx.Set(recordHeader, c.header.raw), tx.Delete(recordRestore))
 	})
 }
 

@@ -1,6 +1,8 @@
 package keystore
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"math"
@@ -18,6 +20,11 @@ type Tx struct {
 	header *header  // replaces the header, if not nil
 	keys   *keyring // replaces the keyring, if not nil
 	email  string   // replaces the address, if not empty
+
+	replicated  bool
+	attached    []RemoteChange
+	credentials *Credentials
+	onCommit    []func(tx *kv.Tx) error
 }
 
 // Get returns an item; fault.NotFound if there is none. The body is the caller's.
@@ -78,18 +85,44 @@ var (
 	errNoItem = fault.New(fault.NotFound, "there is no such item")
 )
 
-// Update calls fn and makes what it changed durable in one transaction, records of the caller's own included. An error of fn is
+// Update is UpdateContext without a context.
+func (v *Vault) Update(fn func(tx *Tx) error) error { return v.UpdateContext(context.Background(), fn) }
+
+// UpdateContext calls fn and makes what it changed durable in one transaction, records of the caller's own included. An error of fn is
 // returned as it is and nothing is changed. Changes run one after the other; fn must not call Update or Lock.
-// Failures: fault.Locked, fault.RolledBack (read-only), fault.Conflict (a version that does not rise), and those of kv.DB.Update.
-func (v *Vault) Update(fn func(tx *Tx) error) error {
+//
+// A vault that a replica keeps changes there first: fn is called up to six times, each time on the vault as it is then, and what it does
+// besides must bear that. fault.Unavailable then means that the change was not made, or (where the answer was lost) is decided when the
+// replica can be reached again. A change of the caller's records alone stays local.
+//
+// Failures: fault.Locked, fault.RolledBack (read-only), fault.Conflict (a version that does not rise; three others were faster at
+// the replica), those of kv.DB.Update, and those of Sync.
+func (v *Vault) UpdateContext(ctx context.Context, fn func(tx *Tx) error) error {
 	v.writing.Lock()
 	defer v.writing.Unlock()
-	return v.update(fn)
+	return v.update(ctx, fn)
 }
 
-// update is Update for a caller that holds writing.
-func (v *Vault) update(fn func(tx *Tx) error) error {
+// update is UpdateContext for a caller that holds writing.
+func (v *Vault) update(ctx context.Context, fn func(tx *Tx) error) error {
 	defer scrubbed()()
+	if _, err := v.writable(); err != nil {
+		return err
+	}
+	m, err := v.membership()
+	switch {
+	case err != nil:
+		return err
+	case m == joining:
+		return errJoining
+	case m.replicated():
+		return v.updateReplicated(ctx, fn)
+	}
+	return v.updateLocal(fn)
+}
+
+// updateLocal changes a vault that no replica keeps.
+func (v *Vault) updateLocal(fn func(tx *Tx) error) error {
 	c, err := v.writable()
 	if err != nil {
 		return err
@@ -97,31 +130,60 @@ func (v *Vault) update(fn func(tx *Tx) error) error {
 	tx := &Tx{c: c, staged: make(map[string]*entry)}
 	var next *contents
 	err = v.db.Update(func(k *kv.Tx) (err error) {
-		tx.kv = k
-		if err := fn(tx); err != nil {
+		if next, err = tx.run(k, fn); err != nil {
 			return err
 		}
-		if next, err = tx.finish(); err != nil {
-			return err
+		if len(tx.attached) > 0 {
+			return fault.New(fault.Conflict, "no replica keeps this vault, so nothing can be attached to a change")
 		}
 		v.setPending(tx.staged)
-		return nil
+		return tx.runOnCommit(k)
 	})
 	if err != nil {
-		if tx.keys != nil {
-			tx.keys.wipeSlotKeys(c.keys)
-		}
+		tx.discard()
 		return err // pending stays: after a failed commit nobody knows what the database shows
 	}
-	if next == c {
-		return nil
+	tx.credentials.wipe()
+	if next != c {
+		v.replaceBy(next)
 	}
+	return nil
+}
+
+// run calls fn and writes what the vault becomes by it, in a transaction of the database.
+func (tx *Tx) run(k *kv.Tx, fn func(tx *Tx) error) (*contents, error) {
+	tx.kv = k
+	if err := fn(tx); err != nil {
+		return nil, err
+	}
+	return tx.finish()
+}
+
+func (tx *Tx) runOnCommit(k *kv.Tx) error {
+	for _, fn := range tx.onCommit {
+		if err := fn(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discard wipes the keys of a change that was not made.
+func (tx *Tx) discard() {
+	tx.credentials.wipe()
+	if tx.keys != nil {
+		tx.keys.wipeSlotKeys(tx.c.keys)
+	}
+}
+
+// replaceBy makes contents that share their keys with the present ones those of the vault.
+func (v *Vault) replaceBy(next *contents) {
 	v.mu.Lock()
+	before := v.c
 	v.c, v.pending = next, nil
-	c.keys.wipeSlotKeys(next.keys)
+	before.keys.wipeSlotKeys(next.keys)
 	v.mu.Unlock()
 	v.moveAnchor(next)
-	return nil
 }
 
 func (v *Vault) writable() (*contents, error) {
@@ -143,7 +205,41 @@ func (v *Vault) setPending(staged map[string]*entry) {
 }
 
 // KV returns the database transaction, for records of the agent that change together with items. Keys under "vault/" are not its.
+//
+// Where a replica keeps the vault, what is written here becomes durable with the answer of the replica, or with the next start. A record
+// that another transaction writes meanwhile stays as that one left it: for such records there is OnCommit.
 func (tx *Tx) KV() *kv.Tx { return tx.kv }
+
+// OnCommit has fn called inside the transaction in which this change becomes durable on this machine; a crash before it leaves it out.
+func (tx *Tx) OnCommit(fn func(tx *kv.Tx) error) { tx.onCommit = append(tx.onCommit, fn) }
+
+// Attach has a record of the replica that is no part of the vault change in the same swap: the body takes the place of the version before,
+// the zero Mark for none. Should the record be another by then, the change is redone like one that another device was faster with.
+func (tx *Tx) Attach(name string, before Mark, body []byte) error {
+	switch {
+	case len(body) == 0 || len(body) > MaxRemote:
+		return fault.New(fault.TooLarge, "an attached record has 1 to %d bytes", MaxRemote)
+	case len(tx.attached)+1 >= MaxSwapRecords:
+		return fault.New(fault.TooLarge, "at most %d records are attached to a change", MaxSwapRecords-1)
+	}
+	if err := checkRemoteName(name); err != nil {
+		return err
+	}
+	tx.attached = append(tx.attached, RemoteChange{Name: name, Before: before, Body: bytes.Clone(body)})
+	return nil
+}
+
+// Detach has that version of a record of the replica deleted in the same swap.
+func (tx *Tx) Detach(name string, before Mark) error {
+	if len(tx.attached)+1 >= MaxSwapRecords {
+		return fault.New(fault.TooLarge, "at most %d records are attached to a change", MaxSwapRecords-1)
+	}
+	if err := checkRemoteName(name); err != nil {
+		return err
+	}
+	tx.attached = append(tx.attached, RemoteChange{Name: name, Before: before})
+	return nil
+}
 
 // Put adds or replaces an item. Its version must be above the present one; 0 stands for the next. The body is copied.
 func (tx *Tx) Put(it Item) error {
@@ -151,7 +247,7 @@ func (tx *Tx) Put(it Item) error {
 		return err
 	}
 	if len(it.Body) > MaxBody {
-		return fault.New(fault.TooLarge, "an item holds at most %d MiB", MaxBody>>20)
+		return fault.New(fault.TooLarge, "an item holds at most %d bytes", MaxBody)
 	}
 	now, there := tx.find(it.ID)
 	switch {
@@ -204,11 +300,14 @@ func (tx *Tx) find(id string) (entry, bool) {
 // finish writes the changed shards, header, keyring and the root record, and returns the contents after the commit: the present
 // ones if nothing changed.
 func (tx *Tx) finish() (*contents, error) {
-	if len(tx.staged) == 0 && tx.header == nil && tx.keys == nil {
+	if len(tx.staged) == 0 && tx.header == nil && tx.keys == nil && len(tx.attached) == 0 {
 		return tx.c, nil
 	}
 	n := *tx.c
 	n.counter, n.previous = n.counter+1, n.rootHash
+	if tx.replicated {
+		n.history = withHistory(n.history, n.rootHash)
+	}
 	if tx.email != "" {
 		n.email = tx.email
 	}
@@ -266,7 +365,7 @@ func writeRoot(tx *kv.Tx, c *contents) error {
 	header := sha256.Sum256(c.header.raw)
 	r := root{
 		Counter: c.counter, Previous: c.previous[:], Header: header[:], Keyring: c.keyring[:],
-		Email: c.email, Items: c.index.items, Shards: c.index.rootRefs(),
+		Email: c.email, Items: c.index.items, Shards: c.index.rootRefs(), History: c.history,
 	}
 	record, err := r.seal(c.header.user, c.keys)
 	if err != nil {

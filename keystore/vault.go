@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"coldframe/internal/atomicfile"
@@ -34,18 +35,22 @@ const (
 
 // The events that Notify gets.
 const (
-	EventUnlocked         = "vault.unlocked"
-	EventLocked           = "vault.locked"
-	EventWrongPassword    = "vault.wrong_password"    // or kit
-	EventThrottled        = "vault.throttled"         // a wait began, or a try came during one
-	EventClockWentBack    = "vault.clock_went_back"   // seen while a wait was measured
-	EventRolledBack       = "vault.rolled_back"       // an older vault was refused
-	EventRollbackAccepted = "vault.rollback_accepted" // and was opened for reading all the same
-	EventForked           = "vault.forked"
-	EventDamaged          = "vault.damaged" // records are missing or not authentic
-	EventAnchorBehind     = "vault.anchor_behind"
-	EventPasswordChanged  = "vault.password_changed"
-	EventRecovered        = "vault.recovered"
+	EventUnlocked          = "vault.unlocked"
+	EventLocked            = "vault.locked"
+	EventWrongPassword     = "vault.wrong_password"    // or kit
+	EventThrottled         = "vault.throttled"         // a wait began, or a try came during one
+	EventClockWentBack     = "vault.clock_went_back"   // seen while a wait was measured
+	EventRolledBack        = "vault.rolled_back"       // an older vault was refused
+	EventRollbackAccepted  = "vault.rollback_accepted" // and was opened for reading all the same
+	EventForked            = "vault.forked"
+	EventDamaged           = "vault.damaged" // records are missing or not authentic
+	EventAnchorBehind      = "vault.anchor_behind"
+	EventPasswordChanged   = "vault.password_changed"
+	EventRecovered         = "vault.recovered"
+	EventSynced            = "vault.synced"         // a change of another device was taken over
+	EventUnconfirmed       = "vault.unconfirmed"    // the vault is now Fresh
+	EventChangeDropped     = "vault.change_dropped" // a change whose answer was lost was not made: another device was faster
+	EventPasswordElsewhere = "vault.password_changed_elsewhere"
 )
 
 // Options of a vault.
@@ -66,11 +71,16 @@ type Vault struct {
 	attempts chan struct{} // holds one token: one password, kit or restore is judged at a time
 	throttle throttle      // guarded by attempts
 
+	unsettled atomic.Bool // a decided change is not applied yet: nothing opens before it is
+
 	writing sync.Mutex // held over a change, from reading the contents to moving the anchor
 
 	mu       sync.RWMutex
-	c        *contents         // nil while locked
-	readOnly bool              // opened over a rollback
+	c        *contents       // nil while locked
+	readOnly bool            // opened over a rollback
+	replica  Replica         // nil: not connected
+	life     context.Context // ends when the vault is locked; nil while it is
+	end      context.CancelFunc
 	pending  map[string]*entry // of a change that is being committed: the database may already show it
 }
 
@@ -92,6 +102,10 @@ func New(db *kv.DB, o Options) *Vault {
 	v := &Vault{db: db, o: o, attempts: make(chan struct{}, 1)}
 	if err := v.undoRestore(); err != nil {
 		o.Logger.Error("an interrupted restore was not removed", "code", string(fault.CodeOf(err)))
+	}
+	if err := v.settle(); err != nil {
+		v.unsettled.Store(true)
+		o.Logger.Error("an interrupted change was not finished yet", "code", string(fault.CodeOf(err)))
 	}
 	if err := atomicfile.RemoveUnfinished(o.Files, o.Dir); err != nil && !errors.Is(err, fault.NotFound) {
 		o.Logger.Error("unfinished files were not removed", "code", string(fault.CodeOf(err)))
@@ -177,8 +191,13 @@ func (v *Vault) readHeader() (*header, error) {
 	return parseHeader(raw)
 }
 
-// Lock wipes the keys. It waits for a change that is being committed.
+// Lock wipes the keys. It waits for a change that is being committed; one that waits for the replica is broken off.
 func (v *Vault) Lock() {
+	v.mu.RLock()
+	if v.end != nil {
+		v.end()
+	}
+	v.mu.RUnlock()
 	v.writing.Lock()
 	defer v.writing.Unlock()
 	if v.leave() {
@@ -191,6 +210,10 @@ func (v *Vault) leave() bool {
 	v.mu.Lock()
 	was := v.c
 	v.c, v.readOnly, v.pending = nil, false, nil
+	if v.end != nil {
+		v.end()
+		v.life, v.end = nil, nil
+	}
 	if was != nil {
 		was.keys.wipe()
 	}
@@ -245,6 +268,10 @@ func (v *Vault) isOpen(acceptRollback bool) (bool, error) {
 func (v *Vault) become(c *contents, readOnly bool) {
 	v.mu.Lock()
 	v.c, v.readOnly, v.pending = c, readOnly, nil
+	if v.end != nil {
+		v.end()
+	}
+	v.life, v.end = context.WithCancel(context.Background())
 	v.mu.Unlock()
 	if readOnly {
 		v.o.Logger.Warn("an older vault was opened for reading, as the user asked", "counter", c.counter)
@@ -273,6 +300,13 @@ func (v *Vault) refused(err error) error {
 func (v *Vault) turn(ctx context.Context) (func(), error) {
 	select {
 	case v.attempts <- struct{}{}:
+		if v.unsettled.Load() {
+			if err := v.settle(); err != nil {
+				<-v.attempts
+				return nil, err
+			}
+			v.unsettled.Store(false)
+		}
 		return func() { <-v.attempts }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

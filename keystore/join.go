@@ -1,0 +1,184 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+)
+
+// Join gives the vault to the replica that Connect named, which keeps it from then on. If the replica has the vault already, a newer one
+// that came of this is taken over, as after a restored backup. The vault must be open. Join again after a failure: it goes on.
+// Failures: those of Sync; fault.Conflict if the replica has another vault.
+func (v *Vault) Join(ctx context.Context) error {
+	defer scrubbed()()
+	v.writing.Lock()
+	defer v.writing.Unlock()
+	if _, err := v.writable(); err != nil {
+		return err
+	}
+	m, err := v.membership()
+	if err != nil || m.replicated() {
+		return err
+	}
+	r, ctx, end, err := v.connection(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return v.suspicious(v.join(ctx, r))
+}
+
+// join uploads the vault, or takes over what is there. Local changes stop before the swap that may be the one, and until its outcome is known.
+func (v *Vault) join(ctx context.Context, r Replica) error {
+	for range maxRaces {
+		there, err := one(ctx, r, remoteRoot)
+		if err != nil {
+			return err
+		}
+		if len(there.Body) > 0 {
+			return v.joinThere(ctx, r, there)
+		}
+		if err := v.setMembership(joining); err != nil {
+			return err
+		}
+		err = v.uploadAll(ctx, r, there.Mark)
+		if err == nil {
+			return v.setMembership(joined)
+		}
+		if !errors.Is(err, fault.Conflict) {
+			if isRefusal(err) {
+				err = errors.Join(err, v.setMembership(alone))
+			}
+			return remoteFault(err)
+		}
+	}
+	return fault.New(fault.Conflict, "other devices upload a vault at the same time")
+}
+
+// joinThere joins a replica that has a vault: this one, or a newer one that came of it.
+func (v *Vault) joinThere(ctx context.Context, r Replica, there Remote) error {
+	err := v.pull(ctx, r, there)
+	if errors.Is(err, fault.NotAuthentic) || errors.Is(err, fault.Forked) {
+		if m, mErr := v.membership(); mErr == nil && m == joining {
+			err = errors.Join(err, v.setMembership(alone)) // the upload of before cannot have been the one
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if m, err := v.membership(); err != nil || m.replicated() { // pull said so
+		return err
+	}
+	return v.setMembership(joined)
+}
+
+// Republish puts the vault of this machine in the place of an older one that the replica has, as after a restore of the coordinator. What
+// other devices changed since, if that is lost there, is lost. It is for a user who was told of fault.RolledBack and decided; it is logged.
+func (v *Vault) Republish(ctx context.Context) error {
+	defer scrubbed()()
+	v.writing.Lock()
+	defer v.writing.Unlock()
+	c, err := v.writable()
+	if err != nil {
+		return err
+	}
+	if m, err := v.membership(); err != nil || !m.replicated() {
+		return errors.Join(err, error(fault.New(fault.Conflict, "no replica keeps this vault")))
+	}
+	r, ctx, end, err := v.connection(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	there, err := one(ctx, r, remoteRoot)
+	if err != nil {
+		return err
+	}
+	if err := v.olderThan(c, there); err != nil {
+		return v.suspicious(err)
+	}
+	if err := dropPending(v.db); err != nil {
+		return err
+	}
+	v.o.Logger.Warn("the vault of this machine takes the place of an older one on the replica", "counter", c.counter)
+	return remoteFault(v.uploadAll(ctx, r, there.Mark))
+}
+
+// olderThan accepts a replica without a vault, and one whose vault c came of.
+func (v *Vault) olderThan(c *contents, there Remote) error {
+	if len(there.Body) == 0 {
+		return nil
+	}
+	b, err := parseRootBlob(there.Body)
+	if err != nil {
+		return err
+	}
+	old, _, err := v.openKnown(b)
+	if err != nil {
+		return err
+	}
+	defer old.keys.wipe()
+	if old.counter > c.counter {
+		return fault.New(fault.Conflict, "the replica has a newer vault")
+	}
+	_, err = c.follows(old.counter, old.rootHash)
+	return err
+}
+
+// uploadAll puts the whole vault on the replica: parts first, in batches, and the root blob in the place of the one with that mark.
+func (v *Vault) uploadAll(ctx context.Context, r Replica, mark Mark) error {
+	var b rootBlob
+	err := v.db.View(func(tx *kv.Tx) error {
+		c, err := v.writable()
+		if err != nil {
+			return err
+		}
+		keyring, err := part(tx, recordKeyring)
+		if err != nil {
+			return err
+		}
+		root, err := part(tx, recordRoot)
+		if err != nil {
+			return err
+		}
+		b = rootBlob{c.header.raw, keyring, root}
+		u := &uploader{ctx: ctx, r: r}
+		for _, prefix := range []string{prefixShard, prefixItem} {
+			err := tx.Scan(prefix, func(_ string, value []byte) error { return u.add(sealPart(c.header.user, c.keys, value)) })
+			if err != nil {
+				return err
+			}
+		}
+		return u.flush()
+	})
+	if err != nil {
+		return err
+	}
+	return v.swapIn(ctx, r, nil, b, nil, nil, mark)
+}
+
+// uploader uploads parts in batches.
+type uploader struct {
+	ctx   context.Context
+	r     Replica
+	parts []RemoteChange
+	size  int
+}
+
+func (u *uploader) add(p RemoteChange) error {
+	if len(u.parts) == MaxSwapRecords || u.size+len(p.Body) > MaxSwapBytes {
+		if err := u.flush(); err != nil {
+			return err
+		}
+	}
+	u.parts, u.size = append(u.parts, p), u.size+len(p.Body)
+	return nil
+}
+
+func (u *uploader) flush() error {
+	err := upload(u.ctx, u.r, u.parts)
+	u.parts, u.size = nil, 0
+	return err
+}

@@ -1,0 +1,242 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+)
+
+const (
+	maxTries = 3 // of a change that other devices were faster with
+	maxRaces = 8 // of a reader whose records are replaced under it
+)
+
+var (
+	errJoining = fault.New(fault.Unavailable, "the first upload of the vault was not finished; join again")
+
+	// errUndecided is the cause of a failure that leaves a change pending.
+	errUndecided = errors.New("keystore: the change is pending")
+
+	// errMoved says that the replica has another vault now than the one that a change, or a reader, began with.
+	errMoved = fault.New(fault.Conflict, "another device was faster")
+)
+
+// proposal is a change of a replicated vault that was not made yet.
+type proposal struct {
+	tx      *Tx
+	next    *contents
+	writes  []kv.Write
+	keyring []byte // record before the change
+}
+
+func (p *proposal) local() bool { return p.next == p.tx.c }
+
+// updateReplicated is update for a vault that a replica keeps. The caller holds writing.
+func (v *Vault) updateReplicated(ctx context.Context, fn func(tx *Tx) error) error {
+	for range maxTries {
+		err := v.tryReplicated(ctx, fn)
+		if !errors.Is(err, error(errMoved)) {
+			return v.orLocked(err)
+		}
+	}
+	return fault.New(fault.Conflict, "other devices changed the vault each time that this change was tried")
+}
+
+// tryReplicated proposes the change on the vault as it is here, and again if the replica has a newer one, and swaps it in there.
+func (v *Vault) tryReplicated(ctx context.Context, fn func(tx *Tx) error) error {
+	p, err := v.propose(fn)
+	if err != nil {
+		return err
+	}
+	if p.local() {
+		return v.applyLocal(p, fn)
+	}
+	r, ctx, end, err := v.connection(ctx)
+	if err != nil {
+		p.tx.discard()
+		return err
+	}
+	defer end()
+	mark, err := v.catchUp(ctx, r)
+	if err != nil {
+		p.tx.discard()
+		return err
+	}
+	if c, err := v.writable(); err != nil || c != p.tx.c {
+		p.tx.discard()
+		if err != nil {
+			return err
+		}
+		if p, err = v.propose(fn); err != nil {
+			return err
+		}
+		if p.local() {
+			return v.applyLocal(p, fn)
+		}
+	}
+	return v.change(ctx, r, p, mark)
+}
+
+// propose calls fn on the vault as it is here, and writes nothing.
+func (v *Vault) propose(fn func(tx *Tx) error) (*proposal, error) {
+	c, err := v.writable()
+	if err != nil {
+		return nil, err
+	}
+	p := &proposal{tx: &Tx{c: c, staged: make(map[string]*entry), replicated: true}}
+	p.writes, err = v.db.Propose(func(k *kv.Tx) (err error) {
+		if p.keyring, err = part(k, recordKeyring); err != nil {
+			return err
+		}
+		p.next, err = p.tx.run(k, fn)
+		return err
+	})
+	if err != nil {
+		p.tx.discard()
+		return nil, err
+	}
+	return p, nil
+}
+
+// applyLocal makes a change that is none of the vault: fn is called once more, in the transaction that is written.
+func (v *Vault) applyLocal(p *proposal, fn func(tx *Tx) error) error {
+	p.tx.discard()
+	tx := &Tx{c: p.tx.c, staged: make(map[string]*entry), replicated: true}
+	err := v.db.Update(func(k *kv.Tx) error {
+		next, err := tx.run(k, fn)
+		if err != nil {
+			return err
+		}
+		if next != tx.c {
+			return errMoved // it changes the vault now
+		}
+		return tx.runOnCommit(k)
+	})
+	tx.discard()
+	return err
+}
+
+// change makes a proposed change: pending here, swapped there, applied here. mark is that of the replica's root, which is the present one.
+func (v *Vault) change(ctx context.Context, r Replica, p *proposal, mark Mark) error {
+	c := p.tx.c
+	head := &pendingHead{State: proposed, Root: p.next.rootHash[:], Proofs: sealProofs(c.header.user, c.keys, p.tx.credentials)}
+	head.attach(p.tx.attached)
+	if err := stage(v.db, p.writes, head); err != nil {
+		p.tx.discard()
+		return err
+	}
+	err := v.swapIn(ctx, r, p.parts(), p.blob(), p.tx.attached, p.tx.credentials, mark)
+	if err != nil {
+		var ours bool
+		if ours, err = v.outcome(ctx, r, p, err); !ours {
+			p.tx.discard()
+			return err
+		}
+	}
+	p.tx.credentials.wipe()
+	return v.apply(p.next, p.tx.runOnCommit, func(before *contents) { before.keys.wipeSlotKeys(p.next.keys) })
+}
+
+// outcome finds out what became of a swap that failed. What the replica has refused for certain is dropped.
+func (v *Vault) outcome(ctx context.Context, r Replica, p *proposal, failed error) (ours bool, err error) {
+	failed = remoteFault(failed)
+	certain := isRefusal(failed) || errors.Is(failed, fault.Busy) || errors.Is(failed, fault.Unauthorized)
+	if certain && !errors.Is(failed, fault.Conflict) {
+		if err := dropPending(v.db); err != nil {
+			return false, err
+		}
+		return false, v.makeRoom(ctx, r, failed)
+	}
+	undecided := fault.Wrap(fault.Unavailable, errors.Join(failed, errUndecided), "the answer was lost: whether the change is made will be seen once the coordinator can be reached")
+	there, err := one(ctx, r, remoteRoot) // a conflict may be with this very change, whose first answer was lost
+	if err != nil {
+		return false, undecided
+	}
+	if b, err := parseRootBlob(there.Body); err == nil && b.hash() == p.next.rootHash {
+		return true, nil
+	}
+	if !certain {
+		return false, undecided // it may still be on its way: the next change or start decides
+	}
+	if err := dropPending(v.db); err != nil {
+		return false, err
+	}
+	return false, errMoved
+}
+
+// makeRoom removes garbage from a replica that is full, so that the change may be tried again; otherwise it returns the failure.
+func (v *Vault) makeRoom(ctx context.Context, r Replica, failed error) error {
+	if !errors.Is(failed, fault.StorageFull) {
+		return failed
+	}
+	if removed, err := v.collect(ctx, r); err != nil || removed == 0 {
+		return failed
+	}
+	return errMoved
+}
+
+// isRefusal reports whether a replica refused a swap, and would again.
+func isRefusal(err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.Conflict, fault.TooLarge, fault.StorageFull, fault.InvalidRequest, fault.Forbidden, fault.Policy, fault.NotFound:
+		return true
+	}
+	return false
+}
+
+// apply makes the pending change that the replica has, next being what the vault is by it.
+func (v *Vault) apply(next *contents, last func(tx *kv.Tx) error, replaced func(before *contents)) error {
+	v.mu.Lock() // readers wait: the database changes, perhaps in several transactions, before the contents do
+	err := applyPending(v.db, last)
+	if err == nil {
+		before := v.c
+		v.c, v.pending = next, nil
+		replaced(before)
+	}
+	v.mu.Unlock()
+	if err != nil {
+		return v.notApplied(err)
+	}
+	v.moveAnchor(next)
+	return nil
+}
+
+// notApplied locks the vault if a decided change is half in the database, until it is applied. A proposed one is where it was.
+func (v *Vault) notApplied(err error) error {
+	if h, readErr := readPending(v.db); readErr != nil || h == nil || h.State == decided {
+		v.unsettled.Store(true)
+		if v.leave() {
+			v.notify(EventLocked)
+		}
+	}
+	return err
+}
+
+// blob is the root blob after the change: header and keyring that it does not write are as before.
+func (p *proposal) blob() rootBlob {
+	b := rootBlob{header: p.tx.c.header.raw, keyring: p.keyring}
+	for _, w := range p.writes {
+		switch w.Key {
+		case recordHeader:
+			b.header = w.Value
+		case recordKeyring:
+			b.keyring = w.Value
+		case recordRoot:
+			b.root = w.Value
+		}
+	}
+	return b
+}
+
+// parts are the shards and items that a change adds.
+func (p *proposal) parts() []RemoteChange {
+	var parts []RemoteChange
+	for _, w := range p.writes {
+		if isPart(w.Key) && !w.Deleted {
+			parts = append(parts, sealPart(p.next.header.user, p.next.keys, w.Value))
+		}
+	}
+	return parts
+}
