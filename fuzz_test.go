@@ -22,6 +22,7 @@ var fuzzed = map[string][]string{
 	"messages of the query engine":          {"columnar/query.FuzzReply"},
 	"configuration file":                    {"daemon.FuzzConfig"},
 	"vault envelope":                        {"keystore.FuzzHeader", "keystore.FuzzKeyring", "keystore.FuzzRootRecord", "keystore.FuzzIndex", "internal/seal.FuzzOpen"},
+	"vault on a replica":                    {"keystore.FuzzRootBlob", "keystore.FuzzPart", "keystore.FuzzPending"},
 	"KDF parameter block":                   {"keystore.FuzzKDFBlock"},
 	"recovery kit, backup, anchor":          {"keystore.FuzzRecoveryKit", "keystore.FuzzBackupFile", "keystore.FuzzBackupRecords", "keystore.FuzzAnchorFile", "keystore.FuzzAccountKeyFile"},
 	"roster":                                {"columnar.FuzzRoster"},

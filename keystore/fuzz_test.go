@@ -11,6 +11,7 @@ import (
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
+	"coldframe/internal/signed"
 )
 
 // stored returns a record of a small vault, as a seed.
@@ -189,6 +190,62 @@ func FuzzBackupRecords(f *testing.F) {
 			}
 			if len(key) > maxRecordKey || len(value) > len(in) {
 				t.Fatal("a record out of nothing")
+			}
+		}
+	})
+}
+
+// The root blob of a replica: what parses encodes back to the same bytes.
+func FuzzRootBlob(f *testing.F) {
+	f.Add(rootBlob{header: []byte("header"), keyring: []byte("keyring"), root: []byte("root")}.encode())
+	f.Add(rootBlob{}.encode())
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if b, err := parseRootBlob(in); err == nil && !bytes.Equal(b.encode(), in) {
+			t.Fatalf("parsed %x, encoded %x", in, b.encode())
+		}
+	})
+}
+
+// A part of a replica: bytes from there, and what somebody with a former vault key may have sealed.
+func FuzzPart(f *testing.F) {
+	keys := &keyring{id: seal.RandomKeyID(), current: secret.Random(), anchor: secret.Random()}
+	record := []byte("a record")
+	hash := sha256.Sum256(record)
+	name := partName(keys, hash)
+	f.Add(sealPart(uuid.Nil, keys, record).Body)
+	f.Add(append(binary.BigEndian.AppendUint32(nil, uint32(len(record))), record...))
+	f.Add([]byte{255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if got, err := openPart(uuid.Nil, keys, hash, name, in); err == nil && !bytes.Equal(got, record) {
+			t.Fatalf("%x opens", in)
+		}
+		sealed := seal.Seal(keys.current, keys.id, partPurpose, partContext(uuid.Nil, name), in)
+		if got, err := openPart(uuid.Nil, keys, hash, name, sealed); err == nil && !bytes.Equal(got, record) {
+			t.Fatalf("%x opens", in)
+		}
+	})
+}
+
+// The records of a pending change.
+func FuzzPending(f *testing.F) {
+	head := &pendingHead{State: proposed, Root: make([]byte, 32)}
+	head.attach([]RemoteChange{{Name: "i-1", Before: Mark{Counter: 7}, Body: []byte("body")}, {Name: "i-2"}})
+	raw, err := signed.Marshal(head)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if h, err := parsePendingHead(in); err == nil {
+			if out, err := signed.Marshal(h); err != nil || !bytes.Equal(out, in) || len(h.attached()) != len(h.Attached) {
+				t.Fatalf("parsed %x, encoded %x, %v", in, out, err)
+			}
+		}
+		for _, key := range []string{pendingSet + "vault/root", pendingDelete + "own/record"} {
+			if w, err := parsePendingEntry(key, in); err == nil {
+				if k, v := pendingEntry(w); k != key || !bytes.Equal(v, in) && !w.Deleted {
+					t.Fatalf("parsed %s %x, encoded %s %x", key, in, k, v)
+				}
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -31,15 +32,29 @@ type rig struct {
 	db    *kv.DB
 	vault *keystore.Vault
 	files atomicfile.Layer
+	free  func(string) (uint64, error) // of the disk; nil: ask the system
 
 	mu     sync.Mutex
 	now    time.Time
 	events []string
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigIn(t, t.TempDir()) }
+
+// newRigInMemory is newRig on a file system in memory where there is one: for tests of thousands of changes that are not about the disk.
+func newRigInMemory(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	dir, err := os.MkdirTemp("/dev/shm", "coldframe-test-")
+	if err != nil {
+		return newRig(t)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return newRigIn(t, dir)
+}
+
+func newRigIn(t *testing.T, dir string) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: dir, now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	r.open()
 	t.Cleanup(func() { _ = r.db.Close() })
 	return r
@@ -47,7 +62,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) open() {
 	r.t.Helper()
-	db, err := kv.Open(filepath.Join(r.dir, "db"), kv.Options{})
+	db, err := kv.Open(filepath.Join(r.dir, "db"), kv.Options{FreeSpace: r.free})
 	if err != nil {
 		r.t.Fatal(err)
 	}

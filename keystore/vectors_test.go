@@ -83,7 +83,7 @@ func TestVectors(t *testing.T) {
 			}
 			run := map[string]func(*testing.T, vector) error{
 				"salt": runSalt, "email hash": runEmailHash, "root key": runRootKey, "login proof": runLoginProof, "kit": runKit,
-				"vault": runVault, "backup": runBackup,
+				"vault": runVault, "backup": runBackup, "replica": runReplica,
 			}[c.Kind]
 			if run == nil {
 				t.Fatalf("unknown kind %q", c.Kind)
