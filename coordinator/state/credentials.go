@@ -18,7 +18,8 @@ type ProofChange struct {
 }
 
 // ChangeProof replaces the login proof, and makes the swaps and the change of the address that come with it, all or nothing. Other sessions end, with their
-// credentials. The old proof is the recovery proof in a session that began with that. Repeated after it succeeded, it succeeds. Failures: fault.Forbidden (a wrong old proof), fault.Conflict (the address is taken, the proof was changed meanwhile), and those of Swap.
+// credentials. The old proof is the recovery proof in a session that began with that. Repeated after it succeeded, it succeeds.
+// Failures: fault.Forbidden (a wrong old proof), fault.Conflict (the address is taken, the proof was changed meanwhile), and those of Swap.
 func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error {
 	if len(p.Email) > 0 && len(p.Email) != EmailHashSize {
 		return fault.New(fault.InvalidRequest, "the hash of an address has %d bytes", EmailHashSize)
@@ -46,10 +47,10 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error 
 				return err
 			}
 		}
-		if err := save(t, key("account", string(c.User)), now); err != nil || again {
+		if err := save(t, key("account", string(c.User)), now); err != nil {
 			return err
 		}
-		if !p.KeepSessions {
+		if !p.KeepSessions && !again {
 			err = t.endSessions(c.User, c)
 		}
 		return errors.Join(err, t.recovered(c))

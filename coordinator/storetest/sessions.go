@@ -332,7 +332,16 @@ func recoveryProofs(t *testing.T, b *stateBench) {
 		t.Errorf("the proof from before: %v", err)
 	}
 	b.mustLogin(1, func(l *state.Login) { l.Proof = bytes32(1) })
-	b.mustLogin(1, byRecovery(kit))
+	k = b.mustLogin(1, byRecovery(kit)) // somebody who remembers the password after all
+	if c, err = b.Authenticate(ctx, k.Access); err != nil || !c.Recovery {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if err := b.ChangeProof(ctx, c, state.ProofChange{Old: kit, New: bytes32(1)}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := b.Authenticate(ctx, k.Access); err != nil || c.Recovery {
+		t.Errorf("after it set the proof in force again: %+v, %v", c, err)
+	}
 	if _, err := b.Register(ctx, state.NewAccount{User: UserN(1), Device: DeviceN(1), Email: bytes32(1), Proof: bytes32(1), Recovery: kit}); err != nil {
 		t.Fatal(err)
 	}
