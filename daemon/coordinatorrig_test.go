@@ -135,6 +135,13 @@ func (r *running) becomes(want string) {
 	})
 }
 
+// awaitEvents waits for n events of a type, which are logged soon after what they tell of, and returns how many there are.
+func (r *running) awaitEvents(typ string, n int) int {
+	r.t.Helper()
+	eventually(r.t, typ, func() bool { return r.countEvents(typ) >= n })
+	return r.countEvents(typ)
+}
+
 // countEvents counts logged events of a type.
 func (r *running) countEvents(typ string) (n int) {
 	r.t.Helper()

@@ -193,31 +193,41 @@ func (l *Link) Join(ctx context.Context, proof secret.Key, invitation string) er
 	if err != nil {
 		return Failure(err)
 	}
-	err = s.register(ctx, l.o.EmailHash, proof, invitation)
-	if fault.CodeOf(Failure(err)) == fault.Conflict {
-		err = l.loginWithFormer(ctx, s, err)
+	if err = s.register(ctx, l.o.EmailHash, proof, invitation); notRegistered(err) {
+		if login := l.loginWith(ctx, s, proof); fault.CodeOf(Failure(login)) != fault.Unauthorized {
+			err = login
+		}
 	}
 	l.session = s
 	return Failure(err)
 }
 
-// loginWithFormer logs in with a proof of before a password change that the coordinator has not heard of. Without any that it takes,
-// the failure is that of before.
-func (l *Link) loginWithFormer(ctx context.Context, s *session, failure error) error {
+// notRegistered reports whether the coordinator makes no such account, which it may have already: where nobody may register it does not say.
+func notRegistered(err error) bool {
+	code := fault.CodeOf(Failure(err))
+	return fromCoordinator(err) && (code == fault.Conflict || code == fault.Forbidden || code == fault.Policy)
+}
+
+// loginWith logs in with the proof or, if the coordinator does not take it, with one of before a password change that it has not heard of.
+func (l *Link) loginWith(ctx context.Context, s *session, proof secret.Key) error {
+	refused := s.login(ctx, proof)
+	if fault.CodeOf(Failure(refused)) != fault.Unauthorized {
+		return refused
+	}
 	p, err := l.o.Store.Proofs()
 	if err != nil {
 		return err
 	}
-	defer p.Wipe()
 	if p == nil {
-		return failure
+		return refused
 	}
+	defer p.Wipe()
 	for i := len(p.List) - 2; i >= 0; i-- {
 		if err := s.login(ctx, p.List[i]); err == nil || fault.CodeOf(Failure(err)) != fault.Unauthorized {
 			return err
 		}
 	}
-	return failure
+	return refused
 }
 
 // Logout ends the session at the coordinator, if it can be told, and forgets the tokens. It is called after Run or Join.

@@ -159,10 +159,7 @@ func (l *Link) login(ctx context.Context) error {
 		l.giveUp(proof)
 		return errLoginNeeded
 	}
-	err := l.session.login(ctx, proof)
-	if fault.CodeOf(Failure(err)) == fault.Unauthorized {
-		err = l.loginWithFormer(ctx, l.session, err)
-	}
+	err := l.loginWith(ctx, l.session, proof)
 	if fault.CodeOf(Failure(err)) == fault.Unauthorized {
 		l.giveUp(proof)
 	}
