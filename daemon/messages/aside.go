@@ -62,7 +62,7 @@ func (m *Messages) setAside(a aside) error {
 			again = true
 			return err
 		}
-		number, err := nextNumber(tx, asideCounter)
+		number, err := count(tx, asideCounter, 1)
 		if err != nil {
 			return err
 		}

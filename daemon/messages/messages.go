@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"coldframe/internal/fault"
@@ -100,10 +101,12 @@ type Messages struct {
 	user string
 	step func(string) // called around each durable step; tests end the world in it
 
-	sending   sync.Mutex // one Send at a time
-	receiving sync.Mutex // one Receive at a time, and what is below it
-	after     uint64     // the mailbox was read up to here
-	recovered bool       // left-over bodies were looked for
+	lastPlace atomic.Int64 // of the newest entry of the outbox
+	waiting   atomic.Int64 // at least so many entries are in the outbox; 0: not counted yet
+	sending   sync.Mutex   // one Send at a time
+	receiving sync.Mutex   // one Receive at a time, and what is below it
+	after     uint64       // the mailbox was read up to here
+	recovered bool         // left-over bodies were looked for
 	held      map[string]int
 	unknown   int // bodies of unknown kinds that this agent left at the coordinator
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,9 +16,7 @@ import (
 )
 
 const (
-	outPrefix  = "messages/out/"
-	outCounter = "messages/out-next"
-	outCount   = "messages/out-count"
+	outPrefix = "messages/out/"
 
 	maxQueued   = 10_000 // entries in all
 	retryLimit  = 5 * time.Minute
@@ -90,22 +89,51 @@ func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (
 	if _, err := (&Body{ID: id, Kind: kind, Payload: payload}).encode([randomSize]byte{}); err != nil {
 		return id, err
 	}
-	number, err := nextNumber(tx, outCounter)
-	if err != nil {
+	if err := m.room(tx); err != nil {
 		return id, err
-	}
-	if waiting, err := count(tx, outCount, 1); err != nil {
-		return id, err
-	} else if waiting > maxQueued {
-		return id, fault.New(fault.StorageFull, "%d messages wait to be sent", maxQueued)
 	}
 	if payload == nil {
 		payload = []byte{}
 	}
 	return id, m.setEntry(tx, &entry{
 		ID: id[:], Receiver: receiver, Kind: kind, Payload: payload, Queued: m.Now().Unix(), Ciphertext: []byte{},
-		key: fmt.Sprintf("%s%s/%016x", outPrefix, receiver, number),
+		key: fmt.Sprintf("%s%s/%016x-%x", outPrefix, receiver, m.place(), id[:]),
 	})
+}
+
+// place returns where a new entry stands in the order: the time in nanoseconds, and later than the one before. It is no record, nor is the
+// number of entries: a transaction that a replica decides writes late, and a record that another one wrote meanwhile it leaves as it is.
+func (m *Messages) place() int64 {
+	for {
+		last := m.lastPlace.Load()
+		next := max(m.Now().UnixNano(), last+1)
+		if m.lastPlace.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// room is fault.StorageFull if too many entries wait. They are counted when it may be so; between, each new one counts.
+func (m *Messages) room(tx *kv.Tx) error {
+	if n := m.waiting.Add(1); n > 1 && n <= maxQueued {
+		return nil
+	}
+	var n, last int64
+	err := tx.Scan(outPrefix, func(key string, _ []byte) error {
+		n++
+		place, err := strconv.ParseInt(key[strings.LastIndex(key, "/")+1:][:16], 16, 64)
+		last = max(last, place)
+		return err
+	})
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "the outbox cannot be counted")
+	}
+	m.waiting.Store(n + 1)
+	m.lastPlace.Store(max(m.lastPlace.Load(), last)) // of before the start; the clock may have been set back since
+	if n >= maxQueued {
+		return fault.New(fault.StorageFull, "%d messages wait to be sent", maxQueued)
+	}
+	return nil
 }
 
 // validUser reports whether s is a UUID in lower case.
@@ -122,9 +150,6 @@ func validUser(s string) bool {
 	return true
 }
 
-// nextNumber counts up, from 1.
-func nextNumber(tx *kv.Tx, key string) (int64, error) { return count(tx, key, 1) }
-
 // count adds to a counter and returns it.
 func count(tx *kv.Tx, key string, by int64) (int64, error) {
 	var n int64
@@ -135,11 +160,6 @@ func count(tx *kv.Tx, key string, by int64) (int64, error) {
 		return 0, errors.Join(err, fault.New(fault.Internal, "a counter is damaged"))
 	}
 	return n + by, tx.Set(key, binary.BigEndian.AppendUint64(nil, uint64(n+by)))
-}
-
-func removeEntry(tx *kv.Tx, key string) error {
-	_, err := count(tx, outCount, -1)
-	return errors.Join(err, tx.Delete(key))
 }
 
 func (m *Messages) setEntry(tx *kv.Tx, e *entry) error {
@@ -203,7 +223,7 @@ func (m *Messages) Cancel(id ID) error {
 		if found == "" {
 			return fault.New(fault.NotFound, "no such message waits")
 		}
-		return removeEntry(tx, found)
+		return tx.Delete(found)
 	})
 }
 
@@ -300,7 +320,7 @@ func (m *Messages) sendOne(ctx context.Context, e *entry) error {
 	if err != nil && !errors.Is(err, fault.Conflict) { // the id is ours alone: a message was posted under it, by us before a restore
 		return err
 	}
-	err = m.DB.Update(func(tx *kv.Tx) error { return removeEntry(tx, e.key) })
+	err = m.DB.Update(func(tx *kv.Tx) error { return tx.Delete(e.key) })
 	m.step("sent")
 	return err
 }
