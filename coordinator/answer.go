@@ -37,11 +37,8 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Is reports whether target is the code of this failure.
-func (e *Error) Is(target error) bool {
-	c, ok := target.(fault.Code)
-	return ok && string(c) == e.Problem.Code
-}
+// Unwrap returns the code: errors.Is asks for it, and fault.CodeOf finds it.
+func (e *Error) Unwrap() error { return fault.Code(e.Problem.Code) }
 
 // RetryAfter is how long to wait before the next try; 0 if the coordinator did not say. It is a hint of somebody who is not trusted, and bounded.
 func (e *Error) RetryAfter() time.Duration {

@@ -414,7 +414,10 @@ type ProofChange struct {
 
 	// Proof 32 bytes in base64
 	Proof Bytes32 `json:"proof"`
-	Swaps *[]Swap `json:"swaps,omitempty"`
+
+	// RecoveryProof 32 bytes in base64
+	RecoveryProof *Bytes32 `json:"recovery_proof,omitempty"`
+	Swaps         *[]Swap  `json:"swaps,omitempty"`
 }
 
 // RecoveryChange defines model for RecoveryChange.
@@ -718,9 +721,9 @@ type ClientInterface interface {
 
 	// ChangeProofWithBody Replace the login proof, and what changes with it
 	//
-	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-	// account.
+	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -729,9 +732,9 @@ type ClientInterface interface {
 
 	// ChangeProof Replace the login proof, and what changes with it
 	//
-	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-	// account.
+	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1136,9 +1139,9 @@ func (c *Raw) DeleteAccount(ctx context.Context, body DeleteAccountJSONRequestBo
 
 // ChangeProofWithBody Replace the login proof, and what changes with it
 //
-// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-// account.
+// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1157,9 +1160,9 @@ func (c *Raw) ChangeProofWithBody(ctx context.Context, contentType string, body 
 
 // ChangeProof Replace the login proof, and what changes with it
 //
-// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-// account.
+// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3160,9 +3163,9 @@ type ClientWithResponsesInterface interface {
 
 	// ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
 	//
-	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-	// account.
+	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3171,9 +3174,9 @@ type ClientWithResponsesInterface interface {
 
 	// ChangeProofWithResponse Replace the login proof, and what changes with it
 	//
-	// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-	// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-	// account.
+	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4919,9 +4922,9 @@ func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, bod
 
 // ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
 //
-// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-// account.
+// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4936,9 +4939,9 @@ func (c *ClientWithResponses) ChangeProofWithBodyWithResponse(ctx context.Contex
 
 // ChangeProofWithResponse Replace the login proof, and what changes with it
 //
-// The new proof, the address and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says otherwise. Sent again it
-// succeeds. In a session of a recovery proof, `proof` is that one. `forbidden`: the present proof is another one; `conflict`: of a swap, or the address has an
-// account.
+// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
+// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

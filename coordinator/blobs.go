@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 
 	"coldframe/internal/fault"
@@ -18,7 +19,7 @@ const (
 // Resource is one of these with fault.StorageFull, if the coordinator said which; anything else that it may have said is empty.
 func (e *Error) Resource() string {
 	r := e.Problem.Resource
-	if r == nil || !e.Is(fault.StorageFull) || *r != QuotaResource && *r != MailboxResource && *r != DiskResource {
+	if r == nil || !errors.Is(e, fault.StorageFull) || *r != QuotaResource && *r != MailboxResource && *r != DiskResource {
 		return ""
 	}
 	return *r

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -115,7 +116,7 @@ func do[T any](ctx context.Context, c *Client, fn func(RequestEditorFn) (*http.R
 		return v, err
 	}
 	v, err := read[T](fn(bearer(access)))
-	if e, ok := err.(*Error); ok && e.Is(fault.Unauthorized) { //nolint:errorlint // read makes it
+	if e, ok := err.(*Error); ok && errors.Is(e, fault.Unauthorized) { //nolint:errorlint // read makes it
 		if access, err = c.access(ctx, access); err != nil {
 			return v, err
 		}

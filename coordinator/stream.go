@@ -93,7 +93,7 @@ func fatal(err error) bool {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && !e.Is(fault.Busy) && !e.Is(fault.Unavailable)
+	return ok && !errors.Is(e, fault.Busy) && !errors.Is(e, fault.Unavailable)
 }
 
 // eventsOnce follows one connection. more is false once the caller wants no more.

@@ -119,7 +119,7 @@ func TestF06_TooMuchWritten(t *testing.T) {
 		head = s.Versions[0]
 	}
 	_, err := c.Swap(t.Context(), next("a", head, string(make([]byte, 300<<10))))
-	if e, ok := errors.AsType[*coordinator.Error](err); !ok || !e.Is(fault.Busy) || e.Problem.Status != 429 || e.RetryAfter() < 100e9 {
+	if e, ok := errors.AsType[*coordinator.Error](err); !ok || fault.CodeOf(err) != fault.Busy || e.Problem.Status != 429 || e.RetryAfter() < 100e9 {
 		t.Errorf("%v", err)
 	}
 }

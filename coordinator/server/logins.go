@@ -100,7 +100,8 @@ func (h *handlers) EndSession(ctx context.Context, r EndSessionRequestObject) (E
 // ChangeProof replaces the login proof, and what changes with it.
 func (h *handlers) ChangeProof(ctx context.Context, r ChangeProofRequestObject) (ChangeProofResponseObject, error) {
 	return ChangeProof204Response{}, h.state.ChangeProof(ctx, callOf(ctx).caller, state.ProofChange{
-		Old: r.Body.Proof, New: r.Body.NewProof, Email: deref(r.Body.EmailHash), Swaps: swapsOf(deref(r.Body.Swaps)), KeepSessions: deref(r.Body.KeepSessions),
+		Old: r.Body.Proof, New: r.Body.NewProof, Email: deref(r.Body.EmailHash), Recovery: deref(r.Body.RecoveryProof), Swaps: swapsOf(deref(r.Body.Swaps)),
+		KeepSessions: deref(r.Body.KeepSessions),
 	})
 }
 

@@ -9,16 +9,19 @@ import (
 	"coldframe/internal/fault"
 )
 
-// ProofChange is a new login proof and what changes with it, all in one transaction: the vault key that is wrapped anew, the address whose hash is the salt.
+// ProofChange is a new login proof and what changes with it, all in one transaction: the vault key that is wrapped anew, the address whose hash is the salt,
+// the proof of a new recovery kit.
 type ProofChange struct {
-	Old, New     []byte
+	Old, New     []byte // the same if only the rest changes
 	Email        []byte // labelled hash of the new address; empty: the address stays
+	Recovery     []byte // new recovery proof; empty: it stays
 	Swaps        []Swap
 	KeepSessions bool // other sessions of the user go on
 }
 
-// ChangeProof replaces the login proof, and makes the swaps and the change of the address that come with it, all or nothing. Other sessions end, with their
-// credentials. The old proof is the recovery proof in a session that began with that. Repeated after it succeeded, it succeeds.
+// ChangeProof replaces the login proof, and makes the swaps and the changes of address and recovery proof that come with it, all or nothing. Other sessions end,
+// with their credentials, if the login proof is another one. The old proof may be the recovery proof, and is it in a session that began with that. Repeated after
+// it succeeded, it succeeds.
 // Failures: fault.Forbidden (a wrong old proof), fault.Conflict (the address is taken, the proof was changed meanwhile), and those of Swap.
 func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error {
 	if len(p.Email) > 0 && len(p.Email) != EmailHashSize {
@@ -33,12 +36,18 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error 
 	if err != nil {
 		return err
 	}
+	recovery := a.Recovery
+	if len(p.Recovery) > 0 {
+		if recovery, err = s.proofs.hash(ctx, p.Recovery); err != nil {
+			return err
+		}
+	}
 	return s.update(ctx, func(t *tx) error {
 		now, err := t.unchanged(c.User, a)
 		if err != nil {
 			return err
 		}
-		now.Proof = proof
+		now.Proof, now.Recovery = proof, recovery
 		if err := t.moveAddress(c.User, &now, p.Email); err != nil {
 			return err
 		}
@@ -57,12 +66,12 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error 
 	})
 }
 
-// mayProve is what a caller shows to replace the login proof.
-func (c Caller) mayProve() LoginKind {
+// mayProve is what a caller shows to replace the login proof: who forgot the password while a session goes on has the recovery proof alone.
+func (c Caller) mayProve() []LoginKind {
 	if c.Recovery {
-		return RecoveryLogin
+		return []LoginKind{RecoveryLogin}
 	}
-	return PasswordLogin
+	return []LoginKind{PasswordLogin, RecoveryLogin}
 }
 
 // recovered makes a session of a recovery proof one as any other.
@@ -83,7 +92,12 @@ func (s *State) newProof(ctx context.Context, c Caller, p ProofChange) (a accoun
 	if again, err = s.proofs.check(ctx, a.Proof, p.New); err != nil || again {
 		return a, a.Proof, again, err
 	}
-	if a, err = s.prove(ctx, c.User, Login{Kind: c.mayProve(), Proof: p.Old}); err != nil {
+	for _, kind := range c.mayProve() {
+		if a, err = s.prove(ctx, c.User, Login{Kind: kind, Proof: p.Old}); !errors.Is(err, fault.Forbidden) {
+			break
+		}
+	}
+	if err != nil {
 		return a, proof, false, err
 	}
 	proof, err = s.proofs.hash(ctx, p.New)

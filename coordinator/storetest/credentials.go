@@ -140,6 +140,52 @@ func proofAndBlobs(t *testing.T, b *stateBench) {
 	}
 }
 
+// proofAndKit: a new recovery proof comes with the blobs that it is for or not at all, with another login proof or without. Whoever has no login proof any more
+// shows the recovery proof.
+func proofAndKit(t *testing.T, b *stateBench) {
+	ctx := context.Background()
+	caller := b.caller(b.user(0))
+	head := b.mustSwap(next("v-key", state.Version{}, 1, "old")).Versions[0]
+	kit := func(n int, want error) {
+		t.Helper()
+		if _, err := b.login(3, byRecovery(bytes32(n))); !errors.Is(err, want) {
+			t.Errorf("kit %d: %v, want %v", n, err, want)
+		}
+	}
+	change := func(old, new, recovery int, sw state.Swap, want error) {
+		t.Helper()
+		p := state.ProofChange{Old: bytes32(old), New: bytes32(new), Recovery: bytes32(recovery), Swaps: []state.Swap{sw}}
+		for range 2 { // the answer was lost
+			if err := b.ChangeProof(ctx, caller, p); !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		}
+	}
+	other := b.mustLogin(2)
+	wrong, first := next("v-key", state.Version{}, 1, "new"), next("v-key", head, 2, "new")
+	change(0, 0, 40, wrong, fault.Conflict)
+	kit(40, fault.Unauthorized)
+	change(0, 0, 40, first, nil)
+	kit(40, nil)
+	b.in(other, true)
+	b.restart()
+	v, err := b.Blob(ctx, UserN(0), "v-key", 0)
+	if err != nil || v.Counter != 2 || !b.may(0) {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	change(41, 7, 42, next("v-key", v.Version, 3, "by a wrong kit"), fault.Forbidden)
+	change(40, 7, 42, next("v-key", v.Version, 3, "by the kit"), nil)
+	kit(40, fault.Unauthorized)
+	kit(42, nil)
+	b.in(other, false)
+	if b.may(0) || !b.may(7) {
+		t.Error("the login proof is not the one that came with the kit's")
+	}
+	if err := b.ChangeProof(ctx, caller, state.ProofChange{Old: bytes32(7), New: bytes32(7), Recovery: []byte("short")}); !errors.Is(err, fault.InvalidRequest) {
+		t.Error(err)
+	}
+}
+
 // changedAddress: the address moves with the proof, to one that nobody has, and the old one is free.
 func changedAddress(t *testing.T, b *stateBench) {
 	ctx := context.Background()

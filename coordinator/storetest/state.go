@@ -55,6 +55,7 @@ func RunState(t *testing.T, open Open) {
 		"TooMuchWritten":              tooMuchWritten,
 		"F13_ClockJumps":              clockJumps,
 		"ProofAndBlobsTogether":       proofAndBlobs,
+		"ProofAndKitTogether":         proofAndKit,
 		"ChangedAddress":              changedAddress,
 		"DeletedAccount":              deletedAccount,
 	} {
