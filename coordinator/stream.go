@@ -37,11 +37,13 @@ func (c *Client) Events(ctx context.Context, after string) iter.Seq2[Notice, err
 	return func(yield func(Notice, error) bool) {
 		for most := retryMin; ; most = min(2*most, retryMax) {
 			begun := time.Now()
-			last, more, err := c.eventsOnce(ctx, after, yield)
-			if !more {
-				return
+			var err error
+			for n, failed := range c.Follow(ctx, after, func() {}) {
+				after, err = n.ID, failed
+				if failed == nil && !yield(n, nil) {
+					return
+				}
 			}
-			after = last
 			if ctx.Err() == nil && fatal(err) {
 				yield(Notice{ID: after}, err)
 				return
@@ -96,42 +98,60 @@ func fatal(err error) bool {
 	return ok && !errors.Is(e, fault.Busy) && !errors.Is(e, fault.Unavailable)
 }
 
-// eventsOnce follows one connection. more is false once the caller wants no more.
-func (c *Client) eventsOnce(ctx context.Context, after string, yield func(Notice, error) bool) (last string, more bool, err error) {
-	access, err := c.access(ctx, "")
-	if err != nil {
-		return after, true, err
+// Follow is Events for one connection, which it does not make again: it ends with ctx, or with why the connection ended. A connection that falls silent is
+// ended within a minute, by the agent's clock. opened is called once the coordinator has let the client in, before the first event.
+func (c *Client) Follow(ctx context.Context, after string, opened func()) iter.Seq2[Notice, error] {
+	return func(yield func(Notice, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		alive := &life{now: c.o.Now, heard: c.o.Now().Round(0)}
+		go alive.watch(ctx, func() {
+			cancel()
+			c.Close() // connections that no request uses have not survived either
+		})
+		body, err := c.openStream(ctx, after)
+		if err != nil {
+			yield(Notice{ID: after}, err)
+			return
+		}
+		defer body.Close()
+		opened()
+		s := sse.NewReader[Event](io.TeeReader(body, alive), after, eventFormat)
+		for s.Next() {
+			if !yield(Notice{ID: s.ID, Event: s.Event}, nil) {
+				return
+			}
+		}
+		yield(Notice{ID: s.ID}, s.Err) // of a stream that ended well, too: it has no end
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	alive := &life{now: c.o.Now, heard: c.o.Now().Round(0)}
-	go alive.watch(ctx, func() {
-		cancel()
-		c.Close() // connections that no request uses have not survived either
-	})
+}
+
+// openStream asks for the events after an id; once more if the access token is refused, as do does.
+func (c *Client) openStream(ctx context.Context, after string) (io.ReadCloser, error) {
 	p := &StreamEventsParams{}
 	if after != "" {
 		p.LastEventID = &after
 	}
-	r, err := c.raw.StreamEvents(endless(ctx), p, bearer(access))
-	if err != nil {
-		return after, true, fault.Wrap(fault.Unavailable, err, "the coordinator does not answer")
-	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		err := errorOf(r)
-		if errors.Is(err, fault.Unauthorized) {
-			_, err = c.access(ctx, access)
+	refused := ""
+	for {
+		access, err := c.access(ctx, refused)
+		if err != nil {
+			return nil, err
 		}
-		return after, true, err
-	}
-	s := sse.NewReader[Event](io.TeeReader(r.Body, alive), after, eventFormat)
-	for s.Next() {
-		if !yield(Notice{ID: s.ID, Event: s.Event}, nil) {
-			return s.ID, false, nil
+		r, err := c.raw.StreamEvents(endless(ctx), p, bearer(access))
+		if err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, "the coordinator does not answer")
 		}
+		if r.StatusCode == http.StatusOK {
+			return r.Body, nil
+		}
+		err = errorOf(r)
+		r.Body.Close()
+		if !errors.Is(err, fault.Unauthorized) || refused != "" {
+			return nil, err
+		}
+		refused = access
 	}
-	return s.ID, true, s.Err
 }
 
 // life is when something was heard last, by the agent's clock.

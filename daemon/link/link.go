@@ -3,9 +3,11 @@ package link
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
+	"coldframe/coordinator"
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
 )
@@ -53,7 +55,8 @@ func (p *Proofs) Wipe() {
 	}
 }
 
-// Options of a link. All but Notice and Changed are needed.
+// Options of a link. All but the functions Changed, Notice and Online are needed. Those are called one at a time, must return soon and not
+// call Wake, Give or Join.
 type Options struct {
 	Settings  Settings // normal
 	Policy    Policy
@@ -62,8 +65,9 @@ type Options struct {
 	EmailHash []byte
 	Store     Store
 	Now       func() time.Time
-	Changed   func(Status)      // after each change of the state; must return soon and not call the link
-	Notice    func(kind string) // an event of the coordinator
+	Changed   func(Status)                     // after each change of the state
+	Online    func(connection context.Context) // the stream of events is open: what was missed is to be fetched. The context ends with it
+	Notice    func(kind string)                // an event of the coordinator: message, blobs, prekeys_low, devices or resync
 
 	retryMin time.Duration // default retryMin
 }
@@ -71,7 +75,7 @@ type Options struct {
 // Link is the connection of one user to one coordinator. Its methods may be called by several goroutines; Run and Join by one at a time.
 type Link struct {
 	o         Options
-	transport *transport
+	transport *http.Transport
 	poked     chan struct{} // asks Run to try now
 
 	mu      sync.Mutex
@@ -79,6 +83,7 @@ type Link struct {
 	proof   secret.Key              // until the coordinator took the session
 	lost    bool                    // neither tokens nor a proof are left
 	connect context.CancelCauseFunc // ends the present connection
+	client  *coordinator.Client     // logged in; nil while there is no connection
 
 	session *session // of Run and Join
 	after   string   // id of the last event
@@ -96,6 +101,9 @@ func New(o Options) (*Link, error) {
 	if o.Notice == nil {
 		o.Notice = func(string) {}
 	}
+	if o.Online == nil {
+		o.Online = func(context.Context) {}
+	}
 	if o.retryMin == 0 {
 		o.retryMin = retryMin
 	}
@@ -107,6 +115,25 @@ func (l *Link) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.status
+}
+
+// Client returns the client of the present session, for any number of goroutines, or fault.Unavailable while there is no connection. Its
+// calls end with their own contexts; its tokens are kept by the link. It is good until the link's next failure: ask again for each piece of
+// work.
+func (l *Link) Client() (*coordinator.Client, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.client == nil {
+		return nil, fault.New(fault.Unavailable, "there is no connection to the coordinator")
+	}
+	return l.client, nil
+}
+
+// offer sets what Client returns.
+func (l *Link) offer(c *coordinator.Client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.client = c
 }
 
 func (l *Link) set(state State, code fault.Code) {
@@ -146,7 +173,7 @@ func (l *Link) Wake() {
 		l.connect(errWoken)
 	}
 	l.mu.Unlock()
-	l.transport.next.CloseIdleConnections() // they may be as dead
+	l.transport.CloseIdleConnections() // they may be as dead
 	l.poke()
 }
 
@@ -183,12 +210,15 @@ func (l *Link) dropProof() {
 	l.proof = secret.Key{}
 }
 
+// joinTime bounds a Join.
+const joinTime = 30 * time.Second
+
 // Join makes the account at the coordinator, or logs in if this account is there already, and stores the tokens. The error is for the
 // caller: it has a code of this program and none of the coordinator's text.
 func (l *Link) Join(ctx context.Context, proof secret.Key, invitation string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
-	defer l.transport.next.CloseIdleConnections()
+	defer l.transport.CloseIdleConnections()
 	s, err := l.newSession(nil)
 	if err != nil {
 		return Failure(err)
@@ -232,7 +262,7 @@ func (l *Link) loginWith(ctx context.Context, s *session, proof secret.Key) erro
 
 // Logout ends the session at the coordinator, if it can be told, and forgets the tokens. It is called after Run or Join.
 func (l *Link) Logout(ctx context.Context) error {
-	defer l.transport.next.CloseIdleConnections()
+	defer l.transport.CloseIdleConnections()
 	err := l.load()
 	if err == nil && l.session.loggedIn {
 		err = Failure(l.session.logout(ctx))

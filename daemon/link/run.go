@@ -22,7 +22,8 @@ var errLoginNeeded = fault.New(fault.Unauthorized, "the session has ended")
 // Run connects, and connects again, until ctx ends. It makes one connection at a time and leaves no goroutine.
 func (l *Link) Run(ctx context.Context) {
 	defer l.dropProof()
-	defer l.transport.next.CloseIdleConnections()
+	defer l.transport.CloseIdleConnections()
+	defer l.offer(nil)
 	wait := l.o.retryMin
 	for ctx.Err() == nil {
 		l.set(Connecting, l.Status().Error)
@@ -48,6 +49,7 @@ func (l *Link) Run(ctx context.Context) {
 
 // failed sets the state for a failure and reports whether it is a refusal.
 func (l *Link) failed(err error) bool {
+	l.offer(nil)
 	code := fault.CodeOf(Failure(err))
 	switch {
 	case errors.Is(err, errLoginNeeded):
@@ -88,9 +90,13 @@ func (l *Link) once(ctx context.Context) (lived time.Duration, err error) {
 	if err := l.authenticate(ctx); err != nil {
 		return 0, causeOr(ctx, err)
 	}
+	l.offer(l.session.c)
 	var up time.Time
-	w := &watch{up: func() { up = time.Now(); l.set(Online, "") }, end: func(err error) { cancel(err) }}
-	l.after, err = l.session.follow(context.WithValue(ctx, watchKey{}, w), l.after, l.o.Notice)
+	err = l.follow(ctx, func() {
+		up = time.Now()
+		l.set(Online, "")
+		l.o.Online(ctx)
+	})
 	if !up.IsZero() {
 		lived = time.Since(up)
 	}
@@ -145,6 +151,7 @@ func (l *Link) load() error {
 
 // forget drops tokens that are worth nothing any more.
 func (l *Link) forget() (err error) {
+	l.offer(nil)
 	if err := l.o.Store.SaveTokens(nil); err != nil {
 		return err
 	}

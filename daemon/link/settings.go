@@ -67,8 +67,9 @@ func (s Settings) pool() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// newTransport returns the guarded way to a coordinator: HTTP/1.1 over TLS 1.3, no proxy, no compression.
-func (s Settings) newTransport(p Policy) (*transport, error) {
+// newTransport returns the guarded way to a coordinator: HTTP/1.1 over TLS 1.3, no proxy, no compression. The
+// client bounds how long a request may take.
+func (s Settings) newTransport(p Policy) (*http.Transport, error) {
 	u, err := s.parse(p)
 	if err != nil {
 		return nil, err
@@ -80,17 +81,14 @@ func (s Settings) newTransport(p Policy) (*transport, error) {
 	guard := netguard.Policy{AllowLoopback: p.AllowLoopback, AllowPrivate: p.AllowPrivate, OnlyLoopback: u.Scheme == "http"}
 	dialer := guard.Dialer()
 	dialer.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 3}
-	return &transport{
-		next: &http.Transport{
-			DialContext:            dialer.DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool},
-			TLSHandshakeTimeout:    netguard.ConnectTimeout,
-			ResponseHeaderTimeout:  headTime,
-			DisableCompression:     true,
-			MaxConnsPerHost:        8,
-			MaxIdleConnsPerHost:    2,
-			IdleConnTimeout:        time.Minute,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
+	return &http.Transport{
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool},
+		TLSHandshakeTimeout:    netguard.ConnectTimeout,
+		DisableCompression:     true,
+		MaxConnsPerHost:        8,
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: 64 << 10,
 	}, nil
 }

@@ -104,19 +104,14 @@ func (s *session) logout(ctx context.Context) error { return s.c.Logout(ctx, fal
 // kinds are the events that this agent knows.
 var kinds = map[string]bool{"message": true, "blobs": true, "prekeys_low": true, "devices": true, "resync": true}
 
-// follow hands out the kinds of events after the one with an id, and returns the id of the last. It ends with the context, or with an
-// error that another try would meet again.
-func (s *session) follow(ctx context.Context, after string, fn func(kind string)) (string, error) {
-	for n, err := range s.c.Events(ctx, after) {
-		if err != nil {
-			return after, err
-		}
-		after = n.ID
-		if kinds[n.Event.Type] {
-			fn(n.Event.Type)
+// follow hands out the events of one connection until it ends, and returns why it did.
+func (l *Link) follow(ctx context.Context, opened func()) (err error) {
+	for n, failed := range l.session.c.Follow(ctx, l.after, opened) {
+		if l.after, err = n.ID, failed; err == nil && kinds[n.Event.Type] {
+			l.o.Notice(n.Event.Type)
 		}
 	}
-	return after, ctx.Err()
+	return err
 }
 
 // retryAfter is how long the coordinator asks to wait, at most a few minutes.
