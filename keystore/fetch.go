@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/secret"
 )
 
@@ -19,45 +20,132 @@ type FetchOptions struct {
 	NewPassword []byte
 }
 
+// check refuses what can be refused before anything is derived, read or sent.
+func (o FetchOptions) check(p Profile) error {
+	if len(o.Password) == 0 {
+		if len(o.NewPassword) == 0 {
+			return fault.New(fault.InvalidRequest, "a vault opens with its password, or with the recovery kit and a new password")
+		}
+		if err := checkKitPassword(RestoreOptions{Kit: &o.Kit, NewPassword: o.NewPassword}); err != nil {
+			return err
+		}
+	}
+	return p.accept(o.Kit.block())
+}
+
+// block is the derivation that a kit stands for.
+func (k RecoveryKit) block() kdfBlock {
+	return kdfBlock{Params: k.Params, accountKey: !k.AccountKey.IsZero(), salt: emailSalt(k.Email)}
+}
+
+// FetchProof returns what proves the user of a kit to a coordinator where there is no vault yet: the login proof of the password or, without
+// one, the proof of the recovery key. Whether it is right only the coordinator knows; the wait after wrong passwords applies. Everything
+// comes from the kit and the password, nothing from a replica. The caller wipes the proof.
+//
+// Failures: fault.Conflict (there is an account), fault.Policy (costs outside of policy, or a new password that is easy to guess),
+// fault.Busy.
+func (v *Vault) FetchProof(ctx context.Context, o FetchOptions) (proof secret.Key, err error) {
+	if err := o.check(v.o.Profile); err != nil {
+		return secret.Key{}, err
+	}
+	err = v.attempt(ctx, func() (bool, error) {
+		if err := v.mustBeEmpty(); err != nil {
+			return false, err
+		}
+		if len(o.Password) == 0 {
+			proof = o.Kit.Proof()
+			return false, nil
+		}
+		proof, err = o.loginProof(ctx)
+		return false, err
+	})
+	return proof, err
+}
+
+func (o FetchOptions) loginProof(ctx context.Context) (secret.Key, error) {
+	normal, err := normalPassword(o.Password)
+	if err != nil {
+		return secret.Key{}, wrongPassword(err)
+	}
+	defer secret.Wipe(normal)
+	block := o.Kit.block()
+	root, err := rootKey(ctx, normal, block, o.Kit.AccountKey)
+	if err != nil {
+		return secret.Key{}, err
+	}
+	defer root.Wipe()
+	return loginProof(ctx, root, block)
+}
+
 // Fetch makes a vault on this machine of the one that the replica has, and leaves it open; all of it or nothing, and never over an existing
-// vault. Afterwards it is Fresh. The caller wipes passwords and kit. A crash before a new password is set leaves the former one valid.
+// vault. Afterwards it is Fresh. The caller wipes passwords and kit. With NewPassword it is all or nothing, too: until the password is in
+// force on both sides, a failure or the next start removes what was fetched. The replica may have the new password then; the kit opens it
+// again.
 //
 // Failures: fault.Conflict (there is an account), fault.NotFound (the replica has no vault), fault.Policy (it has another format or derivation
 // than the kit says; nothing was derived), fault.NotAuthentic (a wrong password, kit, or vault), those of Sync, and with NewPassword those of
 // ChangePassword.
 func (v *Vault) Fetch(ctx context.Context, r Replica, o FetchOptions) error {
-	if len(o.Password) == 0 && len(o.NewPassword) == 0 {
-		return fault.New(fault.InvalidRequest, "a vault opens with its password, or with the recovery kit and a new password")
+	if err := o.check(v.o.Profile); err != nil {
+		return err
 	}
-	if len(o.Password) == 0 {
-		if err := checkKitPassword(RestoreOptions{Kit: &o.Kit, NewPassword: o.NewPassword}); err != nil {
-			return err
-		}
-	}
-	if err := v.mustBeEmpty(); err != nil {
+	if err := v.emptyInTurn(ctx); err != nil {
 		return err
 	}
 	b, h, err := rootOf(ctx, r)
 	if err != nil {
 		return v.suspicious(err)
 	}
-	block, err := v.blockOf(h, o.Kit)
-	if err != nil {
+	if err := followsKit(h, o.Kit); err != nil {
 		return v.suspicious(err)
 	}
-	err = v.attempt(ctx, func() (bool, error) {
+	return v.attempt(ctx, func() (bool, error) {
 		if err := v.mustBeEmpty(); err != nil {
 			return false, err
 		}
-		return v.fetch(ctx, r, b, h, o)
+		if len(o.Password) > 0 {
+			return v.fetch(ctx, r, b, h, o)
+		}
+		return v.fetchAnew(ctx, r, b, h, o)
 	})
-	if err != nil || len(o.Password) > 0 {
+}
+
+// fetchAnew is fetch for who has a new password: what was fetched stays once that is in force.
+func (v *Vault) fetchAnew(ctx context.Context, r Replica, b rootBlob, h *header, o FetchOptions) (right bool, err error) {
+	if err := setMarker(v.db, map[string]bool{prefixVault: true}); err != nil {
+		return false, err
+	}
+	right, err = v.fetch(ctx, r, b, h, o)
+	if err == nil {
+		err = v.renewFetched(ctx, r, o)
+	}
+	if err != nil {
+		v.Connect(nil)
+		v.Lock()
+		return right, errors.Join(err, v.undoRestore())
+	}
+	return true, nil
+}
+
+// emptyInTurn is mustBeEmpty for a caller outside of an attempt: it must not tidy up under another one.
+func (v *Vault) emptyInTurn(ctx context.Context) error {
+	end, err := v.turn(ctx)
+	if err != nil {
 		return err
 	}
+	defer end()
+	return v.mustBeEmpty()
+}
+
+// renewFetched sets the new password of a vault that the kit opened, and takes the marker away that would have it removed.
+func (v *Vault) renewFetched(ctx context.Context, r Replica, o FetchOptions) error {
 	v.Connect(r)
 	proofs := &proofChange{before: o.Kit.Proof()}
 	defer proofs.wipe()
-	return v.rekey(ctx, o.NewPassword, block, o.Kit.AccountKey, EventRecovered, proofs)
+	if err := v.rekey(ctx, o.NewPassword, o.Kit.block(), o.Kit.AccountKey, EventRecovered, proofs); err != nil {
+		return err
+	}
+	return v.db.Update(func(tx *kv.Tx) error { return tx.Delete(recordRestore) })
 }
 
 // rootOf reads the root blob of a replica, and its header.
@@ -77,16 +165,15 @@ func rootOf(ctx context.Context, r Replica) (rootBlob, *header, error) {
 	return b, h, err
 }
 
-// blockOf returns what the kit says of the derivation, and refuses a header that says anything else (THREATS V01-V03, V05).
-func (v *Vault) blockOf(h *header, kit RecoveryKit) (kdfBlock, error) {
-	block := kdfBlock{Params: kit.Params, accountKey: !kit.AccountKey.IsZero(), salt: emailSalt(kit.Email)}
+// followsKit refuses a header that says anything else of the derivation than the kit (THREATS V01-V03, V05).
+func followsKit(h *header, kit RecoveryKit) error {
 	if id, err := uuid.Parse(kit.UserID); err != nil || id != h.user {
-		return block, fault.New(fault.NotAuthentic, "the vault on the replica is not the one of the recovery kit")
+		return fault.New(fault.NotAuthentic, "the vault on the replica is not the one of the recovery kit")
 	}
-	if h.kdf != block {
-		return block, fault.New(fault.Policy, "the vault on the replica has another key derivation than the recovery kit says")
+	if h.kdf != kit.block() {
+		return fault.New(fault.Policy, "the vault on the replica has another key derivation than the recovery kit says")
 	}
-	return block, v.o.Profile.accept(block)
+	return nil
 }
 
 // fetch opens a root blob with password or kit and takes the vault over.
@@ -152,7 +239,7 @@ func (v *Vault) followable(h *header, kit *RecoveryKit) (AccountKey, error) {
 	}
 	block := own.kdf
 	if kit != nil {
-		block = kdfBlock{Params: kit.Params, accountKey: !kit.AccountKey.IsZero(), salt: emailSalt(kit.Email)}
+		block = kit.block()
 	}
 	if h.user != own.user {
 		return AccountKey{}, errOtherUser

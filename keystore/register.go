@@ -78,12 +78,15 @@ func newPassword(password []byte, normalEmail string) ([]byte, error) {
 	return normal, nil
 }
 
-// mustBeEmpty returns fault.Conflict if there is an account, and removes what an interrupted Restore left.
+// mustBeEmpty returns fault.Conflict if there is an account, and removes what an interrupted Restore or Fetch left. The caller has the turn.
 func (v *Vault) mustBeEmpty() error {
+	if err := v.undoRestore(); err != nil { // first: a vault without its new password has a header
+		return err
+	}
 	if _, err := v.readHeader(); !errors.Is(err, fault.NotFound) {
 		return fault.New(fault.Conflict, "there is an account here already")
 	}
-	return v.undoRestore()
+	return nil
 }
 
 // create writes a new vault: account key file and anchor first, the records after them, so that a crash in between leaves no account.

@@ -85,7 +85,7 @@ type Vault struct {
 }
 
 // New returns the vault of a database. There may be one Vault for a database at a time.
-// What an interrupted Restore left is removed, and files of Options.Dir that a process which died had not finished.
+// What an interrupted Restore or Fetch left is removed, and files of Options.Dir that a process which died had not finished.
 func New(db *kv.DB, o Options) *Vault {
 	if o.Profile == (Profile{}) {
 		o.Profile = Production()
