@@ -16,7 +16,8 @@
 // with another hash forked, a record that is not there incomplete.
 //
 // The journal names each object durably before it is made. An entry goes away in the switch that makes a manifest name the object, or
-// after the object was removed. What is in the journal and not being written belongs to nobody.
+// after the object was removed. What is in the journal and not being written belongs to nobody, unless a pending change of the vault, whose
+// answer the coordinator owes, takes it out of the journal: then it waits.
 //
 // # Write order
 //

@@ -10,6 +10,7 @@ import (
 	"coldframe/columnar"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/keystore"
 )
 
 // The upload journal: the name of an object is in the local store, durably, before the object is made, and goes away in the transaction
@@ -101,16 +102,23 @@ func (j *journal) end(ctx context.Context, store columnar.Store) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	for _, n := range names {
-		if err := j.a.removeUpload(ctx, store, n); err != nil {
+		err := j.a.removeUpload(ctx, store, n)
+		if err != nil {
 			j.a.log.Warn("upload left for the sweep", failure(err)...)
+		}
+		if err != nil && !errors.Is(err, error(errSwitchPending)) {
 			return
 		}
 	}
 }
 
+// errSwitchPending is why an object stays whose switch may yet be made.
+var errSwitchPending = fault.New(fault.Unavailable, "whether a manifest names the object is decided once the coordinator answers")
+
 // removeUpload removes an object that the journal still names, in whatever state it is, and then its entry. The entry is marked first:
 // after a failed commit nobody knows whether the disk holds a switch that names the object (R19). The local store then refuses the mark,
-// the object stays, and the next start reads what really is there.
+// the object stays, and the next start reads what really is there. Neither does anybody know it while the switch is a pending change of the
+// vault, whose answer was lost: the object is errSwitchPending until that is decided.
 func (a *Agent) removeUpload(ctx context.Context, store columnar.Store, n columnar.ObjectName) error {
 	err := a.condemn(n)
 	switch {
@@ -131,6 +139,13 @@ func (a *Agent) removeUpload(ctx context.Context, store columnar.Store, n column
 
 func (a *Agent) condemn(n columnar.ObjectName) error {
 	return a.db.Update(func(tx *kv.Tx) error {
+		pending, err := keystore.PendingWrites(tx, uploadKey(n))
+		if err != nil {
+			return err
+		}
+		if pending {
+			return errSwitchPending
+		}
 		var r uploadRecord
 		if err := readRecord(tx, uploadKey(n), &r); err != nil {
 			return err
@@ -158,12 +173,20 @@ func (a *Agent) sweepUploads(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	removed := 0
 	for _, n := range names {
-		if err := a.removeUpload(ctx, store, n); err != nil {
+		err := a.removeUpload(ctx, store, n)
+		if errors.Is(err, error(errSwitchPending)) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		removed++
 	}
-	a.log.Info("unfinished uploads removed", "count", len(names))
-	a.event(Event{Type: EventUploadsSwept, Count: int64(len(names))})
+	if removed > 0 {
+		a.log.Info("unfinished uploads removed", "count", removed)
+		a.event(Event{Type: EventUploadsSwept, Count: int64(removed)})
+	}
 	return nil
 }

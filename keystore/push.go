@@ -23,6 +23,10 @@ var (
 	errMoved = fault.New(fault.Conflict, "another device was faster")
 )
 
+// Undecided reports whether a change of a replicated vault failed in a way that leaves it pending: it may be made later, by the next change,
+// Sync or start that reaches the replica. A change that failed with any other error was not made, and will not be.
+func Undecided(err error) bool { return errors.Is(err, errUndecided) }
+
 // proposal is a change of a replicated vault that was not made yet.
 type proposal struct {
 	tx      *Tx

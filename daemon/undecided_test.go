@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"coldframe/columnar"
+	"coldframe/internal/fault"
+	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
+)
+
+// replicated is an agent whose vault a replica keeps.
+func replicated(t *testing.T) (*running, *keystoretest.Replica) {
+	t.Helper()
+	a, remote := startAgent(t, t.TempDir(), nil), keystoretest.NewReplica()
+	a.register()
+	a.vault.Connect(remote)
+	if err := a.vault.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a, remote
+}
+
+var errReset = errors.New("connection reset")
+
+// loseAnswer has the replica make the next swap, or not, and then say nothing any more. The function it returns ends that.
+func loseAnswer(remote *keystoretest.Replica, made bool) (mend func()) {
+	hook := func(keystore.Swap) error {
+		remote.OnRead = func([]keystore.Remote) ([]keystore.Remote, error) { return nil, errReset }
+		return errReset
+	}
+	if made {
+		remote.AfterSwap = hook
+	} else {
+		remote.OnSwap = hook
+	}
+	return func() { remote.OnSwap, remote.AfterSwap, remote.OnRead = nil, nil, nil }
+}
+
+// A switch whose answer was lost may be made later: until it is decided nobody removes the objects that it names.
+func TestUndecidedSwitchKeepsItsObjects(t *testing.T) {
+	for name, made := range map[string]bool{"made": true, "not made": false} {
+		t.Run(name, func(t *testing.T) {
+			a, remote := replicated(t)
+			id := a.create("t")
+			a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+			before := a.objectFiles()
+			mend := loseAnswer(remote, made)
+			_, err := a.write(WriteRequest{Dataset: id}, "x\n2\n")
+			wantCode(t, "write", err, fault.Unavailable)
+			written := a.objectFiles()
+			if len(written) <= len(before) || a.uploads() == 0 {
+				t.Fatal("the objects of the pending switch are gone")
+			}
+			s, _, leave, err := a.enter(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer leave()
+			for range 2 {
+				if err := a.sweepUploads(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(a.objectFiles(), written) {
+				t.Fatal("the sweep took objects of the pending switch")
+			}
+			mend()
+			if err := a.vault.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := a.mustRead(ReadRequest{Dataset: id}); got != "x\n2\n" || a.uploads() != 0 {
+				t.Fatal(got, a.uploads())
+			}
+			a.mustWrite(WriteRequest{Dataset: id, Append: true}, "x\n3\n")
+		})
+	}
+}
+
+// The objects of a switch that is refused in the end, and of an upload that has nothing to do with it, go with the sweep.
+func TestRefusedSwitchLosesItsObjects(t *testing.T) {
+	a, remote := replicated(t)
+	id := a.create("t")
+	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+	before := a.objectFiles()
+	mend := loseAnswer(remote, false)
+	_, err := a.write(WriteRequest{Dataset: id}, "x\n2\n")
+	wantCode(t, "write", err, fault.Unavailable)
+	other := journal{a: a.Agent}
+	if err := other.register(columnar.NewObjectName()); err != nil {
+		t.Fatal(err)
+	}
+	a.names.remove(other.all())
+	s, _, leave, err := a.enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave()
+	pending := a.uploads()
+	if err := a.sweepUploads(t.Context(), s); err != nil || a.uploads() != pending-1 {
+		t.Fatal("the sweep passes over what is pending, and nothing else:", err, a.uploads(), pending)
+	}
+	mend()
+	remote.OnSwap = func(keystore.Swap) error { return fault.New(fault.Forbidden, "no") }
+	if err := a.vault.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.sweepUploads(t.Context(), s); err != nil || a.uploads() != 0 || !slices.Equal(a.objectFiles(), before) {
+		t.Fatal(err, a.uploads(), a.objectFiles(), before)
+	}
+	if got := a.mustRead(ReadRequest{Dataset: id}); got != "x\n1\n" {
+		t.Fatal(got)
+	}
+}
