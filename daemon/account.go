@@ -109,7 +109,8 @@ func (a *Agent) checkForLogin(ctx context.Context, password []byte) error {
 	}
 	proof, err := a.vault.LoginProof(ctx, password)
 	if err == nil {
-		l.Give(proof)
+		l.Give(proof.For(l.url))
+		proof.Wipe()
 	}
 	return err
 }

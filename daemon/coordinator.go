@@ -8,7 +8,6 @@ import (
 	"coldframe/daemon/link"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
-	"coldframe/internal/secret"
 	"coldframe/internal/signed"
 	"coldframe/keystore"
 )
@@ -86,10 +85,10 @@ func (a *Agent) newLink(s *session, settings link.Settings) (*link.Link, error) 
 }
 
 // startLink connects a session that was just opened to its coordinator, if it has one. It takes the proof.
-func (a *Agent) startLink(s *session, proof secret.Key) {
+func (a *Agent) startLink(s *session, proof keystore.Proof) {
+	defer proof.Wipe()
 	item, err := a.coordinatorItem()
 	if errors.Is(err, fault.NotFound) {
-		proof.Wipe()
 		return
 	}
 	var l *link.Link
@@ -100,7 +99,6 @@ func (a *Agent) startLink(s *session, proof secret.Key) {
 		l, err = a.newLink(s, item.settings())
 	}
 	if err != nil {
-		proof.Wipe()
 		a.log.Warn("coordinator not used", failure(err)...)
 		s.mu.Lock()
 		s.linkURL, s.linkErr = item.URL, fault.CodeOf(err)
@@ -108,7 +106,7 @@ func (a *Agent) startLink(s *session, proof secret.Key) {
 		return
 	}
 	if !proof.IsZero() {
-		l.Give(proof)
+		l.Give(proof.For(item.URL))
 	}
 	a.runLink(s, l, item.URL)
 }
@@ -203,20 +201,22 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 }
 
 // join is the part of ConnectCoordinator after the checks. s.joining is held.
-func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, proof secret.Key, invitation string) error {
+func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, proof keystore.Proof, invitation string) error {
 	l, err := a.newLink(s, settings)
 	if err != nil {
 		return err
 	}
 	before := s.currentLink()
 	before.stop() // two links would exchange the same refresh token
-	err = l.Join(ctx, proof, invitation)
+	own := proof.For(settings.URL)
+	defer own.Wipe()
+	err = l.Join(ctx, own, invitation)
 	if err == nil {
 		err = a.saveCoordinator(&coordinatorItem{URL: settings.URL, CA: settings.CA}, before.url)
 	}
 	if err != nil {
 		if before.Link != nil {
-			before.Give(proof.Clone()) // it may have waited for one
+			before.Give(proof.For(before.url)) // it may have waited for one
 		}
 		a.resume(s, before)
 		return forCaller(err)

@@ -65,6 +65,25 @@ func TestJoinCoordinator(t *testing.T) {
 	a.awaitEvents(EventCoordinatorChanged, 3)
 }
 
+// TestProofsOfTwoCoordinators has a coordinator that tries at another what it was shown: it is nobody there.
+func TestProofsOfTwoCoordinators(t *testing.T) {
+	thief, c := newCoordinator(t, state.Open), newCoordinator(t, state.Open)
+	a := startAgent(t, t.TempDir(), local)
+	a.register()
+	a.connect(thief)
+	a.connect(c)
+	shown, own := a.proofFor(thief, testPassword), a.proofFor(c, testPassword)
+	if err := thief.login(a.vault.UserID(), shown); err != nil {
+		t.Fatalf("this shows nothing: %v", err)
+	}
+	if err := c.login(a.vault.UserID(), shown); !errors.Is(err, fault.Unauthorized) {
+		t.Errorf("what the one was shown logs in at the other: %v", err)
+	}
+	if err := c.login(a.vault.UserID(), own); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestL23_Coordinator has a caller without the password.
 func TestL23_Coordinator(t *testing.T) {
 	c := newCoordinator(t, state.Open)
@@ -280,18 +299,15 @@ func TestPasswordChangeReachesTheCoordinator(t *testing.T) {
 	}
 	a.becomes("online")
 	eventually(t, "no proofs that wait", func() bool { return countPrefix(t, a, linkPrefix) == 1 })
-	proof, err := a.vault.LoginProof(t.Context(), []byte(passwords[2]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.login(a.vault.UserID(), proof.Bytes()); err != nil {
+	proof := a.proofFor(c, passwords[2])
+	if err := c.login(a.vault.UserID(), proof); err != nil {
 		t.Errorf("the newest proof: %v", err)
 	}
 	if err := a.ChangePassword(t.Context(), []byte(passwords[2]), []byte(testPassword)); err != nil { // while online
 		t.Fatal(err)
 	}
 	eventually(t, "no proofs that wait", func() bool { return countPrefix(t, a, linkPrefix) == 1 })
-	if err := c.login(a.vault.UserID(), proof.Bytes()); !errors.Is(err, fault.Unauthorized) {
+	if err := c.login(a.vault.UserID(), proof); !errors.Is(err, fault.Unauthorized) {
 		t.Errorf("a former proof: %v", err)
 	}
 }

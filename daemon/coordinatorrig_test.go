@@ -115,6 +115,16 @@ func (c *coordinatorRig) login(user string, proof []byte) error {
 	return err
 }
 
+// proofFor is the login proof for a coordinator.
+func (r *running) proofFor(c *coordinatorRig, password string) []byte {
+	r.t.Helper()
+	proof, err := r.vault.LoginProof(r.t.Context(), []byte(password))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return bytes.Clone(proof.For(c.url()).Bytes())
+}
+
 func local(c *Config, _ *Options) {
 	c.Coordinator = Coordinator{AllowLoopback: true, AllowPlainHTTP: true}
 }

@@ -13,6 +13,7 @@ import (
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
+	"coldframe/keystore"
 )
 
 // linkPrefix begins the records of a link: tokens and proofs of a coordinator, sealed under the local key. They are of this machine and in
@@ -144,7 +145,7 @@ func (l linkStore) ForgetProofs(p *link.Proofs) error {
 
 // addProof records a password change inside its transaction: the proofs of before and after, or the latter alone behind earlier changes.
 // A record that does not open is replaced: it must not keep a password from being changed.
-func (l linkStore) addProof(tx *kv.Tx, before, after secret.Key) error {
+func (l linkStore) addProof(tx *kv.Tx, before, after keystore.Proof) error {
 	plain, _, err := l.read(tx, "proofs")
 	defer secret.Wipe(plain)
 	if err != nil && !errors.Is(err, fault.NotAuthentic) {
@@ -154,11 +155,19 @@ func (l linkStore) addProof(tx *kv.Tx, before, after secret.Key) error {
 	defer secret.Wipe(next[:cap(next)])
 	next = append(next, plain...)
 	if len(next) == 0 {
-		before.Use(func(b []byte) { next = append(next, b...) })
+		next = l.appendProof(next, before)
 	}
-	after.Use(func(b []byte) { next = append(next, b...) })
+	next = l.appendProof(next, after)
 	if len(next) > maxProofs*secret.KeySize { // keep the first, which the coordinator knew, and the latest
 		next = append(next[:secret.KeySize], next[2*secret.KeySize:]...)
 	}
 	return l.write(tx, "proofs", next)
+}
+
+// appendProof appends the proof for this coordinator.
+func (l linkStore) appendProof(list []byte, p keystore.Proof) []byte {
+	own := p.For(l.url)
+	defer own.Wipe()
+	own.Use(func(b []byte) { list = append(list, b...) })
+	return list
 }

@@ -49,11 +49,11 @@ func (a *Agent) hasSession() bool {
 }
 
 // openSession is openForLogin without a login proof.
-func (a *Agent) openSession(api bool) error { return a.openForLogin(api, secret.Key{}) }
+func (a *Agent) openSession(api bool) error { return a.openForLogin(api, keystore.Proof{}) }
 
 // openForLogin makes the session of a vault that was just opened, and with api lets callers in. It takes the login proof, if there is
 // one, for the link to the coordinator. a.change is held.
-func (a *Agent) openForLogin(api bool, proof secret.Key) error {
+func (a *Agent) openForLogin(api bool, proof keystore.Proof) error {
 	s, err := a.loadSession()
 	if err != nil {
 		proof.Wipe()

@@ -10,7 +10,6 @@ import (
 	"coldframe/columnar/s3"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
-	"coldframe/internal/secret"
 	"coldframe/keystore"
 )
 
@@ -88,7 +87,7 @@ func orDefault(s, def string) string {
 }
 
 // unlockVault opens the vault with the password, and returns the login proof if there is a coordinator.
-func (a *Agent) unlockVault(ctx context.Context, r UnlockRequest) (secret.Key, error) {
+func (a *Agent) unlockVault(ctx context.Context, r UnlockRequest) (keystore.Proof, error) {
 	proof, err := a.vault.UnlockForLogin(ctx, r.Password, keystore.UnlockOptions{AcceptRollback: r.AcceptRollback}, a.hasCoordinator)
 	if errors.Is(err, fault.NotFound) {
 		err = fault.New(fault.Conflict, "nobody is registered here")

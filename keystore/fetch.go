@@ -44,9 +44,9 @@ func (k RecoveryKit) block() kdfBlock {
 //
 // Failures: fault.Conflict (there is an account), fault.Policy (costs outside of policy, or a new password that is easy to guess),
 // fault.Busy.
-func (v *Vault) FetchProof(ctx context.Context, o FetchOptions) (proof secret.Key, err error) {
+func (v *Vault) FetchProof(ctx context.Context, o FetchOptions) (proof Proof, err error) {
 	if err := o.check(v.o.Profile); err != nil {
-		return secret.Key{}, err
+		return Proof{}, err
 	}
 	err = v.attempt(ctx, func() (bool, error) {
 		if err := v.mustBeEmpty(); err != nil {
@@ -62,16 +62,16 @@ func (v *Vault) FetchProof(ctx context.Context, o FetchOptions) (proof secret.Ke
 	return proof, err
 }
 
-func (o FetchOptions) loginProof(ctx context.Context) (secret.Key, error) {
+func (o FetchOptions) loginProof(ctx context.Context) (Proof, error) {
 	normal, err := normalPassword(o.Password)
 	if err != nil {
-		return secret.Key{}, wrongPassword(err)
+		return Proof{}, wrongPassword(err)
 	}
 	defer secret.Wipe(normal)
 	block := o.Kit.block()
 	root, err := rootKey(ctx, normal, block, o.Kit.AccountKey)
 	if err != nil {
-		return secret.Key{}, err
+		return Proof{}, err
 	}
 	defer root.Wipe()
 	return loginProof(ctx, root, block)

@@ -16,7 +16,7 @@ func (v *Vault) ChangePassword(ctx context.Context, oldPassword, newPassword []b
 	return v.changePassword(ctx, oldPassword, newPassword, nil)
 }
 
-func (v *Vault) changePassword(ctx context.Context, oldPassword, newPassword []byte, record func(tx *kv.Tx, before, after secret.Key) error) error {
+func (v *Vault) changePassword(ctx context.Context, oldPassword, newPassword []byte, record func(tx *kv.Tx, before, after Proof) error) error {
 	return v.attempt(ctx, func() (bool, error) {
 		j, err := v.judgeRoot(ctx, oldPassword)
 		if err != nil {

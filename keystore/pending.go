@@ -40,7 +40,7 @@ type pendingHead struct {
 	State    int             `cbor:"1,keyasint"`
 	Root     []byte          `cbor:"2,keyasint"`           // hash of the root record that it makes
 	Attached []pendingAttach `cbor:"3,keyasint,omitempty"` // further remote records that change with it
-	Proofs   []byte          `cbor:"4,keyasint,omitempty"` // old ‖ new ‖ recovery proof ‖ hash of the address, sealed; zeros for none
+	Proofs   []byte          `cbor:"4,keyasint,omitempty"` // keys of old ‖ new ‖ recovery proof ‖ hash of the address, sealed; zeros for none
 }
 
 type pendingAttach struct {
@@ -92,9 +92,9 @@ func sealProofs(user uuid.UUID, keys *keyring, c *Credentials) []byte {
 	}
 	plain := make([]byte, proofsSize)
 	defer secret.Wipe(plain)
-	copy(plain, c.Old.Bytes())
-	copy(plain[secret.KeySize:], c.New.Bytes())
-	copy(plain[2*secret.KeySize:], c.Recovery.Bytes())
+	copy(plain, c.Old.key.Bytes())
+	copy(plain[secret.KeySize:], c.New.key.Bytes())
+	copy(plain[2*secret.KeySize:], c.Recovery.key.Bytes())
 	copy(plain[3*secret.KeySize:], c.EmailHash[:])
 	return seal.Seal(keys.current, keys.id, "vault/pending", proofsContext(user), plain)
 }
@@ -113,9 +113,9 @@ func (h *pendingHead) credentials(user uuid.UUID, keys *keyring) (*Credentials, 
 		return nil, fault.New(fault.NotAuthentic, "the login proofs of a pending change are damaged")
 	}
 	c := &Credentials{EmailHash: [EmailHashSize]byte(plain[3*secret.KeySize:])}
-	for i, to := range []*secret.Key{&c.Old, &c.New, &c.Recovery} {
+	for i, to := range []*Proof{&c.Old, &c.New, &c.Recovery} {
 		if b := plain[i*secret.KeySize:][:secret.KeySize]; !allZero(b) {
-			*to, _ = secret.FromBytes(b)
+			to.key, _ = secret.FromBytes(b)
 		}
 	}
 	return c, nil
@@ -123,25 +123,25 @@ func (h *pendingHead) credentials(user uuid.UUID, keys *keyring) (*Credentials, 
 
 // PendingProof returns the login proof that a change of password whose outcome is open would set, or fault.NotFound. Where the coordinator
 // refuses the present one, it has the change already, and this one logs in. The vault must be open. The caller wipes the proof.
-func (v *Vault) PendingProof() (secret.Key, error) {
+func (v *Vault) PendingProof() (Proof, error) {
 	c, err := v.writable()
 	if err != nil {
-		return secret.Key{}, err
+		return Proof{}, err
 	}
 	h, err := readPending(v.db)
 	if err != nil {
-		return secret.Key{}, err
+		return Proof{}, err
 	}
 	none := fault.New(fault.NotFound, "no change of the login proof is pending")
 	if h == nil {
-		return secret.Key{}, none
+		return Proof{}, none
 	}
 	cred, err := h.credentials(c.header.user, c.keys)
 	if err != nil {
-		return secret.Key{}, err
+		return Proof{}, err
 	}
 	if cred == nil {
-		return secret.Key{}, none
+		return Proof{}, none
 	}
 	cred.Old.Wipe()
 	cred.Recovery.Wipe()

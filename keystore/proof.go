@@ -3,6 +3,7 @@ package keystore
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 
 	"coldframe/internal/kv"
 	"coldframe/internal/secret"
@@ -21,12 +22,35 @@ func EmailHash(email string) ([EmailHashSize]byte, error) {
 	return sha256.Sum256([]byte("coldframe/v1/email\x00" + normal)), nil
 }
 
-// Proof returns the proof that its holder has the recovery key: HKDF of it under a label of its own. It opens nothing of the vault.
-func (k RecoveryKit) Proof() secret.Key { return k.RecoveryKey.Derive("recovery-proof") }
+// Proof is what proofs for coordinators come from. It is sent to none: what one of them is shown is worth nothing at another. The zero value
+// is none.
+type Proof struct{ key secret.Key }
+
+// For returns the proof for the coordinator at an address in its normal form, of which there is one: HKDF under the label
+// "coordinator-proof" with the address as context. It panics if there is no key. The caller wipes it.
+func (p Proof) For(url string) secret.Key { return p.key.Derive("coordinator-proof", []byte(url)) }
+
+// IsZero reports whether there is no proof, or none any more.
+func (p Proof) IsZero() bool { return p.key.IsZero() }
+
+// Equal compares in constant time.
+func (p Proof) Equal(o Proof) bool { return p.key.Equal(o.key) }
+
+// Clone returns a copy that is wiped by itself.
+func (p Proof) Clone() Proof { return Proof{p.key.Clone()} }
+
+// Wipe zeroes the proof.
+func (p Proof) Wipe() { p.key.Wipe() }
+
+// Format hides the proof.
+func (p Proof) Format(s fmt.State, verb rune) { p.key.Format(s, verb) }
+
+// Proof returns what proves that its holder has the recovery key: HKDF of it under a label of its own. It opens nothing of the vault.
+func (k RecoveryKit) Proof() Proof { return Proof{k.RecoveryKey.Derive("recovery-proof")} }
 
 // LoginProof returns what proves to a coordinator that its holder knows the password and has the account key: one more pass of
 // argon2id over the root key. The rules are those of Unlock; the vault stays as it is. The caller wipes the proof.
-func (v *Vault) LoginProof(ctx context.Context, password []byte) (proof secret.Key, err error) {
+func (v *Vault) LoginProof(ctx context.Context, password []byte) (proof Proof, err error) {
 	err = v.attempt(ctx, func() (bool, error) {
 		j, err := v.judgeRoot(ctx, password)
 		if err != nil {
@@ -42,7 +66,7 @@ func (v *Vault) LoginProof(ctx context.Context, password []byte) (proof secret.K
 
 // UnlockForLogin is Unlock, and returns the login proof if want, which is asked once the vault is open, says so. It saves the
 // second derivation of LoginProof. The caller wipes the proof.
-func (v *Vault) UnlockForLogin(ctx context.Context, password []byte, o UnlockOptions, want func() bool) (proof secret.Key, err error) {
+func (v *Vault) UnlockForLogin(ctx context.Context, password []byte, o UnlockOptions, want func() bool) (proof Proof, err error) {
 	err = v.attempt(ctx, func() (bool, error) {
 		j, err := v.judgeRoot(ctx, password)
 		if err != nil {
@@ -63,20 +87,20 @@ func (v *Vault) UnlockForLogin(ctx context.Context, password []byte, o UnlockOpt
 // ChangePasswordForLogin is ChangePassword; record is called inside the change's transaction with the login proofs of before and after.
 // It must neither keep nor wipe them.
 func (v *Vault) ChangePasswordForLogin(
-	ctx context.Context, oldPassword, newPassword []byte, record func(tx *kv.Tx, before, after secret.Key) error,
+	ctx context.Context, oldPassword, newPassword []byte, record func(tx *kv.Tx, before, after Proof) error,
 ) error {
 	return v.changePassword(ctx, oldPassword, newPassword, record)
 }
 
 // loginProof runs argon2id over a root key with the account's memory and lanes, one pass, and a salt of its own.
-func loginProof(ctx context.Context, root secret.Key, b kdfBlock) (secret.Key, error) {
+func loginProof(ctx context.Context, root secret.Key, b kdfBlock) (Proof, error) {
 	b.Time, b.salt = 1, proofSalt(b.salt)
 	stretched, err := stretchInTurn(ctx, root.Bytes(), b)
 	if err != nil {
-		return secret.Key{}, err
+		return Proof{}, err
 	}
 	defer stretched.Wipe()
-	return stretched.Derive("login-proof"), nil
+	return Proof{stretched.Derive("login-proof")}, nil
 }
 
 // proofSalt returns SHA-256("coldframe/v1/login-proof" ‖ 0 ‖ salt)[:16].
@@ -88,13 +112,13 @@ func proofSalt(salt [saltSize]byte) (out [saltSize]byte) {
 
 // proofChange records the login proofs of a password change in its transaction. Nil records nothing.
 type proofChange struct {
-	before   secret.Key
-	recovery secret.Key // of a new kit; no key otherwise
-	record   func(tx *kv.Tx, before, after secret.Key) error
+	before   Proof
+	recovery Proof // of a new kit; none otherwise
+	record   func(tx *kv.Tx, before, after Proof) error
 }
 
 // newProofChange derives the proof of before; nil if there is nobody to record it.
-func (v *Vault) newProofChange(ctx context.Context, j judged, record func(tx *kv.Tx, before, after secret.Key) error) (*proofChange, error) {
+func (v *Vault) newProofChange(ctx context.Context, j judged, record func(tx *kv.Tx, before, after Proof) error) (*proofChange, error) {
 	m, err := v.membership()
 	if err != nil || record == nil && !m.replicated() {
 		return nil, err
@@ -113,10 +137,10 @@ func (v *Vault) recoveredProofs(kit RecoveryKit) (*proofChange, error) {
 }
 
 // after derives the proof of the new root key; without one the password stays, and the proof.
-func (c *proofChange) after(ctx context.Context, root secret.Key, b kdfBlock) (secret.Key, error) {
+func (c *proofChange) after(ctx context.Context, root secret.Key, b kdfBlock) (Proof, error) {
 	switch {
 	case c == nil:
-		return secret.Key{}, nil
+		return Proof{}, nil
 	case root.IsZero():
 		return c.before.Clone(), nil
 	}
@@ -124,7 +148,7 @@ func (c *proofChange) after(ctx context.Context, root secret.Key, b kdfBlock) (s
 }
 
 // commit records the proofs, and has them change at a replica in the swap that changes the header there.
-func (c *proofChange) commit(tx *Tx, after secret.Key) error {
+func (c *proofChange) commit(tx *Tx, after Proof) error {
 	if c == nil {
 		return nil
 	}

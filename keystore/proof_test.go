@@ -2,11 +2,11 @@ package keystore_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
-	"coldframe/internal/secret"
 	"coldframe/keystore"
 )
 
@@ -14,7 +14,7 @@ import (
 func TestLoginProof(t *testing.T) {
 	ctx := t.Context()
 	r := newRig(t)
-	r.register()
+	kit := r.register()
 	r.restart()
 	proof, err := r.vault.LoginProof(ctx, []byte(password))
 	if err != nil || r.vault.State() != keystore.Locked {
@@ -24,6 +24,13 @@ func TestLoginProof(t *testing.T) {
 	same, err := r.vault.UnlockForLogin(ctx, []byte(password), keystore.UnlockOptions{}, open)
 	if err != nil || !same.Equal(proof) {
 		t.Fatal("another proof, or asked for before the vault was open: ", err)
+	}
+	here, there := proof.For("https://here.example"), proof.For("https://there.example")
+	if !here.Equal(same.For("https://here.example")) || here.Equal(there) || here.Equal(kit.Proof().For("https://here.example")) {
+		t.Error("the proofs of two coordinators, or of two secrets, are one")
+	}
+	if s := fmt.Sprintf("%v %+v %x", proof, proof, proof); s != "[key] [key] [key]" {
+		t.Error("a proof prints as", s)
 	}
 	r.vault.Lock()
 	unwanted := func() bool { return false }
@@ -51,12 +58,12 @@ func TestProofsOfPasswordChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := errors.New("broken")
-	err = r.vault.ChangePasswordForLogin(ctx, []byte(password), []byte(another), func(*kv.Tx, secret.Key, secret.Key) error { return broken })
+	err = r.vault.ChangePasswordForLogin(ctx, []byte(password), []byte(another), func(*kv.Tx, keystore.Proof, keystore.Proof) error { return broken })
 	if !errors.Is(err, broken) || r.vault.CheckPassword(ctx, []byte(password)) != nil {
 		t.Fatal("the password changed without its record: ", err)
 	}
-	var before, after secret.Key
-	err = r.vault.ChangePasswordForLogin(ctx, []byte(password), []byte(another), func(tx *kv.Tx, b, a secret.Key) error {
+	var before, after keystore.Proof
+	err = r.vault.ChangePasswordForLogin(ctx, []byte(password), []byte(another), func(tx *kv.Tx, b, a keystore.Proof) error {
 		before, after = b.Clone(), a.Clone()
 		return tx.Set("test/record", []byte{1})
 	})

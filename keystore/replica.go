@@ -7,7 +7,6 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
-	"coldframe/internal/secret"
 )
 
 // Replica keeps sealed records for one user: the coordinator, as the vault sees it. Nothing that it answers is believed.
@@ -63,9 +62,9 @@ type Swap struct {
 
 // Credentials are what proves the user to the coordinator, before and after a change of password, address or recovery kit.
 type Credentials struct {
-	Old       secret.Key          // login proof; where the recovery kit opened the vault, its proof
-	New       secret.Key          // login proof; as Old if only the kit changes
-	Recovery  secret.Key          // proof of the new recovery kit; no key: it stays
+	Old       Proof               // login proof; where the recovery kit opened the vault, its proof
+	New       Proof               // login proof; as Old if only the kit changes
+	Recovery  Proof               // of the new recovery kit; none: it stays
 	EmailHash [EmailHashSize]byte // of the new address; zeros: it stays
 }
 

@@ -27,6 +27,7 @@ type vector struct {
 	KDF        string            `json:"kdf_block,omitempty"`
 	AccountKey string            `json:"account_key,omitempty"`
 	RootKey    string            `json:"root_key,omitempty"`
+	URL        string            `json:"url,omitempty"` // of the coordinator that the proofs are for
 	LoginProof string            `json:"login_proof,omitempty"`
 	EmailHash  string            `json:"email_hash,omitempty"`
 	Proof      string            `json:"recovery_proof,omitempty"`
@@ -40,7 +41,10 @@ type vector struct {
 	Backup     string            `json:"backup,omitempty"`
 }
 
-const vectorDir = "../docs/vectors/vault"
+const (
+	vectorDir = "../docs/vectors/vault"
+	vectorURL = "https://coordinator.example:8443"
+)
 
 func unhex(t *testing.T, s string) []byte {
 	t.Helper()
@@ -130,10 +134,13 @@ func runLoginProof(t *testing.T, c vector) error {
 		return err
 	}
 	proof, err := loginProof(t.Context(), keyFrom(t, c.RootKey), block)
-	if err == nil && hex.EncodeToString(proof.Bytes()) != c.LoginProof {
-		t.Errorf("login proof %x", proof.Bytes())
+	if err != nil {
+		return err
 	}
-	return err
+	if got := hex.EncodeToString(proof.For(c.URL).Bytes()); got != c.LoginProof {
+		t.Errorf("login proof %s", got)
+	}
+	return nil
 }
 
 func runRootKey(t *testing.T, c vector) error {
@@ -167,7 +174,7 @@ func runKit(t *testing.T, c vector) error {
 	if string(kit.Text()) != c.Kit || hex.EncodeToString(kit.AccountKey.bytes()) != c.AccountKey || hex.EncodeToString(kit.RecoveryKey.Bytes()) != c.Recovery {
 		t.Errorf("another kit: %s", kit.Text())
 	}
-	if got := hex.EncodeToString(kit.Proof().Bytes()); c.Proof != "" && got != c.Proof {
+	if got := hex.EncodeToString(kit.Proof().For(c.URL).Bytes()); c.Proof != "" && got != c.Proof {
 		t.Errorf("recovery proof %s", got)
 	}
 	return nil
@@ -293,7 +300,7 @@ func writeVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write("login-proof", vector{Kind: "login proof", RootKey: root.RootKey, KDF: root.KDF, LoginProof: hex.EncodeToString(proof.Bytes())})
+	write("login-proof", vector{Kind: "login proof", RootKey: root.RootKey, KDF: root.KDF, URL: vectorURL, LoginProof: hex.EncodeToString(proof.For(vectorURL).Bytes())})
 	block := v.c.header.kdf
 	block.accountKey = false
 	only := root
@@ -311,7 +318,10 @@ func writeVectors(t *testing.T) {
 	lowered.KDF = "01" + root.KDF[2:]
 	write("refused-argon2i", lowered)
 
-	write("kit", vector{Kind: "kit", Kit: string(kit.Text()), AccountKey: root.AccountKey, Recovery: hex.EncodeToString(kit.RecoveryKey.Bytes()), Proof: hex.EncodeToString(kit.Proof().Bytes())})
+	write("kit", vector{
+		Kind: "kit", Kit: string(kit.Text()), AccountKey: root.AccountKey, Recovery: hex.EncodeToString(kit.RecoveryKey.Bytes()),
+		URL: vectorURL, Proof: hex.EncodeToString(kit.Proof().For(vectorURL).Bytes()),
+	})
 	write("refused-kit-slip", vector{Kind: "kit", Kit: string(bytes.Replace(kit.Text(), []byte("User: "), []byte("User: 0"), 1)), Code: "invalid_request"})
 
 	good := vaultVector(t, v)

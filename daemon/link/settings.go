@@ -1,13 +1,19 @@
 package link
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/net/idna"
 
 	"coldframe/internal/fault"
 	"coldframe/internal/netguard"
@@ -32,8 +38,8 @@ type Policy struct {
 	AllowPlainHTTP bool // http, on this machine only; for tests
 }
 
-// Normal returns the settings in the one form in which they are kept and compared. An address or authorities that cannot be used are
-// fault.InvalidRequest, plain http and the like fault.Policy.
+// Normal returns the settings in the one form in which they are kept and compared, and from whose URL login proofs are made. An address or
+// authorities that cannot be used are fault.InvalidRequest, plain http and the like fault.Policy.
 func (s Settings) Normal(p Policy) (Settings, error) {
 	u, err := s.parse(p)
 	if err != nil {
@@ -42,8 +48,39 @@ func (s Settings) Normal(p Policy) (Settings, error) {
 	if _, err := s.pool(); err != nil {
 		return Settings{}, err
 	}
-	return Settings{URL: strings.ToLower(u.Scheme + "://" + u.Host), CA: s.CA}, nil
+	host, err := normalHost(u)
+	return Settings{URL: u.Scheme + "://" + host, CA: s.CA}, err
 }
+
+var errHost = fault.New(fault.InvalidRequest, "not the name or address of a coordinator")
+
+// normalHost returns host[:port]: names in lower case, as A-labels; addresses as RFC 5952 has them; no port if it is the scheme's own.
+func normalHost(u *url.URL) (string, error) {
+	host := strings.ToLower(u.Hostname())
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = addr.String()
+	} else if strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) {
+		if host, err = idna.Lookup.ToASCII(u.Hostname()); err != nil {
+			return "", fault.Wrap(fault.InvalidRequest, err, "not the name of a coordinator")
+		}
+	}
+	if strings.HasSuffix(host, ".") {
+		return "", errHost
+	}
+	text := cmp.Or(u.Port(), defaultPorts[u.Scheme])
+	port, err := strconv.ParseUint(text, 10, 16)
+	switch {
+	case err != nil || port == 0:
+		return "", errHost
+	case strconv.FormatUint(port, 10) != defaultPorts[u.Scheme]:
+		return net.JoinHostPort(host, strconv.FormatUint(port, 10)), nil
+	case strings.Contains(host, ":"):
+		return "[" + host + "]", nil
+	}
+	return host, nil
+}
+
+var defaultPorts = map[string]string{"https": "443", "http": "80"}
 
 func (s Settings) parse(p Policy) (*url.URL, error) {
 	if len(s.URL) > maxURL {
