@@ -166,7 +166,7 @@ func (p *person) Admit(_ context.Context, sender string) (Verdict, error) {
 func (p *person) Bundle(ctx context.Context, peer string) (*ratchet.Bundle, error) {
 	k, err := p.client.FetchPreKeys(ctx, peer, coordinator.NewRequestID())
 	if err != nil {
-		return nil, coded(err)
+		return nil, err
 	}
 	from := k.Bundle
 	if k.OneTime != nil {
@@ -192,9 +192,18 @@ type device struct {
 	full   func() bool // whether the disk is, at this write
 }
 
+// Remote is the coordinator as Messages sees it.
+type Remote interface {
+	Blobs
+	Mailbox
+}
+
+// NewRemote returns the agent's own adapter over a client: TestMain knows it, as it imports this package.
+var NewRemote func(c *coordinator.Client) Remote
+
 // faulty is the coordinator, and what a test does to it.
 type faulty struct {
-	*Remote
+	Remote
 	w     *world
 	swap  func(ctx context.Context, changes []BlobChange) error
 	read  func(ctx context.Context, names []string) ([]Blob, error)

@@ -1,0 +1,120 @@
+package remote
+
+import (
+	"context"
+
+	"coldframe/coordinator"
+	"coldframe/internal/fault"
+	"coldframe/internal/secret"
+	"coldframe/keystore"
+)
+
+// Replica is the user's vault at the coordinator.
+type Replica struct{ store store }
+
+var _ keystore.Replica = (*Replica)(nil)
+
+// NewReplica returns the replica behind a client.
+func NewReplica(c Client) *Replica { return &Replica{store{client: c}} }
+
+// Read implements keystore.Replica.
+func (r *Replica) Read(ctx context.Context, names []string) ([]keystore.Remote, error) {
+	if len(names) == 0 {
+		return nil, fault.New(fault.InvalidRequest, "no record is asked for")
+	}
+	asked := names[:min(len(names), maxNames)]
+	list, more, err := r.store.read(ctx, asked, true)
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[string]keystore.Remote, len(list))
+	last := ""
+	for i := range list {
+		last = list[i].Name
+		there[last] = remoteOf(&list[i])
+	}
+	var out []keystore.Remote
+	for _, name := range asked {
+		if more && name > last {
+			break // beyond what the answer holds
+		}
+		rec := there[name]
+		rec.Name = name
+		out = append(out, rec)
+	}
+	if len(out) == 0 { // the first name is not the first of the alphabet
+		return r.Read(ctx, names[:1])
+	}
+	return out, nil
+}
+
+// remoteOf returns a blob as a record; one that was deleted has a mark and no body.
+func remoteOf(b *coordinator.Blob) keystore.Remote {
+	return keystore.Remote{
+		Name: b.Name, Body: bodyOf(b),
+		Mark: keystore.Mark{Counter: uint64(b.Newest.Counter), Hash: [coordinator.HashSize]byte(b.Newest.Hash)},
+	}
+}
+
+// List implements keystore.Replica. Records that were deleted are left out.
+func (r *Replica) List(ctx context.Context, prefix, after string) (list []keystore.Remote, more bool, err error) {
+	for seen := 0; seen <= maxListed; {
+		page, more, err := r.store.names(ctx, prefix, after)
+		if err != nil {
+			return nil, false, err
+		}
+		for i := range page {
+			if seen, after = seen+1, page[i].Name; !page[i].IsDeleted() {
+				list = append(list, remoteOf(&page[i]))
+			}
+		}
+		if len(list) > 0 || !more {
+			return list, more, nil
+		}
+	}
+	return nil, false, fault.New(fault.TooLarge, "the coordinator lists more than %d blobs", maxListed)
+}
+
+// Swap implements keystore.Replica.
+func (r *Replica) Swap(ctx context.Context, s keystore.Swap) error {
+	list := make([]coordinator.Swap, len(s.Changes))
+	for i, c := range s.Changes {
+		list[i] = coordinator.Swap{Name: c.Name, Previous: c.Before.Hash[:], Body: c.Body}
+		if c.Before != (keystore.Mark{}) {
+			list[i].Counter = int64(c.Before.Counter) + 1
+		}
+		if len(c.Body) == 0 {
+			list[i].Delete = new(true)
+		}
+	}
+	if s.Credentials == nil {
+		return r.store.swap(ctx, list, plain)
+	}
+	return r.store.swap(ctx, list, withProofs(s.Credentials))
+}
+
+// withProofs sends swaps with a change of what proves the user, in one transaction of the coordinator.
+func withProofs(k *keystore.Credentials) sender {
+	return func(ctx context.Context, c *coordinator.Client, list []coordinator.Swap) error {
+		p := coordinator.ProofChange{Proof: bytesOf(k.Old), NewProof: bytesOf(k.New), Swaps: &list}
+		defer secret.Wipe(p.Proof)
+		defer secret.Wipe(p.NewProof)
+		if !k.Recovery.IsZero() {
+			kit := bytesOf(k.Recovery)
+			defer secret.Wipe(kit)
+			p.RecoveryProof = &kit
+		}
+		if k.EmailHash != [keystore.EmailHashSize]byte{} {
+			hash := k.EmailHash[:]
+			p.EmailHash = &hash
+		}
+		return unsure(c.ChangeProof(ctx, p))
+	}
+}
+
+// bytesOf copies a key for the client, which asks for bytes; none if the key was wiped meanwhile.
+func bytesOf(k secret.Key) []byte {
+	b := make([]byte, 0, secret.KeySize)
+	k.Use(func(view []byte) { b = append(b, view...) })
+	return b
+}
