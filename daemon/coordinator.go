@@ -187,13 +187,13 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 	if err := errors.Join(s.writable(), passwordGiven(r.Password)); err != nil {
 		return CoordinatorInfo{}, err
 	}
-	proof, err := a.vault.LoginProof(ctx, r.Password)
+	s.joining.Lock()
+	defer s.joining.Unlock()
+	proof, err := a.vault.LoginProof(ctx, r.Password) // with joining held: no change of the password comes in between
 	if err != nil {
 		return CoordinatorInfo{}, err
 	}
 	defer proof.Wipe()
-	s.joining.Lock()
-	defer s.joining.Unlock()
 	if err := a.join(ctx, s, settings, proof, r.Invitation); err != nil {
 		return CoordinatorInfo{}, ended(ctx, err)
 	}
@@ -204,6 +204,14 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, proof keystore.Proof, invitation string) error {
 	l, err := a.newLink(s, settings)
 	if err != nil {
+		return err
+	}
+	old, err := a.coordinatorItem()
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	// Before anything is sent: the account may be made there and the answer lost.
+	if err := a.db.Update(func(tx *kv.Tx) error { return s.noteJoined(tx, old.URL, settings.URL) }); err != nil {
 		return err
 	}
 	before := s.currentLink()
@@ -244,12 +252,12 @@ func forCaller(err error) error {
 	return err
 }
 
-// saveCoordinator puts another setting, or none, in the place of the present one, and forgets what was kept for it.
+// saveCoordinator puts another setting, or none, in the place of the present one, and forgets its tokens.
 func (a *Agent) saveCoordinator(item *coordinatorItem, before string) error {
 	err := a.vault.Update(func(tx *keystore.Tx) error {
 		if item == nil {
 			return errors.Join(
-				tx.Delete(itemCoordinator), forgetLink(tx.KV(), before),
+				tx.Delete(itemCoordinator), forgetTokens(tx.KV(), before),
 				a.events.stage(tx.KV(), Event{Type: EventCoordinatorChanged}),
 			)
 		}
@@ -258,7 +266,7 @@ func (a *Agent) saveCoordinator(item *coordinatorItem, before string) error {
 			return err
 		}
 		if before != "" && before != item.URL {
-			err = forgetLink(tx.KV(), before)
+			err = forgetTokens(tx.KV(), before)
 		}
 		return errors.Join(
 			err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}),
@@ -299,7 +307,11 @@ func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) erro
 	}
 	before := s.currentLink()
 	before.stop()
-	if err := a.saveCoordinator(nil, item.URL); err != nil {
+	err = a.db.Update(func(tx *kv.Tx) error { return s.noteJoined(tx, item.URL) })
+	if err == nil {
+		err = a.saveCoordinator(nil, item.URL)
+	}
+	if err != nil {
 		a.resume(s, before)
 		return err
 	}
@@ -313,23 +325,50 @@ func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) erro
 	return nil
 }
 
-// changePassword replaces the password; where there is a coordinator, the link tells it the new login proof.
+// changePassword replaces the password. The coordinators that know the account are told the new login proof when they are there; while one
+// is being joined with the former it is fault.Busy.
 func (a *Agent) changePassword(ctx context.Context, s *session, old, replacement []byte) error {
-	item, err := a.coordinatorItem()
-	if errors.Is(err, fault.NotFound) {
-		return a.vault.ChangePassword(ctx, old, replacement)
+	if !s.joining.TryLock() {
+		return fault.New(fault.Busy, "a coordinator is being joined; change the password after that")
 	}
+	defer s.joining.Unlock()
+	known, err := a.knownCoordinators(s)
 	if err != nil {
 		return err
 	}
-	store := linkStore{a, s, item.URL}
-	if err := a.vault.ChangePasswordForLogin(ctx, old, replacement, store.addProof); err != nil {
+	if len(known) == 0 {
+		return a.vault.ChangePassword(ctx, old, replacement)
+	}
+	err = a.vault.ChangePasswordForLogin(ctx, old, replacement, func(tx *kv.Tx, before, after keystore.Proof) error {
+		return a.addProofs(s, tx, before, after)
+	})
+	if err != nil {
 		return err
 	}
 	if l := s.currentLink(); l.Link != nil {
 		l.Wake()
 	}
 	return nil
+}
+
+// knownCoordinators returns those that a password change concerns. The one that is set is noted first: this machine may have its setting from
+// a backup or from another device.
+func (a *Agent) knownCoordinators(s *session) (list []string, err error) {
+	item, err := a.coordinatorItem()
+	switch {
+	case errors.Is(err, fault.NotFound):
+	case err != nil:
+		return nil, err
+	default:
+		if err := a.db.Update(func(tx *kv.Tx) error { return s.noteJoined(tx, item.URL) }); err != nil {
+			return nil, err
+		}
+	}
+	err = a.db.View(func(tx *kv.Tx) (err error) {
+		list, err = s.joined(tx)
+		return err
+	})
+	return list, err
 }
 
 // wakeLink makes the link look at once whether its connection still lives.
@@ -368,12 +407,4 @@ func (a *Agent) reportLink() {
 	if e, due := a.linkLog.held(a.clock.Monotonic()); due {
 		a.event(e)
 	}
-}
-
-// forgetLink removes what is kept for a coordinator.
-func forgetLink(tx *kv.Tx, url string) error {
-	if url == "" {
-		return nil
-	}
-	return errors.Join(tx.Delete(linkKey(url, "tokens")), tx.Delete(linkKey(url, "proofs")))
 }

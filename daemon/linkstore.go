@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -13,6 +14,7 @@ import (
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
+	"coldframe/internal/signed"
 	"coldframe/keystore"
 )
 
@@ -20,8 +22,15 @@ import (
 // no backup.
 const linkPrefix = "coordinator/"
 
-// maxProofs is how many password changes may wait for the coordinator; of more, those in the middle are dropped.
+// maxProofs is how many password changes may wait for a coordinator; of more, those in the middle are dropped.
 const maxProofs = 8
+
+// joinedKey holds the coordinators that this machine joined, or tried to: CBOR of their URLs, the latest last, sealed. A password change
+// concerns them all, as it may be one of a former coordinator that is joined again. Of more than maxJoined the oldest goes, with its records.
+const (
+	joinedKey = "meta/coordinators"
+	maxJoined = 16
+)
 
 // linkStore implements link.Store for one coordinator.
 type linkStore struct {
@@ -170,4 +179,60 @@ func (l linkStore) appendProof(list []byte, p keystore.Proof) []byte {
 	defer own.Wipe()
 	own.Use(func(b []byte) { list = append(list, b...) })
 	return list
+}
+
+// joined returns the coordinators of joinedKey. A record that does not open is as good as none: it must not keep a password from being changed.
+func (s *session) joined(tx *kv.Tx) (list []string, err error) {
+	sealed, err := tx.Get(joinedKey)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	plain, err := seal.Open(s.local.key, purposeLocal, s.context("coordinator", "", "joined"), bytes.Clone(sealed))
+	if err == nil {
+		err = signed.Unmarshal(plain, &list)
+	}
+	if err != nil || len(list) > maxJoined {
+		return nil, nil
+	}
+	return list, nil
+}
+
+// noteJoined makes coordinators the latest of those that a password change concerns. Empty names are passed over.
+func (s *session) noteJoined(tx *kv.Tx, urls ...string) error {
+	list, err := s.joined(tx)
+	if err != nil {
+		return err
+	}
+	for _, url := range urls {
+		list = append(slices.DeleteFunc(list, func(known string) bool { return known == url }), url)
+	}
+	list = slices.DeleteFunc(list, func(url string) bool { return url == "" })
+	for ; len(list) > maxJoined; list = list[1:] {
+		err = errors.Join(err, forgetTokens(tx, list[0]), tx.Delete(linkKey(list[0], "proofs")))
+	}
+	plain, encoding := signed.Marshal(list)
+	if err := errors.Join(err, encoding); err != nil {
+		return err
+	}
+	return tx.Set(joinedKey, s.sealLocal("coordinator", "", "joined", plain))
+}
+
+// addProofs records a password change for every coordinator that may know the former password.
+func (a *Agent) addProofs(s *session, tx *kv.Tx, before, after keystore.Proof) error {
+	list, err := s.joined(tx)
+	for _, url := range list {
+		err = errors.Join(err, linkStore{a, s, url}.addProof(tx, before, after))
+	}
+	return err
+}
+
+// forgetTokens removes the session at a coordinator that is left. Proofs stay: it knows the account.
+func forgetTokens(tx *kv.Tx, url string) error {
+	if url == "" {
+		return nil
+	}
+	return tx.Delete(linkKey(url, "tokens"))
 }
