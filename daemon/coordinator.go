@@ -255,11 +255,9 @@ func forCaller(err error) error {
 // saveCoordinator puts another setting, or none, in the place of the present one, and forgets its tokens.
 func (a *Agent) saveCoordinator(item *coordinatorItem, before string) error {
 	err := a.vault.Update(func(tx *keystore.Tx) error {
+		a.events.stageWith(tx, Event{Type: EventCoordinatorChanged})
 		if item == nil {
-			return errors.Join(
-				tx.Delete(itemCoordinator), forgetTokens(tx.KV(), before),
-				a.events.stage(tx.KV(), Event{Type: EventCoordinatorChanged}),
-			)
+			return errors.Join(tx.Delete(itemCoordinator), forgetTokens(tx.KV(), before))
 		}
 		body, err := signed.Marshal(*item)
 		if err != nil {
@@ -268,10 +266,7 @@ func (a *Agent) saveCoordinator(item *coordinatorItem, before string) error {
 		if before != "" && before != item.URL {
 			err = forgetTokens(tx.KV(), before)
 		}
-		return errors.Join(
-			err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}),
-			a.events.stage(tx.KV(), Event{Type: EventCoordinatorChanged}),
-		)
+		return errors.Join(err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}))
 	})
 	if err == nil {
 		a.publish()

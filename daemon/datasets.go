@@ -172,11 +172,11 @@ func (a *Agent) createDataset(s *session, title string, idem *idempotent) (colum
 		return "", errors.Join(err, fault.New(fault.TooLarge, "an agent has at most %d datasets", MaxDatasets))
 	}
 	err = a.vault.Update(func(tx *keystore.Tx) error {
+		a.events.stageWith(tx, Event{Type: EventDatasetCreated, Dataset: string(link.ID)})
 		return errors.Join(
 			putMetadata(tx, link.ID, &meta),
 			writeRecord(tx.KV(), infoKey(link.ID), info),
 			tx.KV().Set(rosterKey(link.ID, link.Sequence), envelope),
-			a.events.stage(tx.KV(), Event{Type: EventDatasetCreated, Dataset: string(link.ID)}),
 			idem.save(tx.KV(), s, [32]byte{}, string(link.ID)),
 		)
 	})
@@ -340,9 +340,9 @@ func (a *Agent) rename(s *session, id columnar.DatasetID, title string, idem *id
 			return err
 		}
 		info.Title = seal.Seal(key.Key, key.ID, purposeTitle, titleContext(id), []byte(title))
+		a.events.stageWith(tx, Event{Type: EventDatasetRenamed, Dataset: string(id)})
 		return errors.Join(
 			writeRecord(tx.KV(), infoKey(id), info),
-			a.events.stage(tx.KV(), Event{Type: EventDatasetRenamed, Dataset: string(id)}),
 			idem.save(tx.KV(), s, [32]byte{}, true),
 		)
 	})

@@ -59,10 +59,8 @@ func (a *Agent) bury(s *session, ds *dataset) error {
 			return err
 		}
 		meta.wipe()
-		return errors.Join(
-			tx.Delete(metadataItemID(ds.id)), tx.KV().Set(tombstonePrefix+string(ds.id), envelope),
-			a.events.stage(tx.KV(), Event{Type: EventDatasetDeleted, Dataset: string(ds.id), Version: meta.Version}),
-		)
+		a.events.stageWith(tx, Event{Type: EventDatasetDeleted, Dataset: string(ds.id), Version: meta.Version})
+		return errors.Join(tx.Delete(metadataItemID(ds.id)), tx.KV().Set(tombstonePrefix+string(ds.id), envelope))
 	})
 }
 

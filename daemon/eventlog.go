@@ -9,6 +9,7 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/signed"
+	"coldframe/keystore"
 )
 
 // MaxEvents is how many events the log keeps; the oldest go first.
@@ -76,6 +77,12 @@ func (l *eventLog) stage(tx *kv.Tx, e Event) error {
 		}
 	}
 	return writeCounter(tx, eventHead, head)
+}
+
+// stageWith writes e in the transaction in which a change of the vault becomes durable on this machine. What a change writes itself may come
+// later than its function ran (keystore.Tx.KV), and the number of an event is taken by then.
+func (l *eventLog) stageWith(tx *keystore.Tx, e Event) {
+	tx.OnCommit(func(k *kv.Tx) error { return l.stage(k, e) })
 }
 
 // add logs e by itself. A store that takes no writes must not fail the operation that the event tells of: subscribers then get it

@@ -221,10 +221,8 @@ func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem) er
 	}
 	defer clear(body)
 	err = a.vault.Update(func(tx *keystore.Tx) error {
-		if err := tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body}); err != nil {
-			return err
-		}
-		return a.events.stage(tx.KV(), Event{Type: EventStoreChanged})
+		a.events.stageWith(tx, Event{Type: EventStoreChanged})
+		return tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body})
 	})
 	if err != nil {
 		return errors.Join(err, closeStore(store))

@@ -114,3 +114,35 @@ func TestRefusedSwitchLosesItsObjects(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// The event of a switch whose answer was lost comes once the switch is made, whatever else was logged meanwhile, and takes no other's number.
+func TestEventOfAnUndecidedSwitch(t *testing.T) {
+	a, remote := replicated(t)
+	id := a.create("t")
+	sub, err := a.Subscribe(t.Context(), user, FromNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	mend := loseAnswer(remote, true)
+	_, err = a.write(WriteRequest{Dataset: id}, "x\n2\n")
+	wantCode(t, "write", err, fault.Unavailable)
+	a.event(Event{Type: EventClock})
+	mend()
+	if err := a.vault.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.event(Event{Type: EventStoreChanged})
+	var types []string
+	for e := range sub.C {
+		if e.ID != 0 {
+			types = append(types, e.Type)
+		}
+		if e.Type == EventStoreChanged {
+			break
+		}
+	}
+	if !slices.Equal(types, []string{EventClock, EventVersion, EventStoreChanged}) {
+		t.Fatal(types)
+	}
+}

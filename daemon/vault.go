@@ -31,6 +31,9 @@ var vaultEvents = map[string]Event{
 }
 
 func (a *Agent) vaultEvent(event string) {
+	if event == keystore.EventChangeMade {
+		a.publish() // what the change staged
+	}
 	if e, ok := vaultEvents[event]; ok {
 		a.event(e)
 	}

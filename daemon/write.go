@@ -276,10 +276,10 @@ func (w *write) commit(ctx context.Context, store columnar.Store, schema *arrow.
 	answer := storedWrite{Version: uint64(m.Version), Rows: int64(m.Contents.Rows), Written: w.rows, Bytes: w.stored, Transfer: w.t.id}
 	named := ownObjects(m, parts)
 	err = w.a.vault.Update(func(tx *keystore.Tx) error {
+		w.a.events.stageWith(tx, Event{Type: EventVersion, Dataset: string(w.id), Version: uint64(m.Version)})
 		return errors.Join(
 			w.switchHead(tx, envelope, m, all),
 			w.journal.keep(tx.KV(), named),
-			w.a.events.stage(tx.KV(), Event{Type: EventVersion, Dataset: string(w.id), Version: uint64(m.Version)}),
 			w.idem.save(tx.KV(), w.s, body, answer),
 		)
 	})

@@ -99,7 +99,7 @@ func (v *Vault) Republish(ctx context.Context) error {
 	if err := v.olderThan(c, there); err != nil {
 		return v.suspicious(err)
 	}
-	if err := dropPending(v.db); err != nil {
+	if err := v.dropPending(); err != nil {
 		return err
 	}
 	v.o.Logger.Warn("the vault of this machine takes the place of an older one on the replica", "counter", c.counter)

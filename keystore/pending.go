@@ -228,28 +228,30 @@ func exists(tx *kv.Tx, key string) (bool, error) {
 	return err == nil, err
 }
 
-// dropPending removes a pending change that is not to be: its head first.
-func dropPending(db *kv.DB) error {
-	h, err := readPending(db)
+// dropPending removes a pending change that is not to be: its head first. The caller holds writing.
+func (v *Vault) dropPending() error {
+	h, err := readPending(v.db)
 	if err != nil {
 		return err
 	}
 	if h != nil {
-		if err := db.Update(func(tx *kv.Tx) error { return tx.Delete(recordPending) }); err != nil {
+		if err := v.db.Update(func(tx *kv.Tx) error { return tx.Delete(recordPending) }); err != nil {
 			return err
 		}
 	}
-	return removeAll(db, prefixPending)
+	v.awaited = nil
+	return removeAll(v.db, prefixPending)
 }
 
-// applyPending makes a pending change: in one transaction, with what last writes, or in several after it is durably decided.
-func applyPending(db *kv.DB, last func(tx *kv.Tx) error) error {
+// applyPending makes a pending change, with what its OnCommit functions write: in one transaction, or in several after it is durably decided.
+// It returns how many records of the agent stay as another transaction left them. The caller holds writing.
+func (v *Vault) applyPending() (kept int, err error) {
 	for {
-		more := false
-		err := db.Update(func(tx *kv.Tx) (err error) {
+		more, now := false, 0
+		err := v.db.Update(func(tx *kv.Tx) (err error) {
 			raw, err := tx.Get(recordPending)
 			if errors.Is(err, fault.NotFound) {
-				return nil // another caller of this function was faster
+				return nil
 			}
 			if err != nil {
 				return err
@@ -258,39 +260,87 @@ func applyPending(db *kv.DB, last func(tx *kv.Tx) error) error {
 			if err != nil {
 				return err
 			}
-			more, err = applySome(tx, h, last)
+			now, more, err = applySome(tx, h, v.awaited.of(h))
 			return err
 		})
-		if err != nil || !more {
-			return err
+		switch {
+		case err != nil && v.awaited.gaveUp():
+			v.o.Logger.Error("what comes with a change of the vault was not written", "code", string(fault.CodeOf(err)))
+			continue
+		case err != nil:
+			return kept, err
+		}
+		if kept += now; !more {
+			v.awaited = nil
+			return kept, nil
 		}
 	}
 }
 
 // applySome applies what one transaction takes, and reports whether something is left. A change that takes several is decided first.
-func applySome(tx *kv.Tx, h *pendingHead, last func(tx *kv.Tx) error) (more bool, err error) {
+func applySome(tx *kv.Tx, h *pendingHead, last func(tx *kv.Tx) error) (kept int, more bool, err error) {
 	keys, writes, more, err := somePending(tx)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	if more && h.State != decided {
 		h.State = decided
-		return true, setPendingHead(tx, h)
+		return 0, true, setPendingHead(tx, h)
 	}
 	for i, w := range writes {
-		if err := errors.Join(applyWrite(tx, w), tx.Delete(keys[i])); err != nil {
-			return false, err
+		stays, err := applyWrite(tx, w)
+		if err := errors.Join(err, tx.Delete(keys[i])); err != nil {
+			return 0, false, err
+		}
+		if stays {
+			kept++
 		}
 	}
 	if more {
-		return true, nil
+		return kept, true, nil
 	}
-	if last != nil {
-		if err := last(tx); err != nil {
-			return false, err
+	return kept, false, errors.Join(last(tx), tx.Delete(recordPending))
+}
+
+// awaited is what a change, whose answer of the replica is awaited, does besides its records. It lives as long as the process: that the
+// answer is lost does not end it.
+type awaited struct {
+	root   [32]byte
+	fns    []func(tx *kv.Tx) error // of OnCommit
+	failed bool
+}
+
+// of returns what comes with a pending change.
+func (a *awaited) of(h *pendingHead) func(tx *kv.Tx) error {
+	if a == nil || a.root != [32]byte(h.Root) {
+		return func(*kv.Tx) error { return nil }
+	}
+	return func(tx *kv.Tx) error {
+		for _, fn := range a.fns {
+			if err := fn(tx); err != nil {
+				a.failed = true
+				return err
+			}
 		}
+		return nil
 	}
-	return false, tx.Delete(recordPending)
+}
+
+// gaveUp reports, once, whether a function failed; the change, which the replica has, is then made without them.
+func (a *awaited) gaveUp() bool {
+	if a == nil || !a.failed {
+		return false
+	}
+	a.fns, a.failed = nil, false
+	return true
+}
+
+// keptRecords tells of records that a change, when it was made at last, left as others had written them meanwhile.
+func (v *Vault) keptRecords(n int) {
+	if n > 0 {
+		v.o.Logger.Warn("records that were written meanwhile stay as they are beside a change of the vault", "count", n)
+		v.notify(EventRecordsKept)
+	}
 }
 
 // somePending reads entries of the pending change up to what one transaction takes.
@@ -315,17 +365,17 @@ func somePending(tx *kv.Tx) (keys []string, writes []kv.Write, more bool, err er
 }
 
 // applyWrite makes one write. A record of the agent that somebody else changed meanwhile stays as it is.
-func applyWrite(tx *kv.Tx, w kv.Write) error {
+func applyWrite(tx *kv.Tx, w kv.Write) (stays bool, err error) {
 	if !strings.HasPrefix(w.Key, prefixVault) {
 		now, err := tx.Version(w.Key)
 		if err != nil || now != w.Before {
-			return err
+			return err == nil, err
 		}
 	}
 	if w.Deleted {
-		return tx.Delete(w.Key)
+		return false, tx.Delete(w.Key)
 	}
-	return tx.Set(w.Key, w.Value)
+	return false, tx.Set(w.Key, w.Value)
 }
 
 // journal writes what is taken over from a replica as a pending change, in transactions of a bearable size.
@@ -367,7 +417,8 @@ func (j *journal) decide(hash [32]byte) error {
 	return j.db.Update(func(tx *kv.Tx) error { return setPendingHead(tx, &pendingHead{State: decided, Root: hash[:]}) })
 }
 
-// settle finishes at a start what the process before left: a decided change is applied, an unfinished one goes, a proposed one waits.
+// settle finishes what the process before left, or a full disk: a decided change is applied, an unfinished one goes, a proposed one waits.
+// The caller holds writing.
 func (v *Vault) settle() error {
 	h, err := readPending(v.db)
 	switch {
@@ -376,7 +427,9 @@ func (v *Vault) settle() error {
 	case h == nil:
 		return removeAll(v.db, prefixPending)
 	case h.State == decided:
-		return applyPending(v.db, nil)
+		kept, err := v.applyPending()
+		v.keptRecords(kept)
+		return err
 	}
 	return nil
 }

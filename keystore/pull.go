@@ -163,9 +163,9 @@ var errOtherUser = fault.New(fault.NotAuthentic, "the vault on the replica is an
 func (v *Vault) takeOver(ctx context.Context, r Replica, b rootBlob, next *contents, top *root, known bool) error {
 	if err := v.collectPull(ctx, r, b, next, top, known); err != nil {
 		next.keys.wipe()
-		return errors.Join(err, dropPending(v.db))
+		return errors.Join(err, v.dropPending())
 	}
-	err := v.apply(next, nil, func(before *contents) {
+	err := v.apply(next, func(before *contents) {
 		v.readOnly = false
 		if before != nil {
 			before.keys.wipe()
@@ -187,7 +187,7 @@ func (v *Vault) takeOver(ctx context.Context, r Replica, b rootBlob, next *conte
 func (v *Vault) collectPull(ctx context.Context, r Replica, b rootBlob, next *contents, top *root, known bool) error {
 	have, err := v.localHashes()
 	if err == nil {
-		err = dropPending(v.db)
+		err = v.dropPending()
 	}
 	if err != nil {
 		return err

@@ -131,6 +131,7 @@ func (v *Vault) change(ctx context.Context, r Replica, p *proposal, mark Mark) e
 		p.tx.discard()
 		return err
 	}
+	v.awaited = &awaited{root: p.next.rootHash, fns: p.tx.onCommit}
 	err := v.swapIn(ctx, r, p.parts(), p.blob(), p.tx.attached, p.tx.credentials, mark)
 	if err != nil {
 		var ours bool
@@ -140,7 +141,7 @@ func (v *Vault) change(ctx context.Context, r Replica, p *proposal, mark Mark) e
 		}
 	}
 	p.tx.credentials.wipe()
-	return v.apply(p.next, p.tx.runOnCommit, func(before *contents) { before.keys.wipeSlotKeys(p.next.keys) })
+	return v.apply(p.next, func(before *contents) { before.keys.wipeSlotKeys(p.next.keys) })
 }
 
 // outcome finds out what became of a swap that failed. What the replica has refused for certain is dropped.
@@ -148,7 +149,7 @@ func (v *Vault) outcome(ctx context.Context, r Replica, p *proposal, failed erro
 	failed = remoteFault(failed)
 	certain := isRefusal(failed) || errors.Is(failed, fault.Busy) || errors.Is(failed, fault.Unauthorized)
 	if certain && !errors.Is(failed, fault.Conflict) {
-		if err := dropPending(v.db); err != nil {
+		if err := v.dropPending(); err != nil {
 			return false, err
 		}
 		return false, v.makeRoom(ctx, r, failed)
@@ -164,7 +165,7 @@ func (v *Vault) outcome(ctx context.Context, r Replica, p *proposal, failed erro
 	if !certain {
 		return false, undecided // it may still be on its way: the next change or start decides
 	}
-	if err := dropPending(v.db); err != nil {
+	if err := v.dropPending(); err != nil {
 		return false, err
 	}
 	return false, errMoved
@@ -191,15 +192,16 @@ func isRefusal(err error) bool {
 }
 
 // apply makes the pending change that the replica has, next being what the vault is by it.
-func (v *Vault) apply(next *contents, last func(tx *kv.Tx) error, replaced func(before *contents)) error {
+func (v *Vault) apply(next *contents, replaced func(before *contents)) error {
 	v.mu.Lock() // readers wait: the database changes, perhaps in several transactions, before the contents do
-	err := applyPending(v.db, last)
+	kept, err := v.applyPending()
 	if err == nil {
 		before := v.c
 		v.c, v.pending = next, nil
 		replaced(before)
 	}
 	v.mu.Unlock()
+	v.keptRecords(kept)
 	if err != nil {
 		return v.notApplied(err)
 	}

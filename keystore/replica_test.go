@@ -169,13 +169,8 @@ func TestCallersRecords(t *testing.T) {
 			return errors.Join(tx.Put(keystore.Item{ID: "x", Kind: "metadata", Body: []byte(body)}), tx.KV().Set("own/head", []byte(body)), tx.KV().Set("own/shared", []byte(body)))
 		})
 	}
-	own := func(key string) string {
-		var v []byte
-		_ = r.db.View(func(tx *kv.Tx) (err error) { v, err = tx.Get(key); return err })
-		return string(v)
-	}
-	if err := update("one"); err != nil || own("own/head") != "one" || own("own/commit") != "one" {
-		t.Fatal(err, own("own/head"), own("own/commit"))
+	if err := update("one"); err != nil || r.own("own/head") != "one" || r.own("own/commit") != "one" {
+		t.Fatal(err, r.own("own/head"), r.own("own/commit"))
 	}
 	lost := errors.New("connection reset")
 	remote.AfterSwap = func(keystore.Swap) error {
@@ -184,7 +179,7 @@ func TestCallersRecords(t *testing.T) {
 	}
 	wantCode(t, update("two"), fault.Unavailable)
 	r.wants("x", "one")
-	if own("own/head") != "one" {
+	if r.own("own/head") != "one" {
 		t.Fatal("written before it was acknowledged")
 	}
 	if err := r.db.Update(func(tx *kv.Tx) error { return tx.Set("own/shared", []byte("meanwhile")) }); err != nil {
@@ -195,8 +190,8 @@ func TestCallersRecords(t *testing.T) {
 	r.wants("x", "one")
 	r.sync()
 	r.wants("x", "two")
-	if own("own/head") != "two" || own("own/shared") != "meanwhile" {
-		t.Fatal(own("own/head"), own("own/shared"))
+	if r.own("own/head") != "two" || r.own("own/shared") != "meanwhile" {
+		t.Fatal(r.own("own/head"), r.own("own/shared"))
 	}
 }
 

@@ -37,7 +37,7 @@ func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Re
 	}
 	v.o.Logger.Warn("a change of the vault that was never acknowledged was dropped")
 	v.notify(EventChangeDropped)
-	return dropPending(v.db)
+	return v.dropPending()
 }
 
 // authenticRoot reports whether a root blob is one of this vault at all: no pending change is dropped for less.
@@ -114,11 +114,13 @@ func pendingBlobs(tx *kv.Tx, c *contents) (b rootBlob, parts []RemoteChange, err
 // the vault is locked: only the new password opens it.
 func (v *Vault) reload() error {
 	v.mu.Lock()
-	err := applyPending(v.db, nil)
+	kept, err := v.applyPending()
 	v.mu.Unlock()
+	v.keptRecords(kept)
 	if err != nil {
 		return v.notApplied(err)
 	}
+	defer v.notify(EventChangeMade)
 	c, err := v.writable()
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"coldframe/internal/kv"
 )
 
-// Tx changes a vault: all of it or nothing. It is valid until the function it was given to returns, for one goroutine.
+// Tx changes a vault: all of its items or none. What it does to records of the agent comes in the same transaction, see KV. It is valid until the function it was given to returns, for one goroutine.
 type Tx struct {
 	kv     *kv.Tx
 	c      *contents
@@ -206,11 +206,14 @@ func (v *Vault) setPending(staged map[string]*entry) {
 
 // KV returns the database transaction, for records of the agent that change together with items. Keys under "vault/" are not its.
 //
-// Where a replica keeps the vault, what is written here becomes durable with the answer of the replica, or with the next start. A record
-// that another transaction writes meanwhile stays as that one left it: for such records there is OnCommit.
+// Where a replica keeps the vault, what is written here becomes durable with the answer of the replica. If that is lost it comes later, with
+// the next change, Sync or start that learns of it; a record that another transaction wrote meanwhile then stays as that one left it, which is
+// logged. So a record written here must be one that no other transaction writes while the item beside it stays; for others there is OnCommit.
 func (tx *Tx) KV() *kv.Tx { return tx.kv }
 
-// OnCommit has fn called inside the transaction in which this change becomes durable on this machine; a crash before it leaves it out.
+// OnCommit has fn called inside the transaction in which this change becomes durable on this machine. Where the answer of the replica is
+// lost that may be after Update has failed (see Undecided), in another goroutine; if the process ends before, fn is not called. An error
+// of fn fails the change, but not one that the replica has already: that is made without any OnCommit, and the error logged.
 func (tx *Tx) OnCommit(fn func(tx *kv.Tx) error) { tx.onCommit = append(tx.onCommit, fn) }
 
 // Attach has a record of the replica that is no part of the vault change in the same swap: the body takes the place of the version before,

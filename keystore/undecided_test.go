@@ -24,6 +24,13 @@ func loseAnswer(remote *keystoretest.Replica, made bool) (mend func()) {
 	return func() { remote.OnSwap, remote.AfterSwap, remote.OnRead = nil, nil, nil }
 }
 
+// own reads a record of the agent; "" if there is none.
+func (r *rig) own(key string) string {
+	var v []byte
+	_ = r.db.View(func(tx *kv.Tx) (err error) { v, err = tx.Get(key); return err })
+	return string(v)
+}
+
 func pendingWrites(r *rig, key string) (there bool) {
 	r.t.Helper()
 	err := r.db.View(func(tx *kv.Tx) (err error) {
@@ -82,5 +89,57 @@ func TestUndecided(t *testing.T) {
 		if err := r.db.Update(func(tx *kv.Tx) error { return tx.Set("own/gone", []byte("x")) }); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What goes through OnCommit comes in the transaction that makes the change, also where the answer was lost and the process lives on.
+func TestOnCommitAfterALostAnswer(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		r, remote, _ := joinedRig(t)
+		calls := 0
+		mend := loseAnswer(remote, made)
+		err := r.vault.Update(func(tx *keystore.Tx) error {
+			tx.OnCommit(func(k *kv.Tx) error { calls++; return k.Set("own/event", []byte("y")) })
+			return errors.Join(tx.Put(keystore.Item{ID: "x", Kind: "metadata", Body: []byte("y")}), tx.KV().Set("own/shared", []byte("y")))
+		})
+		if !keystore.Undecided(err) || calls != 0 {
+			t.Fatal(err, calls)
+		}
+		if err := r.db.Update(func(tx *kv.Tx) error { return tx.Set("own/shared", []byte("meanwhile")) }); err != nil {
+			t.Fatal(err)
+		}
+		mend()
+		r.sync()
+		r.wants("x", "y")
+		if calls != 1 || r.own("own/event") != "y" || r.own("own/shared") != "meanwhile" {
+			t.Fatal(made, calls, r.own("own/event"), r.own("own/shared"))
+		}
+		if !r.saw(keystore.EventChangeMade) || !r.saw(keystore.EventRecordsKept) {
+			t.Fatal(r.events)
+		}
+		r.put("z", "next")
+		if calls != 1 {
+			t.Fatal("called for another change")
+		}
+	}
+}
+
+// A callback that cannot do its work does not keep a change from being made that the replica has.
+func TestOnCommitThatFails(t *testing.T) {
+	r, remote, _ := joinedRig(t)
+	mend := loseAnswer(remote, true)
+	calls := 0
+	err := r.vault.Update(func(tx *keystore.Tx) error {
+		tx.OnCommit(func(*kv.Tx) error { calls++; return fault.New(fault.Internal, "never") })
+		return tx.Put(keystore.Item{ID: "x", Kind: "metadata", Body: []byte("y")})
+	})
+	if !keystore.Undecided(err) {
+		t.Fatal(err)
+	}
+	mend()
+	r.sync()
+	r.wants("x", "y")
+	if calls != 1 || r.saw(keystore.EventLocked) {
+		t.Fatal(calls, r.events)
 	}
 }

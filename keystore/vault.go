@@ -50,6 +50,8 @@ const (
 	EventSynced            = "vault.synced"         // a change of another device was taken over
 	EventUnconfirmed       = "vault.unconfirmed"    // the vault is now Fresh
 	EventChangeDropped     = "vault.change_dropped" // a change whose answer was lost was not made: another device was faster
+	EventChangeMade        = "vault.change_made"    // a change whose answer was lost was made, or is now
+	EventRecordsKept       = "vault.records_kept"   // but not to records of the agent that were written meanwhile
 	EventPasswordElsewhere = "vault.password_changed_elsewhere"
 )
 
@@ -74,6 +76,7 @@ type Vault struct {
 	unsettled atomic.Bool // a decided change is not applied yet: nothing opens before it is
 
 	writing sync.Mutex // held over a change, from reading the contents to moving the anchor
+	awaited *awaited   // of the pending change, if this process made it; guarded by writing
 
 	mu       sync.RWMutex
 	c        *contents       // nil while locked
@@ -301,14 +304,21 @@ func (v *Vault) turn(ctx context.Context) (func(), error) {
 	select {
 	case v.attempts <- struct{}{}:
 		if v.unsettled.Load() {
-			if err := v.settle(); err != nil {
+			if err := v.settleAgain(); err != nil {
 				<-v.attempts
 				return nil, err
 			}
-			v.unsettled.Store(false)
 		}
 		return func() { <-v.attempts }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+func (v *Vault) settleAgain() error {
+	v.writing.Lock()
+	defer v.writing.Unlock()
+	err := v.settle()
+	v.unsettled.Store(err != nil)
+	return err
 }
