@@ -17,7 +17,10 @@ func (c *Client) Register(ctx context.Context, r Registration) error {
 		r.Device = c.Device()
 	}
 	t, err := read[Tokens](c.raw.Register(ctx, r))
-	return c.begin(r.User, r.Device, t, err)
+	if err != nil {
+		return err
+	}
+	return c.loggedIn(ctx, r.User, r.Device, t)
 }
 
 // Login begins a session in the place of the device's last one, by id or by the labelled hash of the address; with the latter the caller learns the id from
@@ -27,29 +30,26 @@ func (c *Client) Login(ctx context.Context, l Login) error {
 		l.Device = c.Device()
 	}
 	t, err := read[Tokens](c.raw.Login(ctx, l))
+	if err != nil {
+		return err
+	}
 	user := t.User
 	if l.User != nil {
 		user = *l.User
 	}
-	return c.begin(user, l.Device, t, err)
+	return c.loggedIn(ctx, user, l.Device, t)
 }
 
 // Device is the id of the device that is logged in, or will be.
 func (c *Client) Device() DeviceID {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.session.Device != "" {
-		return c.session.Device
+	if d := c.present().Device; d != "" {
+		return d
 	}
 	return c.o.Device
 }
 
 // User is who is logged in.
-func (c *Client) User() UserID {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.session.User
-}
+func (c *Client) User() UserID { return c.present().User }
 
 // Logout ends this session and the device's credential, or all of the user. One that has ended already is no failure; whether all have is unknown then, and
 // is fault.Unauthorized.
@@ -64,7 +64,7 @@ func (c *Client) Logout(ctx context.Context, all bool) error {
 	if ended && !all {
 		err = nil
 	}
-	return errors.Join(err, c.forget())
+	return errors.Join(err, c.forget(ctx))
 }
 
 // Sessions lists the user's devices that have a session or a credential.

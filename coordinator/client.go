@@ -39,7 +39,8 @@ type Options struct {
 	Session Session
 	// Device is the id of this agent's device, under which it logs in: a UUID that it keeps for good. If it is empty it is that of Session, or a new one.
 	Device DeviceID
-	// Save stores a session durably before it is used: a refresh token is good once, and whoever forgets the new one has to log in again.
+	// Save stores a session durably before it is used: a refresh token is good once, and whoever forgets the new one has to log in again. It may call User
+	// and Device, and wait for who does; no other method.
 	Save func(Session) error
 	// Now is the agent's clock.
 	Now func() time.Time
@@ -57,7 +58,9 @@ type Client struct {
 	http *http.Client
 	o    Options
 
-	mu      sync.Mutex // held while tokens are exchanged
+	exchange chan struct{} // holds a value while tokens are asked for and saved, by one caller at a time
+
+	mu      sync.Mutex // held around session alone, never over a request or Save: those of other packages wait for locks of their own
 	session Session
 }
 
@@ -92,7 +95,7 @@ func New(url string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.InvalidRequest, err, "not the address of a coordinator")
 	}
-	return &Client{raw: raw, http: &own, o: o, session: o.Session}, nil
+	return &Client{raw: raw, http: &own, o: o, exchange: make(chan struct{}, 1), session: o.Session}, nil
 }
 
 // Close closes connections that no request uses.
@@ -132,58 +135,104 @@ func bearer(access string) RequestEditorFn {
 	}
 }
 
-// access returns an access token other than the one that was refused, exchanging the refresh token if need be.
-func (c *Client) access(ctx context.Context, refused string) (string, error) {
+// begin waits until nobody else exchanges tokens, and lets the others wait until done is called.
+func (c *Client) begin(ctx context.Context) (done func(), err error) {
+	done = func() { <-c.exchange }
+	select {
+	case c.exchange <- struct{}{}:
+		return done, nil
+	default:
+	}
+	select {
+	case c.exchange <- struct{}{}:
+		return done, nil
+	case <-ctx.Done():
+		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "the call ended while it waited for tokens of the coordinator")
+	}
+}
+
+func (c *Client) present() Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.session
-	if s.Access != "" && s.Access != refused && c.o.Now().Add(early).Before(s.Until) {
+	return c.session
+}
+
+// access returns an access token other than the one that was refused, exchanging the refresh token if need be.
+func (c *Client) access(ctx context.Context, refused string) (string, error) {
+	good := func(s Session) bool {
+		return s.Access != "" && s.Access != refused && c.o.Now().Add(early).Before(s.Until)
+	}
+	if s := c.present(); good(s) {
 		return s.Access, nil
 	}
-	if s.Refresh == "" {
-		return "", fault.New(fault.Unauthorized, "not logged in to the coordinator")
-	}
-	t, err := read[Tokens](c.raw.Refresh(ctx, RefreshRequest{RefreshToken: s.Refresh, Request: s.Request}))
+	done, err := c.begin(ctx)
 	if err != nil {
 		return "", err
 	}
-	if err := c.keep(t); err != nil {
+	defer done()
+	s := c.present()
+	switch {
+	case good(s): // somebody else's exchange
+		return s.Access, nil
+	case s.Refresh == "":
+		return "", fault.New(fault.Unauthorized, "not logged in to the coordinator")
+	}
+	t, err := read[Tokens](c.raw.Refresh(ctx, RefreshRequest{RefreshToken: s.Refresh, Request: s.Request}))
+	if err == nil {
+		s, err = c.sessionOf(s, t)
+	}
+	if err == nil {
+		err = c.keep(s)
+	}
+	if err != nil {
 		return "", err
 	}
-	return c.session.Access, nil
+	return s.Access, nil
 }
 
-// keep stores new tokens, then uses them. The caller holds mu.
-func (c *Client) keep(t Tokens) error {
-	if c.session.User != "" && t.User != c.session.User || t.AccessToken == "" || t.RefreshToken == "" {
-		return fault.New(fault.NotAuthentic, "the coordinator's tokens are somebody else's")
+// sessionOf is what tokens make of the session before, of the same user and device.
+func (c *Client) sessionOf(before Session, t Tokens) (Session, error) {
+	if t.User != before.User || t.AccessToken == "" || t.RefreshToken == "" {
+		return Session{}, fault.New(fault.NotAuthentic, "the coordinator's tokens are somebody else's")
 	}
-	s := Session{
-		User: t.User, Device: c.session.Device, Access: t.AccessToken, Refresh: t.RefreshToken, Request: NewRequestID(),
+	return Session{
+		User: t.User, Device: before.Device, Access: t.AccessToken, Refresh: t.RefreshToken, Request: NewRequestID(),
 		Until: c.o.Now().Add(time.Duration(min(max(0, t.AccessSeconds), 15*60)) * time.Second),
-	}
+	}, nil
+}
+
+// keep stores a session, then uses it. The caller has begun.
+func (c *Client) keep(s Session) error {
 	if err := c.o.Save(s); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.session = s
 	return nil
 }
 
-// begin keeps the tokens of a registration or login of a user's device.
-func (c *Client) begin(user UserID, device DeviceID, t Tokens, err error) error {
+// loggedIn keeps the tokens of a registration or login of a user's device.
+func (c *Client) loggedIn(ctx context.Context, user UserID, device DeviceID, t Tokens) error {
+	s, err := c.sessionOf(Session{User: user, Device: device}, t)
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.session = Session{User: user, Device: device}
-	return c.keep(t)
+	done, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return c.keep(s)
 }
 
 // forget drops the tokens of a session that has ended.
-func (c *Client) forget() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.session = Session{User: c.session.User, Device: c.session.Device}
-	return c.o.Save(c.session)
+func (c *Client) forget(ctx context.Context) error {
+	done, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	s := c.present()
+	return c.keep(Session{User: s.User, Device: s.Device})
 }
