@@ -166,6 +166,54 @@ func TestHandlerThatFails(t *testing.T) {
 	say(t, alice, bob, "five")
 }
 
+// One body that the application cannot take now holds up no other one, nor what an agent left over. It is taken when that passes, and what
+// never passes is set aside, whatever its code.
+func TestOneBodyHoldsUpNoOther(t *testing.T) {
+	w, alice, bob := pair(t)
+	carol := w.person().device()
+	var refusal error
+	bob.config.Handlers["text"] = func(ctx context.Context, r *Received) error {
+		if r.Sender == alice.p.id && refusal != nil {
+			return refusal
+		}
+		return bob.handle(ctx, r)
+	}
+	bob.restart()
+	want := []string{}
+	for i, code := range []fault.Code{fault.Conflict, fault.StorageFull, fault.Busy} {
+		refusal = fault.New(code, "not this one")
+		alice.enqueue(bob.p, fmt.Sprint("alice ", i))
+		alice.send()
+		carol.enqueue(bob.p, fmt.Sprint("carol ", i))
+		carol.send()
+		if n := bob.receive(); n != 1 {
+			t.Fatalf("%s: %d of carol's arrived", code, n)
+		}
+		bob.restart()
+		if n := bob.receive(); n != 0 {
+			t.Fatalf("%s: %d arrived", code, n)
+		}
+		refusal = nil
+		if n := bob.receive(); n != 1 {
+			t.Fatalf("%s: %d arrived once it had passed", code, n)
+		}
+		want = append(want, fmt.Sprint("carol ", i), fmt.Sprint("alice ", i))
+	}
+	alice.enqueue(bob.p, "never")
+	alice.send()
+	refusal = Never(fault.New(fault.Conflict, "another one under this id"))
+	bob.receive()
+	if list, err := bob.Asides(); err != nil || len(list) != 1 || list[0].Code != fault.Conflict {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if got := bob.p.texts(); !slices.Equal(got, want) {
+		t.Errorf("bob has %q, want %q", got, want)
+	}
+	if left, _, err := bob.remote.Remote.Inbox(t.Context(), 0); err != nil || len(left) > 0 {
+		t.Error("left in the mailbox:", len(left), err)
+	}
+}
+
 // A handler that did not ask for the removal is called, marked, and the body removed.
 func TestHandlerWithoutRemoval(t *testing.T) {
 	_, alice, bob := pair(t)

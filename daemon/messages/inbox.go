@@ -24,6 +24,7 @@ type outcome int
 const (
 	acknowledge outcome = iota
 	leave               // it stays in the mailbox, and blocks nothing
+	later               // so it does, and the next Receive takes it up
 )
 
 // Receive takes in what is in the mailbox, in order, and returns how many bodies reached the application. A message that cannot be read is
@@ -31,11 +32,8 @@ const (
 func (m *Messages) Receive(ctx context.Context) (n int, err error) {
 	m.receiving.Lock()
 	defer m.receiving.Unlock()
-	if !m.recovered {
-		if n, err = m.recover(ctx); err != nil {
-			return n, err
-		}
-		m.recovered = true
+	if n, err = m.takeStored(ctx); err != nil {
+		return n, err
 	}
 	for more := true; more; {
 		var list []Envelope
@@ -62,26 +60,34 @@ func (m *Messages) receivePage(ctx context.Context, list []Envelope) (n int, err
 		if taken {
 			n++
 		}
-		if o == acknowledge {
+		switch o {
+		case acknowledge:
 			done = append(done, Acknowledgement{e.Sequence, e.ID})
+		case later:
+			m.postponed[receivedName(e.Sender, e.Body)] = Acknowledgement{e.Sequence, e.ID}
 		}
 		m.after = e.Sequence
 	}
+	return n, errors.Join(err, m.acknowledge(ctx, done))
+}
+
+func (m *Messages) acknowledge(ctx context.Context, done []Acknowledgement) error {
 	if len(done) == 0 {
-		return n, err
+		return nil
 	}
 	m.step("acknowledge")
-	err = errors.Join(err, m.Mailbox.Acknowledge(ctx, done))
+	err := m.Mailbox.Acknowledge(ctx, done)
 	m.step("acknowledged")
-	return n, err
+	return err
 }
 
 // Rescan lets the next Receive look at the whole mailbox again: after a decision about a sender, or when the coordinator says `resync`.
 func (m *Messages) Rescan() {
 	m.receiving.Lock()
 	defer m.receiving.Unlock()
-	m.after, m.recovered = 0, false
+	m.after, m.listed, m.stored = 0, false, nil
 	clear(m.held)
+	clear(m.postponed)
 }
 
 // receive takes one message in. The errors are those that concern all messages.
@@ -234,8 +240,11 @@ func (m *Messages) refused(ctx context.Context, r *Received, w *wireReceived, ca
 		return leave, false, err
 	case blob == nil: // another device took it, or our own swap was made and its answer lost
 		return acknowledge, false, m.markSeen(r)
-	case transient(cause), ctx.Err() != nil:
+	case errors.As(cause, new(never)):
+	case stops(ctx, cause):
 		return leave, false, cause
+	case transient(cause), errors.Is(cause, fault.Incomplete):
+		return later, false, nil
 	}
 	a := aside{Name: blob.Name, Sender: w.Sender, Kind: r.Kind, Code: string(fault.CodeOf(cause)), Time: w.Time, Body: w.Body}
 	return m.remove(ctx, removalOf(blob), a)

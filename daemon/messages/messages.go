@@ -52,9 +52,25 @@ type Gate interface {
 }
 
 // Handler takes a received body into the application. It makes its effect and r.Removal() one swap at the coordinator; then the body is
-// taken once, on whichever device. A handler that does not ask for the removal must bear being called again with the same body. Its
-// failures: fault.Unavailable, Busy, Locked, StorageFull and Conflict leave the body for another try; whatever else sets it aside.
+// taken once, on whichever device. A handler must bear being called again with the same body.
+//
+// Its failures: what Never made sets the body aside, whatever its code. fault.Unavailable, Locked and Unauthorized stop everything, as
+// does ctx; fault.Conflict, Busy, StorageFull and Incomplete leave this body for the next Receive, which goes on with the others; any
+// other one sets it aside.
 type Handler func(ctx context.Context, r *Received) error
+
+// Never returns a handler's failure that no other try mends, with the code of err: the body is set aside. A rejection of the application's
+// has to become one, also if its code would leave the body for another try otherwise.
+func Never(err error) error {
+	if err != nil {
+		err = never{err}
+	}
+	return err
+}
+
+type never struct{ error }
+
+func (n never) Unwrap() error { return n.error }
 
 // Event is something that a person or the application may want to know.
 type Event struct {
@@ -106,8 +122,10 @@ type Messages struct {
 	sending   sync.Mutex   // one Send at a time
 	receiving sync.Mutex   // one Receive at a time, and what is below it
 	after     uint64       // the mailbox was read up to here
-	recovered bool         // left-over bodies were looked for
+	listed    bool         // bodies that are left over were listed
+	stored    []string     // those of them that were not looked at yet
 	held      map[string]int
+	postponed map[string]Acknowledgement // bodies that wait for the next Receive, by name; with the message that each came in, if it is known
 	unknown   int // bodies of unknown kinds that this agent left at the coordinator
 
 	mu       sync.Mutex // sessions and prekeys
@@ -125,6 +143,7 @@ func New(c Config) *Messages {
 	}
 	return &Messages{
 		Config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
+		postponed: map[string]Acknowledgement{},
 	}
 }
 
@@ -150,6 +169,15 @@ func transient(err error) bool {
 		return true
 	}
 	return false
+}
+
+// stops reports whether a handler's failure is one of everything, and not of the one body.
+func stops(ctx context.Context, err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.Unavailable, fault.Locked, fault.Unauthorized:
+		return true
+	}
+	return ctx.Err() != nil
 }
 
 // backoff returns how long to wait after so many failures, with full jitter and at least a tenth of it.

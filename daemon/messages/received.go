@@ -133,28 +133,78 @@ func (m *Messages) markSeen(r *Received) error {
 	return err
 }
 
-// recover takes in bodies that an agent opened and did not get to the application.
-func (m *Messages) recover(ctx context.Context) (n int, err error) {
-	list, err := m.Blobs.List(ctx, receivedPrefix)
-	if err != nil {
-		return 0, err
-	}
-	m.unknown = 0
-	for _, b := range list {
-		blob, err := m.readReceived(ctx, b.Name)
-		if err != nil && transient(err) {
-			return n, err
-		}
-		if err != nil || blob == nil {
-			continue
-		}
-		_, taken, err := m.deliver(ctx, "", blob)
+// maxBatch is how many bodies are read at once.
+const maxBatch = 8
+
+// takeStored takes in bodies that an agent opened and did not get to the application: those that are left over, and those that were
+// postponed. Where it is interrupted the next one goes on.
+func (m *Messages) takeStored(ctx context.Context) (n int, err error) {
+	if !m.listed {
+		list, err := m.Blobs.List(ctx, receivedPrefix)
 		if err != nil {
-			return n, err
+			return 0, err
 		}
-		if taken {
-			n++
+		m.unknown, m.listed = 0, true
+		for _, b := range list {
+			m.stored = append(m.stored, b.Name)
 		}
 	}
-	return n, nil
+	for name := range m.postponed {
+		if !slices.Contains(m.stored, name) {
+			m.stored = append(m.stored, name)
+		}
+	}
+	for len(m.stored) > 0 && err == nil {
+		batch := m.stored[:min(maxBatch, len(m.stored))]
+		var taken, looked int
+		taken, looked, err = m.takeBatch(ctx, batch)
+		m.stored, n = m.stored[looked:], n+taken
+	}
+	return n, err
+}
+
+// takeBatch takes in some bodies, and returns how many it looked at: all, unless there is an error.
+func (m *Messages) takeBatch(ctx context.Context, names []string) (taken, looked int, err error) {
+	blobs, err := m.readBatch(ctx, names)
+	if err != nil {
+		return 0, 0, err
+	}
+	var done []Acknowledgement
+	for _, name := range names {
+		o, one := acknowledge, false
+		if b := named(blobs, name); len(b.Body) > 0 {
+			if o, one, err = m.deliver(ctx, "", &b); err != nil {
+				break
+			}
+		}
+		looked++
+		if one {
+			taken++
+		}
+		a := m.postponed[name]
+		if delete(m.postponed, name); o == later {
+			m.postponed[name] = a
+		} else if o == acknowledge && a.ID != "" {
+			done = append(done, a)
+		}
+	}
+	return taken, looked, errors.Join(err, m.acknowledge(ctx, done))
+}
+
+// readBatch reads bodies at once, or each by itself if that does not work: one that is wrong does not hold the others up.
+func (m *Messages) readBatch(ctx context.Context, names []string) (list []Blob, err error) {
+	if list, err = m.Blobs.Read(ctx, names); err == nil || transient(err) || ctx.Err() != nil {
+		return list, err
+	}
+	list = nil
+	for _, name := range names {
+		blob, err := m.readReceived(ctx, name)
+		if err != nil && (transient(err) || ctx.Err() != nil) {
+			return nil, err
+		}
+		if err == nil && blob != nil {
+			list = append(list, *blob)
+		}
+	}
+	return list, nil
 }
