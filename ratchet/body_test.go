@@ -8,7 +8,7 @@ import (
 	"coldframe/ratchet/ratchettest"
 )
 
-// The change that consumes a message's key holds its body, whatever opened it: a store that keeps both together loses none to a crash. The
+// The change that consumes a message's key holds its body, whatever opened it, and who it is from: a store that keeps both together loses none to a crash. The
 // change of a message that is made holds none.
 func TestChangeCarriesTheBody(t *testing.T) {
 	alice, bob := ratchettest.NewParty("alice"), ratchettest.NewParty("bob")
@@ -16,7 +16,9 @@ func TestChangeCarriesTheBody(t *testing.T) {
 		t.Helper()
 		var stored string
 		body, err := session(t, to, from).Decrypt(m, to.PreKeys, func(c ratchet.Change) error {
-			stored = string(c.Body)
+			if stored = string(c.Body); c.Identity != from.Local.Identity.Public() {
+				t.Error("the change has the identity of somebody else")
+			}
 			return to.Store.Save(from.Address())(c)
 		})
 		if err != nil || stored != want || string(body) != want {

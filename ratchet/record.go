@@ -72,6 +72,9 @@ type Change struct {
 	// Body is that of the message that was opened; nil if one was made. Who stores it with the rest loses no message to a crash: its key is
 	// gone once the change is stored. These are the bytes that Decrypt returns, and the only ones that are not overwritten.
 	Body []byte
+
+	// Identity is the identity key that the peer has in the session with which the message was made or opened.
+	Identity [32]byte
 }
 
 // Format prints nothing of the change but its counter.
@@ -111,7 +114,7 @@ func binding(l *Local, remote Address) []byte {
 // the body of the message that was opened, or nil.
 func (in *session) commit(next *state, archived []*state, used *preKeySet, opened []byte, save Save) error {
 	archived = limited(archived)
-	c := Change{Counter: in.counter + 1, Begins: in.begins, Body: opened}
+	c := Change{Counter: in.counter + 1, Begins: in.begins, Body: opened, Identity: next.remoteIdentity}
 	table := in.changed(&c, next, archived)
 	head := in.appendHead(in.scratch[:0], c.Counter, next, table)
 	in.scratch = head

@@ -214,6 +214,65 @@ func TestOneBodyHoldsUpNoOther(t *testing.T) {
 	}
 }
 
+// A body that an agent opened and did not get to the application is of the identity key that it came under, whatever is pinned when it is
+// taken; and its sender is judged when it is taken.
+func TestLeftOverBodyIsJudgedAgain(t *testing.T) {
+	_, alice, bob := pair(t)
+	now := fault.New(fault.Busy, "not now")
+	var got []Received
+	bob.config.Handlers["text"] = func(_ context.Context, r *Received) error {
+		if now != nil {
+			return now
+		}
+		got = append(got, *r)
+		return nil
+	}
+	bob.restart()
+	alice.enqueue(bob.p, "one")
+	alice.send()
+	bob.receive()
+	key := alice.p.local.Identity.Public()
+	now, bob.p.pins[alice.p.id] = nil, [32]byte{5} // the person accepted another key
+	bob.p.gate[alice.p.id] = Hold
+	for range 2 {
+		if n := bob.receive(); n != 0 {
+			t.Fatal("taken although its sender is held")
+		}
+		bob.Rescan()
+	}
+	delete(bob.p.gate, alice.p.id)
+	bob.p.wrong[alice.p.id] = fault.KeyChanged
+	if n := bob.receive(); n != 0 || bob.events[len(bob.events)-1] != (Event{Held, alice.p.id, fault.KeyChanged}) {
+		t.Fatal(n, bob.events)
+	}
+	delete(bob.p.wrong, alice.p.id)
+	second := bob.p.device()
+	second.config.Handlers = bob.config.Handlers
+	second.restart()
+	if n := second.receive(); n != 1 || len(got) != 1 || got[0].Identity != key {
+		t.Fatalf("%d arrived: %+v", n, got)
+	}
+	delete(bob.p.pins, alice.p.id)
+	now = fault.New(fault.Busy, "not now")
+	alice.enqueue(bob.p, "two")
+	alice.send()
+	bob.Rescan()
+	bob.receive()
+	now, bob.p.gate[alice.p.id] = nil, Drop
+	if n := bob.receive(); n != 0 || len(got) != 1 {
+		t.Error("taken although its sender was refused")
+	}
+	list, err := bob.remote.List(t.Context(), receivedPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range list {
+		if left, err := bob.readReceived(t.Context(), b.Name); err != nil || left != nil {
+			t.Error("what was dropped is left at the coordinator", err)
+		}
+	}
+}
+
 // A handler that did not ask for the removal is called, marked, and the body removed.
 func TestHandlerWithoutRemoval(t *testing.T) {
 	_, alice, bob := pair(t)

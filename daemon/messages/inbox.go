@@ -107,7 +107,7 @@ func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bo
 		return acknowledge, false, nil
 	}
 	if _, err := m.Contacts.Identity(ctx, e.Sender); err != nil {
-		return m.untrusted(e, err)
+		return m.untrusted(e.Sender, err)
 	}
 	name := receivedName(e.Sender, e.Body)
 	blob, err := m.openMessage(ctx, e, name)
@@ -119,7 +119,7 @@ func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bo
 	case errors.Is(err, fault.Replayed):
 		return m.again(ctx, e, name)
 	case errors.Is(err, fault.KeyChanged):
-		return m.untrusted(e, err)
+		return m.untrusted(e.Sender, err)
 	case transient(err), ctx.Err() != nil:
 		return leave, false, err
 	}
@@ -138,11 +138,11 @@ func (m *Messages) hold(e Envelope, code fault.Code) outcome {
 }
 
 // untrusted leaves the message of somebody whose key a person has to look at. They are a contact: the mailbox is limit enough.
-func (m *Messages) untrusted(e Envelope, err error) (outcome, bool, error) {
+func (m *Messages) untrusted(sender string, err error) (outcome, bool, error) {
 	if transient(err) {
 		return leave, false, err
 	}
-	m.Event(Event{What: Held, Peer: e.Sender, Code: fault.CodeOf(err)})
+	m.Event(Event{What: Held, Peer: sender, Code: fault.CodeOf(err)})
 	return leave, false, nil
 }
 
@@ -162,12 +162,13 @@ func (m *Messages) openMessage(ctx context.Context, e Envelope, name string) (*B
 	}
 	msg := ratchet.Message{Type: ratchet.MessageType(e.Body[0]), Body: e.Body[1:]}
 	var blob *Blob
-	err := m.decrypt(ctx, e.Sender, msg, func(body []byte) ([]BlobChange, error) {
+	err := m.decrypt(ctx, e.Sender, msg, func(body []byte, identity [32]byte) ([]BlobChange, error) {
 		first, err := m.Blobs.First(ctx)
 		if err != nil {
 			return nil, err
 		}
-		sealed, err := m.sealReceived(ctx, name, first, wireReceived{Sender: e.Sender, Time: m.Now().Unix(), Body: body})
+		w := wireReceived{Sender: e.Sender, Identity: identity[:], Time: m.Now().Unix(), Body: body}
+		sealed, err := m.sealReceived(ctx, name, first, w)
 		if err != nil {
 			return nil, err
 		}
@@ -198,6 +199,11 @@ func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outc
 		return m.withRecordFault(ctx, sender, err)
 	}
 	removal := removalOf(blob)
+	if sender == "" {
+		if o, admitted, err := m.admitStored(ctx, w.Sender, removal); err != nil || !admitted {
+			return o, false, err
+		}
+	}
 	body, err := parseBody(w.Body)
 	if err != nil {
 		return m.remove(ctx, removal, aside{Name: blob.Name, Sender: w.Sender, Code: string(fault.CodeOf(err)), Time: w.Time, Body: w.Body})
@@ -212,13 +218,35 @@ func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outc
 	if handler == nil {
 		return m.unknownKind(ctx, removal, body, w)
 	}
-	r := &Received{Body: *body, Sender: w.Sender, Time: time.Unix(w.Time, 0).UTC(), removal: removal}
+	r := &Received{
+		Body: *body, Sender: w.Sender, Identity: [32]byte(w.Identity), Time: time.Unix(w.Time, 0).UTC(), removal: removal,
+	}
 	m.step("handle")
 	if err = handler(ctx, r); err != nil {
 		return m.refused(ctx, r, w, err)
 	}
 	m.step("handled")
 	return acknowledge, true, m.taken(ctx, r)
+}
+
+// admitStored asks whether a body's sender is still let in: much may have happened since it was opened. One of a sender who is to be held,
+// or whose key a person has to look at, stays at the coordinator until the next Rescan.
+func (m *Messages) admitStored(ctx context.Context, sender string, removal BlobChange) (o outcome, admitted bool, err error) {
+	verdict, err := m.Gate.Admit(ctx, sender)
+	switch {
+	case err != nil:
+		return leave, false, err
+	case verdict == Hold:
+		m.Event(Event{What: Held, Peer: sender})
+		return leave, false, nil
+	case verdict != Accept:
+		m.Event(Event{What: Dropped, Peer: sender, Code: fault.Policy})
+		return acknowledge, false, m.finish(ctx, removal)
+	}
+	if _, err := m.Contacts.Identity(ctx, sender); err != nil {
+		return m.untrusted(sender, err)
+	}
+	return leave, true, nil
 }
 
 // unknownKind leaves a body at the coordinator, for an agent that knows the kind, unless too many are there.

@@ -19,8 +19,9 @@ import (
 // Received is a body on its way into the application.
 type Received struct {
 	Body
-	Sender string
-	Time   time.Time // when it was opened, by the clock of the device that did
+	Sender   string
+	Identity [32]byte  // the sender's identity key that the session had which opened it; the pinned one may be another by now
+	Time     time.Time // when it was opened, by the clock of the device that did
 
 	removal BlobChange
 	taken   bool
@@ -35,10 +36,11 @@ func (r *Received) Removal() BlobChange {
 
 // wireReceived is what the blob of a received body holds, sealed.
 type wireReceived struct {
-	_      struct{} `cbor:",toarray"`
-	Sender string
-	Time   int64  // unix seconds
-	Body   []byte // as it was decrypted
+	_        struct{} `cbor:",toarray"`
+	Sender   string
+	Identity []byte // of the sender, as the session has it
+	Time     int64  // unix seconds
+	Body     []byte // as it was decrypted
 }
 
 // receivedName names the blob of a body by the message that it came in, so that whoever gets that again finds it.
@@ -72,7 +74,7 @@ func (m *Messages) openReceived(ctx context.Context, b *Blob) (*wireReceived, er
 	if err := signed.Unmarshal(plaintext, w); err != nil {
 		return nil, err
 	}
-	if !validUser(w.Sender) {
+	if !validUser(w.Sender) || len(w.Identity) != len(Received{}.Identity) {
 		return nil, fault.New(fault.NotAuthentic, "not a received message")
 	}
 	return w, nil

@@ -117,8 +117,8 @@ func (m *Messages) save(ctx context.Context, s *session, p *preKeys, further fur
 	return func(c ratchet.Change) error { return inSave(m.store(ctx, s, p, c, further)) }
 }
 
-// furtherFunc makes the changes that go into the swap that consumes a message's key.
-type furtherFunc func(body []byte) ([]BlobChange, error)
+// furtherFunc makes the changes that go into the swap that consumes a message's key. The identity is the one that the session has.
+type furtherFunc func(body []byte, identity [32]byte) ([]BlobChange, error)
 
 // saveFault is a failure after which nobody knows what is stored.
 type saveFault struct{ error }
@@ -149,7 +149,7 @@ func (m *Messages) store(
 	}
 	var list []BlobChange
 	if further != nil {
-		if list, err = further(c.Body); err != nil {
+		if list, err = further(c.Body, c.Identity); err != nil {
 			return err
 		}
 	}
