@@ -54,6 +54,7 @@ type Options struct {
 // Nothing that a coordinator sends is taken without a bound: answers have at most 6 MiB and a few levels (fault.TooLarge), come with some progress
 // (fault.Unavailable), and report only failures that a coordinator can know about; what is left of them for people to read is short and printable.
 type Client struct {
+	url  string
 	raw  *Raw
 	http *http.Client
 	o    Options
@@ -95,8 +96,11 @@ func New(url string, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.InvalidRequest, err, "not the address of a coordinator")
 	}
-	return &Client{raw: raw, http: &own, o: o, exchange: make(chan struct{}, 1), session: o.Session}, nil
+	return &Client{url: url, raw: raw, http: &own, o: o, exchange: make(chan struct{}, 1), session: o.Session}, nil
 }
+
+// URL returns the address that the client was made with.
+func (c *Client) URL() string { return c.url }
 
 // Close closes connections that no request uses.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

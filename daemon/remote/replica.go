@@ -96,11 +96,11 @@ func (r *Replica) Swap(ctx context.Context, s keystore.Swap) error {
 // withProofs sends swaps with a change of what proves the user, in one transaction of the coordinator.
 func withProofs(k *keystore.Credentials) sender {
 	return func(ctx context.Context, c *coordinator.Client, list []coordinator.Swap) error {
-		p := coordinator.ProofChange{Proof: bytesOf(k.Old), NewProof: bytesOf(k.New), Swaps: &list}
+		p := coordinator.ProofChange{Proof: bytesOf(k.Old, c.URL()), NewProof: bytesOf(k.New, c.URL()), Swaps: &list, KeepSessions: new(true)}
 		defer secret.Wipe(p.Proof)
 		defer secret.Wipe(p.NewProof)
 		if !k.Recovery.IsZero() {
-			kit := bytesOf(k.Recovery)
+			kit := bytesOf(k.Recovery, c.URL())
 			defer secret.Wipe(kit)
 			p.RecoveryProof = &kit
 		}
@@ -112,9 +112,14 @@ func withProofs(k *keystore.Credentials) sender {
 	}
 }
 
-// bytesOf copies a key for the client, which asks for bytes; none if the key was wiped meanwhile.
-func bytesOf(k secret.Key) []byte {
+// bytesOf returns the proof for a coordinator for the client, which asks for bytes; none if it was wiped meanwhile.
+func bytesOf(p keystore.Proof, url string) []byte {
 	b := make([]byte, 0, secret.KeySize)
+	if p.IsZero() {
+		return b
+	}
+	k := p.For(url)
+	defer k.Wipe()
 	k.Use(func(view []byte) { b = append(b, view...) })
 	return b
 }
