@@ -51,12 +51,15 @@ func (c Caller) Opens(column string) bool {
 	return c.IsUser() || c.Columns == nil || slices.Contains(c.Columns, column)
 }
 
-// May returns nil if the caller has scope s and, when id is not empty, covers that dataset; else fault.Forbidden. The server asks once
-// for each request, from its table of routes; the agent itself only narrows lists and events to what the caller sees.
+// May returns nil if the caller has scope s and, when id is not empty, covers that dataset; else fault.Forbidden. Contacts and secrets are
+// the account's: a token for named datasets has nothing to do with them. The server asks once for each request, from its table of
+// routes; the agent itself only narrows lists and events to what the caller sees.
 func (c Caller) May(s Scope, id string) error {
 	switch {
 	case !c.Has(s):
 		return fault.New(fault.Forbidden, "this token lacks the scope %q", s)
+	case s == ScopeShare && id == "" && !c.IsUser() && c.Datasets != nil:
+		return fault.New(fault.Forbidden, "this token is for named datasets only")
 	case id != "" && !c.Sees(id):
 		return fault.New(fault.Forbidden, "this token does not cover the dataset")
 	}
@@ -373,6 +376,7 @@ type Event struct {
 	Dataset  string
 	Version  uint64
 	App      string
+	Contact  string // user id
 	Code     fault.Code
 	Transfer string
 	Rows     int64

@@ -49,6 +49,7 @@
 //	vault: coordinator            which coordinator the account uses
 //	vault: metadata/ID            a dataset's metadata keys and heads
 //	vault: version-keys/ID/N      column keys of a version
+//	vault: contact, stranger, secret, prekey-bundle   package contacts
 //	dataset/ID/info, roster/, manifest/, object/   sealed title, signed chains, which version needs which object
 //	tombstone/ID, garbage/NAME    deleted datasets, objects to be removed
 //	meta/device                   id of this machine's device; in no backup

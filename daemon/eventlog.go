@@ -29,6 +29,7 @@ type eventRecord struct {
 	App     string `cbor:"5,keyasint,omitempty"`
 	Code    string `cbor:"6,keyasint,omitempty"`
 	Count   int64  `cbor:"7,keyasint,omitempty"`
+	Contact string `cbor:"8,keyasint,omitempty"`
 }
 
 func eventKey(id uint64) string { return fmt.Sprintf("%s%020d", eventPrefix, id) }
@@ -63,7 +64,7 @@ func (l *eventLog) stage(tx *kv.Tx, e Event) error {
 	head++
 	b, err := signed.Marshal(eventRecord{
 		Time: l.clock.Now().UnixMilli(), Type: e.Type, Dataset: e.Dataset, Version: e.Version,
-		App: e.App, Code: string(e.Code), Count: e.Count,
+		App: e.App, Code: string(e.Code), Count: e.Count, Contact: e.Contact,
 	})
 	if err != nil {
 		return err
@@ -148,7 +149,7 @@ func readEvent(tx *kv.Tx, id uint64) (Event, error) {
 	}
 	return Event{
 		ID: id, Time: time.UnixMilli(r.Time).UTC(), Type: r.Type, Dataset: r.Dataset, Version: r.Version,
-		App: r.App, Code: fault.Code(r.Code), Count: r.Count,
+		App: r.App, Code: fault.Code(r.Code), Count: r.Count, Contact: r.Contact,
 	}, nil
 }
 

@@ -24,7 +24,7 @@ type Subscription struct {
 }
 
 // Subscribe returns the logged events with an id above after, then new ones and progress. Tokens of applications without the admin
-// scope see the events of their datasets only. If after lies before the log's oldest event, the first event is EventSubscriberReset.
+// scope see the events of their datasets only, and with the scope share those about contacts. If after lies before the log's oldest event, the first event is EventSubscriberReset.
 func (a *Agent) Subscribe(ctx context.Context, c Caller, after uint64) (*Subscription, error) {
 	done, err := a.use()
 	if err != nil {
@@ -109,6 +109,9 @@ func (l *eventLog) drop(tokenID string) {
 
 func (s *Subscription) sees(e Event) bool {
 	if s.caller.IsUser() || (s.caller.Has(ScopeAdmin) && s.caller.Datasets == nil) {
+		return true
+	}
+	if e.Contact != "" && s.caller.May(ScopeShare, "") == nil {
 		return true
 	}
 	return e.Type == EventSubscriberReset || (e.Dataset != "" && s.caller.Sees(e.Dataset))

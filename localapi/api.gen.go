@@ -17,6 +17,48 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ContactState.
+const (
+	ContactStateAccepted ContactState = "accepted"
+	ContactStateAsked    ContactState = "asked"
+	ContactStateBlocked  ContactState = "blocked"
+	ContactStateChanged  ContactState = "changed"
+)
+
+// Valid indicates whether the value is a known member of the ContactState enum.
+func (e ContactState) Valid() bool {
+	switch e {
+	case ContactStateAccepted:
+		return true
+	case ContactStateAsked:
+		return true
+	case ContactStateBlocked:
+		return true
+	case ContactStateChanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ContactChangeReason.
+const (
+	ContactChangeReasonForked     ContactChangeReason = "forked"
+	ContactChangeReasonKeyChanged ContactChangeReason = "key_changed"
+)
+
+// Valid indicates whether the value is a known member of the ContactChangeReason enum.
+func (e ContactChangeReason) Valid() bool {
+	switch e {
+	case ContactChangeReasonForked:
+		return true
+	case ContactChangeReasonKeyChanged:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CoordinatorState.
 const (
 	CoordinatorStateConnecting  CoordinatorState = "connecting"
@@ -110,6 +152,24 @@ func (e MemberRole) Valid() bool {
 	}
 }
 
+// Defines values for ResolutionTake.
+const (
+	ResolutionTakeNew ResolutionTake = "new"
+	ResolutionTakeOld ResolutionTake = "old"
+)
+
+// Valid indicates whether the value is a known member of the ResolutionTake enum.
+func (e ResolutionTake) Valid() bool {
+	switch e {
+	case ResolutionTakeNew:
+		return true
+	case ResolutionTakeOld:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Scope.
 const (
 	ScopeAdmin Scope = "admin"
@@ -131,6 +191,48 @@ func (e Scope) Valid() bool {
 	case ScopeShare:
 		return true
 	case ScopeWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecretState.
+const (
+	SecretStateQueued   SecretState = "queued"
+	SecretStateReceived SecretState = "received"
+	SecretStateSent     SecretState = "sent"
+)
+
+// Valid indicates whether the value is a known member of the SecretState enum.
+func (e SecretState) Valid() bool {
+	switch e {
+	case SecretStateQueued:
+		return true
+	case SecretStateReceived:
+		return true
+	case SecretStateSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecretInfoState.
+const (
+	SecretInfoStateQueued   SecretInfoState = "queued"
+	SecretInfoStateReceived SecretInfoState = "received"
+	SecretInfoStateSent     SecretInfoState = "sent"
+)
+
+// Valid indicates whether the value is a known member of the SecretInfoState enum.
+func (e SecretInfoState) Valid() bool {
+	switch e {
+	case SecretInfoStateQueued:
+		return true
+	case SecretInfoStateReceived:
+		return true
+	case SecretInfoStateSent:
 		return true
 	default:
 		return false
@@ -350,6 +452,72 @@ type Column struct {
 	Type string `json:"type"`
 }
 
+// Comparison The safety number as the other side has it, either `number` or `code`
+type Comparison struct {
+	// Code What was scanned from the other side's screen, in base64
+	Code *ScannedCode `json:"code,omitempty"`
+
+	// Number 60 digits, with spaces, line ends and hyphens wherever they are
+	Number *TypedNumber `json:"number,omitempty"`
+}
+
+// Contact Of who is `asked` there are only user, state and date
+type Contact struct {
+	Added   time.Time      `json:"added"`
+	Changed *ContactChange `json:"changed,omitempty"`
+
+	// Email As they were looked up
+	Email *string `json:"email,omitempty"`
+
+	// Former Identities that were replaced, the oldest first
+	Former *[]FormerIdentity `json:"former,omitempty"`
+
+	// Name As this user calls them
+	Name *string `json:"name,omitempty"`
+
+	// State `asked`: a stranger waits for consent; `changed`: there were two words about their keys, nothing is sent and what comes waits until a person resolves it
+	State ContactState `json:"state"`
+	User  string       `json:"user"`
+
+	// VerifiedAt When a person compared the safety number; absent: nobody did
+	VerifiedAt *time.Time `json:"verified_at,omitempty"`
+}
+
+// ContactState `asked`: a stranger waits for consent; `changed`: there were two words about their keys, nothing is sent and what comes waits until a person resolves it
+type ContactState string
+
+// ContactChange defines model for ContactChange.
+type ContactChange struct {
+	// Reason Other keys, or two bundles in one place under the same keys
+	Reason ContactChangeReason `json:"reason"`
+	SeenAt time.Time           `json:"seen_at"`
+}
+
+// ContactChangeReason Other keys, or two bundles in one place under the same keys
+type ContactChangeReason string
+
+// ContactList defines model for ContactList.
+type ContactList struct {
+	Contacts []Contact `json:"contacts"`
+}
+
+// ContactName defines model for ContactName.
+type ContactName struct {
+	// Name UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+	Name Label `json:"name"`
+}
+
+// ContactRequest Either `user` or `email`
+type ContactRequest struct {
+	Email *string `json:"email,omitempty"`
+
+	// Name UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+	Name *Label `json:"name,omitempty"`
+
+	// User A user's id, a UUID of version 4
+	User *UserID `json:"user,omitempty"`
+}
+
 // Coordinator defines model for Coordinator.
 type Coordinator struct {
 	// Ca Certificates in PEM that alone vouch for it
@@ -484,9 +652,12 @@ type EncryptedFile struct {
 
 // Event What the `data` line of a server-sent event holds: ids, codes and numbers
 type Event struct {
-	App     *string   `json:"app,omitempty"`
-	Bytes   *int64    `json:"bytes,omitempty"`
-	Code    *string   `json:"code,omitempty"`
+	App   *string `json:"app,omitempty"`
+	Bytes *int64  `json:"bytes,omitempty"`
+	Code  *string `json:"code,omitempty"`
+
+	// Contact User id
+	Contact *string   `json:"contact,omitempty"`
 	Count   *int64    `json:"count,omitempty"`
 	Dataset *string   `json:"dataset,omitempty"`
 	Rows    *int64    `json:"rows,omitempty"`
@@ -520,6 +691,14 @@ type FileList struct {
 	Version int64           `json:"version"`
 }
 
+// FormerIdentity defines model for FormerIdentity.
+type FormerIdentity struct {
+	Until time.Time `json:"until"`
+
+	// Verified Whether its safety number had been compared
+	Verified bool `json:"verified"`
+}
+
 // Import defines model for Import.
 type Import struct {
 	Expires time.Time `json:"expires"`
@@ -551,6 +730,9 @@ type JoinFailure struct {
 	Code   string  `json:"code"`
 	Detail *string `json:"detail,omitempty"`
 }
+
+// Label UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+type Label = string
 
 // Member defines model for Member.
 type Member struct {
@@ -635,6 +817,19 @@ type Registered struct {
 	UserId      string `json:"user_id"`
 }
 
+// Resolution With `new`, either `number` or `code` is given; with `old`, neither
+type Resolution struct {
+	// Code What was scanned from the other side's screen, in base64
+	Code *ScannedCode `json:"code,omitempty"`
+
+	// Number 60 digits, with spaces, line ends and hyphens wherever they are
+	Number *TypedNumber   `json:"number,omitempty"`
+	Take   ResolutionTake `json:"take"`
+}
+
+// ResolutionTake defines model for Resolution.Take.
+type ResolutionTake string
+
 // RestoreRequest With the password of the time of the backup, or with the recovery kit and a new password. On a machine that does not have the account key the kit is
 // needed beside the password too.
 type RestoreRequest struct {
@@ -659,8 +854,114 @@ type S3 struct {
 	Region    *string `json:"region,omitempty"`
 }
 
+// SafetyNumber defines model for SafetyNumber.
+type SafetyNumber struct {
+	// Code What the other side scans, in base64
+	Code []byte `json:"code"`
+
+	// Digits 60 digits, the same on both sides
+	Digits string `json:"digits"`
+
+	// Groups The digits in 12 groups of five
+	Groups []string `json:"groups"`
+}
+
+// SafetyNumbers defines model for SafetyNumbers.
+type SafetyNumbers struct {
+	// Code What the other side scans, in base64
+	Code []byte `json:"code"`
+
+	// Digits 60 digits, the same on both sides
+	Digits string `json:"digits"`
+
+	// Groups The digits in 12 groups of five
+	Groups []string      `json:"groups"`
+	New    *SafetyNumber `json:"new,omitempty"`
+}
+
+// ScannedCode What was scanned from the other side's screen, in base64
+type ScannedCode = []byte
+
 // Scope defines model for Scope.
 type Scope string
+
+// Secret defines model for Secret.
+type Secret struct {
+	// Body In base64
+	Body []byte `json:"body"`
+
+	// From User id
+	From string `json:"from"`
+
+	// Ref Names it, the same on both sides
+	Ref string `json:"ref"`
+
+	// Since When it was queued or received here
+	Since time.Time   `json:"since"`
+	State SecretState `json:"state"`
+	Title string      `json:"title"`
+
+	// To User id
+	To string `json:"to"`
+
+	// Verified Whether the safety number had been compared then
+	Verified bool `json:"verified"`
+
+	// Written The sender's word
+	Written time.Time `json:"written"`
+}
+
+// SecretState defines model for Secret.State.
+type SecretState string
+
+// SecretInfo defines model for SecretInfo.
+type SecretInfo struct {
+	// From User id
+	From string `json:"from"`
+
+	// Ref Names it, the same on both sides
+	Ref string `json:"ref"`
+
+	// Since When it was queued or received here
+	Since time.Time       `json:"since"`
+	State SecretInfoState `json:"state"`
+	Title string          `json:"title"`
+
+	// To User id
+	To string `json:"to"`
+
+	// Verified Whether the safety number had been compared then
+	Verified bool `json:"verified"`
+
+	// Written The sender's word
+	Written time.Time `json:"written"`
+}
+
+// SecretInfoState defines model for SecretInfo.State.
+type SecretInfoState string
+
+// SecretList defines model for SecretList.
+type SecretList struct {
+	Secrets []SecretInfo `json:"secrets"`
+}
+
+// SecretRequest defines model for SecretRequest.
+type SecretRequest struct {
+	// Body At most 65,536 bytes, in base64
+	Body []byte `json:"body"`
+
+	// Id 16 random bytes in hexadecimal, chosen by the client: the same call with the same id again has no second effect
+	Id *string `json:"id,omitempty"`
+
+	// Title UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+	Title *Label `json:"title,omitempty"`
+
+	// To A user's id, a UUID of version 4
+	To UserID `json:"to"`
+
+	// Unverified Send it although nobody compared the safety number: that the key is the contact's is the coordinator's word then
+	Unverified *bool `json:"unverified,omitempty"`
+}
 
 // Status defines model for Status.
 type Status struct {
@@ -751,6 +1052,9 @@ type StoreRequest struct {
 // StoreRequestKind defines model for StoreRequest.Kind.
 type StoreRequestKind string
 
+// TypedNumber 60 digits, with spaces, line ends and hyphens wherever they are
+type TypedNumber = string
+
 // UnattendedCredential defines model for UnattendedCredential.
 type UnattendedCredential struct {
 	// Credential Text for systemd-creds or the TPM
@@ -780,6 +1084,9 @@ type UnwrappedKey struct {
 	// Key 16, 24 or 32 bytes in base64
 	Key []byte `json:"key"`
 }
+
+// UserID A user's id, a UUID of version 4
+type UserID = string
 
 // VersionList defines model for VersionList.
 type VersionList struct {
@@ -826,6 +1133,9 @@ type CSVNull = string
 
 // CSVQuote defines model for CSVQuote.
 type CSVQuote = string
+
+// ContactID defines model for ContactID.
+type ContactID = string
 
 // DatasetID defines model for DatasetID.
 type DatasetID = string
@@ -999,6 +1309,30 @@ type DeleteAppJSONRequestBody = EmptyObject
 // BackupJSONRequestBody defines body for Backup for application/json ContentType.
 type BackupJSONRequestBody = PasswordRequest
 
+// AddContactJSONRequestBody defines body for AddContact for application/json ContentType.
+type AddContactJSONRequestBody = ContactRequest
+
+// RemoveContactJSONRequestBody defines body for RemoveContact for application/json ContentType.
+type RemoveContactJSONRequestBody = EmptyObject
+
+// RenameContactJSONRequestBody defines body for RenameContact for application/json ContentType.
+type RenameContactJSONRequestBody = ContactName
+
+// AcceptContactJSONRequestBody defines body for AcceptContact for application/json ContentType.
+type AcceptContactJSONRequestBody = EmptyObject
+
+// BlockContactJSONRequestBody defines body for BlockContact for application/json ContentType.
+type BlockContactJSONRequestBody = EmptyObject
+
+// ResolveContactJSONRequestBody defines body for ResolveContact for application/json ContentType.
+type ResolveContactJSONRequestBody = Resolution
+
+// UnverifyContactJSONRequestBody defines body for UnverifyContact for application/json ContentType.
+type UnverifyContactJSONRequestBody = EmptyObject
+
+// VerifyContactJSONRequestBody defines body for VerifyContact for application/json ContentType.
+type VerifyContactJSONRequestBody = Comparison
+
 // DisconnectCoordinatorJSONRequestBody defines body for DisconnectCoordinator for application/json ContentType.
 type DisconnectCoordinatorJSONRequestBody = PasswordRequest
 
@@ -1037,6 +1371,12 @@ type RegisterJSONRequestBody = RegisterRequest
 
 // RestoreJSONRequestBody defines body for Restore for application/json ContentType.
 type RestoreJSONRequestBody = RestoreRequest
+
+// SendSecretJSONRequestBody defines body for SendSecret for application/json ContentType.
+type SendSecretJSONRequestBody = SecretRequest
+
+// RemoveSecretJSONRequestBody defines body for RemoveSecret for application/json ContentType.
+type RemoveSecretJSONRequestBody = EmptyObject
 
 // SetStoreJSONRequestBody defines body for SetStore for application/json ContentType.
 type SetStoreJSONRequestBody = StoreRequest
@@ -1194,6 +1534,159 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/backup (the `Backup` operationId).
 	Backup(ctx context.Context, body BackupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListContacts Whom the user knows, and who asks to be known
+	//
+	// Corresponds with GET /v1/contacts (the `ListContacts` operationId).
+	ListContacts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddContactWithBody Add somebody, by id or by e-mail address
+	//
+	// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+	// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+	// or address; `unavailable`: there is no coordinator, or it is not reached.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+	AddContactWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddContact Add somebody, by id or by e-mail address
+	//
+	// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+	// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+	// or address; `unavailable`: there is no coordinator, or it is not reached.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+	AddContact(ctx context.Context, body AddContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveContactWithBody Forget a contact but for their keys, or decline a stranger
+	//
+	// Secrets that were received stay. Added again, they have the keys of before.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+	RemoveContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveContact Forget a contact but for their keys, or decline a stranger
+	//
+	// Secrets that were received stay. Added again, they have the keys of before.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+	RemoveContact(ctx context.Context, id ContactID, body RemoveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetContact One contact
+	//
+	// Corresponds with GET /v1/contacts/{id} (the `GetContact` operationId).
+	GetContact(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenameContactWithBody Change what a contact is called here
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+	RenameContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenameContact Change what a contact is called here
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+	RenameContact(ctx context.Context, id ContactID, body RenameContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptContactWithBody Consent to a stranger, or unblock; what they sent becomes visible
+	//
+	// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+	AcceptContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptContact Consent to a stranger, or unblock; what they sent becomes visible
+	//
+	// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+	AcceptContact(ctx context.Context, id ContactID, body AcceptContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BlockContactWithBody Drop what waits of somebody, and whatever they send from now on
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+	BlockContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BlockContact Drop what waits of somebody, and whatever they send from now on
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+	BlockContact(ctx context.Context, id ContactID, body BlockContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResolveContactWithBody End that a contact is changed
+	//
+	// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+	// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+	ResolveContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResolveContact End that a contact is changed
+	//
+	// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+	// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+	ResolveContact(ctx context.Context, id ContactID, body ResolveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSafetyNumber The number that both sides see if nobody sits between them
+	//
+	// Corresponds with GET /v1/contacts/{id}/safety-number (the `GetSafetyNumber` operationId).
+	GetSafetyNumber(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnverifyContactWithBody Take that back
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+	UnverifyContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnverifyContact Take that back
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+	UnverifyContact(ctx context.Context, id ContactID, body UnverifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VerifyContactWithBody Note that a person compared the safety number
+	//
+	// `key_changed`: what was given is another number than the one here.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+	VerifyContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VerifyContact Note that a person compared the safety number
+	//
+	// `key_changed`: what was given is another number than the one here.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+	VerifyContact(ctx context.Context, id ContactID, body VerifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DisconnectCoordinatorWithBody Log out and use no coordinator; the account there stays
 	//
@@ -1473,6 +1966,52 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/restore (the `Restore` operationId).
 	Restore(ctx context.Context, body RestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListSecrets Secrets that were sent and received, without their bodies
+	//
+	// Corresponds with GET /v1/secrets (the `ListSecrets` operationId).
+	ListSecrets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendSecretWithBody Send a secret to a contact
+	//
+	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+	// than 65,536 bytes.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+	SendSecretWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendSecret Send a secret to a contact
+	//
+	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+	// than 65,536 bytes.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+	SendSecret(ctx context.Context, body SendSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveSecretWithBody Remove a secret from this user's vault; the other side's copy stays
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+	RemoveSecretWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveSecret Remove a secret from this user's vault; the other side's copy stays
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+	RemoveSecret(ctx context.Context, id string, body RemoveSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSecret One secret with its body
+	//
+	// Corresponds with GET /v1/secrets/{id} (the `GetSecret` operationId).
+	GetSecret(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetStatus State of the account and of the agent
 	//
 	// Corresponds with GET /v1/status (the `GetStatus` operationId).
@@ -1725,6 +2264,349 @@ func (c *Raw) BackupWithBody(ctx context.Context, contentType string, body io.Re
 // Corresponds with POST /v1/backup (the `Backup` operationId).
 func (c *Raw) Backup(ctx context.Context, body BackupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBackupRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListContacts Whom the user knows, and who asks to be known
+//
+// Corresponds with GET /v1/contacts (the `ListContacts` operationId).
+func (c *Raw) ListContacts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListContactsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddContactWithBody Add somebody, by id or by e-mail address
+//
+// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+// or address; `unavailable`: there is no coordinator, or it is not reached.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+func (c *Raw) AddContactWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddContactRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddContact Add somebody, by id or by e-mail address
+//
+// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+// or address; `unavailable`: there is no coordinator, or it is not reached.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+func (c *Raw) AddContact(ctx context.Context, body AddContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddContactRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveContactWithBody Forget a contact but for their keys, or decline a stranger
+//
+// Secrets that were received stay. Added again, they have the keys of before.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+func (c *Raw) RemoveContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveContactRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveContact Forget a contact but for their keys, or decline a stranger
+//
+// Secrets that were received stay. Added again, they have the keys of before.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+func (c *Raw) RemoveContact(ctx context.Context, id ContactID, body RemoveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveContactRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetContact One contact
+//
+// Corresponds with GET /v1/contacts/{id} (the `GetContact` operationId).
+func (c *Raw) GetContact(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetContactRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenameContactWithBody Change what a contact is called here
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+func (c *Raw) RenameContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenameContactRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenameContact Change what a contact is called here
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+func (c *Raw) RenameContact(ctx context.Context, id ContactID, body RenameContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenameContactRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptContactWithBody Consent to a stranger, or unblock; what they sent becomes visible
+//
+// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+func (c *Raw) AcceptContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptContactRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptContact Consent to a stranger, or unblock; what they sent becomes visible
+//
+// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+func (c *Raw) AcceptContact(ctx context.Context, id ContactID, body AcceptContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptContactRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BlockContactWithBody Drop what waits of somebody, and whatever they send from now on
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+func (c *Raw) BlockContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBlockContactRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BlockContact Drop what waits of somebody, and whatever they send from now on
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+func (c *Raw) BlockContact(ctx context.Context, id ContactID, body BlockContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBlockContactRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResolveContactWithBody End that a contact is changed
+//
+// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+func (c *Raw) ResolveContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResolveContactRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResolveContact End that a contact is changed
+//
+// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+func (c *Raw) ResolveContact(ctx context.Context, id ContactID, body ResolveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResolveContactRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSafetyNumber The number that both sides see if nobody sits between them
+//
+// Corresponds with GET /v1/contacts/{id}/safety-number (the `GetSafetyNumber` operationId).
+func (c *Raw) GetSafetyNumber(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSafetyNumberRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnverifyContactWithBody Take that back
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+func (c *Raw) UnverifyContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnverifyContactRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnverifyContact Take that back
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+func (c *Raw) UnverifyContact(ctx context.Context, id ContactID, body UnverifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnverifyContactRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VerifyContactWithBody Note that a person compared the safety number
+//
+// `key_changed`: what was given is another number than the one here.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+func (c *Raw) VerifyContactWithBody(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVerifyContactRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VerifyContact Note that a person compared the safety number
+//
+// `key_changed`: what was given is another number than the one here.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+func (c *Raw) VerifyContact(ctx context.Context, id ContactID, body VerifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVerifyContactRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2363,6 +3245,112 @@ func (c *Raw) Restore(ctx context.Context, body RestoreJSONRequestBody, reqEdito
 	return c.Client.Do(req)
 }
 
+// ListSecrets Secrets that were sent and received, without their bodies
+//
+// Corresponds with GET /v1/secrets (the `ListSecrets` operationId).
+func (c *Raw) ListSecrets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSecretsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendSecretWithBody Send a secret to a contact
+//
+// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+// than 65,536 bytes.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+func (c *Raw) SendSecretWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendSecretRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendSecret Send a secret to a contact
+//
+// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+// than 65,536 bytes.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+func (c *Raw) SendSecret(ctx context.Context, body SendSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendSecretRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveSecretWithBody Remove a secret from this user's vault; the other side's copy stays
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+func (c *Raw) RemoveSecretWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveSecretRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveSecret Remove a secret from this user's vault; the other side's copy stays
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+func (c *Raw) RemoveSecret(ctx context.Context, id string, body RemoveSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveSecretRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSecret One secret with its body
+//
+// Corresponds with GET /v1/secrets/{id} (the `GetSecret` operationId).
+func (c *Raw) GetSecret(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSecretRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetStatus State of the account and of the agent
 //
 // Corresponds with GET /v1/status (the `GetStatus` operationId).
@@ -2838,6 +3826,470 @@ func NewBackupRequestWithBody(server string, contentType string, body io.Reader)
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListContactsRequest constructs an http.Request for the ListContacts method
+func NewListContactsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddContactRequest calls the generic AddContact builder with application/json body
+func NewAddContactRequest(server string, body AddContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddContactRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddContactRequestWithBody constructs an http.Request for the AddContact method, with any body, and a specified content type
+func NewAddContactRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveContactRequest calls the generic RemoveContact builder with application/json body
+func NewRemoveContactRequest(server string, id ContactID, body RemoveContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRemoveContactRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewRemoveContactRequestWithBody constructs an http.Request for the RemoveContact method, with any body, and a specified content type
+func NewRemoveContactRequestWithBody(server string, id ContactID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetContactRequest constructs an http.Request for the GetContact method
+func NewGetContactRequest(server string, id ContactID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRenameContactRequest calls the generic RenameContact builder with application/json body
+func NewRenameContactRequest(server string, id ContactID, body RenameContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRenameContactRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewRenameContactRequestWithBody constructs an http.Request for the RenameContact method, with any body, and a specified content type
+func NewRenameContactRequestWithBody(server string, id ContactID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewAcceptContactRequest calls the generic AcceptContact builder with application/json body
+func NewAcceptContactRequest(server string, id ContactID, body AcceptContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAcceptContactRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewAcceptContactRequestWithBody constructs an http.Request for the AcceptContact method, with any body, and a specified content type
+func NewAcceptContactRequestWithBody(server string, id ContactID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s/accept", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewBlockContactRequest calls the generic BlockContact builder with application/json body
+func NewBlockContactRequest(server string, id ContactID, body BlockContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBlockContactRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewBlockContactRequestWithBody constructs an http.Request for the BlockContact method, with any body, and a specified content type
+func NewBlockContactRequestWithBody(server string, id ContactID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s/block", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewResolveContactRequest calls the generic ResolveContact builder with application/json body
+func NewResolveContactRequest(server string, id ContactID, body ResolveContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewResolveContactRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewResolveContactRequestWithBody constructs an http.Request for the ResolveContact method, with any body, and a specified content type
+func NewResolveContactRequestWithBody(server string, id ContactID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s/resolve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetSafetyNumberRequest constructs an http.Request for the GetSafetyNumber method
+func NewGetSafetyNumberRequest(server string, id ContactID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s/safety-number", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUnverifyContactRequest calls the generic UnverifyContact builder with application/json body
+func NewUnverifyContactRequest(server string, id ContactID, body UnverifyContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnverifyContactRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewUnverifyContactRequestWithBody constructs an http.Request for the UnverifyContact method, with any body, and a specified content type
+func NewUnverifyContactRequestWithBody(server string, id ContactID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s/verified", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewVerifyContactRequest calls the generic VerifyContact builder with application/json body
+func NewVerifyContactRequest(server string, id ContactID, body VerifyContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewVerifyContactRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewVerifyContactRequestWithBody constructs an http.Request for the VerifyContact method, with any body, and a specified content type
+func NewVerifyContactRequestWithBody(server string, id ContactID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/contacts/%s/verified", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -4177,6 +5629,154 @@ func NewRestoreRequestWithBody(server string, contentType string, body io.Reader
 	return req, nil
 }
 
+// NewListSecretsRequest constructs an http.Request for the ListSecrets method
+func NewListSecretsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/secrets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSendSecretRequest calls the generic SendSecret builder with application/json body
+func NewSendSecretRequest(server string, body SendSecretJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSendSecretRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSendSecretRequestWithBody constructs an http.Request for the SendSecret method, with any body, and a specified content type
+func NewSendSecretRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/secrets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveSecretRequest calls the generic RemoveSecret builder with application/json body
+func NewRemoveSecretRequest(server string, id string, body RemoveSecretJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRemoveSecretRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewRemoveSecretRequestWithBody constructs an http.Request for the RemoveSecret method, with any body, and a specified content type
+func NewRemoveSecretRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/secrets/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetSecretRequest constructs an http.Request for the GetSecret method
+func NewGetSecretRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/secrets/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetStatusRequest constructs an http.Request for the GetStatus method
 func NewGetStatusRequest(server string) (*http.Request, error) {
 	var err error
@@ -4586,6 +6186,165 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/backup (the `Backup` operationId).
 	BackupWithResponse(ctx context.Context, body BackupJSONRequestBody, reqEditors ...RequestEditorFn) (*BackupResponse, error)
 
+	// ListContactsWithResponse Whom the user knows, and who asks to be known
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/contacts (the `ListContacts` operationId).
+	ListContactsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListContactsResponse, error)
+
+	// AddContactWithBodyWithResponse Add somebody, by id or by e-mail address
+	//
+	// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+	// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+	// or address; `unavailable`: there is no coordinator, or it is not reached.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+	AddContactWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddContactResponse, error)
+
+	// AddContactWithResponse Add somebody, by id or by e-mail address
+	//
+	// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+	// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+	// or address; `unavailable`: there is no coordinator, or it is not reached.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+	AddContactWithResponse(ctx context.Context, body AddContactJSONRequestBody, reqEditors ...RequestEditorFn) (*AddContactResponse, error)
+
+	// RemoveContactWithBodyWithResponse Forget a contact but for their keys, or decline a stranger
+	//
+	// Secrets that were received stay. Added again, they have the keys of before.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+	RemoveContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveContactResponse, error)
+
+	// RemoveContactWithResponse Forget a contact but for their keys, or decline a stranger
+	//
+	// Secrets that were received stay. Added again, they have the keys of before.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+	RemoveContactWithResponse(ctx context.Context, id ContactID, body RemoveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveContactResponse, error)
+
+	// GetContactWithResponse One contact
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/contacts/{id} (the `GetContact` operationId).
+	GetContactWithResponse(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*GetContactResponse, error)
+
+	// RenameContactWithBodyWithResponse Change what a contact is called here
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+	RenameContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenameContactResponse, error)
+
+	// RenameContactWithResponse Change what a contact is called here
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+	RenameContactWithResponse(ctx context.Context, id ContactID, body RenameContactJSONRequestBody, reqEditors ...RequestEditorFn) (*RenameContactResponse, error)
+
+	// AcceptContactWithBodyWithResponse Consent to a stranger, or unblock; what they sent becomes visible
+	//
+	// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+	AcceptContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptContactResponse, error)
+
+	// AcceptContactWithResponse Consent to a stranger, or unblock; what they sent becomes visible
+	//
+	// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+	AcceptContactWithResponse(ctx context.Context, id ContactID, body AcceptContactJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptContactResponse, error)
+
+	// BlockContactWithBodyWithResponse Drop what waits of somebody, and whatever they send from now on
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+	BlockContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BlockContactResponse, error)
+
+	// BlockContactWithResponse Drop what waits of somebody, and whatever they send from now on
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+	BlockContactWithResponse(ctx context.Context, id ContactID, body BlockContactJSONRequestBody, reqEditors ...RequestEditorFn) (*BlockContactResponse, error)
+
+	// ResolveContactWithBodyWithResponse End that a contact is changed
+	//
+	// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+	// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+	ResolveContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResolveContactResponse, error)
+
+	// ResolveContactWithResponse End that a contact is changed
+	//
+	// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+	// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+	ResolveContactWithResponse(ctx context.Context, id ContactID, body ResolveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveContactResponse, error)
+
+	// GetSafetyNumberWithResponse The number that both sides see if nobody sits between them
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/contacts/{id}/safety-number (the `GetSafetyNumber` operationId).
+	GetSafetyNumberWithResponse(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*GetSafetyNumberResponse, error)
+
+	// UnverifyContactWithBodyWithResponse Take that back
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+	UnverifyContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnverifyContactResponse, error)
+
+	// UnverifyContactWithResponse Take that back
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+	UnverifyContactWithResponse(ctx context.Context, id ContactID, body UnverifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*UnverifyContactResponse, error)
+
+	// VerifyContactWithBodyWithResponse Note that a person compared the safety number
+	//
+	// `key_changed`: what was given is another number than the one here.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+	VerifyContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerifyContactResponse, error)
+
+	// VerifyContactWithResponse Note that a person compared the safety number
+	//
+	// `key_changed`: what was given is another number than the one here.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+	VerifyContactWithResponse(ctx context.Context, id ContactID, body VerifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*VerifyContactResponse, error)
+
 	// DisconnectCoordinatorWithBodyWithResponse Log out and use no coordinator; the account there stays
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4877,6 +6636,56 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/restore (the `Restore` operationId).
 	RestoreWithResponse(ctx context.Context, body RestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*RestoreResponse, error)
+
+	// ListSecretsWithResponse Secrets that were sent and received, without their bodies
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/secrets (the `ListSecrets` operationId).
+	ListSecretsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSecretsResponse, error)
+
+	// SendSecretWithBodyWithResponse Send a secret to a contact
+	//
+	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+	// than 65,536 bytes.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+	SendSecretWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendSecretResponse, error)
+
+	// SendSecretWithResponse Send a secret to a contact
+	//
+	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+	// than 65,536 bytes.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+	SendSecretWithResponse(ctx context.Context, body SendSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*SendSecretResponse, error)
+
+	// RemoveSecretWithBodyWithResponse Remove a secret from this user's vault; the other side's copy stays
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+	RemoveSecretWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error)
+
+	// RemoveSecretWithResponse Remove a secret from this user's vault; the other side's copy stays
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+	RemoveSecretWithResponse(ctx context.Context, id string, body RemoveSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error)
+
+	// GetSecretWithResponse One secret with its body
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/secrets/{id} (the `GetSecret` operationId).
+	GetSecretWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetSecretResponse, error)
 
 	// GetStatusWithResponse State of the account and of the agent
 	//
@@ -5250,6 +7059,527 @@ func (r BackupResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r BackupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListContactsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ContactList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListContactsResponse) GetJSON200() *ContactList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListContactsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListContactsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListContactsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListContactsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListContactsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddContactResponse) GetJSON201() *Contact {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RenameContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RenameContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RenameContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RenameContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RenameContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RenameContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RenameContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcceptContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcceptContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AcceptContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AcceptContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcceptContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcceptContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcceptContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type BlockContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r BlockContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r BlockContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r BlockContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r BlockContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BlockContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r BlockContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResolveContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResolveContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResolveContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResolveContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResolveContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResolveContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResolveContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSafetyNumberResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SafetyNumbers
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSafetyNumberResponse) GetJSON200() *SafetyNumbers {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSafetyNumberResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSafetyNumberResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSafetyNumberResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSafetyNumberResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSafetyNumberResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UnverifyContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnverifyContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnverifyContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnverifyContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnverifyContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnverifyContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnverifyContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type VerifyContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r VerifyContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r VerifyContactResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r VerifyContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r VerifyContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r VerifyContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r VerifyContactResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6270,6 +8600,198 @@ func (r RestoreResponse) ContentType() string {
 	return ""
 }
 
+type ListSecretsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SecretList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSecretsResponse) GetJSON200() *SecretList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListSecretsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSecretsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSecretsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSecretsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSecretsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SendSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SecretInfo
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *SecretInfo
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SendSecretResponse) GetJSON200() *SecretInfo {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r SendSecretResponse) GetJSON201() *SecretInfo {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SendSecretResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SendSecretResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SendSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SendSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SendSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveSecretResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveSecretResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Secret
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSecretResponse) GetJSON200() *Secret {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSecretResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSecretResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetStatusResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6756,6 +9278,279 @@ func (c *ClientWithResponses) BackupWithResponse(ctx context.Context, body Backu
 		return nil, err
 	}
 	return ParseBackupResponse(rsp)
+}
+
+// ListContactsWithResponse Whom the user knows, and who asks to be known
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/contacts (the `ListContacts` operationId).
+func (c *ClientWithResponses) ListContactsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListContactsResponse, error) {
+	rsp, err := c.ListContacts(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListContactsResponse(rsp)
+}
+
+// AddContactWithBodyWithResponse Add somebody, by id or by e-mail address
+//
+// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+// or address; `unavailable`: there is no coordinator, or it is not reached.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+func (c *ClientWithResponses) AddContactWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddContactResponse, error) {
+	rsp, err := c.AddContactWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddContactResponse(rsp)
+}
+
+// AddContactWithResponse Add somebody, by id or by e-mail address
+//
+// Asks the coordinator, pins the keys that it names and consents to what they send; a stranger who waits becomes a contact. Secrets go to them once their safety number was compared.
+// `conflict`: they are there or blocked, or a contact has this address; `key_changed`, `forked`: other keys than those of before; `not_found`: the coordinator knows nobody of this id
+// or address; `unavailable`: there is no coordinator, or it is not reached.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts (the `AddContact` operationId).
+func (c *ClientWithResponses) AddContactWithResponse(ctx context.Context, body AddContactJSONRequestBody, reqEditors ...RequestEditorFn) (*AddContactResponse, error) {
+	rsp, err := c.AddContact(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddContactResponse(rsp)
+}
+
+// RemoveContactWithBodyWithResponse Forget a contact but for their keys, or decline a stranger
+//
+// Secrets that were received stay. Added again, they have the keys of before.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+func (c *ClientWithResponses) RemoveContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveContactResponse, error) {
+	rsp, err := c.RemoveContactWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveContactResponse(rsp)
+}
+
+// RemoveContactWithResponse Forget a contact but for their keys, or decline a stranger
+//
+// Secrets that were received stay. Added again, they have the keys of before.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/contacts/{id} (the `RemoveContact` operationId).
+func (c *ClientWithResponses) RemoveContactWithResponse(ctx context.Context, id ContactID, body RemoveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveContactResponse, error) {
+	rsp, err := c.RemoveContact(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveContactResponse(rsp)
+}
+
+// GetContactWithResponse One contact
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/contacts/{id} (the `GetContact` operationId).
+func (c *ClientWithResponses) GetContactWithResponse(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*GetContactResponse, error) {
+	rsp, err := c.GetContact(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetContactResponse(rsp)
+}
+
+// RenameContactWithBodyWithResponse Change what a contact is called here
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+func (c *ClientWithResponses) RenameContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenameContactResponse, error) {
+	rsp, err := c.RenameContactWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenameContactResponse(rsp)
+}
+
+// RenameContactWithResponse Change what a contact is called here
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/contacts/{id} (the `RenameContact` operationId).
+func (c *ClientWithResponses) RenameContactWithResponse(ctx context.Context, id ContactID, body RenameContactJSONRequestBody, reqEditors ...RequestEditorFn) (*RenameContactResponse, error) {
+	rsp, err := c.RenameContact(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenameContactResponse(rsp)
+}
+
+// AcceptContactWithBodyWithResponse Consent to a stranger, or unblock; what they sent becomes visible
+//
+// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+func (c *ClientWithResponses) AcceptContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptContactResponse, error) {
+	rsp, err := c.AcceptContactWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptContactResponse(rsp)
+}
+
+// AcceptContactWithResponse Consent to a stranger, or unblock; what they sent becomes visible
+//
+// `key_changed`, `forked`: their keys have changed; `POST …/resolve` comes first.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts/{id}/accept (the `AcceptContact` operationId).
+func (c *ClientWithResponses) AcceptContactWithResponse(ctx context.Context, id ContactID, body AcceptContactJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptContactResponse, error) {
+	rsp, err := c.AcceptContact(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptContactResponse(rsp)
+}
+
+// BlockContactWithBodyWithResponse Drop what waits of somebody, and whatever they send from now on
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+func (c *ClientWithResponses) BlockContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BlockContactResponse, error) {
+	rsp, err := c.BlockContactWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBlockContactResponse(rsp)
+}
+
+// BlockContactWithResponse Drop what waits of somebody, and whatever they send from now on
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts/{id}/block (the `BlockContact` operationId).
+func (c *ClientWithResponses) BlockContactWithResponse(ctx context.Context, id ContactID, body BlockContactJSONRequestBody, reqEditors ...RequestEditorFn) (*BlockContactResponse, error) {
+	rsp, err := c.BlockContact(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBlockContactResponse(rsp)
+}
+
+// ResolveContactWithBodyWithResponse End that a contact is changed
+//
+// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+func (c *ClientWithResponses) ResolveContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResolveContactResponse, error) {
+	rsp, err := c.ResolveContactWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResolveContactResponse(rsp)
+}
+
+// ResolveContactWithResponse End that a contact is changed
+//
+// `new` takes the keys that were seen, and wants the safety number with them; those of before are revoked for good. `old` keeps those of before and drops what came under
+// the others. `conflict`: nothing has changed about them; `key_changed`: what was given is not the new number.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/contacts/{id}/resolve (the `ResolveContact` operationId).
+func (c *ClientWithResponses) ResolveContactWithResponse(ctx context.Context, id ContactID, body ResolveContactJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveContactResponse, error) {
+	rsp, err := c.ResolveContact(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResolveContactResponse(rsp)
+}
+
+// GetSafetyNumberWithResponse The number that both sides see if nobody sits between them
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/contacts/{id}/safety-number (the `GetSafetyNumber` operationId).
+func (c *ClientWithResponses) GetSafetyNumberWithResponse(ctx context.Context, id ContactID, reqEditors ...RequestEditorFn) (*GetSafetyNumberResponse, error) {
+	rsp, err := c.GetSafetyNumber(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSafetyNumberResponse(rsp)
+}
+
+// UnverifyContactWithBodyWithResponse Take that back
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+func (c *ClientWithResponses) UnverifyContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnverifyContactResponse, error) {
+	rsp, err := c.UnverifyContactWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnverifyContactResponse(rsp)
+}
+
+// UnverifyContactWithResponse Take that back
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/contacts/{id}/verified (the `UnverifyContact` operationId).
+func (c *ClientWithResponses) UnverifyContactWithResponse(ctx context.Context, id ContactID, body UnverifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*UnverifyContactResponse, error) {
+	rsp, err := c.UnverifyContact(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnverifyContactResponse(rsp)
+}
+
+// VerifyContactWithBodyWithResponse Note that a person compared the safety number
+//
+// `key_changed`: what was given is another number than the one here.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+func (c *ClientWithResponses) VerifyContactWithBodyWithResponse(ctx context.Context, id ContactID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VerifyContactResponse, error) {
+	rsp, err := c.VerifyContactWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVerifyContactResponse(rsp)
+}
+
+// VerifyContactWithResponse Note that a person compared the safety number
+//
+// `key_changed`: what was given is another number than the one here.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/contacts/{id}/verified (the `VerifyContact` operationId).
+func (c *ClientWithResponses) VerifyContactWithResponse(ctx context.Context, id ContactID, body VerifyContactJSONRequestBody, reqEditors ...RequestEditorFn) (*VerifyContactResponse, error) {
+	rsp, err := c.VerifyContact(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVerifyContactResponse(rsp)
 }
 
 // DisconnectCoordinatorWithBodyWithResponse Log out and use no coordinator; the account there stays
@@ -7260,6 +10055,92 @@ func (c *ClientWithResponses) RestoreWithResponse(ctx context.Context, body Rest
 	return ParseRestoreResponse(rsp)
 }
 
+// ListSecretsWithResponse Secrets that were sent and received, without their bodies
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/secrets (the `ListSecrets` operationId).
+func (c *ClientWithResponses) ListSecretsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSecretsResponse, error) {
+	rsp, err := c.ListSecrets(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSecretsResponse(rsp)
+}
+
+// SendSecretWithBodyWithResponse Send a secret to a contact
+//
+// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+// than 65,536 bytes.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+func (c *ClientWithResponses) SendSecretWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendSecretResponse, error) {
+	rsp, err := c.SendSecretWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendSecretResponse(rsp)
+}
+
+// SendSecretWithResponse Send a secret to a contact
+//
+// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
+// than 65,536 bytes.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/secrets (the `SendSecret` operationId).
+func (c *ClientWithResponses) SendSecretWithResponse(ctx context.Context, body SendSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*SendSecretResponse, error) {
+	rsp, err := c.SendSecret(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendSecretResponse(rsp)
+}
+
+// RemoveSecretWithBodyWithResponse Remove a secret from this user's vault; the other side's copy stays
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+func (c *ClientWithResponses) RemoveSecretWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error) {
+	rsp, err := c.RemoveSecretWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveSecretResponse(rsp)
+}
+
+// RemoveSecretWithResponse Remove a secret from this user's vault; the other side's copy stays
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
+func (c *ClientWithResponses) RemoveSecretWithResponse(ctx context.Context, id string, body RemoveSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error) {
+	rsp, err := c.RemoveSecret(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveSecretResponse(rsp)
+}
+
+// GetSecretWithResponse One secret with its body
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/secrets/{id} (the `GetSecret` operationId).
+func (c *ClientWithResponses) GetSecretWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetSecretResponse, error) {
+	rsp, err := c.GetSecret(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSecretResponse(rsp)
+}
+
 // GetStatusWithResponse State of the account and of the agent
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7628,6 +10509,365 @@ func ParseBackupResponse(rsp *http.Response) (*BackupResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListContactsResponse parses an HTTP response from a ListContactsWithResponse call
+func ParseListContactsResponse(rsp *http.Response) (*ListContactsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListContactsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ContactList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddContactResponse parses an HTTP response from a AddContactWithResponse call
+func ParseAddContactResponse(rsp *http.Response) (*AddContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveContactResponse parses an HTTP response from a RemoveContactWithResponse call
+func ParseRemoveContactResponse(rsp *http.Response) (*RemoveContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetContactResponse parses an HTTP response from a GetContactWithResponse call
+func ParseGetContactResponse(rsp *http.Response) (*GetContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRenameContactResponse parses an HTTP response from a RenameContactWithResponse call
+func ParseRenameContactResponse(rsp *http.Response) (*RenameContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RenameContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcceptContactResponse parses an HTTP response from a AcceptContactWithResponse call
+func ParseAcceptContactResponse(rsp *http.Response) (*AcceptContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcceptContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseBlockContactResponse parses an HTTP response from a BlockContactWithResponse call
+func ParseBlockContactResponse(rsp *http.Response) (*BlockContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BlockContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResolveContactResponse parses an HTTP response from a ResolveContactWithResponse call
+func ParseResolveContactResponse(rsp *http.Response) (*ResolveContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResolveContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetSafetyNumberResponse parses an HTTP response from a GetSafetyNumberWithResponse call
+func ParseGetSafetyNumberResponse(rsp *http.Response) (*GetSafetyNumberResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSafetyNumberResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SafetyNumbers
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUnverifyContactResponse parses an HTTP response from a UnverifyContactWithResponse call
+func ParseUnverifyContactResponse(rsp *http.Response) (*UnverifyContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnverifyContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseVerifyContactResponse parses an HTTP response from a VerifyContactWithResponse call
+func ParseVerifyContactResponse(rsp *http.Response) (*VerifyContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VerifyContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8335,6 +11575,141 @@ func ParseRestoreResponse(rsp *http.Response) (*RestoreResponse, error) {
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListSecretsResponse parses an HTTP response from a ListSecretsWithResponse call
+func ParseListSecretsResponse(rsp *http.Response) (*ListSecretsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSecretsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SecretList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSendSecretResponse parses an HTTP response from a SendSecretWithResponse call
+func ParseSendSecretResponse(rsp *http.Response) (*SendSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SendSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SecretInfo
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest SecretInfo
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveSecretResponse parses an HTTP response from a RemoveSecretWithResponse call
+func ParseRemoveSecretResponse(rsp *http.Response) (*RemoveSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetSecretResponse parses an HTTP response from a GetSecretWithResponse call
+func ParseGetSecretResponse(rsp *http.Response) (*GetSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Secret
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

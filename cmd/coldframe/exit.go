@@ -73,6 +73,14 @@ func (e badInput) Unwrap() error { return e.error }
 // interrupted is what any failure is once the command was interrupted.
 type interrupted struct{ error }
 
+// advised is a failure with what can be done about it, for a person.
+type advised struct {
+	error
+	advice string
+}
+
+func (e advised) Unwrap() error { return e.error }
+
 // codeOf returns the code of a failure here or in the agent.
 func codeOf(err error) fault.Code {
 	if e, ok := errors.AsType[*localapi.Error](err); ok {

@@ -81,6 +81,9 @@ func message(err error) string {
 	if _, ok := errors.AsType[interrupted](err); ok {
 		return "interrupted"
 	}
+	if e, ok := errors.AsType[advised](err); ok {
+		return message(e.error) + "\n" + e.advice
+	}
 	if e, ok := errors.AsType[*localapi.Error](err); ok {
 		return problemText(e)
 	}

@@ -87,6 +87,8 @@ type Secret struct {
 	State    SecretState `cbor:"8,keyasint"`
 	Identity Key         `cbor:"9,keyasint"`  // of the other one then
 	Verified bool        `cbor:"10,keyasint"` // whether their safety number had been compared
+
+	Repeated bool `cbor:"-"` // of what Send returns: it was there already
 }
 
 // Ref names the secret among all of everybody: hex of SHA-256("coldframe/v1/secret" ‖ 0 ‖ sender's UUID ‖ id), first 16 bytes. It is the

@@ -26,9 +26,9 @@ type Draft struct {
 	Unverified bool
 }
 
-// Send puts a secret into the vault and queues the message that carries it, in one transaction. The same draft sent again is there once.
-// Errors: those of MayTrust, or of MaySend if it may go unverified; fault.InvalidRequest; fault.TooLarge; fault.Conflict for another draft
-// of the same id; fault.StorageFull beyond MaxSecrets.
+// Send puts a secret into the vault and queues the message that carries it, in one transaction. The same draft sent again is there once, and
+// comes back as Repeated. Errors: those of MayTrust, or of MaySend if it may go unverified; fault.InvalidRequest; fault.TooLarge;
+// fault.Conflict for another draft of the same id; fault.StorageFull beyond MaxSecrets.
 func (b *Book) Send(d Draft) (Secret, error) {
 	if err := checkDraft(&d); err != nil {
 		return Secret{}, err
@@ -96,7 +96,7 @@ func (b *Book) sentBefore(tx *keystore.Tx, s *Secret) (bool, error) {
 	if before.To != s.To || before.Title != s.Title || !bytes.Equal(before.Body, s.Body) {
 		return false, fault.New(fault.Conflict, "another secret was sent under this id")
 	}
-	*s = before
+	*s, s.Repeated = before, true
 	return true, nil
 }
 

@@ -20,6 +20,48 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ContactState.
+const (
+	ContactStateAccepted ContactState = "accepted"
+	ContactStateAsked    ContactState = "asked"
+	ContactStateBlocked  ContactState = "blocked"
+	ContactStateChanged  ContactState = "changed"
+)
+
+// Valid indicates whether the value is a known member of the ContactState enum.
+func (e ContactState) Valid() bool {
+	switch e {
+	case ContactStateAccepted:
+		return true
+	case ContactStateAsked:
+		return true
+	case ContactStateBlocked:
+		return true
+	case ContactStateChanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ContactChangeReason.
+const (
+	ContactChangeReasonForked     ContactChangeReason = "forked"
+	ContactChangeReasonKeyChanged ContactChangeReason = "key_changed"
+)
+
+// Valid indicates whether the value is a known member of the ContactChangeReason enum.
+func (e ContactChangeReason) Valid() bool {
+	switch e {
+	case ContactChangeReasonForked:
+		return true
+	case ContactChangeReasonKeyChanged:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CoordinatorState.
 const (
 	CoordinatorStateConnecting  CoordinatorState = "connecting"
@@ -113,6 +155,24 @@ func (e MemberRole) Valid() bool {
 	}
 }
 
+// Defines values for ResolutionTake.
+const (
+	ResolutionTakeNew ResolutionTake = "new"
+	ResolutionTakeOld ResolutionTake = "old"
+)
+
+// Valid indicates whether the value is a known member of the ResolutionTake enum.
+func (e ResolutionTake) Valid() bool {
+	switch e {
+	case ResolutionTakeNew:
+		return true
+	case ResolutionTakeOld:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Scope.
 const (
 	ScopeAdmin Scope = "admin"
@@ -134,6 +194,48 @@ func (e Scope) Valid() bool {
 	case ScopeShare:
 		return true
 	case ScopeWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecretState.
+const (
+	SecretStateQueued   SecretState = "queued"
+	SecretStateReceived SecretState = "received"
+	SecretStateSent     SecretState = "sent"
+)
+
+// Valid indicates whether the value is a known member of the SecretState enum.
+func (e SecretState) Valid() bool {
+	switch e {
+	case SecretStateQueued:
+		return true
+	case SecretStateReceived:
+		return true
+	case SecretStateSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecretInfoState.
+const (
+	SecretInfoStateQueued   SecretInfoState = "queued"
+	SecretInfoStateReceived SecretInfoState = "received"
+	SecretInfoStateSent     SecretInfoState = "sent"
+)
+
+// Valid indicates whether the value is a known member of the SecretInfoState enum.
+func (e SecretInfoState) Valid() bool {
+	switch e {
+	case SecretInfoStateQueued:
+		return true
+	case SecretInfoStateReceived:
+		return true
+	case SecretInfoStateSent:
 		return true
 	default:
 		return false
@@ -353,6 +455,72 @@ type Column struct {
 	Type string `json:"type"`
 }
 
+// Comparison The safety number as the other side has it, either `number` or `code`
+type Comparison struct {
+	// Code What was scanned from the other side's screen, in base64
+	Code *ScannedCode `json:"code,omitempty"`
+
+	// Number 60 digits, with spaces, line ends and hyphens wherever they are
+	Number *TypedNumber `json:"number,omitempty"`
+}
+
+// Contact Of who is `asked` there are only user, state and date
+type Contact struct {
+	Added   time.Time      `json:"added"`
+	Changed *ContactChange `json:"changed,omitempty"`
+
+	// Email As they were looked up
+	Email *string `json:"email,omitempty"`
+
+	// Former Identities that were replaced, the oldest first
+	Former *[]FormerIdentity `json:"former,omitempty"`
+
+	// Name As this user calls them
+	Name *string `json:"name,omitempty"`
+
+	// State `asked`: a stranger waits for consent; `changed`: there were two words about their keys, nothing is sent and what comes waits until a person resolves it
+	State ContactState `json:"state"`
+	User  string       `json:"user"`
+
+	// VerifiedAt When a person compared the safety number; absent: nobody did
+	VerifiedAt *time.Time `json:"verified_at,omitempty"`
+}
+
+// ContactState `asked`: a stranger waits for consent; `changed`: there were two words about their keys, nothing is sent and what comes waits until a person resolves it
+type ContactState string
+
+// ContactChange defines model for ContactChange.
+type ContactChange struct {
+	// Reason Other keys, or two bundles in one place under the same keys
+	Reason ContactChangeReason `json:"reason"`
+	SeenAt time.Time           `json:"seen_at"`
+}
+
+// ContactChangeReason Other keys, or two bundles in one place under the same keys
+type ContactChangeReason string
+
+// ContactList defines model for ContactList.
+type ContactList struct {
+	Contacts []Contact `json:"contacts"`
+}
+
+// ContactName defines model for ContactName.
+type ContactName struct {
+	// Name UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+	Name Label `json:"name"`
+}
+
+// ContactRequest Either `user` or `email`
+type ContactRequest struct {
+	Email *string `json:"email,omitempty"`
+
+	// Name UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+	Name *Label `json:"name,omitempty"`
+
+	// User A user's id, a UUID of version 4
+	User *UserID `json:"user,omitempty"`
+}
+
 // Coordinator defines model for Coordinator.
 type Coordinator struct {
 	// Ca Certificates in PEM that alone vouch for it
@@ -487,9 +655,12 @@ type EncryptedFile struct {
 
 // Event What the `data` line of a server-sent event holds: ids, codes and numbers
 type Event struct {
-	App     *string   `json:"app,omitempty"`
-	Bytes   *int64    `json:"bytes,omitempty"`
-	Code    *string   `json:"code,omitempty"`
+	App   *string `json:"app,omitempty"`
+	Bytes *int64  `json:"bytes,omitempty"`
+	Code  *string `json:"code,omitempty"`
+
+	// Contact User id
+	Contact *string   `json:"contact,omitempty"`
 	Count   *int64    `json:"count,omitempty"`
 	Dataset *string   `json:"dataset,omitempty"`
 	Rows    *int64    `json:"rows,omitempty"`
@@ -523,6 +694,14 @@ type FileList struct {
 	Version int64           `json:"version"`
 }
 
+// FormerIdentity defines model for FormerIdentity.
+type FormerIdentity struct {
+	Until time.Time `json:"until"`
+
+	// Verified Whether its safety number had been compared
+	Verified bool `json:"verified"`
+}
+
 // Import defines model for Import.
 type Import struct {
 	Expires time.Time `json:"expires"`
@@ -554,6 +733,9 @@ type JoinFailure struct {
 	Code   string  `json:"code"`
 	Detail *string `json:"detail,omitempty"`
 }
+
+// Label UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+type Label = string
 
 // Member defines model for Member.
 type Member struct {
@@ -638,6 +820,19 @@ type Registered struct {
 	UserId      string `json:"user_id"`
 }
 
+// Resolution With `new`, either `number` or `code` is given; with `old`, neither
+type Resolution struct {
+	// Code What was scanned from the other side's screen, in base64
+	Code *ScannedCode `json:"code,omitempty"`
+
+	// Number 60 digits, with spaces, line ends and hyphens wherever they are
+	Number *TypedNumber   `json:"number,omitempty"`
+	Take   ResolutionTake `json:"take"`
+}
+
+// ResolutionTake defines model for Resolution.Take.
+type ResolutionTake string
+
 // RestoreRequest With the password of the time of the backup, or with the recovery kit and a new password. On a machine that does not have the account key the kit is
 // needed beside the password too.
 type RestoreRequest struct {
@@ -662,8 +857,114 @@ type S3 struct {
 	Region    *string `json:"region,omitempty"`
 }
 
+// SafetyNumber defines model for SafetyNumber.
+type SafetyNumber struct {
+	// Code What the other side scans, in base64
+	Code []byte `json:"code"`
+
+	// Digits 60 digits, the same on both sides
+	Digits string `json:"digits"`
+
+	// Groups The digits in 12 groups of five
+	Groups []string `json:"groups"`
+}
+
+// SafetyNumbers defines model for SafetyNumbers.
+type SafetyNumbers struct {
+	// Code What the other side scans, in base64
+	Code []byte `json:"code"`
+
+	// Digits 60 digits, the same on both sides
+	Digits string `json:"digits"`
+
+	// Groups The digits in 12 groups of five
+	Groups []string      `json:"groups"`
+	New    *SafetyNumber `json:"new,omitempty"`
+}
+
+// ScannedCode What was scanned from the other side's screen, in base64
+type ScannedCode = []byte
+
 // Scope defines model for Scope.
 type Scope string
+
+// Secret defines model for Secret.
+type Secret struct {
+	// Body In base64
+	Body []byte `json:"body"`
+
+	// From User id
+	From string `json:"from"`
+
+	// Ref Names it, the same on both sides
+	Ref string `json:"ref"`
+
+	// Since When it was queued or received here
+	Since time.Time   `json:"since"`
+	State SecretState `json:"state"`
+	Title string      `json:"title"`
+
+	// To User id
+	To string `json:"to"`
+
+	// Verified Whether the safety number had been compared then
+	Verified bool `json:"verified"`
+
+	// Written The sender's word
+	Written time.Time `json:"written"`
+}
+
+// SecretState defines model for Secret.State.
+type SecretState string
+
+// SecretInfo defines model for SecretInfo.
+type SecretInfo struct {
+	// From User id
+	From string `json:"from"`
+
+	// Ref Names it, the same on both sides
+	Ref string `json:"ref"`
+
+	// Since When it was queued or received here
+	Since time.Time       `json:"since"`
+	State SecretInfoState `json:"state"`
+	Title string          `json:"title"`
+
+	// To User id
+	To string `json:"to"`
+
+	// Verified Whether the safety number had been compared then
+	Verified bool `json:"verified"`
+
+	// Written The sender's word
+	Written time.Time `json:"written"`
+}
+
+// SecretInfoState defines model for SecretInfo.State.
+type SecretInfoState string
+
+// SecretList defines model for SecretList.
+type SecretList struct {
+	Secrets []SecretInfo `json:"secrets"`
+}
+
+// SecretRequest defines model for SecretRequest.
+type SecretRequest struct {
+	// Body At most 65,536 bytes, in base64
+	Body []byte `json:"body"`
+
+	// Id 16 random bytes in hexadecimal, chosen by the client: the same call with the same id again has no second effect
+	Id *string `json:"id,omitempty"`
+
+	// Title UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
+	Title *Label `json:"title,omitempty"`
+
+	// To A user's id, a UUID of version 4
+	To UserID `json:"to"`
+
+	// Unverified Send it although nobody compared the safety number: that the key is the contact's is the coordinator's word then
+	Unverified *bool `json:"unverified,omitempty"`
+}
 
 // Status defines model for Status.
 type Status struct {
@@ -754,6 +1055,9 @@ type StoreRequest struct {
 // StoreRequestKind defines model for StoreRequest.Kind.
 type StoreRequestKind string
 
+// TypedNumber 60 digits, with spaces, line ends and hyphens wherever they are
+type TypedNumber = string
+
 // UnattendedCredential defines model for UnattendedCredential.
 type UnattendedCredential struct {
 	// Credential Text for systemd-creds or the TPM
@@ -783,6 +1087,9 @@ type UnwrappedKey struct {
 	// Key 16, 24 or 32 bytes in base64
 	Key []byte `json:"key"`
 }
+
+// UserID A user's id, a UUID of version 4
+type UserID = string
 
 // VersionList defines model for VersionList.
 type VersionList struct {
@@ -829,6 +1136,9 @@ type CSVNull = string
 
 // CSVQuote defines model for CSVQuote.
 type CSVQuote = string
+
+// ContactID defines model for ContactID.
+type ContactID = string
 
 // DatasetID defines model for DatasetID.
 type DatasetID = string
@@ -1002,6 +1312,30 @@ type DeleteAppJSONRequestBody = EmptyObject
 // BackupJSONRequestBody defines body for Backup for application/json ContentType.
 type BackupJSONRequestBody = PasswordRequest
 
+// AddContactJSONRequestBody defines body for AddContact for application/json ContentType.
+type AddContactJSONRequestBody = ContactRequest
+
+// RemoveContactJSONRequestBody defines body for RemoveContact for application/json ContentType.
+type RemoveContactJSONRequestBody = EmptyObject
+
+// RenameContactJSONRequestBody defines body for RenameContact for application/json ContentType.
+type RenameContactJSONRequestBody = ContactName
+
+// AcceptContactJSONRequestBody defines body for AcceptContact for application/json ContentType.
+type AcceptContactJSONRequestBody = EmptyObject
+
+// BlockContactJSONRequestBody defines body for BlockContact for application/json ContentType.
+type BlockContactJSONRequestBody = EmptyObject
+
+// ResolveContactJSONRequestBody defines body for ResolveContact for application/json ContentType.
+type ResolveContactJSONRequestBody = Resolution
+
+// UnverifyContactJSONRequestBody defines body for UnverifyContact for application/json ContentType.
+type UnverifyContactJSONRequestBody = EmptyObject
+
+// VerifyContactJSONRequestBody defines body for VerifyContact for application/json ContentType.
+type VerifyContactJSONRequestBody = Comparison
+
 // DisconnectCoordinatorJSONRequestBody defines body for DisconnectCoordinator for application/json ContentType.
 type DisconnectCoordinatorJSONRequestBody = PasswordRequest
 
@@ -1041,6 +1375,12 @@ type RegisterJSONRequestBody = RegisterRequest
 // RestoreJSONRequestBody defines body for Restore for application/json ContentType.
 type RestoreJSONRequestBody = RestoreRequest
 
+// SendSecretJSONRequestBody defines body for SendSecret for application/json ContentType.
+type SendSecretJSONRequestBody = SecretRequest
+
+// RemoveSecretJSONRequestBody defines body for RemoveSecret for application/json ContentType.
+type RemoveSecretJSONRequestBody = EmptyObject
+
 // SetStoreJSONRequestBody defines body for SetStore for application/json ContentType.
 type SetStoreJSONRequestBody = StoreRequest
 
@@ -1079,6 +1419,39 @@ type ServerInterface interface {
 	// Backup Encrypted backup of the vault and of what the agent knows about its datasets
 	// (POST /v1/backup)
 	Backup(ctx echo.Context) error
+	// ListContacts Whom the user knows, and who asks to be known
+	// (GET /v1/contacts)
+	ListContacts(ctx echo.Context) error
+	// AddContact Add somebody, by id or by e-mail address
+	// (POST /v1/contacts)
+	AddContact(ctx echo.Context) error
+	// RemoveContact Forget a contact but for their keys, or decline a stranger
+	// (DELETE /v1/contacts/{id})
+	RemoveContact(ctx echo.Context, id ContactID) error
+	// GetContact One contact
+	// (GET /v1/contacts/{id})
+	GetContact(ctx echo.Context, id ContactID) error
+	// RenameContact Change what a contact is called here
+	// (PATCH /v1/contacts/{id})
+	RenameContact(ctx echo.Context, id ContactID) error
+	// AcceptContact Consent to a stranger, or unblock; what they sent becomes visible
+	// (POST /v1/contacts/{id}/accept)
+	AcceptContact(ctx echo.Context, id ContactID) error
+	// BlockContact Drop what waits of somebody, and whatever they send from now on
+	// (POST /v1/contacts/{id}/block)
+	BlockContact(ctx echo.Context, id ContactID) error
+	// ResolveContact End that a contact is changed
+	// (POST /v1/contacts/{id}/resolve)
+	ResolveContact(ctx echo.Context, id ContactID) error
+	// GetSafetyNumber The number that both sides see if nobody sits between them
+	// (GET /v1/contacts/{id}/safety-number)
+	GetSafetyNumber(ctx echo.Context, id ContactID) error
+	// UnverifyContact Take that back
+	// (DELETE /v1/contacts/{id}/verified)
+	UnverifyContact(ctx echo.Context, id ContactID) error
+	// VerifyContact Note that a person compared the safety number
+	// (PUT /v1/contacts/{id}/verified)
+	VerifyContact(ctx echo.Context, id ContactID) error
 	// DisconnectCoordinator Log out and use no coordinator; the account there stays
 	// (DELETE /v1/coordinator)
 	DisconnectCoordinator(ctx echo.Context) error
@@ -1145,6 +1518,18 @@ type ServerInterface interface {
 	// Restore Restore a backup into an agent that has no account
 	// (POST /v1/restore)
 	Restore(ctx echo.Context) error
+	// ListSecrets Secrets that were sent and received, without their bodies
+	// (GET /v1/secrets)
+	ListSecrets(ctx echo.Context) error
+	// SendSecret Send a secret to a contact
+	// (POST /v1/secrets)
+	SendSecret(ctx echo.Context) error
+	// RemoveSecret Remove a secret from this user's vault; the other side's copy stays
+	// (DELETE /v1/secrets/{id})
+	RemoveSecret(ctx echo.Context, id string) error
+	// GetSecret One secret with its body
+	// (GET /v1/secrets/{id})
+	GetSecret(ctx echo.Context, id string) error
 	// GetStatus State of the account and of the agent
 	// (GET /v1/status)
 	GetStatus(ctx echo.Context) error
@@ -1274,6 +1659,168 @@ func (w *ServerInterfaceWrapper) Backup(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Backup(ctx)
+	return err
+}
+
+// ListContacts converts echo context to params.
+func (w *ServerInterfaceWrapper) ListContacts(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListContacts(ctx)
+	return err
+}
+
+// AddContact converts echo context to params.
+func (w *ServerInterfaceWrapper) AddContact(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddContact(ctx)
+	return err
+}
+
+// RemoveContact converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveContact(ctx, id)
+	return err
+}
+
+// GetContact converts echo context to params.
+func (w *ServerInterfaceWrapper) GetContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetContact(ctx, id)
+	return err
+}
+
+// RenameContact converts echo context to params.
+func (w *ServerInterfaceWrapper) RenameContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RenameContact(ctx, id)
+	return err
+}
+
+// AcceptContact converts echo context to params.
+func (w *ServerInterfaceWrapper) AcceptContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AcceptContact(ctx, id)
+	return err
+}
+
+// BlockContact converts echo context to params.
+func (w *ServerInterfaceWrapper) BlockContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.BlockContact(ctx, id)
+	return err
+}
+
+// ResolveContact converts echo context to params.
+func (w *ServerInterfaceWrapper) ResolveContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResolveContact(ctx, id)
+	return err
+}
+
+// GetSafetyNumber converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSafetyNumber(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSafetyNumber(ctx, id)
+	return err
+}
+
+// UnverifyContact converts echo context to params.
+func (w *ServerInterfaceWrapper) UnverifyContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnverifyContact(ctx, id)
+	return err
+}
+
+// VerifyContact converts echo context to params.
+func (w *ServerInterfaceWrapper) VerifyContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ContactID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.VerifyContact(ctx, id)
 	return err
 }
 
@@ -1853,6 +2400,56 @@ func (w *ServerInterfaceWrapper) Restore(ctx echo.Context) error {
 	return err
 }
 
+// ListSecrets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSecrets(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSecrets(ctx)
+	return err
+}
+
+// SendSecret converts echo context to params.
+func (w *ServerInterfaceWrapper) SendSecret(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SendSecret(ctx)
+	return err
+}
+
+// RemoveSecret converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveSecret(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveSecret(ctx, id)
+	return err
+}
+
+// GetSecret converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSecret(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSecret(ctx, id)
+	return err
+}
+
 // GetStatus converts echo context to params.
 func (w *ServerInterfaceWrapper) GetStatus(ctx echo.Context) error {
 	var err error
@@ -1978,6 +2575,17 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/apps", wrapper.CreateApp, options.OperationMiddlewares["createApp"]...)
 	router.DELETE(options.BaseURL+"/v1/apps/:id", wrapper.DeleteApp, options.OperationMiddlewares["deleteApp"]...)
 	router.POST(options.BaseURL+"/v1/backup", wrapper.Backup, options.OperationMiddlewares["backup"]...)
+	router.GET(options.BaseURL+"/v1/contacts", wrapper.ListContacts, options.OperationMiddlewares["listContacts"]...)
+	router.POST(options.BaseURL+"/v1/contacts", wrapper.AddContact, options.OperationMiddlewares["addContact"]...)
+	router.DELETE(options.BaseURL+"/v1/contacts/:id", wrapper.RemoveContact, options.OperationMiddlewares["removeContact"]...)
+	router.GET(options.BaseURL+"/v1/contacts/:id", wrapper.GetContact, options.OperationMiddlewares["getContact"]...)
+	router.PATCH(options.BaseURL+"/v1/contacts/:id", wrapper.RenameContact, options.OperationMiddlewares["renameContact"]...)
+	router.POST(options.BaseURL+"/v1/contacts/:id/accept", wrapper.AcceptContact, options.OperationMiddlewares["acceptContact"]...)
+	router.POST(options.BaseURL+"/v1/contacts/:id/block", wrapper.BlockContact, options.OperationMiddlewares["blockContact"]...)
+	router.POST(options.BaseURL+"/v1/contacts/:id/resolve", wrapper.ResolveContact, options.OperationMiddlewares["resolveContact"]...)
+	router.GET(options.BaseURL+"/v1/contacts/:id/safety-number", wrapper.GetSafetyNumber, options.OperationMiddlewares["getSafetyNumber"]...)
+	router.DELETE(options.BaseURL+"/v1/contacts/:id/verified", wrapper.UnverifyContact, options.OperationMiddlewares["unverifyContact"]...)
+	router.PUT(options.BaseURL+"/v1/contacts/:id/verified", wrapper.VerifyContact, options.OperationMiddlewares["verifyContact"]...)
 	router.DELETE(options.BaseURL+"/v1/coordinator", wrapper.DisconnectCoordinator, options.OperationMiddlewares["disconnectCoordinator"]...)
 	router.GET(options.BaseURL+"/v1/coordinator", wrapper.GetCoordinator, options.OperationMiddlewares["getCoordinator"]...)
 	router.PUT(options.BaseURL+"/v1/coordinator", wrapper.ConnectCoordinator, options.OperationMiddlewares["connectCoordinator"]...)
@@ -2000,6 +2608,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/recover", wrapper.Recover, options.OperationMiddlewares["recover"]...)
 	router.POST(options.BaseURL+"/v1/register", wrapper.Register, options.OperationMiddlewares["register"]...)
 	router.POST(options.BaseURL+"/v1/restore", wrapper.Restore, options.OperationMiddlewares["restore"]...)
+	router.GET(options.BaseURL+"/v1/secrets", wrapper.ListSecrets, options.OperationMiddlewares["listSecrets"]...)
+	router.POST(options.BaseURL+"/v1/secrets", wrapper.SendSecret, options.OperationMiddlewares["sendSecret"]...)
+	router.DELETE(options.BaseURL+"/v1/secrets/:id", wrapper.RemoveSecret, options.OperationMiddlewares["removeSecret"]...)
+	router.GET(options.BaseURL+"/v1/secrets/:id", wrapper.GetSecret, options.OperationMiddlewares["getSecret"]...)
 	router.GET(options.BaseURL+"/v1/status", wrapper.GetStatus, options.OperationMiddlewares["getStatus"]...)
 	router.GET(options.BaseURL+"/v1/store", wrapper.GetStore, options.OperationMiddlewares["getStore"]...)
 	router.PUT(options.BaseURL+"/v1/store", wrapper.SetStore, options.OperationMiddlewares["setStore"]...)
@@ -2240,6 +2852,435 @@ type BackupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response BackupdefaultApplicationProblemPlusJSONResponse) VisitBackupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactsRequestObject struct {
+}
+
+type ListContactsResponseObject interface {
+	VisitListContactsResponse(w http.ResponseWriter) error
+}
+
+type ListContacts200JSONResponse ContactList
+
+func (response ListContacts200JSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListContactsdefaultApplicationProblemPlusJSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddContactRequestObject struct {
+	Body *AddContactJSONRequestBody
+}
+
+type AddContactResponseObject interface {
+	VisitAddContactResponse(w http.ResponseWriter) error
+}
+
+type AddContact201JSONResponse Contact
+
+func (response AddContact201JSONResponse) VisitAddContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddContactdefaultApplicationProblemPlusJSONResponse) VisitAddContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveContactRequestObject struct {
+	Id   ContactID `json:"id"`
+	Body *RemoveContactJSONRequestBody
+}
+
+type RemoveContactResponseObject interface {
+	VisitRemoveContactResponse(w http.ResponseWriter) error
+}
+
+type RemoveContact204Response struct {
+}
+
+func (response RemoveContact204Response) VisitRemoveContactResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveContactdefaultApplicationProblemPlusJSONResponse) VisitRemoveContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetContactRequestObject struct {
+	Id ContactID `json:"id"`
+}
+
+type GetContactResponseObject interface {
+	VisitGetContactResponse(w http.ResponseWriter) error
+}
+
+type GetContact200JSONResponse Contact
+
+func (response GetContact200JSONResponse) VisitGetContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetContactdefaultApplicationProblemPlusJSONResponse) VisitGetContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameContactRequestObject struct {
+	Id   ContactID `json:"id"`
+	Body *RenameContactJSONRequestBody
+}
+
+type RenameContactResponseObject interface {
+	VisitRenameContactResponse(w http.ResponseWriter) error
+}
+
+type RenameContact200JSONResponse Contact
+
+func (response RenameContact200JSONResponse) VisitRenameContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RenameContactdefaultApplicationProblemPlusJSONResponse) VisitRenameContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcceptContactRequestObject struct {
+	Id   ContactID `json:"id"`
+	Body *AcceptContactJSONRequestBody
+}
+
+type AcceptContactResponseObject interface {
+	VisitAcceptContactResponse(w http.ResponseWriter) error
+}
+
+type AcceptContact200JSONResponse Contact
+
+func (response AcceptContact200JSONResponse) VisitAcceptContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcceptContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AcceptContactdefaultApplicationProblemPlusJSONResponse) VisitAcceptContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BlockContactRequestObject struct {
+	Id   ContactID `json:"id"`
+	Body *BlockContactJSONRequestBody
+}
+
+type BlockContactResponseObject interface {
+	VisitBlockContactResponse(w http.ResponseWriter) error
+}
+
+type BlockContact200JSONResponse Contact
+
+func (response BlockContact200JSONResponse) VisitBlockContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BlockContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response BlockContactdefaultApplicationProblemPlusJSONResponse) VisitBlockContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveContactRequestObject struct {
+	Id   ContactID `json:"id"`
+	Body *ResolveContactJSONRequestBody
+}
+
+type ResolveContactResponseObject interface {
+	VisitResolveContactResponse(w http.ResponseWriter) error
+}
+
+type ResolveContact200JSONResponse Contact
+
+func (response ResolveContact200JSONResponse) VisitResolveContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResolveContactdefaultApplicationProblemPlusJSONResponse) VisitResolveContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSafetyNumberRequestObject struct {
+	Id ContactID `json:"id"`
+}
+
+type GetSafetyNumberResponseObject interface {
+	VisitGetSafetyNumberResponse(w http.ResponseWriter) error
+}
+
+type GetSafetyNumber200JSONResponse SafetyNumbers
+
+func (response GetSafetyNumber200JSONResponse) VisitGetSafetyNumberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSafetyNumberdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSafetyNumberdefaultApplicationProblemPlusJSONResponse) VisitGetSafetyNumberResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnverifyContactRequestObject struct {
+	Id   ContactID `json:"id"`
+	Body *UnverifyContactJSONRequestBody
+}
+
+type UnverifyContactResponseObject interface {
+	VisitUnverifyContactResponse(w http.ResponseWriter) error
+}
+
+type UnverifyContact200JSONResponse Contact
+
+func (response UnverifyContact200JSONResponse) VisitUnverifyContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnverifyContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UnverifyContactdefaultApplicationProblemPlusJSONResponse) VisitUnverifyContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VerifyContactRequestObject struct {
+	Id   ContactID `json:"id"`
+	Body *VerifyContactJSONRequestBody
+}
+
+type VerifyContactResponseObject interface {
+	VisitVerifyContactResponse(w http.ResponseWriter) error
+}
+
+type VerifyContact200JSONResponse Contact
+
+func (response VerifyContact200JSONResponse) VisitVerifyContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VerifyContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response VerifyContactdefaultApplicationProblemPlusJSONResponse) VisitVerifyContactResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3344,6 +4385,170 @@ func (response RestoredefaultApplicationProblemPlusJSONResponse) VisitRestoreRes
 	return err
 }
 
+type ListSecretsRequestObject struct {
+}
+
+type ListSecretsResponseObject interface {
+	VisitListSecretsResponse(w http.ResponseWriter) error
+}
+
+type ListSecrets200JSONResponse SecretList
+
+func (response ListSecrets200JSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSecretsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSecretsdefaultApplicationProblemPlusJSONResponse) VisitListSecretsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SendSecretRequestObject struct {
+	Body *SendSecretJSONRequestBody
+}
+
+type SendSecretResponseObject interface {
+	VisitSendSecretResponse(w http.ResponseWriter) error
+}
+
+type SendSecret200JSONResponse SecretInfo
+
+func (response SendSecret200JSONResponse) VisitSendSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SendSecret201JSONResponse SecretInfo
+
+func (response SendSecret201JSONResponse) VisitSendSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SendSecretdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SendSecretdefaultApplicationProblemPlusJSONResponse) VisitSendSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveSecretRequestObject struct {
+	Id   string `json:"id"`
+	Body *RemoveSecretJSONRequestBody
+}
+
+type RemoveSecretResponseObject interface {
+	VisitRemoveSecretResponse(w http.ResponseWriter) error
+}
+
+type RemoveSecret204Response struct {
+}
+
+func (response RemoveSecret204Response) VisitRemoveSecretResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveSecretdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveSecretdefaultApplicationProblemPlusJSONResponse) VisitRemoveSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecretRequestObject struct {
+	Id string `json:"id"`
+}
+
+type GetSecretResponseObject interface {
+	VisitGetSecretResponse(w http.ResponseWriter) error
+}
+
+type GetSecret200JSONResponse Secret
+
+func (response GetSecret200JSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecretdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSecretdefaultApplicationProblemPlusJSONResponse) VisitGetSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetStatusRequestObject struct {
 }
 
@@ -3656,6 +4861,39 @@ type StrictServerInterface interface {
 	// Backup Encrypted backup of the vault and of what the agent knows about its datasets
 	// (POST /v1/backup)
 	Backup(ctx context.Context, request BackupRequestObject) (BackupResponseObject, error)
+	// ListContacts Whom the user knows, and who asks to be known
+	// (GET /v1/contacts)
+	ListContacts(ctx context.Context, request ListContactsRequestObject) (ListContactsResponseObject, error)
+	// AddContact Add somebody, by id or by e-mail address
+	// (POST /v1/contacts)
+	AddContact(ctx context.Context, request AddContactRequestObject) (AddContactResponseObject, error)
+	// RemoveContact Forget a contact but for their keys, or decline a stranger
+	// (DELETE /v1/contacts/{id})
+	RemoveContact(ctx context.Context, request RemoveContactRequestObject) (RemoveContactResponseObject, error)
+	// GetContact One contact
+	// (GET /v1/contacts/{id})
+	GetContact(ctx context.Context, request GetContactRequestObject) (GetContactResponseObject, error)
+	// RenameContact Change what a contact is called here
+	// (PATCH /v1/contacts/{id})
+	RenameContact(ctx context.Context, request RenameContactRequestObject) (RenameContactResponseObject, error)
+	// AcceptContact Consent to a stranger, or unblock; what they sent becomes visible
+	// (POST /v1/contacts/{id}/accept)
+	AcceptContact(ctx context.Context, request AcceptContactRequestObject) (AcceptContactResponseObject, error)
+	// BlockContact Drop what waits of somebody, and whatever they send from now on
+	// (POST /v1/contacts/{id}/block)
+	BlockContact(ctx context.Context, request BlockContactRequestObject) (BlockContactResponseObject, error)
+	// ResolveContact End that a contact is changed
+	// (POST /v1/contacts/{id}/resolve)
+	ResolveContact(ctx context.Context, request ResolveContactRequestObject) (ResolveContactResponseObject, error)
+	// GetSafetyNumber The number that both sides see if nobody sits between them
+	// (GET /v1/contacts/{id}/safety-number)
+	GetSafetyNumber(ctx context.Context, request GetSafetyNumberRequestObject) (GetSafetyNumberResponseObject, error)
+	// UnverifyContact Take that back
+	// (DELETE /v1/contacts/{id}/verified)
+	UnverifyContact(ctx context.Context, request UnverifyContactRequestObject) (UnverifyContactResponseObject, error)
+	// VerifyContact Note that a person compared the safety number
+	// (PUT /v1/contacts/{id}/verified)
+	VerifyContact(ctx context.Context, request VerifyContactRequestObject) (VerifyContactResponseObject, error)
 	// DisconnectCoordinator Log out and use no coordinator; the account there stays
 	// (DELETE /v1/coordinator)
 	DisconnectCoordinator(ctx context.Context, request DisconnectCoordinatorRequestObject) (DisconnectCoordinatorResponseObject, error)
@@ -3722,6 +4960,18 @@ type StrictServerInterface interface {
 	// Restore Restore a backup into an agent that has no account
 	// (POST /v1/restore)
 	Restore(ctx context.Context, request RestoreRequestObject) (RestoreResponseObject, error)
+	// ListSecrets Secrets that were sent and received, without their bodies
+	// (GET /v1/secrets)
+	ListSecrets(ctx context.Context, request ListSecretsRequestObject) (ListSecretsResponseObject, error)
+	// SendSecret Send a secret to a contact
+	// (POST /v1/secrets)
+	SendSecret(ctx context.Context, request SendSecretRequestObject) (SendSecretResponseObject, error)
+	// RemoveSecret Remove a secret from this user's vault; the other side's copy stays
+	// (DELETE /v1/secrets/{id})
+	RemoveSecret(ctx context.Context, request RemoveSecretRequestObject) (RemoveSecretResponseObject, error)
+	// GetSecret One secret with its body
+	// (GET /v1/secrets/{id})
+	GetSecret(ctx context.Context, request GetSecretRequestObject) (GetSecretResponseObject, error)
 	// GetStatus State of the account and of the agent
 	// (GET /v1/status)
 	GetStatus(ctx context.Context, request GetStatusRequestObject) (GetStatusResponseObject, error)
@@ -3970,6 +5220,473 @@ func (sh *strictHandler) Backup(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(BackupResponseObject); ok {
 		return validResponse.VisitBackupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListContacts operation middleware
+func (sh *strictHandler) ListContacts(ctx echo.Context) error {
+	var request ListContactsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListContacts(ctx.Request().Context(), request.(ListContactsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListContacts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListContactsResponseObject); ok {
+		return validResponse.VisitListContactsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddContact operation middleware
+func (sh *strictHandler) AddContact(ctx echo.Context) error {
+	var request AddContactRequestObject
+
+	var body AddContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddContact(ctx.Request().Context(), request.(AddContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddContactResponseObject); ok {
+		return validResponse.VisitAddContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveContact operation middleware
+func (sh *strictHandler) RemoveContact(ctx echo.Context, id ContactID) error {
+	var request RemoveContactRequestObject
+
+	request.Id = id
+
+	var body RemoveContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveContact(ctx.Request().Context(), request.(RemoveContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveContactResponseObject); ok {
+		return validResponse.VisitRemoveContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetContact operation middleware
+func (sh *strictHandler) GetContact(ctx echo.Context, id ContactID) error {
+	var request GetContactRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetContact(ctx.Request().Context(), request.(GetContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetContactResponseObject); ok {
+		return validResponse.VisitGetContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RenameContact operation middleware
+func (sh *strictHandler) RenameContact(ctx echo.Context, id ContactID) error {
+	var request RenameContactRequestObject
+
+	request.Id = id
+
+	var body RenameContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameContact(ctx.Request().Context(), request.(RenameContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RenameContactResponseObject); ok {
+		return validResponse.VisitRenameContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AcceptContact operation middleware
+func (sh *strictHandler) AcceptContact(ctx echo.Context, id ContactID) error {
+	var request AcceptContactRequestObject
+
+	request.Id = id
+
+	var body AcceptContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AcceptContact(ctx.Request().Context(), request.(AcceptContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcceptContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AcceptContactResponseObject); ok {
+		return validResponse.VisitAcceptContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// BlockContact operation middleware
+func (sh *strictHandler) BlockContact(ctx echo.Context, id ContactID) error {
+	var request BlockContactRequestObject
+
+	request.Id = id
+
+	var body BlockContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.BlockContact(ctx.Request().Context(), request.(BlockContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "BlockContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(BlockContactResponseObject); ok {
+		return validResponse.VisitBlockContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResolveContact operation middleware
+func (sh *strictHandler) ResolveContact(ctx echo.Context, id ContactID) error {
+	var request ResolveContactRequestObject
+
+	request.Id = id
+
+	var body ResolveContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResolveContact(ctx.Request().Context(), request.(ResolveContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResolveContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResolveContactResponseObject); ok {
+		return validResponse.VisitResolveContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSafetyNumber operation middleware
+func (sh *strictHandler) GetSafetyNumber(ctx echo.Context, id ContactID) error {
+	var request GetSafetyNumberRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSafetyNumber(ctx.Request().Context(), request.(GetSafetyNumberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSafetyNumber")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSafetyNumberResponseObject); ok {
+		return validResponse.VisitGetSafetyNumberResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UnverifyContact operation middleware
+func (sh *strictHandler) UnverifyContact(ctx echo.Context, id ContactID) error {
+	var request UnverifyContactRequestObject
+
+	request.Id = id
+
+	var body UnverifyContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnverifyContact(ctx.Request().Context(), request.(UnverifyContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnverifyContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UnverifyContactResponseObject); ok {
+		return validResponse.VisitUnverifyContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// VerifyContact operation middleware
+func (sh *strictHandler) VerifyContact(ctx echo.Context, id ContactID) error {
+	var request VerifyContactRequestObject
+
+	request.Id = id
+
+	var body VerifyContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.VerifyContact(ctx.Request().Context(), request.(VerifyContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "VerifyContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(VerifyContactResponseObject); ok {
+		return validResponse.VisitVerifyContactResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4822,6 +6539,151 @@ func (sh *strictHandler) Restore(ctx echo.Context) error {
 	return nil
 }
 
+// ListSecrets operation middleware
+func (sh *strictHandler) ListSecrets(ctx echo.Context) error {
+	var request ListSecretsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSecrets(ctx.Request().Context(), request.(ListSecretsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSecrets")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSecretsResponseObject); ok {
+		return validResponse.VisitListSecretsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SendSecret operation middleware
+func (sh *strictHandler) SendSecret(ctx echo.Context) error {
+	var request SendSecretRequestObject
+
+	var body SendSecretJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SendSecret(ctx.Request().Context(), request.(SendSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SendSecret")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SendSecretResponseObject); ok {
+		return validResponse.VisitSendSecretResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveSecret operation middleware
+func (sh *strictHandler) RemoveSecret(ctx echo.Context, id string) error {
+	var request RemoveSecretRequestObject
+
+	request.Id = id
+
+	var body RemoveSecretJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveSecret(ctx.Request().Context(), request.(RemoveSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveSecret")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveSecretResponseObject); ok {
+		return validResponse.VisitRemoveSecretResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSecret operation middleware
+func (sh *strictHandler) GetSecret(ctx echo.Context, id string) error {
+	var request GetSecretRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSecret(ctx.Request().Context(), request.(GetSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSecret")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSecretResponseObject); ok {
+		return validResponse.VisitGetSecretResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetStatus operation middleware
 func (sh *strictHandler) GetStatus(ctx echo.Context) error {
 	var request GetStatusRequestObject
@@ -5152,167 +7014,210 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L37chs30ij+Kvjm91Ul2R1RF1/iULVVP63sbLyxY60le+ucyEeEZpokoiEwAUDRjMun9inOI+yD7ZOc",
-	"QjcwFxLDmyR/+ersP4nFmQEaje5G3/EpydSkVBKkNUn/U1JyzSdgQeNfJ0WhZj/B7BWfq6l1v+RgMi1K",
-	"K5RM+skFvwHGmeXXBbDZWBlgmSqmE2mY0szOSzAsF8MhaDbUasIsvqKGzI6BSZiBsewWtHGjpYlwQ/46",
-	"BT1P0kTyCST9hDsIriTMrgqCIU1MNoYJd8C4CZJ+cq1UAVwmnz+nyUlZvnzunuFgJbfjeiyRJ2mi4dep",
-	"0JAnfaun0Byt5NaCdp/9r5/53m8He9/tffh0mD59/Pk/kzTMZawWckRT2fce9GW81MsTQ8avDUjbscB6",
-	"+TUkQ6Un3DqIpX36OEmTiZBiMp0k/cMKECEtjEAjJKfn759DISbCgl4G5vT8fZ/NxtwyA257LRg2FFDk",
-	"JmVKAsvGXPPMgu6xE5apyYSvBTqvZmuCPeEfX4Ec2THCORGy8dcy+k7P3/8APF8BMdgxaCSVodDGskJI",
-	"YGNV5Iboh0/ABGLyZNdjLy3LFZi1SxjT3GvI6fT8/U/TougAkUs2lb9OlYWcMMqsQzP8OuWFg1EYZuGj",
-	"ZcIwOS2KHnN0AZPSzv3r64B0X3Wh+OnjDqz+zQG0igwQYsM4AREhglxNHUPje2thxLfuQAfPueUG7Jfi",
-	"2hcfS8hWc65nSdpM3MWZFg4Thl1zAzlTMmUHbKg0k0rCMeNSIak6RArDsqnWIG2fDTIlh4XI7KADd4DA",
-	"bMj7B1Hef5nDpFQWZDb/EeaRbXciV7LrObFJIUBaIkTDJ8AyXhRsJuwYH+NPNzBnfMSFZCOwpsF/XJoZ",
-	"aMZlzsbcMKmYgUzJnMFwSMvANVac5RfZgHDPgdhFKkfPFomlubf/sfe/P/wxvqUvJ6XSnoDaiz/j+tcp",
-	"2D4u4lrlc7c9IDM9Ly3kx/iz8Fw7OHtzfsH2bw/3BY5nBmzEbwG3WVjj0GJSNlIqx5/cXiNZdGwtDZKs",
-	"INWjvW8/fDp82kGnF+5M/d4Tw6foFJ5UmlOAdJTyc5KZW/de/ovBo4VrrWaJQyjiI/nQOeN5NVQbkz+h",
-	"sHVbT6e6GgaRmzIhjQWeu9+EHIJ2IzrUTvps4EDFT9jPUlkUgx9S9q9//HNwXKkKiH7h5Ta+5T7iGvxw",
-	"kDNjBUpC+MgnZUGAcwcaowWkzMKkBM3tVAPLIRMTXnz9XXr0Tcf2eJR10eLTR88erxddF5pLMwQdI72X",
-	"OR1N7gzwrzEhWanVSIMxDG6dypWyLMKfxyzXfCbXit4wcLK7QPxMshWM/bPKBaDW98KdUO4fmZLWzd7/",
-	"lPCyLESGKN9Houp/asz5nxqGST/5//ZrZXKfnpp9HO3N9S9OQuB8C4Sl7Bg3UDnJ4k9Hha8Tf54SEHsX",
-	"joicLObSnbdObgWRlQTqXQD6D/t/aMNZCddrITlisgMf9VlDv5hSSUPYOdPquoDJCvyU9MYfA54qonVf",
-	"5G66QmU3EM41MPZK5Ek/OTj85cnHR78eXH/rNtRyOzVJ//HRozSxwiLR4+nEpwWqFNUgfg1TLfuZKvKh",
-	"0+D7Hoi+f+tzuuF2heVFtuqEaRhODS9wr9iQi8Jx29dvvz9l3z1+8u03yBR+IDQfyhIpUqsStPXU5bm+",
-	"U8RY3FYrJs6iAEl/qRuQbMYNm/AcJa6FiWnobGH/KmRwrfnc/Z1p4NZtZmP3c25hz82wTACpe+j0ERx9",
-	"82lEHn2NGDXywGSqhPYcq3bl3L2+PG+LWn8mVQmnrCaoEVDLfOWZEa2l0xo/7X3itHmroHL762ByuxNZ",
-	"5QJ0bsDwcgcwr4SxUUg2x1SAaRWecMAOEN4SR+K8eS4cbfLirAHPkBcG0u2Ium2keEvZKRQN6p7wORvz",
-	"W0jZNRiRAyleSjlb/KtjlHfVedBjb2QxJ71tEAh2QMezk4lu79ngZuJ+K5SEHjulqS8lHraZmgAruHXa",
-	"nAY8czN1Cxry3qVsslfzTDw4Wnckpu79l/Tt4cHBAb4e/l7mmSanLR6eFc7CS0EbD+gSxqlhC3hpgr7V",
-	"OdiG3C+0G/LA1qvV16U5Sm7MTOl8rQwO791BUNTrebJqMWkyleLXKfjH9YlXc0tboETZZmrHSovADAsG",
-	"iOOSoTsbnVUu2dmL17SXSJnsVk2zMWrUxCFK50Jyi1uLe9pve43M3FiYJGnLFH7y5NHTtdg/5dk4Yhf/",
-	"HbVPp9+XlqHVJ9wxk42FhK8My4W5cXOj5exOoCHYbOwMfnJoAbueZjdgU2aAF86oILBxSZwNVZGDTpE1",
-	"Z2NwOi3OZqdaOktyOEwWZYmf4Op6bmP4fOtU7YXJmREyQ4nhuHfJhFw0G9NkLOz68UVjXMZHblHGcm1R",
-	"6dhgEvQR1dNs8IXmchSFCX9320BEZ6JfT0031t6QIuF2cxPgF1igMXJ7WRXITZSmC1sYYxmSx8tn3bZ6",
-	"BP2wuNoT5DS34AEJhgGrHLtRa7NLi8A34/BXjBpR8fgdxICwMfEMWquYp1DlUHHnDUBpHNUi9V6DM0OV",
-	"LISM6nlI2purhU4fh5aJraSEzLrHaVJNo4ZD/69CjYS8kgC51/SHjooipneaTHWxXn1yLwUwAvRrduZ0",
-	"rAStcRtVZq2J0BT3TvWVt4KM8XUfvqzfrFe96oPGWt69fRVFyRoU7KjOfSkc7KIR3A/eGnOvQeG5t0QX",
-	"ufz3w5JtAAZNzhuQ78+AQZcuyBzytFKUJXy0bCqdjVw7QQNe2DWMhDTBu3vMBp6H/ZgNXQW9F/SbHIrR",
-	"VOMGp8zwuWFSJel/J6nhKGYZqWNrS9Pf3x8rY3/ul0rbD4O2Fvbk8GitDuad/cvE1HFsv6RTzFilYTOl",
-	"o2GJbaQw+4P4PjwHHWf3BCbXPp66EUSv8f0YRFrNNtWklo4rdKwhRfF8HqUn72SKrGBa5tth4rYrvHLQ",
-	"d8bm2IkBp0vPtLAWJJuD3UErQ0WFoK5JvI6nIrbSJOhkgTDqja0XVm9SjDc80cadE1F30artDSywzklR",
-	"DbwCpN1Ot2qjG8x75K31lf7uJng0yArYGiG2BXcOHp3LtPHOgGYij9FTh3Q4n04qs1D8VvtZvJFQOeBr",
-	"mthEgGzL9mNuxhHYfjjZO3rytIZv5Oy9CZdiiGkBko3hI/eRiiTqLNC26Xtsmkmby4EGJ27LXp2cRJA1",
-	"+chvqcdFlCgAg25CSR+l3IJeSa5u64q6gWYM44XMVO6e9JNrbgDX396ww6cpO3rsDvJHRwyX6japerkO",
-	"HcxRzjTAedwGxsHWdD6d7P1P8j/9cf/DH//06SA96gj5Lck2t4QYMpshlXWoXP44hD+/F0XMdGQ+aMqG",
-	"ogDSiiYqnxZch8gpqjYnL86v/nL6+ur9YVpHVL2/MsUY8gQsd0KMnf34+uJwyc2xjV8APpZCR8164i6n",
-	"sqQbsmswpSNeIM4KIW+YVU5jnfA5u6YAOeRxBrXjDkdD7UFKmRjWKgwTpvIJxYbcgrG99regLi3NRf6h",
-	"Y/cv4Bo0M5BpsGvpz9v/Lc6PkuKtD4BF0In+B0cBA0rdUUPGmQF9C3oPXWQYA6WMnj4TuUlZpnIfZpZT",
-	"OpDTeFii+4jYSEfM44pOpqa0mg0GyWtV9i77iGS68VljleWRfT/xntKpvJFqtuFBV0WPV/mVfOzS4JHv",
-	"P+iFIHZSYaEXDosPq7XBbc8gfOyRFCM/J8Puy5XmNOMQRF6k5joVrR2swZ9uoBFJrrLHahxu6W5rQNK1",
-	"5Lgquq3p00De587oTBRV7mjYfJ72iXM3u+YOtBQWFLERatuAVhbDO2UZRdwg9dm0oZlYDbSGMEIGUZih",
-	"G6rd7ADO86tSw1B83EpRuhgDOzl5zujTOi6H+sJkaixyxjGbjUU2hlun1Hsh3wrUrVKoDr5rh3N20qhS",
-	"nzycWd2RuYwuqoxLPOfHXI4gR4VHTa0zU0UGfTYIis7pxdur94cDch6FFMEjVnIfmfC5VXu/8Fue0uJZ",
-	"AfwWMMgrNCvgForKMZ8VwHVUbNzA/GrCLWhBon7jjfGZMg6YwdWPL/7H1euTixdvX568uvr+zdurf/3j",
-	"n4NWaFkUTjvZTMU9PDx89vjZgoNnx125gfkW1nLLbtg2wmxuRHk1FnkOEV/EK7c5zO31UlweM3aVZSNx",
-	"C/K4ogmBhD7HmPlgqPQ1jjyI7OICK+OSo+zb8ht36FANR+NXhilMc1MasxObu1b5c1vbkg3FldsazDY8",
-	"ehrfkr8qIb+ndJ54SmwDBHTcOOT8ooSEnHJJeYaqE0Y2McrZTM86ZmfvKLOyOYzVwql6Iy5kspxOkXdG",
-	"tTjzqU2OziMDR3N6wHKxgbcU543tk/fJLQl/rYqWl03NJGr2mBmq/VEOOu6/NaCvokrKcvQRX0xpuhh8",
-	"Z404QowgtjWew3inKBW3PFckzK52CWxs/80CohoLbsGwCmO7HZ33B2oUtjrFcOHEzjIovXNqgUkxKxfP",
-	"4pmaFjlpp9cAklUfbZU2F+VAx+o3QmJqq0//oyTNQhjLlCzmbORVqqbhUGUqCnnLC5Ff+bTHKFvUvLpo",
-	"4zgRjPLQmeQoCmeS+aFSZqbZmHHDtJrhEU1CnYzOW15MgbBTJRkPhT0mkIdK+zEN+TvwA5GTrh+TJ1g4",
-	"sQziX8/f/MTOlFNANRPSqirvvAoQYWozwrQiIN/OC42aKlbPr/gwWu9zjkn5hlnFZlxYdg1DpaGOd1lM",
-	"fN0whjDtcEGa6WgExkKOXFaONTcQc88MQUNOiZy8jqy5I8SHttyWjaZgDBo8W4Ul4rkPg3gebJ0dh6S9",
-	"1r0dDM86ujAlSyGHdt5ujIH/NgU9302ymF+LxUKfDbKbFqB3g8TgeguY5rcbZLuKdU2Tzq9uhN3gfHp2",
-	"+N3RdqttTbCB6H8LI2HsrmjI2pkvG4bhfSrG5zSBiRdvzejLk8cPkjwYvrlyci6SnKoqxe0G5sft6Dfl",
-	"5agSJGWphjeV42QJM5bDrVvSWuWXFrwm3yDsSSwTuYHxqyrpYBUKmupshAAXzjSUiYqVWkhLQkJh3sKx",
-	"0/eX1x+MgSaykntS75qAxrGErt1NCXfBnlhKcPCxKcy19/++5tnNtMTjqkqICGCxG0EIov0Pw/TYG0cS",
-	"3uG9cMpWTrIGoZHTDPMgLyWlOjQN0wo8qxSlIy8EDhDErSxjNKWq+i4aAO2nNQbwnW3dL6cKfwE56xEf",
-	"I8zzR1tKUYpLLJ50j1oAPYogNONXw2jcqjO/sJ1gTOGHmLtpOeVQ5qXT5ZbnwlwYxvMcK7lChBdHPmYn",
-	"E/6bkl+ZakoNI6HaxVytwPvjZx3BpStj5y3Vp+Ekqv12ixk4EWVx5P0La6uHW7tNOxTdbUwyb5i9zsoN",
-	"Vq/TlsYc03V4PkHj/mZioqp+V2ZZFjK1Vx6u+BKaKrscyH7ulWUIB2w2FgUsVVo1I5OTqLFC5Rn4MaWX",
-	"xUOIIi/gyj2+okpa01GQjCVf7j3DUOlnRrEJl3PmBvBVuOaYHfSZBCLvTZKtgXcpBidMq6Jw/B6om0Bw",
-	"eruTMRodX33mhjBspvRNSsWwBn1jQbWn+hQ3FORXbrRB1OEZksp3z8WdSl3rD2ltb1a4/xAdRcXcXZGt",
-	"w0NP+Ux4iqwqzNYL81cRXfMo7uqR7uyQecxyP2GZhhykFbxoqBuEcO8BRAyFrcBM/Cgip2WheJSIfOQO",
-	"jcJGhFji3nUl0wf1ZcFtKm6AIdmnNEzKkF/TlpPQYSwwVtphZtelSkFQbJ5I5rOLqhSfk7OXse9nXEsh",
-	"R1sV8y3aUj6xrGaX1n42o0mVJKm3oqbuGLc3AIzK2UChdxGPN0LmTV6RRLrrSDZkNyyzzaO1NUiPlh3g",
-	"DojOJZ6OIbtZXqe66Tr71PU2JVFuijP3zdq9VjdJNXwntDTUpunQobxoppUc+TIgjgZHrhi/prDClnkq",
-	"TgxbLeJnShxr8fQOddO9zB1jilkGxlzdwPxqKW3r6Mn6Iq2h0hl0NhoqC54tWRiqIL9OqQGzShpcGAmu",
-	"LXDDejbYRXmPJQadXBtVTK2zb+w4yPJq+lXRzxieNuPCNKF0n6t6W+4nQhBj7zUW/rtKZp5W511EtrWe",
-	"RSx1d4pQDWC+5142wbN6cfZ6rVevMXocRCeddyf80l4FvSmiV5ToA6Vz3XqpgNvv/qKgsJLACm4sMwAy",
-	"xbW6Y8dXTcSzTB42FPFOzjTfsSi6kUGyZTFuLT4WfLsT7pS8H2H+8vkg8FAz13ChLnS9V82troQ8cMbC",
-	"dP7p8xc/bjDbevHWmZDi19sGp3s7Ssh9Fm0b4Q+c8rpGBnSA7DW1eMqS1522zp4PyeXrDvRq/Bhkf3cW",
-	"y1sw02LzgpQzd17LlhaNrVuECZGozYyvldmDUBZ8Ho3yOfWfujBZhe1SuC4E6DB30KuFYctdl5ZFR8i7",
-	"itbczMaqgO1S55sZhUvdcJab3yR3zBUkh4ON5Xa8GW69J5tni4VZ64z4RiOeavOWKY6O46kWdo5tlnw1",
-	"RuiesbzVzgbzYU58K0W/K7cMeDaOGIWoXmIdO+ZJHDw9OPBpPnhGcnybS9ZoVhNaByFlYIZwjZqxtSX1",
-	"gRFyqFYkqNDkgyrolg88laK92ZjNUIG9bzRWpUirW9CMs3dSfGRGYUE7Wdzs8Ojb3kHvoHfIvi6Vtuzb",
-	"Z98+c2Y5GHMpQ7Ed5Awr9GbCwDc99sPFxdn+Ye8Qj8wey1Vm9guV8YKXojfJmYWiMGysZoE6yGmROSME",
-	"cvQIU/aW0lXpvnvbWA18YhjIvHcpL+Xg4x5arwNU7yl/3GeHhiS4Phs4c2vApAo7OOByPsDXMTWuEWhO",
-	"GRQGGlYxbi2ndlgUnFkkCOzDZscwYbwoENJLOUBjelAryO444D7rDPFkeszBjssRcjRgWk2d7EdfvVTs",
-	"Wk0J+xjZx9OsCg+ofI4IAZl7V9SjA2aqoEjgcJwhKBaDS+lnmHFpF6JM2GjOQ0eRcqf1AMYbyFuAY034",
-	"xz33eOBTjAKQQ8YZht2pu5v0x1iz1YLDwSF7Lf5MwYRCZCApWC1QGRwKJ7GSk9JZzHtHvYO6wVbjtzoS",
-	"nZwGOmdIVt73UEmu5BDNsBIkL0XSTx71DnFMp/cjx++PgRd2/Jv79wgi/uXvNfgkAdxl7MuJjcGIHiiX",
-	"MhBb5hja3DQYEYNZ6haqxmo3Us0MEzYNuQDCaZgyb7afwW4VYVv6l5IsKqWGDoU/vD453QsVTVPpdFb/",
-	"19f49TfEwpdJJQIwKWvs9k+O4DJh//rH/2EH+F+JjrT67x+Usch0hZqB3su4gWZplFu87/iS++41fk8x",
-	"1Z16FHIPKoHGfZDJsY5CuhhzQ5tPyXNCyZd50nfI/wG3goqaqsa3Py8JYw9AyjjLVKFkCIPhWtSwpT+1",
-	"67qiLRErCto7DTjasIdb/+eDve/43vDDp46Gbh8W2pUdHRwstCqz8NHulwUX7eZk5PxYbiXY8hE0+6RF",
-	"VBMkv5ADmKR+3QhHveQzt1XLRO9obAF9VfFMUG8yrrUAh/ksirclKBHMIfcaXkyxrJDV6HxWn9NJ/+cP",
-	"aWKmkwnX86SfnPO5YQN1MziuTrg2LJaPMOWJnLQf0sQfEkmfHG9u8P0JWC0y0+D/Jbp87V/ZcjdXoGJx",
-	"w77Ho5MiIDuhqEKKHylIcevN9AnpG2daTcCOAdNnVqCHS1LfneQIHb+i2CmEsSfuhbW42b1pYehFFuuC",
-	"VxRNlYaEk0lbeQH0G57MBorbe8HyydKcTXz6jmYNdKJL/XOalMpEjhgM4RkWlAUnzqhf2NIR3VsSm1T3",
-	"eYLt3BbEZmxh9Sv7C81qSViF7pObtJxstFIMLZKVhWvlZRe1yvLxyA8b9zxstH2LdYBcorPD+6Sz0ICv",
-	"Q6Z61dCMUekbY+iJEonuSE+vfe92PNpCR9u2ZbCWuhrsuv9J5J+Jzgqg6Fybauj3XaiGerpHiCW+7EY3",
-	"U2o+mizv4ONY36tb5Ttl3hGzNFLA7RZ4rDNbAtO2Ueifb8s0Gzb+XEiI3ogTVklclVmw3szYoQ3rMivQ",
-	"8rHFO8VJZ/GMJmHYRE28PZxiwppv0F1ZnItpTfew61WVm4ezHTnnZKzM2iYzKeYhCmRaoYtAM5Q3RWRT",
-	"+3qpDfoiIeEvwa6ru/ktVkis4lJhfIua01ZJxe+G4h7H0hip7zp2yrn7Rr5SI6wKcls2NWgRt9oSNrPZ",
-	"KB/AWD5v7lkT1xvt2+c0bggOpLJXQ2fpDvrYa94t04DtxUyZxQ17INWoOU0HozbXf/f9+Ds6Y1qlQ47F",
-	"wxZMDZjaSSOwR6EzbVE4UGi1a1uWdaXYJSfuoDTtOXHb0atWqBEqvmIYGjv68ifss0NwIXkwz1aYDS8K",
-	"aMgGgUVdssd8L2zaZNnK3K8knDDe8LWKXQPTYjS2dHFHjR81vJTB0jesgKGtslfQg+gJKRRwNUrZ8E6L",
-	"upkZmtqYoOldiJT5UpXHKZUfN245oL5YsDfhoqjS48a8aqHVxt8xG5SqENkcZ72U4QNb1701mmnV/iys",
-	"6kR4pGKU90OvmGOGDMOndgzSigyZBh0AmAQIpmrmn9XZgsdsMJX8louCXxcw6De8RghmzHFwDyKyocnW",
-	"0iEZFSKHPSWFknuTqebFnp2am73f4FrzvWEhMPEHWz8koSFXY+N7YdCNNd9Ip7w7n/v3Kk7+ijR6D1LE",
-	"DYTem1ah4M4C25+qzdzBTmP1eX2qr/QyYeZZ1e9YDRl85JktfHgplKJELwIIZSqxywxiWaEbuIl239Jm",
-	"v6zIlj6v0sKu535Vd9/e5x1toid8znx2atjsZmOtel/xpYa5HDN5n1cxof86szc4oWfAnXjanNUXWoZ9",
-	"YUO36noW1xjyuinavZi14SKJOoq3evcpc3mRqze0aWuyeEj79DnOdR+ikEZqdlc/rm64YSPFOKkLKf4Y",
-	"eqlxp+fOoNwYl2mnb7OJr4cVQQ9Pbm8kbExklYjZSnjU92M5uVFym42XsarBnQS/Q/m0d3Rw9PRhhdR/",
-	"Q6qhsnpffEVH987yCf/qDCWiC9HfnFNfNXSCyWp1YwsloS75Gvxh/w+D1KvBp+fvj9FAmHA7CLn/YJyt",
-	"gpXWvsNJFVd0s0zlDaao3oIWQ+EsjBMfPMfT+VIOuSiqVIAZn9OlaZap4bDlRgdymlSjQs7AJzWlzCh/",
-	"2x76cH64uDgLQVID4K8toxrAmAbvePE5pXCt1Mn+TrcNNe668lYQ5QaEGxVzh1W8O9EcM05V3r6UnG5U",
-	"xPCqv1BPetz6mwM5GpCn5+977GWoEUqxgcbCPSHBehq7SST6eCrLSpiFjiRLN2WljRuyOtTIug1S/MbB",
-	"jQqRo1qtVjMyviizwi3OsQvXwihJh4tjbrwyj8r2S1YIC5oXg9Qbqg7Fg5Ofng+o5Ujog0JfD/7E/uNP",
-	"7HJ6cPAow/+C/8P/zz/zv8KffB+fwctz9tO7V68GPnfC/fnmwv8USJEHUMjORviwuZ6zEOjiKtpxIVtX",
-	"JyIp+E/pA2pql/pbISUzQo6qt9nXvDAKsZRzCybFwkxDkGF0OWWU7jEnH4cnm29SNrh4++7FwEEy+P7k",
-	"1fkLvzrMQ7mGqgFC6xqarwwKBkJm6IDjjH00fd1XE0X3uIUrt5R0IFwTc15Kys7wyS4+CVtoJNfOrBs1",
-	"xCvgqMXfT/wn5MzlS93+xL6SStvxV+zkp+etq9389rGjg96TDiqe+eBzlIY3qnpcH5FoJCAu5XlbNlHG",
-	"ViVajvRTQr0yPidjOC2GomADBLXrcki8Z+Iud0OuXUbzjkH3ejRXgc6KLnxGaye3tC5vZd7jmGnTw4sK",
-	"e7vFDNKuQcOth3ca7+Oev01x61EwQp+Z2zvHQN5S+mE0qWLzC02p9wZaxCsoa4maHDiPD55uofHcPY7m",
-	"Dg3q31KlYG6gYceCIHdUuqM+AV6WIDuUiC0V7g0kTvsm7g2+aF90u4k0qG+z3ODt6tLVTeWMv1l0g9db",
-	"11lv9j7debzZu/7W6c1extufdwo904WUD2muNPPXO0wWCbOK+0NwImX5VAfg7pqUkud4wB2zCUZJeGtG",
-	"W18BgsmnRc5C7/BNzJ0ORp7amP2LpWH/ZsZ/M+P/u8z4FkJ9JHQz5R14L+p9qFoBxzOZlaacc0aNEPE8",
-	"Dw3mX/u28i+qtvKL9+/1sVjSdPZQ9ynz796+8o5/38zVTYa2Ot3OxqxSlFc+FLdwKSdCTi0YMn3QvMYL",
-	"MfGOovoa8JuJ2Z9ivdWgx/4+VpivTx0PKMhrfWDYA/YVdkLI+1TtXiV5hD51lAFPVi/tkU9VD0ks4W6I",
-	"mLuiEMZ+j5jeOnmqljoPGfOpulJHM02LOjsUHSfBEsWCmvvIEACP0vomguYtBm0tkhWi6XDzzUlqBnA/",
-	"3ElhjPJJs9KtM1L4Prz0gDvVrMeLbFYFwt23JQyVhsQDMG4/tPkSrnK/Cb7SrEs+veDZOFxDgHkKTOQk",
-	"SbQw5MBpVl44MWEwv4vY9hU3dg+vQNh7+ZxKEWa+5mIijMGrxgwbcu0dN9UtmqIocEJhe+GKBF/XgsUs",
-	"VKaFA/cu5Qn6EH1qfbg4Qc/Z4RNmeuzEi1Yf+USZFO5YciIP63OEYblWZRku+G2THgn6F6EobwHpUa9A",
-	"a+WdtQsHe999+HSYHn53l1IF3J5oHuFai9kv6T4kDHcU4iw+8sItXWOxJru90zL1dErN3k0z93P5JCVZ",
-	"hpS34gylWzW9XxgLsviEzbSy3tfnC0hFIPfQp2pAMDSuCsULVyWwwdm7C/Iu4uH4r3/8c59o1oFCpUJY",
-	"0Ich9+NQJk2O2VCOOIGJ0nM2lVZgZ2iZMu49ZRYk80dySg2M6ED1F/XNRAmh2Iw8GE5D6bEfwxRUFE5T",
-	"YjEuXMqlSnG8hKZ9L83Xvpba7ScVPaN/kmKfmSjHoNFRiz0B+chXF528ON/7y+nr+twWOAA3RmUCQwFu",
-	"8Krhq6lDAZfSHwLfHFOBJt2wUzUdrwATNQdfo//ZMV1aBWxppXSEGmopGy1vKjU4XeNluEfgIXI42/cP",
-	"fOGkAr+yCOP/COV9xOl+wLTdW3/1R0A7lx16RtXWgXLz6jrh+GEXahqT/uHRk2dH3x0edYf8amW0W0TU",
-	"l+54tZXUnh9fn4dDDHPoHL+3yM1R0rwEYhGSER5QNlJVMSX2V6ZxTN3WUVRdJN00QhrLZQbuVHJTuPkv",
-	"pQ+ZLGTmNOpTb5cCWCnKneqLAE67raT7pE6QjXEA4YHK3x+C+tvdMb5wtLrVC2JFyBrvp7k7L9B0jFdj",
-	"kkUVDhqvhHhiaNwI5q2W1eq2p/JC+T5QUYcrPn3YJJtX1C7uHhQGUUItNNCypBOwK7U/nl/YbO4SdXzR",
-	"tSVndR+fh0zU97cB7JqnT5/n95s/0WzBu0vJRMA0Bd86Zev531452n4+zW6e/7nH0J9E2kfd5Q67MmB0",
-	"3wRrxx/4KR7SeZXw6JQDQW0FG0kAVTW6YV8PLpNhIUZja9jRwdHTy2TwDaVRcAuTyh4hReFS8hBJPn/x",
-	"6sXpBSof5KlAyuNyXmsTNbyiasLeYxfuAHDw+JyJqq2p1xbdSilRYfCXF+QfWc5C8ZH5CshLiUXm2P29",
-	"btzvc0Zi8jpEQLcz+x42jHn/7NTqDn/nQ+Pf0dPNK8i0jyhS+Rf5ar94WPONDHxKquXsLhnLK0xKX9/W",
-	"fZ6GFx6GyhfuGtj10AiO86oAxne/8Jc5VBU0VavXu2/QOdiFFufxXujbHeWhQ233GXPSaH3ecGbj7RiQ",
-	"N8S1z9Pz1TMVLup7kYbUmKC+mgMFd+zOjkEvkhrnAb1DFqhvi5zwnP///uee0qNmj8CNil02ThxdvNPh",
-	"C1uijesLYokb1VMqKvSkSqdlq7u+MA9W6S2bNzg0gyzbknHVN7lLqoTb+h9GqrRuQNhVqvhh7qfam8JS",
-	"PNT9Yns4h+5R3bEHr0wLG9CF8IY/4ODg6dNHR04n6dqH+nKerjT783BnzYNZoKGH+jLFN7qr31EWO12y",
-	"0kU9Afti6lYz7JUU3GgtUlFvN9oC9T4Y1twEHRoKgXdfIbFQvDFSx96ximp41QW1aZjTzCvrYheiBk1c",
-	"7XBO+CtTsQFu/1OCKarYxRJb9Nadebctj6T2u8m+0bf7VT8qwvcWG/Rf5NT5IsRxOlbKQBVFpwxmf99D",
-	"lCA2NaLxk/2qP3ldNrXQDTL0MDPACzSLrTM4ZeELpocCU4SxNZwPnBF0pAPxvMeqkK/21cjUhL7ymwvD",
-	"ciUh0rymAK6pOfpD9xOZqNt7OmHcSD6yaCiisnCGV70lZtywIdhsDDnZ/jXyNuL19kZWfdnjRZHucYcI",
-	"2B2V98xL1Fs+wlDtTurNBgIzkPcRPLjQc7yDTwsLKZIt45SQkjK6HgB7onJtyZzx3LLFLi1eK9HZ0oNf",
-	"F/CueWfB77mdx5vh8D6wP9WS1QhiE5U7LhkeN48/Nub4UE2rZguqBBmkyM4+xY5OEo3oa+jh2Lj7gxq0",
-	"ti8A6TEMQQls6thue/71oP23d7kPvsHIo2KcXZy9Pm5kHVTBkxuAkolonhHI3y+p3GfkJNKKPiIi3sj7",
-	"aCcDzY4/14CpZtgdxMe0OXMmE9e2UXBUgjbtFly7+LTJ0FzhcMD5h8IdLng9RRi4mawy44KucAkXDVGN",
-	"kztkraKPq+A9djvBFonXUzMfhAuA6ttKI+4GD+QX65+xsRrYvg1gV2n27v78UjTUcterTQ34dl/LqvP0",
-	"zx8+f3BP9G3wt9cNRvr7+1UL5v63z759hlmEfrblm4GGm5hq3iEfQF2uoIql89WWTD1CUIdjYpaW46ut",
-	"lJ5xR9QTMAav66c+2VBWGmimSoFhyqoSstnBKNoOlgLpPu7S7HHdWGJZmsjnp77YTg0plur9d0Kz2zr/",
-	"zw9RuX6Xh6G0SlrKnKDZItW2noLyHZfasWJj3NQnN3m1nDqG1uvDHf384fP/DQAA//8=",
+	"7L3pkhs3tiD8Krj8boTt7qxVUllihSO+uiWprWttVpXkmHFpimDmIYmuJEADyKLYCk30U8wj3AfrJ5nA",
+	"OUAuTCSXWtTuO/5jq8gkEjg4+/q5l6rpTEmQ1vT6n3szrvkULGj86yTP1fw1zF/yhSqs+yQDk2oxs0LJ",
+	"Xr93zq+AcWb5MAc2nygDLFV5MZWGKc3sYgaGZWI0As1GWk2ZxUfUiNkJMAlzMJZdgzZutaQn3JK/FaAX",
+	"vaQn+RR6/R53O7iUML/MaQ9Jz6QTmHK3GfeCXr83VCoHLntfviS9k9nsxVP3HS4243ZSrSWyXtLT8Fsh",
+	"NGS9vtUF1FebcWtBu5/9r1/5zt/2d57sfPx8kBw9/PLvvSS8y1gt5JheZT/4rbfhUh1PjBgfGpC244DV",
+	"8audjJSecut2LO3Rw17SmwoppsW01z8oNyKkhTFo3Mnp2YenkIupsKDbmzk9+9Bn8wm3zIC7XguGjQTk",
+	"mUmYksDSCdc8taB32QlL1XTK1246K99W3/aUf3oJcmwnuM+pkLW/2uA7PfvwI/BsxY7BTkAjqoyENpbl",
+	"QgKbqDwzhD98CiYgk0e7XfbCskyBWXuECb17DTqdnn14XeR5xxa5ZIX8rVAWMoIosw7M8FvBc7dHYZiF",
+	"T5YJw2SR57vM4QVMZ3bhH1+3SferLhAfPeyA6s9uQ6vQAHdsGKdNRJAgU4UjaHxu7R7xqdvggZKWp5ao",
+	"tk1GKX39jWGFAc2Qhm9H2/s7T/jO6OPnx1++3Sn/ePjlu88PvlR/Hxx2UP1TbrkB+7WYzLNPM0hXMxrP",
+	"QQj3EOnmWriLM2zIDWRMyYTts5HSTCoJx4xLhZTl7l0YlhZag7R9NkiVHOUitYOOqwbczIasaj/Kql5k",
+	"MJ0pCzJd/ASLCJY6CSHZcEFUnQuQlujG8CmwlOc5mws7wa/xoytYMD7mQrIxWFNjF1yaOWjGZcYm3DCp",
+	"mIFUyYzBaETHwDOWjMAfsrbDHbfFLsw+fLyM2/W7/bed//3xz/ErfTGdKR3F97dc/1aA7eMhhipbuOsB",
+	"merFzEJ2jB8Lz2QGb9+cnbO964M9geuZARvza8BrFtY4sJiEjZXK8CN314gWHVdLi/RWoOrhzvcfPx8c",
+	"deDpuVMBnntk+Bx9hUeV+itAOkz5tZeaa/dc9leDkpBrreY9B1CER+9j5xvPyqWakHyNssFdPSkhahQk",
+	"RMKENBZ45j4TcgTarehAO+2zgdsq/oT9KpVFrv0xYf/4+38NjkvNBsEvvJjBp9yPuAa/HGTMWIGMGz7x",
+	"6SynjXO3NUYHSJiF6Qw0t4UGlkEqpjz/9kly+F3H9XiQdeHi0YPHD9dz2nPNpRmBjqHei4wkqRNZ/jEm",
+	"JJtpNdZgDINrpyEmLI3Q5zHLNJ/LtZIiLNy7OUP8QrwVjP0PlQlAJfWZE6juH05UuLf3P/f4bJaLFEG+",
+	"h0jV/1x7579rGPX6vf9vr9J99+hbs4ervRn+1XEIfN8SYik7wQtUjrN4Ya7wcaLPU9rEzrlDIseLuXTq",
+	"geNbgWX1AvYubfpPe39q7rNkrkMhOUKyAx6VrKFPzExJQ9B5q9Uwh+kK+MzoiT8HOJVI636RudflKr2C",
+	"INfA2EuR9fq9/YO/Pvr04Lf94ffuQi23hen1Hx4+SHpWWER6lE68yFEDKhfxZyi07Kcqz0bO4Oj7TfT9",
+	"U1+SDa8rHC9yVSdMw6gwPMe7YiMuckdt3757fsqePHz0/XdIFH4htHZmM8RIrWagrccuT/WdLMbitVox",
+	"dQYQSPpLXYFkc27YlGfIcS1MTU3FDPdXAoNrzRfu71QDt+4ya7efcQs77g1tBEjcl04fwdU3f43Ioo8R",
+	"oUa+MKmaQfMdq27lzD3efm8DW38lVQlfWb6gAkDF85UnRjTuTiv4NO+J0+Wt2pW7X7cndzuRUy7tzi0Y",
+	"Hu7YzEthbHQnm0Mq7GkVnHDBji28I4rE92aZcLjJ87e1/Yx4biDZDqmbNpU37J1CUcPuKV+wCb+GhA3B",
+	"iAxI8VLKgjbfHCO/K+XBLnsj8wXpbYOAsAMSz44nurtng6up+yxXEnbZKb36QqKwTdUUWM6t0+Y0oMxN",
+	"1TVoyHYvZJ286jJx/3CdSEzc8y/otwf7+/v4ePi7TTN1SlsWniXMwkNBGw/gEsapYUtwqW99KznY3Lk/",
+	"aPfOA1mvVl9b75hxY+ZKZ2t5cHjuFoyiOs+jVYdJeoUUvxXgv64kXkUtTYYSJZvCTpQWgRiWDBBHJSMn",
+	"G8E4Dejts1d0l4iZ7FoV6QQ1aqIQpTMhucWrxTvtN51cZmEsTHtJw3J/9OjB0Vron/J0EjHjf0Ht0+n3",
+	"M8vQ6hNOzKQTIeEbwzJhrty70dB3EmgENp1AFvxvwIZFegU2YQZ47owK2jYeibORyjPQCZLmfAJOp8W3",
+	"2UJLZ0mORr1lXuJfcDlc2Bg83zlVe+nlzAiZIsdw1NsyIZfNxqQ3EXb9+qK2LuNjdyhjubaodGzwEnRp",
+	"Va/Z4Beay3F0T/i5uwZCOhP9dWG6ofaGFAl3m5tsfokEais3j1VuuQ7SZOkKYyRD/Lgt67bVI+iD5dOe",
+	"IKW5Aw+IMQxY6YeOWptdWgQ+Gd//dMa18BruSknZdrAYPgK7YLKYDp0EIilILhSUfBNumLAJA4GfDejB",
+	"gVM7B06DHvTa8jeD9ayRSwnZqXvUgRQXXfcjZ3Vkr+nRL1+igEB3WgTjHM9QjtYH3FxBNnCn1GTXKie9",
+	"C+MYg9PzAdmD00pbB+NZto3ymk4cOq4VMH7Tp/i0+x1MucijeGQnsGBzt/FcqSvIWDGLvdhtL+Z5fpGB",
+	"tCgZiOnjShpmOU8hS+ji8wyMJR9TXYCvOsBzfJ1ffBFTyAPFRA4kvOsz5Tl6lVGctDV0dzHtFfxl9hln",
+	"xiLxazbnwqI6wlJnJjoDfuBvYtD3144Ht3PFnGA3jA9VgeqM0N6zJMkQdgiD8oMkhlfWjH9HIa3IGWcz",
+	"0EZJpsGo/NrJVQe54PzBHfaSHk9TmBG3HpbGYsCQj5EjO6hEucw1aDESkF1yGxOgIKstpcgYwCuidUKv",
+	"BLpU6IvLREOQrEDsNjvWvXBDiaeRj93E6fG8xWw1cBNzAr9BtkPX4hSTuWLDQmY5KTBOa0H8ZYXMfDwl",
+	"OE5N7RquYHEZoI3HvOoAuwGQHrI3AIY/RLXMCkDE7SsfEdhcyQw8b52dVS68YkuvPZ1uYWwF0l61xZd8",
+	"CHkvqsqu2Mymxl8TXZ55MeXQkoQUstO2lCq5bE13PXy03qra4sAVEa96+L1Bp2WHQCtV8Aiq8Fso+Mik",
+	"WocDrVUsZKkyKPXuK4CZY3Kklw7B8UklcyGjQhCV1s1lZsnoS+e5khJS675OeuVr1Gjk/5WrsZCXEiDz",
+	"PryR0w/jHFXn6x0j7qGKm9HuP66+mdOJEum2dJOudf7VDbkvSU/Ia0Fu9nU/fFE9WZ16NQspz/L+3cso",
+	"SNaA4IaOmq8Fg5vY+ncDt9q714DwzPuYl6n890OSS7pXnfJIs2IGDAZrQWZOoQwuMAmfLCukU3uq8GaA",
+	"CxvCWEgT4rbHbOBp2K9Z80KQAkBh85EYFxovOGGGLwyTqibu/wW4hsOYNlAn1s5Mf29vooz9tT9T2n4c",
+	"NP0rjw4O18ooH8ZvI1OHQf6C7FNjlYbN3Ak1H+uGWgqa2HcRE+iwyqfg9NrNd/QKyI5s70ir+aY+kpa4",
+	"wpAZYhTPFlF88uGjyAmKWbYdJK67Eif2+6UFM+eUMWFBsgXYG/hb0DCgXVcoXiV2IbSSXvC2BMSoLrY6",
+	"WHVJMdrwSBtXi6OBoFXXG0hgnVpcLrxiSzeTbuVF1xVM74dfGcmub48WWbG3WvLMkrMCRWcbN96XiUYt",
+	"fOrgDmfFtHT4ir9VERTv/itD6xVObMJAtiX7CTeTyN5+PNk5fHRU7W8sIWNTLsUI8xMlm8An7nMQetEw",
+	"gLb1qGLdAbo5H6hR4rbk1UlJtLM6Hfkr9bCIIgVgOo1Q0ucfbYGvxFe3DTJdQT074ZlMVea+6feG3ACe",
+	"v3lhB0cJO3zoBPmDQ4ZHdZdUPlwlBSyQz9S287C5Gbe3eljpZOd/UmTpz3sf//zD5/2kK8etxdvcEWLA",
+	"rCdLrANl+8chsem5yGO+L+bTodhI5EBa0VRlRc51yIlC1ebk2dnlX05fXX44SKpcKR+JTDA7bAqWOybG",
+	"3v706vygZeZu4/GHTzOhow57oi6nsiQbkmvc5YfxHc5yIa+YVU5jnfIFG1LqG2RxArWTjhBCFRtKmBhV",
+	"KgwTpoz2xJbcgrC99rekLrXeRZGfY/cv4Bo0M5BqsGvxz3v2G5QfRcVrn9oSASdGFhwGDCiHWI0YZwb0",
+	"NegddF5idhOlFveZyEzCUpX5BDLyBpq2q5sSDrpFxEY6YhZXdNIuN/0K2ZSqQtoNX5xV6u9t7h5Re2P5",
+	"ZJXlMa+9d7MW8kqq+YbCscwlWxVl8plMBtUE/4PdkNLWK6GwGwTMx9Ua5LZyC7/2QIqhrON7dxVYc9p0",
+	"SClr+bvLPPpm6gZ+dAW1vLIy9b2C4ZbBt9pOuo7c5dXdzlyqAe9LZ65GFFROnGz+nqaUup0tdAtcCgeK",
+	"2BWVPUEni8K9GYBqQR8DNVuZVRhg6cY2Yc1S3HTCMzYEqEIuEbRb9hngrmqvix2N0qkjXqFKVG9oNZcL",
+	"rcH5kCod3tC9q5uZRZxnlzMNI/FpK73xfALs5OQpo59WCUioPk0LY5Hoj9l8ItIJXOMl+XKaekbSKv1y",
+	"/0kzb+VGCmbii7pSqzsqyiiOyCWqPRSSQv1PFdZZ7SKFPhsEve/0/N3lh4MB+dJCLcQhm3GfguGTyHf+",
+	"yq95QodnOfBrDPGC0CyHa8jLDIQ0B66jHPEKFpdTbkELkmIbX4xPCXabGVz+9Ox/XL46OX/27sXJy8vn",
+	"b95d/uPv/zVo5NCJ3Clrm2n8BwcHjx8+XvJ33fBWMB64sfOgYUZtm0pnrsTsciKyDCKumZfucpi761YC",
+	"IlZSKcvG4hrkcYkTwlLcn2tgg5HSQ1x5sJ7B4JGj5Ntwo3eolDW/6zeGKcznVxrLMOq3Vrq3G9eSjsSl",
+	"uxosqzg8il/Jfyohn1Pecld1VLkF9GM54PxVCQkZFc3wFLVCTOGidI5aHvoxe/ueSkjqy1gtnOY75kJ2",
+	"5q3E0nc48zncDs8jC0eTl8H6EONqlovvjd0ThRHbWvL5853HqOZbNlXGssNHR96UVhQRz9EkCgg05foq",
+	"pGwWOuReaUixZkONsIyvSXmHj44iB/Iu03boXuUNJ6iaSzS8sCRHe60JdGeaw2VUH4zkGVxS/Znq0L/e",
+	"1sI8MQTd1rcR1qtSFrYJjMP88iZxp+1/swSo2oEbe1gFsZuJ8rvbanRvVW3HkgYRUmnaTAPLoSi3SRV5",
+	"RoYA6mW1/Jst6hWiHMGxnishsabI111QdUwujKV0srHXXus2Wpn1I+Q1z0V26etNomRR8Y5lc9KnKpHH",
+	"BFnzXDK/VMJMkU4YN0yrOaoMJGTIJ3DN8wIIOmV110jYY9oyZkzhmobcUfgDkZFZFU0zE5BHLuE/z968",
+	"Zm+V0/U1E9KqsuCvjN9hTRnuaUUmZLMgJ2oVWr245KNoXfgZVkMaZhVma7EhjJSGKhxpseJowxBP0eEh",
+	"NsV4DMZChlQ2m2huIOY9G4GGjCpoeBX4dCLNRx7dlY0LMAZty62iRvGk00G8AKkqS0DUXht9CDZ+Ffwp",
+	"yCjLoFkwFSPgnwvQi5txFvPbcmrOJmnlS7t3i8T29Q6wvuJmO7spW9f00sXllbAbyKfHB08Otztt4wUb",
+	"sP53MBbG3hQMaTMxacMsCZ8pU89x3TL76jYS9dLxuUhVkCoVyStYHDeTEyhtSs1AUmJ0eFI5SpYwZxlc",
+	"uyOtVcbpwGvSQcKdxErAahC/LHNCVoGgrl5HEHBJpiFPVGymhU93tQrTSo6d/dE+f9At68Dq3ZF6V99o",
+	"HEpG5UUwX7bIDfwFS7QkzAcr0tmdNVGzwNhA5dkgYZJ+8E9Kdk96ll81dGwJ817SU3kWrx9vcHH30w5A",
+	"WqXhZomWv7QSeXwMFqtF/b+HPL0qZij3y8SfcL/sShCmESGFZXbZG0dbPrCzpK6Ujt0axZKjFyt5LiSl",
+	"9NQ9DuX2rFJUULcUIMMtbuXyQBu57FBAC6BhvMazcWsnxtezKb6CwPKAjyHm2YMtxRHF35ZVhgeNDT2I",
+	"RZX45Sgan+3Mo22WyFGYLeZHbKfWymzmlOL2uzDni/Esw14EIZMBVz5mJ1P+NyW/MeUrNYyd2V53ajYS",
+	"TB4+7giiXhq7aOiQNe9f5ZBdzjSLaN1jz3nXtutp3DbdUPS20ZP+uog7FwKD3Y46l4qYTMqpOUY3dbZN",
+	"MDEWsXrYo31GXyVVtYGSbKjsBF9mYouNtSpmJm5L0mpucweHjB5E01Jcb1NdvxxSod2Xb0663Ux1+Js/",
+	"LuCmF4Dsea0qUMf129xZTaXY+m6c4Wlogap4tbqsb9y3GkBu7Kg/WmrQckPxRvXSNSVHA8+CH9HZnxOu",
+	"qcZoiu7bq6mJOk/OKPminf2qsu2SlV5sg64OklulNCCaxHsUCLsNbpcJ3ZFaMEHX/VsBBWROD9OQgriG",
+	"jE2gmey7XV0GLYiVTiiDwrJb5rxatRXI1odmW5Vu7dBsKM1ui0GfKBvnEgZkhg43r/zcqDxs1POIgkev",
+	"XCvhzeEyG5m2dOSE8DfKDRDhX8iRaiP9H2j5B1reJ1p242M8FYYy47ZoolHh9jqdJyzdvaWbObu2lhsn",
+	"PjB39Ch59MDH5u7bNhQR7Ds4YprLTE2rTNtaOnS831m/ovBIP0KR+XaEHU0HY60oH3TsuCS/jUopiSQ3",
+	"KaRMeoXspsgzkJljPzy3E1WMJ6EAurtWul9lm/govW207iw/qAfMyeUQp+hl/4xayds76sLS0EFlpe8V",
+	"H8JI1k38tf7dK9sD7bP5ROTQ6oBWzyuONzSgtkn4YyoOiycAiyyHS/f1JSFbhxJPrdjcc4ZhTIgZxaZc",
+	"LphbwCOqOWb7fSaBjPZNmqAA7/IbnzCt8nzI06tgs9MWnFxT16A15mn0mVsC8eEqoSaVBlM5QuSHnIxu",
+	"Kcgu3WqDqAwIzV5uXklbSF25l5MqHFnCPloOjyVhm1wduvKU71BDedEKa+3C+8t8bPMgngkgHe+QWYxo",
+	"T1iqAfP7eF7zRhPAPW0ihMJVYIecKCCLWa54FIl8Di3GDGv53RLvrqvJTfBuL2X5iCtgiPYJLZMwpNek",
+	"kdPiG40gYSUdUdiqhViwejYvA/O1QWWBzsnbF7Hfz7mWQo63arK3LHm9VlCRS+M+63mdJSeprqLC7hi1",
+	"1zYY548eQ2/DHq+EzBredULddSgbahPaZPNgrVrzoJ2v5TbRecTTCaRX7XOqqy6Pnhpu06rMveKt+83a",
+	"u1ZXvXL5zt3SUpsWM4e2X3Ot5LhqtmIVy5TvzhLvV7CiysSxYatFXKbEoRYvzlBX3ce8YQpsmoIxl1ew",
+	"uGwVXWHm1Zog6EjpmGHl5xVQO5SluInKSbGZacCakBoVRnJBl6hhPRncJCQRK+s5GWJoD5j7OvDy8vWr",
+	"knVjcNqMChNvN1xW13I3CWQx8l4TAK4H/Vb5PVE0mBlPnV2BVT8gM6romSxmE8C0UtCYBx2SR5cCBQ+b",
+	"lahH+y3lnV1c2IsLfXEhdz7+KarBvy9Z/GkpniOsuPFdJO7shB61Esx23MMm5Amdv3211nitrR6D6HtU",
+	"T25OpzN7GdS8iBo0w4weUkOsZ2KIre4vyrTEfExuLDPoUR2hr4NnvkVDvDzlfhPr3su55jfsrVorPdmy",
+	"p2fF7ZYylabc6aQ/weLF00Eg+Xph45KreX2OiDvdDLJAyEuv898+ffbTBm9bz407K1n8eZvb6b6OGWS+",
+	"ZLcJ8Huur13Dsrq2bOJ91k+wl5szibOEcfb+/YunDsahbuFhh4PgBrMqkqDcxp1M/o1btwsI1fTrdKBy",
+	"/Rh0fnFG3jswRb55B463TsWRDcMDvTLChNzOzezVlaWPMMv5Ipo36ywmGihhFXZ+5zoXoMO7gykiDGsP",
+	"kGizr1A0Fm0yMp+oHLbrFVAvh2w19m/38e/dstBxhcP1zWjrO9m81K1ytoYWALWZAuXltTGONJhCC7vA",
+	"iRG+/URoBN6+ak+kai4puTfBBBxuGfB0ErGjUa/AlrxYCbF/tL/vC3lQTnN8mktW67sfpiAgZmBJdAWa",
+	"ibUzamkvfMSiI35MLx+UaazZwGMpmui1txnqFex9lGVNuHLqD2fvpfjEjMLevOSkYAeH3+/u7+7vHrBv",
+	"Z0pb9v3j7x+zQuZgzIUM3YUgo6DoXBj4bpf9eH7+du9g9wDF9i7LVGr2cpXynM/E7jRjFvLcsImaB+wg",
+	"P0/q7DbI0P1L9VlKl12I3dPGauBT4zS43Qt5IQefdtDgx0y0ORXM+9LWUObWZwNnoQ6YVOEGB1wuBvg4",
+	"Kn211O2EQW6g5kjAq+U02YPSHZcRAr27dgJTxvMcd3ohB+h/GFQ2BTpAfV0ZwsnsMrd3PI6Q4wHTqnDy",
+	"B5O2pGJDVRD0MVceJWqZJ6ayBQIEZOa9dw/2mSnTDAOF4xuCcjO4kP4Ncy7tUt4mOqn97ij33GlegIln",
+	"5GDBtab80477ehC8uH6TI8YZJrLToBrpRWm9a7SDwQF7Jf6DsspykYKk9G+BCulIOI7VO5nxdAI7h7v7",
+	"1ayQ2meVH7x3GvCcIVp5d03JuXoHaLnOQPKZ6PV7D3YPcE1nKiHF702A53byN/fvMUQSjZ5r8Gn3eMs4",
+	"EQ19/oQPVC0ZkC11BG2uaoSI6aHqGsoZMVdSzSko6LPrhcVwVL2TPjbeDtfSv5BkhCo1ciD88dXJ6U5o",
+	"4UINPP1f3+KvvyMSvuiVLADLribu/uQYLnrsH3//P2wf/yvR91j9/aMyFokuV3PQOyk3UA9+uMP75vWZ",
+	"b8Tv7xTr9GncEvdbpa1xn23oSIdiBhNu6PKpPE4o+SLr9R3wf8SroC4u5cjBX1vM2G/AKUupypUM+ZB4",
+	"FjVq6HDNRjbR6U4lBu2cBhhtOI6mX+pbHbNpPi5NXjnc31+aumLhk92b5Vw056yQv6g9FanhVqmPfImo",
+	"Joh+ocqvl/hz4z6qI791V9VGeodjrcCX7xYS1JuUay3AQT6Nwq21S9zmiHsNL6ZYlsCqDXGp5HSv/+vH",
+	"pGeK6ZTrRa/fO+MLwwbqanBcSrjmXiwfYxER+bU/Jj0vJHp98lW6xfemYLVITY3+W3j5yj+y5W2uAMXy",
+	"hT1H0UlBoxuBqASKXylwcetdBVPSN95qNQU7ASxIWQEeLkl9d5wjDC+JQicXxp7MZhvA5ubzl8JYldhA",
+	"nzyvqzTEnEzSyLSnz1AyG8iv7wTKJ6131uHph7PUwIlRiC9Jb6ZMRMRgCpdhQVlw7IxGn7RE9G6LbVKj",
+	"qxOcTLPENmMHqx7ZW5q7R8wqDNLaZHpWbSpUGE6pLAyV51009cPno33ceHxTbYJNbJhVC88O7hLPwiyh",
+	"Dp7qVUMzQaVvgtE6Ks25JT698lNzUbSF4XxNy2AtdtXIde+zyL4QnuVAAc0m1tDnN8EamqYbQZb4sWuD",
+	"2WiOWq99gw9jIzyulR/6dUvI0koBtlvAsSpxCETbBKH/flui2XCG2VKJ8UaUsIrjqtSC9WbGDSbKtUmB",
+	"jo/DdSm0PI+XtgjDpmrq7eEES8D8rNHS4lyub7mDWy9b9Ph9NpMNOBkr86bJTIp5CJyZRrQn4AwV0BDa",
+	"VP5mmui6jEj4SbDrqsFE1AOh6lffKVZPw0P3KFrrXfUjFx22kLDhAi3fO7iaXyY+dxonWCDQw3Ah5Wwn",
+	"dFMMgYXOXwH2M1AzamFQAZpymzvl6gmuttwOeSZ8IoQfX0ZmmSzHg/oJGFQF7VFkgSbacWNkxkT5kRZD",
+	"oAEXPKQ37TJKnDNsrHxexLTM8hB6Kadxzk2ZR7V7IauRu/2qhQllhyjN/BgMGjYZ3uc9D6Kshzlmg9rs",
+	"hkGCLVBo6IcqJ0OEaIsfTUXW6DEbSGUvR86gb/eS9jTiDblA384WdNsp311Ifs1Fzoc5lNND0E5s9aWu",
+	"nAIanHWfxSxDnmVhXsMtVBSfT9Uba57C/++/2FV6XFmCf3FfbT5ocmnkwlfWVsoRFnH+nFYTLm6r62YZ",
+	"M2oK5BAaLpjA3OPhgsGOg2m4+M1odYkDRjSVVksCXQ7P87N3fNKzsXyxy06yDLzrKiGCqTeyMxVqt3Vn",
+	"DVN1DZ24dccajXvXXWg0z5Ueg61R/7CwodBN1Ia+ZJBikLviWZty0y47uA6p+xVI94/Vb2S12qZCZitF",
+	"uRpi75TlGbfppA1UDY713JS7bQVSHFNzaz3yd3qb1GwoOP4DYQjjW+SG+ogb8qc9ymkgZ+AtcCCqpHRK",
+	"6oqciaP5Z479nPd//P2/9vz0rIGfsIUDyNpsjnZ/D2zuXxFRSLnDUFjJF5FdFhJ1q+OmzmdL7e5aGOH7",
+	"zNwQi3D9u0KiJWPULf3HDbsbfqrVLMw6FdRov9JeQpZklePl9Hqq55RqzpS8xf16arwnNiFhPmCWX8Gy",
+	"8YJKEeVJ4fE42i6t0qlgn0+Pl3V+n1mPHhdUJMZKZbvUw8NPyWn9QmYs02pmQmPOqZ8lR7GqMrJZs2XC",
+	"bA1nq4QOnuUMwemSxdKvptViW5FgJVAnqrk/U8xY8JdwBwYDNQ/BbiEbmwS1Liv/XUXtM+yF1ZKz5ZjA",
+	"m1IPYetO1eelSwttVIPfI0SbFf4dcF0irhpZOqKaCSwXR88XFX7EgJaEnysDSyR9B/dV2yWuXZWfujcw",
+	"MQrmvCFfhp0DyHKm6P3qxVFEaFahxf3XvlZt8YfIW4Qcdrpcnl59FXOmWKfJxjh48PxW6Fhl+zoNva26",
+	"rrnlLQJUnq30Dg4fPHzEjr5//GSf3eLf23iJyjnT/11FwmtlIciEtUN0txQRjQrMznCWMH543Wmju/Dv",
+	"JjTzMNZBT6JXFGfo3f4OXqoxNsh2mllhYMnZetzo/0UeWWP5ou60q8N6owBH5SlaVlVrHmTpj2kgYpmi",
+	"T6l5YfdGC9VrOumh9sgdhDlEOmn4zslB76+gMGCqbEZh3W3IzEfRhF11Le2kghgzfuUthdo78drR1s3V",
+	"GDNExMh74EMncJzAR/tC9GCerLARq9NfqiCawP7mcpe9Xhr7XWsaW4YChfEZYhTb0WI8sZhJV4OPGl3I",
+	"kBJnWA4jW8ZMUOf3iBR6mde6uvcZl6wac4rGAra087m2VFVbdopXKjtmS2GWJV82WilBXDXgd8wGM5WL",
+	"dIFvvZDhB7ZqAV8bs1klfuKAA9yPVIxqiukR40MuvLATkFakg3K8OLZNA+NHDxuWVv3VWlGWKpKC24yZ",
+	"RnfAImsSteIOvXEuMthRUii5My00z3dsYa52/gZDzXdGucCiYhwK1QujOmsXvxsW3UKktmbofnXRupKd",
+	"/Cfi6B1wEbcQ2gyNnvk3Ztheqtb7EnSGn59W4e+V6ZhY1R5WZGrE4BNPbe7rMEJPFMy8/K0ATDDw4bay",
+	"Q3IJ8jV99DbIp7z5ldYnaUau9GlZcj5c+FPdga8qgK3kHtU4Jt/GK1x2feRmda/40JcuryDlhj0tiyf+",
+	"eflhIVt7Dhwbwm5M6kvDRL9yjLWchxrXGLJqXOqd5H9JhpNwWVXusvr2qcXbMlVvmPxVocV9hj2f4rvu",
+	"ghXSSjSHg7Z+jEIRPS5jxTipCwl+GKascqfnzmG2MSy7g591eN0vC7p/dHsjYWMkK1nMVszDH2WT6Ofv",
+	"kD/tHO4fHt0vk/oXxBofZKV21bYRCtuaP+FfnTU3mGu7mAE5SUO7rROMY1YznpSEqkn24E97fxokXg0+",
+	"PftwjAbClNtB6CsExtkqOOTDD/sqC3DcWwp5hd6q4H505gml76F0vpAjLvKyZm7OsadV6rYxGjXyzYGy",
+	"C8tVIWPgK5ATZhTJeqqp+vH8/G2oJjLgIzt+Oko8uMGzp1RvvVIn+4VLZ7L5YVkJFQM4K4iK6Ay4X2N2",
+	"JLbwmnJzzDgNGPFTTPBTSjL7rVAWO/oQbPFPnL0hpAP0LnsRuionOEuqHM3VbH4/cS+RmAxZWlbCLA3n",
+	"qgpgDNlyiYUpgqDQXWpkNewwqkhuNgMjqtVqNSfji0oQ3eHS0ptHwsURdx+rLXFizIzlwoLm+SDxhqoD",
+	"8eDk9dMBTd8KI8Ho14Mf2L/9wC6K/f0HKf4X/B/+f/47/yn84EfaDV6csdfvX74c+CJD9+ebc/9RQEUe",
+	"tkJ2Nu4Px+46C8HnD+KNC2elFsMc6GoRFfxP6Qfkt0uolkRIZoQcl0+zb3luFEIp49ixzwqfSXkhfQ8/",
+	"qotckI/Do813CRucv3v/jIYIPD95efbMnw4LNodQzt7xqbt0hG8MMgYCZhgG54x9NH3dr6ZKjj2JIhEo",
+	"6bYwJOK8kFTG6KtCfYMXn2bRWZ6qRkwW7h9ue6/5a6TMFqqyH9g3Umk7+YadvH7Kaogbro8d7u8+6sDi",
+	"uU9RieLwRn3i16fu1yr1P3c0Xwzt3zSm5SLoy6jUqMhHImcD3Oqg4xy5mKL7KpJgHoq9p0KKaTHt9fdj",
+	"hd9rj3HOhzk8p0Xd49GiPpIVXfCMdpvf0rq8ltkux5LUXa61mu/eLLk+6VrUD6m83XqfdmTW1iY2WQVL",
+	"2VJzfetigXdUpx+tPvzQ1YQNexP6Bhg2xJG8RbwCs1rY5LbzcP9oC43n9gUnTmjQ6LCyV8EGGnasWuCW",
+	"SnfUJ8BnM5AdSsSWCvcGHCfP1fw1zF/yhSrsJr949mkGaYNPreMGvtsD9jBdfwScwbvZs8hnzgjZNnj8",
+	"9OzDU0Duh/6NTZ7/2UnQDZ/9kRjcZg+/LvL8ZjVaeOh7jYrXG710JVXAvKT+EJxIWFbosLk7yGh3Au6Y",
+	"TTFKwhtvRH4T0p6AOR1hxnWjDmiVudNByIWN2b/Ydu4PYvyDGP/fJcZ3EHovQjdR3oL2ot6HcuB/vOWH",
+	"0r5Oimbwojx/S/oYe6WyIuea+RJDbBXrzWtf0djHRowm9EvwHXHdiagpo+8t8/7dS+/493PN3cvQVses",
+	"ZMOsUtSAZSSu4UJOhSwsGDJ90LxO1RQod3VQDta6mpq9ApujDXbZLxOFma7UTZmCvFUKKW7Md93uUyfd",
+	"shoyjEilVjE+m4N6vVBPl5DwNuVSjMDYmLsiF8Y+R0hvXWVccZ37jPm4zXUFfHDjoY0COk6CJYqdp+4i",
+	"QwA8SKGsVg1IhvjZ0CJZLuoONz/FpSIA98GtFMYondRbwnVGCj+Eh+7xpuqN6yKXVW7h9tcSlkpC4gEY",
+	"S5UVX8FV7i/Bt2Tr4k/PeDqhtm0+T4EJn5OrhSEHTr1FEdUvYM91JNuX3NidZ+7nOy+eUs+eua+CnQpj",
+	"IEOPzYhr77jx9dHGijzHFwq7ywYOBGUDKOz6RP3McOHdC3mCPkTfgwYTQ8jnefCImV124lmrj3wiTwoZ",
+	"4o7lYSMrYTDJfBYvCyVG/yx0r1sCetQr0Dh5Z5Of/Z0nHz8fJAdPbtPTB68nWnC/1mL2R7oLDsMdhjiL",
+	"j7xwNB9vJ9yGtGvawHRaph5PBWpwpt4koS1JiZch5q2QoZQ+6P3C2LmMT9lcK+t9fb7TogjoHib7DWgP",
+	"g2ootsNDJYEN3r4/J+9iWS9FOOu2QnUK2PkOQ+7HVfa2E3Shb98UpkovWCGtyHEwRcK495RZkMyL5ISG",
+	"I5BAzXwZhphB6MpGHgynoeyyn8IrqIMrvZJmiVzIVlvXtz+9Oj9otFpl3/rGp+4+qUMp+icp9pmK2QQ0",
+	"OmpxHC0f+zZcJ8/Odv5y+qqS2wIX4MaoVGAowC1ezho3VSjgQnoh8N0xdTJ091k5+auNiYqCh+h/dkSX",
+	"lAHbshrXTsDQNPNoH7CZBqdrkHFwTzmctPg/KanAnyxC+D/B7C7idD9ifwtf4VSCncsOPaPswUy5eVVD",
+	"zbiwC83/ev2Dw0ePD58cHHaH/CpltJtFlI0rB15tJbXnp1dnQYhhDp2j9wa6OUxazIBIhHiE3ygbq7Lr",
+	"II72p3VMVRguyrm77jVCGstlCk4quVe4919IHzJZysypNXK8bgWwEuQ75S/CdpqDeN1PqgTZGAUQHKhP",
+	"7H1gf7OV9VeOVjcaN68IWbubuANaoNcxXq5JFlUQNF4J8chQ0cfIWy2r1W2P5WVZZ9Thit/eb5LNSxpF",
+	"cwcKg5jVOiegZUkSsKsHTjy/sN6JPer4oiKRt9WMgPtM1Ke0hRvn6Z/6yrY7zZ+oT3+/SW+hAGkKvnXy",
+	"1rOfXzrcflqkV0//Y5ehP4m0j2qCDrYvxui+CdaOF/gJCumsTHjEhi00sqiWBFC2bTXs28FFb5SL8cQa",
+	"drh/eHTRG3xHaRTcwrS0R0hRuJA8RJLPnr18dnqeMBU8FYh5XC4qbaLaLzaSxilQu+zcCQC3H58zUQ6C",
+	"9tqiOyklKgz+8oz8I+0sFB+ZLzd5IbEb63xCZXC+8a3PGYnx6xAB3c7su98w5t2T08/ulHcmNP6Inm7e",
+	"ak37iCL1SSNf7VcPa76RgU5JtZzfJmN5hUnpG8F1y9PwwP1g+Tta/bbFXcFxXhbA+DbRMmtW0JRj5G5/",
+	"QWfYE6jx0tLYa3TX20qUh+l33TLmpHpf3Zk9LsAYyGrs2ufp+eqZEhYzOg1ToxF18HXLzSaaG0xNGphi",
+	"PAZjIbusvhjEejn5jd5BizCe8aUGYdsVu2zRLoA2/U+yRN9Vow1jiRvlt1RU6FGVpGUdo9DBd08tUWWZ",
+	"P7gUZNkWjcuZjF1chR64L65i6oPPbspV/DJ30xaVwlI8NMjEOSoO3OOqtT1Nqw3g7QB4zR+wv3909ODQ",
+	"6SRd91CbY9wZTvAd3+61tUM1ajmC+H4DkQDAXXDp5XZ2JswKCX3tGt2rhWZDtAdv1wnzBRKpD2ah9CEv",
+	"JYVxF36keFIpvV6BxtDBMRM2pExXWnGtchN5PLVvZINCWl0gv76CRVXL2CgIr8YAN0rDfXZrNYh4cCF9",
+	"USOWe6xqlVVbM9Yyq1Es2mz85FtqNktCg4OAEBbTz/CiyJuKjGggssExG1ilLnOuxzDos6nSgHMRZGOK",
+	"dTR6ATIjZLiNxCLC6/EfPxTZXz4sXo1/+KFXzcaYi5Gg4eT93qPRfno4fHS48yDd5zsPs8cPdp7wI9g5",
+	"Gu2Pjob7o8f84GBzwdUcDP6VXUj14eZxjRnd1yuuTmRlu9PgsnaPZTgUILlTGbt6sz/T5P274Cs4A8Of",
+	"Gbubre5uWLHtJ48f7D/sbsHgWfbaqjJqptmF0r/TXpq0UgU4dDwgivjpPsgrj6txPdg55xvDUjVbtDoo",
+	"3KipZg1i90ovnbSC3yZsgHN9d06VtFrlA++n3kE1YXBHBmQgSWpyYHBO0A3b1XQd5BvDBhpGZXo6jkwt",
+	"/SkiOBsrTrUiCrxiEH8ZqjflpPnOC6Yn7vOC/cT5iCpTzaK/JX+x3JalGEEl933UG6PDV+rktakipT7e",
+	"Dbagj98b1JSGTqqgL+8oySeUo47VsQ8Vo8ZSDmGtMxF688pOH8uaRA1WN9AjDLmmcFxw/3MPi25wiCYO",
+	"NK7mGG/b8IGGFff2jL7eK0dREby3uKB/lo7xNZDjdKKUgTIvkGqyhkV61SjLrSHEpmEB/MleOc29q7f2",
+	"izC+zADP0dFvwWAiIGniI4FFTzgVzqcC0e68xp/tsjKJrWrx7t5aqlWCtKrI3JocuKZR8v9iysLcxzAw",
+	"R2TJK1GOlXDq5Aiss4mCUgErr3blRZZT7ONtHtzXHSzg99AHrzaJP0JQzbnz9ZZIc5B30h1PL3CUgxYW",
+	"EkRbxinFNmHFLFecxqFybclB66lli1sqyonea5qU8WEO1fjv33mDsjej0V1Av9CSVQBiU5U5Khkd18Uf",
+	"m3D8UhVl+yg1Axm4yI2jpB29sWr5ZGF8Y7UZP5t15meGkQWwyzCpRqBp1Zy6/u2g+bdPIhh8h7lUzhA7",
+	"f/vquJZHWaaDXAHMmIhmToP8/aLKXeaCRCbhR1jEm7vog/oS6sN+qKs3coOFz9LjTAON8a1KqKmb4W2j",
+	"9OQ6XxFCwfePhBMuWslxGVGpp99iN2vKMDKQKseoVDHMnZC1in5cpiNi/zacjjgszGLgIy8arF5c4mEj",
+	"ARS/ya/WEWxjNfA9buy23Oz93UXaaKn2wKtNQxLNkZbl0OlfP3756L7R18HGrVqm9ff2yunL/e8ff/8Y",
+	"6yL821rpQGK0ianmTeKw1XZNeKxAobJkqhWCOhw3yvV1yIAdKT3nDqmnYAwf+3FLVGnnNdBUzcjXXfZ2",
+	"qPdkjE6CpdRAn0lSH29dO+JsZiI/P/XtA9SIssN8RFJodl1VNPglymB2bJkwJAvJzjv4yykDslIAp9V6",
+	"3tXRXo3KTggwCzrbFqVI1QuoHqQ11xUn7CY++dsr+TR6tIIW4seXj1/+bwAAAP//",
 }
 
 // decodeSpec returns the document as JSON.

@@ -86,7 +86,7 @@ func send(w http.ResponseWriter, control *http.ResponseController, b []byte) err
 // encodeEvent writes one event. Progress has no id: it cannot be asked for again.
 func encodeEvent(e daemon.Event) []byte {
 	out := Event{
-		Type: e.Type, Time: e.Time, Dataset: text(e.Dataset), App: text(e.App), Code: text(string(e.Code)), Transfer: text(e.Transfer),
+		Type: e.Type, Time: e.Time, Dataset: text(e.Dataset), App: text(e.App), Contact: text(e.Contact), Code: text(string(e.Code)), Transfer: text(e.Transfer),
 		Version: positive(int64(e.Version)), Rows: positive(e.Rows), Bytes: positive(e.Bytes), Total: positive(e.Total), Count: positive(e.Count),
 	}
 	b, err := json.Marshal(out)

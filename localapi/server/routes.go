@@ -26,6 +26,7 @@ const (
 	maxBody       = 1 << 20  // of a JSON body in bytes
 	maxImportBody = 12 << 20 // of POST /v1/imports: key material of 8 MiB in base64
 	maxBackupBody = 96 << 20 // of POST /v1/restore: a backup of 64 MiB in base64
+	maxSecretBody = 96 << 10 // of POST /v1/secrets: a secret of 64 KiB in base64
 )
 
 // route is one operation. The guard enforces what it says before the handler runs, so a handler cannot forget it; a test holds the table against
@@ -80,6 +81,21 @@ var routes = []route{
 	{operation: "listFiles", method: "GET", path: "/v1/datasets/{id}/files", scope: daemon.ScopeKMS, dataset: true},
 	{operation: "unwrapKey", method: "POST", path: "/v1/kms/unwrap", scope: daemon.ScopeKMS, body: jsonBody},
 	{operation: "query", method: "POST", path: "/v1/query", scope: daemon.ScopeRead, body: jsonBody, streaming: true},
+	{operation: "listContacts", method: "GET", path: "/v1/contacts", scope: daemon.ScopeShare},
+	{operation: "addContact", method: "POST", path: "/v1/contacts", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "getContact", method: "GET", path: "/v1/contacts/{id}", scope: daemon.ScopeShare},
+	{operation: "renameContact", method: "PATCH", path: "/v1/contacts/{id}", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "removeContact", method: "DELETE", path: "/v1/contacts/{id}", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "acceptContact", method: "POST", path: "/v1/contacts/{id}/accept", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "blockContact", method: "POST", path: "/v1/contacts/{id}/block", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "getSafetyNumber", method: "GET", path: "/v1/contacts/{id}/safety-number", scope: daemon.ScopeShare},
+	{operation: "verifyContact", method: "PUT", path: "/v1/contacts/{id}/verified", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "unverifyContact", method: "DELETE", path: "/v1/contacts/{id}/verified", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "resolveContact", method: "POST", path: "/v1/contacts/{id}/resolve", scope: daemon.ScopeShare, body: jsonBody},
+	{operation: "listSecrets", method: "GET", path: "/v1/secrets", scope: daemon.ScopeShare},
+	{operation: "sendSecret", method: "POST", path: "/v1/secrets", scope: daemon.ScopeShare, body: jsonBody, maxBody: maxSecretBody},
+	{operation: "getSecret", method: "GET", path: "/v1/secrets/{id}", scope: daemon.ScopeShare},
+	{operation: "removeSecret", method: "DELETE", path: "/v1/secrets/{id}", scope: daemon.ScopeShare, body: jsonBody},
 	{operation: "streamEvents", method: "GET", path: "/v1/events", scope: daemon.ScopeRead, streaming: true, events: true, quiet: true},
 }
 

@@ -209,7 +209,7 @@ func TestL07_ReadsChangeNothing(t *testing.T) {
 	before := snapshot()
 	for _, method := range []string{"GET", "HEAD"} {
 		for _, path := range []string{
-			"/healthz", "/metrics", "/v1/status", "/v1/store", "/v1/apps", "/v1/datasets?title=x", "/v1/register", "/v1/lock", "/v1/unlock", "/v1/apps/x", "/v1/backup", "/v1/store/check", "/v1/coordinator",
+			"/healthz", "/metrics", "/v1/status", "/v1/store", "/v1/apps", "/v1/datasets?title=x", "/v1/register", "/v1/lock", "/v1/unlock", "/v1/apps/x", "/v1/backup", "/v1/store/check", "/v1/coordinator", "/v1/contacts", "/v1/contacts/5f0c2b52-3c0a-4d83-9a6e-6f0f6b0f8a11/safety-number", "/v1/secrets",
 			"/v1/datasets/" + d.Id, "/v1/datasets/" + d.Id + "/data?limit=1&format=parquet", "/v1/datasets/" + d.Id + "/versions",
 			"/v1/datasets/" + d.Id + "/files", "/v1/kms/unwrap",
 		} {
