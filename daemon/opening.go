@@ -116,7 +116,7 @@ func (a *Agent) loadSession() (*session, error) {
 		s.wipe()
 		return nil, err
 	}
-	if err := a.loadStore(s); err != nil {
+	if err := errors.Join(a.loadStore(s), a.wirePeople(s)); err != nil {
 		s.wipe()
 		return nil, err
 	}

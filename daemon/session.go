@@ -51,6 +51,8 @@ type session struct {
 	opened   time.Time
 
 	joining sync.Mutex // held while the coordinator is changed
+
+	peopleWiring
 }
 
 func (s *session) context(typ, id, field string) seal.Context {
