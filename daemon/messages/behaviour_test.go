@@ -390,6 +390,37 @@ func TestOutbox(t *testing.T) {
 	wantWaiting(t, alice, &person{id: "00000000-0000-4000-8000-00000000ffff"}, Queued, fault.NotFound)
 }
 
+// Nothing is made or posted for whom a person said no to, be it while the message was made; what waits is known by its id.
+func TestMaySendIsAskedBeforeEachMessage(t *testing.T) {
+	w, alice, bob := pair(t)
+	var allowed int
+	alice.config.MaySend = func(_ context.Context, peer string) error {
+		if allowed--; allowed < 0 && peer == bob.p.id {
+			return fault.New(fault.Forbidden, "no")
+		}
+		return nil
+	}
+	alice.restart()
+	id := alice.enqueue(bob.p, "one")
+	for n, state := range []Sending{Queued, Encrypted} {
+		allowed = n
+		if err := alice.Hurry(bob.p.id); err != nil {
+			t.Fatal(err)
+		}
+		alice.send()
+		wantWaiting(t, alice, bob.p, state, fault.Forbidden)
+		if waits, err := alice.Waits(id); err != nil || !waits || bob.receive() > 0 {
+			t.Error("it left", err)
+		}
+	}
+	allowed = 2
+	w.later(2 * personLimit)
+	alice.send()
+	if waits, err := alice.Waits(id); err != nil || waits || bob.receive() != 1 {
+		t.Error("it did not leave", err)
+	}
+}
+
 // Nothing is done, and nothing lost, while keys are locked.
 func TestLocked(t *testing.T) {
 	_, alice, bob := pair(t)

@@ -105,6 +105,10 @@ type Config struct {
 	Gate      Gate
 	Handlers  map[string]Handler // by kind
 
+	// MaySend is asked right before a message is made for a peer, and before it is posted; its failure lets what is for them wait. nil: it
+	// always may.
+	MaySend func(ctx context.Context, peer string) error
+
 	Heads func(ctx context.Context, peer string) ([]Head, error) // to tell a peer; nil: none
 	Event func(Event)                                            // nil: nobody is told; it must not call Messages
 	Now   func() time.Time                                       // nil: time.Now
@@ -137,6 +141,9 @@ type Messages struct {
 func New(c Config) *Messages {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.MaySend == nil {
+		c.MaySend = func(context.Context, string) error { return nil }
 	}
 	if c.Event == nil {
 		c.Event = func(Event) {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -204,6 +205,28 @@ func (m *Messages) Outbox() (list []Outgoing, err error) {
 	return list, err
 }
 
+// Waiting returns the ids of all entries, without opening them: what was enqueued and is not there was posted, or cancelled.
+func (m *Messages) Waiting() (ids map[ID]bool, err error) {
+	err = m.DB.View(func(tx *kv.Tx) error {
+		ids = map[ID]bool{}
+		return tx.Scan(outPrefix, func(key string, _ []byte) error {
+			id, err := hex.DecodeString(key[strings.LastIndex(key, "-")+1:])
+			if err != nil || len(id) != len(ID{}) {
+				return fault.New(fault.Internal, "the key of an entry of the outbox is not one")
+			}
+			ids[ID(id)] = true
+			return nil
+		})
+	})
+	return ids, err
+}
+
+// Waits reports whether an entry is there. Of many, ask Waiting.
+func (m *Messages) Waits(id ID) (bool, error) {
+	ids, err := m.Waiting()
+	return ids[id], err
+}
+
 // Cancel removes an entry that has not gone. If its message was posted and the answer lost, the receiver has it.
 func (m *Messages) Cancel(id ID) error {
 	m.sending.Lock()
@@ -309,8 +332,14 @@ func (m *Messages) sendOne(ctx context.Context, e *entry) error {
 	if _, err := m.Contacts.Identity(ctx, e.Receiver); err != nil {
 		return err
 	}
+	if err := m.MaySend(ctx, e.Receiver); err != nil {
+		return err
+	}
 	if len(e.Ciphertext) == 0 {
 		if err := m.makeMessage(ctx, e); err != nil {
+			return err
+		}
+		if err := m.MaySend(ctx, e.Receiver); err != nil { // a person may have decided meanwhile
 			return err
 		}
 	}
