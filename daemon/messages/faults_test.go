@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/secret"
 )
 
 // Answers of the coordinator are lost, of whatever was asked, after it did it or before: nothing is lost or comes twice, and no key is used
@@ -138,4 +140,77 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%d writes refused, %d keys used twice", refused, w.reuse)
 	}
 	t.Logf("%d writes refused", refused)
+}
+
+// Messages that a record left in the mailbox because it was not right, or the state key not there yet, arrive once it is: without a restart.
+func TestMessagesAreTakenAfterAPassingFault(t *testing.T) {
+	w, alice, bob := pair(t)
+	say(t, alice, bob, "one")
+	say(t, bob, alice, "two")
+	text := func(s string) {
+		t.Helper()
+		alice.enqueue(bob.p, s)
+		alice.send()
+		if n := bob.receive(); n != 0 {
+			t.Fatal("it was opened")
+		}
+		if e := bob.events[len(bob.events)-1]; e.What != RecordFault {
+			t.Fatal(bob.events)
+		}
+	}
+	bob.remote.read = func(ctx context.Context, names []string) ([]Blob, error) {
+		list, err := bob.remote.Remote.Read(ctx, names)
+		for i := range list {
+			list[i].Hash[0] ^= 1
+		}
+		return list, err
+	}
+	bob.Wipe()
+	if err := bob.db.Update(func(tx *kv.Tx) error { return dropCopies(tx, sessionBase(alice.p.id)) }); err != nil {
+		t.Fatal(err)
+	}
+	text("a wrong record")
+	bob.remote.read = nil
+	w.later(lookAgainAfter)
+	if n := bob.receive(); n != 1 {
+		t.Errorf("%d arrived once the record was right", n)
+	}
+
+	late := &lateKeys{person: bob.p}
+	bob.config.StateKeys = late
+	bob.p.nextEpoch()
+	sealed := bob.p.device()
+	if err := sealed.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late.behind = true
+	bob.restart()
+	text("sealed under the next key")
+	bob.receive()
+	late.behind = false
+	if n := bob.receive(); n != 1 {
+		t.Errorf("%d arrived with the new key", n)
+	}
+}
+
+// lateKeys is a person's state keys on a device that has not heard of the newest, while it is behind.
+type lateKeys struct {
+	*person
+	behind bool
+}
+
+func (k *lateKeys) Current(ctx context.Context) (uint64, secret.Key, error) {
+	epoch, key, err := k.person.Current(ctx)
+	if k.behind {
+		epoch--
+		key, err = k.person.At(ctx, epoch)
+	}
+	return epoch, key, err
+}
+
+func (k *lateKeys) At(ctx context.Context, epoch uint64) (secret.Key, error) {
+	if newest, _, _ := k.person.Current(ctx); k.behind && epoch == newest {
+		return secret.Key{}, fault.New(fault.Incomplete, "links to follow")
+	}
+	return k.person.At(ctx, epoch)
 }

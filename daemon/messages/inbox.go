@@ -16,6 +16,8 @@ const (
 	maxHeld    = 16   // messages of one sender that wait in the mailbox for a person
 	maxAllHeld = 1024 // senders that have some
 	maxUnknown = 256  // bodies of unknown kinds that stay at the coordinator
+
+	lookAgainAfter = 15 * time.Minute
 )
 
 // outcome is what becomes of a message in the mailbox.
@@ -32,6 +34,7 @@ const (
 func (m *Messages) Receive(ctx context.Context) (n int, err error) {
 	m.receiving.Lock()
 	defer m.receiving.Unlock()
+	m.mayRescan(ctx)
 	if n, err = m.takeStored(ctx); err != nil {
 		return n, err
 	}
@@ -82,10 +85,22 @@ func (m *Messages) acknowledge(ctx context.Context, done []Acknowledgement) erro
 }
 
 // Rescan lets the next Receive look at the whole mailbox again: after a decision about a sender, or when the coordinator says `resync`.
-func (m *Messages) Rescan() {
-	m.receiving.Lock()
-	defer m.receiving.Unlock()
-	m.after, m.listed, m.stored = 0, false, nil
+func (m *Messages) Rescan() { m.rescan.Store(true) }
+
+// mayRescan begins the mailbox anew if that was asked for, if there is a new state key, and some time after a record was not right: what
+// it left may open now.
+func (m *Messages) mayRescan(ctx context.Context) {
+	if epoch, _, err := m.StateKeys.Current(ctx); err == nil && epoch != m.epoch {
+		m.epoch = epoch
+		m.Rescan()
+	}
+	if !m.lookAgain.IsZero() && !m.Now().Before(m.lookAgain) {
+		m.Rescan()
+	}
+	if !m.rescan.Swap(false) {
+		return
+	}
+	m.after, m.listed, m.stored, m.lookAgain = 0, false, nil, time.Time{}
 	clear(m.held)
 	clear(m.postponed)
 }
@@ -146,10 +161,14 @@ func (m *Messages) untrusted(sender string, err error) (outcome, bool, error) {
 	return leave, false, nil
 }
 
-// withRecordFault leaves a message whose session cannot be opened or stored. It stops everything if that may pass.
+// withRecordFault leaves a message whose session cannot be opened or stored. It stops everything if that concerns everything, otherwise
+// the mailbox is read again after a while.
 func (m *Messages) withRecordFault(ctx context.Context, sender string, err error) (outcome, bool, error) {
 	if transient(err) || ctx.Err() != nil {
 		return leave, false, err
+	}
+	if m.lookAgain.IsZero() {
+		m.lookAgain = m.Now().Add(lookAgainAfter)
 	}
 	m.Event(Event{What: RecordFault, Peer: sender, Code: fault.CodeOf(err)})
 	return leave, false, nil

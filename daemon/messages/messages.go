@@ -18,7 +18,8 @@ import (
 type StateKeys interface {
 	// Current returns the newest epoch and its key. fault.Locked: there is none now.
 	Current(ctx context.Context) (epoch uint64, key secret.Key, err error)
-	// At returns the key of an epoch; fault.NotFound: it was erased, or never reached this device.
+	// At returns the key of an epoch; fault.NotFound, fault.Stale: it was erased, or never reached this device; fault.Incomplete: it may come
+	// yet.
 	At(ctx context.Context, epoch uint64) (secret.Key, error)
 }
 
@@ -126,6 +127,9 @@ type Messages struct {
 	sending   sync.Mutex   // one Send at a time
 	receiving sync.Mutex   // one Receive at a time, and what is below it
 	after     uint64       // the mailbox was read up to here
+	rescan    atomic.Bool  // it is to be read from its beginning
+	epoch     uint64       // the newest when it was last read
+	lookAgain time.Time    // when it is to be read from its beginning for what a record fault left there; zero: nothing is
 	listed    bool         // bodies that are left over were listed
 	stored    []string     // those of them that were not looked at yet
 	held      map[string]int

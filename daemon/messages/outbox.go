@@ -389,7 +389,7 @@ func (m *Messages) wait(ctx context.Context, e *entry, cause error) (time.Time, 
 		return time.Time{}, cause
 	}
 	limit := retryLimit
-	if !transient(cause) {
+	if !transient(cause) && code != fault.Incomplete {
 		limit = personLimit
 	}
 	due := m.Now().Add(backoff(e.Tries, limit))

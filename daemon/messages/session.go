@@ -339,7 +339,11 @@ func (m *Messages) Restart(peer string) error {
 	}
 	m.drop(peer)
 	m.dropPreKeys()
-	return m.DB.Update(func(tx *kv.Tx) error { return tx.Set(startPrefix+base, []byte{1}) })
+	if err := m.DB.Update(func(tx *kv.Tx) error { return tx.Set(startPrefix+base, []byte{1}) }); err != nil {
+		return err
+	}
+	m.Rescan() // what the record left in the mailbox may open now
+	return nil
 }
 
 // RestartAll gives up every record there is, as when no device is left that has the state key: new sessions and prekeys, never old ones.
