@@ -11,6 +11,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/internal/seal"
 	"coldframe/internal/secret"
 )
 
@@ -213,4 +214,40 @@ func (k *lateKeys) At(ctx context.Context, epoch uint64) (secret.Key, error) {
 		return secret.Key{}, fault.New(fault.Incomplete, "links to follow")
 	}
 	return k.person.At(ctx, epoch)
+}
+
+// A key that is wiped while something is opened with it is locked, and no panic.
+func TestKeyWipedWhileItOpens(t *testing.T) {
+	_, alice, _ := pair(t)
+	sealed, epoch, err := alice.seal(t.Context(), purposeRecord, seal.Context{Owner: alice.p.id}, make([]byte, 1024))
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := alice.sealLocal("key", make([]byte, 1024))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, own := alice.p.keys[epoch].Clone(), alice.LocalKey.Clone()
+	locked := 0
+	for i := range 2000 {
+		alice.p.keys[epoch], alice.LocalKey = key.Clone(), own.Clone()
+		wiped := make(chan struct{})
+		go func(a, b secret.Key) { a.Wipe(); b.Wipe(); close(wiped) }(alice.p.keys[epoch], alice.LocalKey)
+		if i == 0 {
+			<-wiped
+		}
+		_, err := alice.open(t.Context(), purposeRecord, seal.Context{Owner: alice.p.id}, sealed)
+		_, also := alice.openLocal("key", local)
+		for _, err := range []error{err, also} {
+			if errors.Is(err, fault.Locked) {
+				locked++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-wiped
+	}
+	if locked < 2 {
+		t.Error("what is sealed under a wiped key opens")
+	}
 }

@@ -60,7 +60,9 @@ func (m *Messages) open(ctx context.Context, purpose string, c seal.Context, sea
 	if err != nil {
 		return nil, err
 	}
-	return seal.Open(key, purpose, c, sealed)
+	own := key.Clone() // nobody wipes it meanwhile
+	defer own.Wipe()
+	return seal.Open(own, purpose, c, sealed)
 }
 
 // partContext is where a part of a record belongs.
@@ -79,7 +81,9 @@ func (m *Messages) sealLocal(key string, plaintext []byte) ([]byte, error) {
 }
 
 func (m *Messages) openLocal(key string, sealed []byte) ([]byte, error) {
-	return seal.Open(m.LocalKey, purposeLocal, m.localContext(key), sealed)
+	own := m.LocalKey.Clone()
+	defer own.Wipe()
+	return seal.Open(own, purposeLocal, m.localContext(key), sealed)
 }
 
 func (m *Messages) localContext(key string) seal.Context {
