@@ -17,6 +17,9 @@ const (
 	MaxHeads   = 64        // and as many echoes
 	MaxKind    = 64        // characters
 
+	// KindHeads is the kind of a body without a payload: its heads and echoes are what it carries. It needs no handler.
+	KindHeads = "heads"
+
 	maxHeadType = 32
 	maxHeadID   = 64
 
@@ -134,6 +137,9 @@ func (b *Body) check() error {
 	}
 	if !validName(b.Kind, MaxKind) || !validHeads(b.Heads) || !validHeads(b.Echoes) {
 		return fault.New(fault.InvalidRequest, "a kind or a head is not well-formed, or there are more than %d heads", MaxHeads)
+	}
+	if b.Kind == KindHeads && len(b.Payload) > 0 {
+		return fault.New(fault.InvalidRequest, "a message of heads alone has no payload")
 	}
 	return nil
 }

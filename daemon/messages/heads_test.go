@@ -148,3 +148,39 @@ func TestHeadsAreBounded(t *testing.T) {
 		say(t, alice, bob, fmt.Sprint("vault ", i))
 	}
 }
+
+// A message of heads alone reaches no handler, tells and echoes like any other, and is had once; a second one does not pile up on one that
+// waits.
+func TestHeadsAlone(t *testing.T) {
+	_, alice, bob := pair(t)
+	own := head("vault", alice.p.id, 7, 7)
+	alice.tells(own)
+	first, err := alice.Enqueue(bob.p.id, KindHeads, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := alice.Enqueue(bob.p.id, KindHeads, nil); err != nil || second != first {
+		t.Error("a second one waits", err)
+	}
+	_, err = alice.Enqueue(bob.p.id, KindHeads, []byte("text"))
+	wantCode(t, "with a payload", err, fault.InvalidRequest)
+	alice.send()
+	if n := bob.receive(); n != 0 {
+		t.Errorf("%d reached the application", n)
+	}
+	if said, err := bob.HeadsOf(alice.p.id); err != nil || len(said) != 1 || said[0].Head != own {
+		t.Fatalf("%+v, %v", said, err)
+	}
+	if list, err := bob.Asides(); err != nil || len(list) > 0 {
+		t.Error(list, err)
+	}
+	if _, err := bob.Enqueue(alice.p.id, KindHeads, nil); err != nil {
+		t.Fatal(err)
+	}
+	bob.send()
+	alice.receive()
+	wantFindings(t, alice, head("vault", alice.p.id, 6, 6), fault.RolledBack)
+	if left, _, err := bob.remote.Remote.Inbox(t.Context(), 0); err != nil || len(left) > 0 {
+		t.Error("left in the mailbox", err)
+	}
+}

@@ -233,12 +233,15 @@ func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outc
 		}
 		return acknowledge, false, err
 	}
+	r := &Received{
+		Body: *body, Sender: w.Sender, Identity: [32]byte(w.Identity), Time: time.Unix(w.Time, 0).UTC(), removal: removal,
+	}
+	if body.Kind == KindHeads {
+		return acknowledge, false, m.taken(ctx, r)
+	}
 	handler := m.Handlers[body.Kind]
 	if handler == nil {
 		return m.unknownKind(ctx, removal, body, w)
-	}
-	r := &Received{
-		Body: *body, Sender: w.Sender, Identity: [32]byte(w.Identity), Time: time.Unix(w.Time, 0).UTC(), removal: removal,
 	}
 	m.step("handle")
 	if err = handler(ctx, r); err != nil {

@@ -61,6 +61,14 @@ type entry struct {
 	key string
 }
 
+// id returns the entry's id, zeroes if there is no entry.
+func (e *entry) id() (id ID) {
+	if e != nil {
+		id = ID(e.ID)
+	}
+	return id
+}
+
 func (e *entry) outgoing() Outgoing {
 	o := Outgoing{
 		ID: ID(e.ID), Receiver: e.Receiver, Kind: e.Kind, Queued: time.Unix(e.Queued, 0).UTC(), State: Queued,
@@ -81,7 +89,8 @@ func (m *Messages) Enqueue(receiver, kind string, payload []byte) (id ID, err er
 	return id, err
 }
 
-// EnqueueIn is Enqueue in a transaction of the caller's. Errors: fault.InvalidRequest, fault.TooLarge, fault.StorageFull if too many wait.
+// EnqueueIn is Enqueue in a transaction of the caller's. One of KindHeads is the one that waits already, if its message was not made yet: it
+// tells what is so then. Errors: fault.InvalidRequest, fault.TooLarge, fault.StorageFull if too many wait.
 func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (ID, error) {
 	id := newID()
 	if !validUser(receiver) || receiver == m.user {
@@ -89,6 +98,11 @@ func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (
 	}
 	if _, err := (&Body{ID: id, Kind: kind, Payload: payload}).encode([randomSize]byte{}); err != nil {
 		return id, err
+	}
+	if kind == KindHeads {
+		if waiting, err := m.queuedHeads(tx, receiver); err != nil || waiting != nil {
+			return waiting.id(), err
+		}
 	}
 	if err := m.room(tx); err != nil {
 		return id, err
@@ -100,6 +114,18 @@ func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (
 		ID: id[:], Receiver: receiver, Kind: kind, Payload: payload, Queued: m.Now().Unix(), Ciphertext: []byte{},
 		key: fmt.Sprintf("%s%s/%016x-%x", outPrefix, receiver, m.place(), id[:]),
 	})
+}
+
+// queuedHeads returns the entry of KindHeads for a receiver of which no message was made; nil: there is none.
+func (m *Messages) queuedHeads(tx *kv.Tx, receiver string) (found *entry, err error) {
+	err = tx.Scan(outPrefix+receiver+"/", func(key string, sealed []byte) error {
+		e, err := m.openEntry(key, sealed)
+		if err == nil && e.Kind == KindHeads && len(e.Ciphertext) == 0 {
+			found = e
+		}
+		return err
+	})
+	return found, err
 }
 
 // place returns where a new entry stands in the order: the time in nanoseconds, and later than the one before. It is no record, nor is the

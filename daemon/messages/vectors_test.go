@@ -129,7 +129,8 @@ func writeVectors(t *testing.T) {
 		Echoes: []Head{{"vault", "00000000-0000-4000-8000-000000000002", 0, [hashSize]byte{9}}},
 	}
 	large := &Body{ID: id, Kind: "large", Payload: make([]byte, 1000)}
-	for name, b := range map[string]*Body{"reads": full, "reads-least": {Kind: "a"}, "reads-large": large} {
+	heads := &Body{ID: id, Kind: KindHeads, Heads: full.Heads, Echoes: full.Echoes}
+	for name, b := range map[string]*Body{"reads": full, "reads-heads": heads, "reads-least": {Kind: "a"}, "reads-large": large} {
 		v := vectorOf(b)
 		v.Comment, v.Body = "reads", hex.EncodeToString(encode(b))
 		write(name, v)
@@ -161,6 +162,7 @@ func writeVectors(t *testing.T) {
 	wire("id-short", "an id of 15 bytes", func(w *wireBody) { w.ID = w.ID[:15] })
 	wire("kind-empty", "no kind", func(w *wireBody) { w.Kind = "" })
 	wire("kind-letters", "a kind with a capital letter", func(w *wireBody) { w.Kind = "Secret" })
+	wire("heads-payload", "heads alone, with a payload", func(w *wireBody) { w.Kind = KindHeads })
 	wire("hash-long", "a hash of 33 bytes", func(w *wireBody) { w.Heads[0].Hash = append(w.Heads[0].Hash, 0) })
 	wire("head-type", "a head without a type", func(w *wireBody) { w.Heads[1].Type = "" })
 	wire("heads-many", "65 heads", func(w *wireBody) {
