@@ -134,7 +134,7 @@ type Messages struct {
 	stored    []string     // those of them that were not looked at yet
 	held      map[string]int
 	postponed map[string]Acknowledgement // bodies that wait for the next Receive, by name; with the message that each came in, if it is known
-	unknown   int // bodies of unknown kinds that this agent left at the coordinator
+	unknown   int                        // bodies of unknown kinds that this agent left at the coordinator
 
 	mu       sync.Mutex // sessions and prekeys
 	sessions map[string]*session
