@@ -2,6 +2,8 @@ package keystore
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 
 	"github.com/google/uuid"
@@ -211,7 +213,7 @@ func (v *Vault) fetch(ctx context.Context, r Replica, b rootBlob, h *header, o F
 
 // Follow opens the vault that the replica has with the password that another device set, and takes it over. A kit is needed where the address
 // changed as well, nil otherwise: the derivation is the one that is known here, or the kit's, never the replica's. The rules of Unlock apply.
-// A change that was pending here is dropped.
+// A change that was pending here is made first if the vault there came of it, and dropped if not.
 func (v *Vault) Follow(ctx context.Context, r Replica, password []byte, kit *RecoveryKit) error {
 	b, h, err := rootOf(ctx, r)
 	if err != nil {
@@ -267,9 +269,61 @@ func (v *Vault) follow(ctx context.Context, r Replica, b rootBlob, h *header, ke
 		next.keys.wipe()
 		return err
 	}
+	locked, err := v.makeFollowed(next)
+	if err != nil {
+		next.keys.wipe()
+		return err
+	}
 	if err := v.takeOver(ctx, r, b, next, top, known); err != nil {
+		if locked {
+			v.notify(EventLocked)
+		}
 		return err
 	}
 	v.become(next, false)
 	return nil
+}
+
+// makeFollowed makes the pending change of this machine if next came of it. The vault is locked then, and locked says that it was open: the
+// change may have set the password that is only now known here.
+func (v *Vault) makeFollowed(next *contents) (locked bool, err error) {
+	h, err := readPending(v.db)
+	if err != nil || h == nil {
+		return false, err
+	}
+	counter, hash, err := v.localRoot()
+	if err != nil {
+		return false, err
+	}
+	f, err := next.fateOf(counter, hash, [32]byte(h.Root))
+	if err != nil || f != made {
+		return false, err
+	}
+	locked = v.leave()
+	kept, err := v.applyPending()
+	v.keptRecords(kept)
+	if err != nil {
+		if locked {
+			v.notify(EventLocked)
+		}
+		return false, v.notApplied(err)
+	}
+	v.notify(EventChangeMade)
+	return locked, nil
+}
+
+// localRoot returns counter and hash of the root record that is here, open or not.
+func (v *Vault) localRoot() (counter uint64, hash [32]byte, err error) {
+	err = v.db.View(func(tx *kv.Tx) error {
+		record, err := part(tx, recordRoot)
+		if err != nil {
+			return err
+		}
+		if len(record) < 8 {
+			return fault.New(fault.NotAuthentic, "the index is damaged")
+		}
+		counter, hash = binary.BigEndian.Uint64(record), sha256.Sum256(record)
+		return nil
+	})
+	return counter, hash, err
 }

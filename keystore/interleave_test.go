@@ -22,6 +22,7 @@ type pair struct {
 	n      int // names changes
 
 	acknowledged, open map[string]bool
+	by                 map[string]int // whose change
 }
 
 // tally is what was met over all pairs.
@@ -29,13 +30,14 @@ type tally struct{ runs, acknowledged, conflicts, open, restarts int }
 
 func newPair(t *testing.T) *pair {
 	a, remote, kit := joinedRig(t)
-	return &pair{t: t, remote: remote, rigs: [2]*rig{a, fetched(t, remote, kit)}, acknowledged: map[string]bool{}, open: map[string]bool{}}
+	return &pair{t: t, remote: remote, rigs: [2]*rig{a, fetched(t, remote, kit)}, acknowledged: map[string]bool{}, open: map[string]bool{}, by: map[string]int{}}
 }
 
-// add adds a token to a list in an item, as a change that reads and writes does, and an item of its own.
+// add adds a token to a list in an item, as a change that reads and writes does, an item of its own, and a record beside the vault.
 func (p *pair) add(rt *rapid.T, total *tally, who int) {
 	p.n++
 	token := fmt.Sprintf("t%d", p.n)
+	p.by[token] = who
 	err := p.rigs[who].vault.Update(func(tx *keystore.Tx) error {
 		it, err := tx.Get("list")
 		if err != nil && !errors.Is(err, fault.NotFound) {
@@ -43,7 +45,7 @@ func (p *pair) add(rt *rapid.T, total *tally, who int) {
 		}
 		body := append(it.Body, token+" "...)
 		return errors.Join(tx.Put(keystore.Item{ID: "list", Kind: "list", Body: body}),
-			tx.Put(keystore.Item{ID: "item/" + token, Kind: "metadata", Body: []byte(token)}))
+			tx.Put(keystore.Item{ID: "item/" + token, Kind: "metadata", Body: []byte(token)}), tx.KV().Set("own/"+token, []byte(token)))
 	})
 	switch {
 	case err == nil:
@@ -126,13 +128,20 @@ func (p *pair) settle(rt *rapid.T) {
 			rt.Errorf("%s is there %d times", token, times)
 		}
 	}
+	for token, who := range p.by {
+		for i, r := range p.rigs {
+			if there := r.own("own/"+token) != ""; there != (i == who && count[token] == 1) {
+				rt.Errorf("%s of device %d: the record beside it is on device %d: %v", token, who, i, there)
+			}
+		}
+	}
 	if ids, err := p.rigs[0].vault.List("metadata"); err != nil || len(ids) != len(count)+1 {
 		rt.Errorf("%d items of %d changes, %v", len(ids), len(count), err)
 	}
 }
 
 // Two devices on one replica, with lost requests, lost answers, races and restarts wherever they can be: each acknowledged change is there
-// once, one whose outcome was open at most once, and both devices end with the same records. 2,000 interleavings.
+// once, one whose outcome was open at most once, the records beside it are where it was made if it is there, and both devices end with the same records. 2,000 interleavings.
 func TestInterleavings(t *testing.T) {
 	checks := flag.Lookup("rapid.checks")
 	before := checks.Value.String() // another test of this package lowers it

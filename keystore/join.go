@@ -115,7 +115,7 @@ func (v *Vault) olderThan(c *contents, there Remote) error {
 	if err != nil {
 		return err
 	}
-	old, _, err := v.openKnown(b)
+	old, _, err := v.openUnder(b, c.header.user, c.keys)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 
+	"github.com/google/uuid"
+
 	"coldframe/internal/atomicfile"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
@@ -103,7 +105,7 @@ func (v *Vault) pull(ctx context.Context, r Replica, there Remote) error {
 	if err != nil || b.hash() == c.rootHash && !readOnly {
 		return err
 	}
-	next, top, err := v.openKnown(b)
+	next, top, err := v.openUnder(b, c.header.user, c.keys)
 	if err != nil {
 		return err
 	}
@@ -136,20 +138,16 @@ func (v *Vault) followsAnchor(c *contents) (known bool, err error) {
 
 var errOtherKey = fault.New(fault.Locked, "the vault on the replica is under another key: the password was changed on another device")
 
-// openKnown opens a root blob with a vault key that the open vault has.
-func (v *Vault) openKnown(b rootBlob) (*contents, *root, error) {
-	c, _, err := v.opened()
-	if err != nil {
-		return nil, nil, err
-	}
+// openUnder opens a user's root blob with a vault key of a keyring.
+func (v *Vault) openUnder(b rootBlob, user uuid.UUID, keys *keyring) (*contents, *root, error) {
 	h, err := parseHeader(b.header)
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.user != c.header.user {
+	if h.user != user {
 		return nil, nil, errOtherUser
 	}
-	key := c.keys.find(h.keyID).Clone()
+	key := keys.find(h.keyID).Clone()
 	if key.IsZero() {
 		return nil, nil, errOtherKey
 	}

@@ -159,16 +159,25 @@ func (v *Vault) outcome(ctx context.Context, r Replica, p *proposal, failed erro
 	if err != nil {
 		return false, undecided
 	}
-	if b, err := parseRootBlob(there.Body); err == nil && b.hash() == p.next.rootHash {
+	f, err := v.fateOfProposal(p, there)
+	if err == nil && f == made {
 		return true, nil
 	}
-	if !certain {
+	if err != nil || !certain {
 		return false, undecided // it may still be on its way: the next change or start decides
 	}
 	if err := v.dropPending(); err != nil {
 		return false, err
 	}
 	return false, errMoved
+}
+
+func (v *Vault) fateOfProposal(p *proposal, there Remote) (fate, error) {
+	b, err := parseRootBlob(there.Body)
+	if err != nil {
+		return waiting, err
+	}
+	return v.fateOf(p.tx.c, p.next.rootHash, b, p.next.keys)
 }
 
 // makeRoom removes garbage from a replica that is full, so that the change may be tried again; otherwise it returns the failure.

@@ -9,7 +9,7 @@ import (
 )
 
 // resolve decides a change that was pending when its process ended or its answer was lost. there is the replica's root blob; the change is
-// made if that is its own, sent again if it is still the one before, and dropped if it is another device's.
+// made if that is its own or came of it, sent again if it is still the one before, and dropped if it is another device's.
 func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Remote) error {
 	b, err := parseRootBlob(there.Body)
 	if err != nil {
@@ -19,10 +19,13 @@ func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Re
 	if err != nil {
 		return err
 	}
-	switch hash := b.hash(); {
-	case hash == [32]byte(h.Root):
+	f, err := v.fateOf(c, [32]byte(h.Root), b, c.keys)
+	switch {
+	case err != nil:
+		return err
+	case f == made:
 		return v.reload()
-	case hash == c.rootHash:
+	case f == waiting:
 		if err := v.sendAgain(ctx, r, h, there.Mark); !isRefusal(err) {
 			return err
 		}
@@ -30,23 +33,50 @@ func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Re
 			return errors.Join(err, error(errMoved))
 		}
 		// the root is the same, so it is something else in the swap that the replica does not take
-	default:
-		if err := v.authenticRoot(b); err != nil {
-			return err
-		}
 	}
 	v.o.Logger.Warn("a change of the vault that was never acknowledged was dropped")
 	v.notify(EventChangeDropped)
 	return v.dropPending()
 }
 
-// authenticRoot reports whether a root blob is one of this vault at all: no pending change is dropped for less.
-func (v *Vault) authenticRoot(b rootBlob) error {
-	next, _, err := v.openKnown(b)
-	if err == nil {
-		next.keys.wipe()
+// fate is what became of a pending change.
+type fate int
+
+const (
+	waiting   fate = iota // the replica has the vault that the change was made on
+	made                  // it has the one that the change makes, or one that came of that
+	overtaken             // it has one that another device made of the vault before
+)
+
+// fateOf judges a change of c that makes the root record with that hash by the root blob of the replica, which is opened with keys. A vault that
+// did not come of c decides nothing: it is fault.RolledBack or fault.Forked, as after any other answer of that kind.
+func (v *Vault) fateOf(c *contents, change [32]byte, b rootBlob, keys *keyring) (fate, error) {
+	switch b.hash() {
+	case change:
+		return made, nil
+	case c.rootHash:
+		return waiting, nil
 	}
-	return err
+	next, _, err := v.openUnder(b, c.header.user, keys)
+	if err != nil {
+		return waiting, err
+	}
+	defer next.keys.wipe()
+	return next.fateOf(c.counter, c.rootHash, change)
+}
+
+// fateOf judges a change of a former state of the vault by the vault as it is. A change from before the history counts as overtaken.
+func (c *contents) fateOf(counter uint64, before, change [32]byte) (fate, error) {
+	if _, err := c.follows(counter, before); err != nil {
+		return waiting, err
+	}
+	if c.rootHash == before {
+		return waiting, nil
+	}
+	if known, err := c.follows(counter+1, change); known && err == nil {
+		return made, nil
+	}
+	return overtaken, nil
 }
 
 // sendAgain swaps in a pending change as it was written down.

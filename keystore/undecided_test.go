@@ -143,3 +143,136 @@ func TestOnCommitThatFails(t *testing.T) {
 		t.Fatal(calls, r.events)
 	}
 }
+
+// A change was made, the answer lost, and another device was faster with its next one: what the vault became came of the change, so it was made,
+// and the records beside it come.
+func TestUndecidedChangeUnderAnotherDevices(t *testing.T) {
+	a, remote, kit := joinedRig(t)
+	b := fetched(t, remote, kit)
+	for i := range 3 {
+		mend := loseAnswer(remote, true)
+		calls := 0
+		err := a.vault.Update(func(tx *keystore.Tx) error {
+			calls++
+			tx.OnCommit(func(k *kv.Tx) error { return k.Set("own/event", []byte{byte('0' + i)}) })
+			return errors.Join(tx.Put(keystore.Item{ID: "x", Kind: "metadata", Body: []byte{byte('0' + i)}}), tx.KV().Set("own/head", []byte{byte('0' + i)}))
+		})
+		if !keystore.Undecided(err) {
+			t.Fatal(err)
+		}
+		mend()
+		for range i + 1 {
+			b.put("y", "on top")
+		}
+		if i == 1 {
+			a.reopen(remote)
+		}
+		a.sync()
+		a.wants("x", string(byte('0'+i)))
+		event := string(byte('0' + i))
+		if i == 1 {
+			event = "0" // its process ended
+		}
+		if a.own("own/head") != string(byte('0'+i)) || a.own("own/event") != event || calls != 1 {
+			t.Fatal(i, a.own("own/head"), a.own("own/event"), calls)
+		}
+		sameVault(t, a, b)
+	}
+	if a.saw(keystore.EventChangeDropped) {
+		t.Fatal(a.events)
+	}
+}
+
+// The request was sent twice on its way, and another device changed the vault in between: the second answer is a conflict, and the change is made.
+func TestConflictWithItself(t *testing.T) {
+	a, remote, kit := joinedRig(t)
+	b := fetched(t, remote, kit)
+	remote.AfterSwap = func(keystore.Swap) error {
+		remote.AfterSwap = nil
+		b.put("y", "on top")
+		return fault.New(fault.Conflict, "another record")
+	}
+	calls := 0
+	err := a.vault.Update(func(tx *keystore.Tx) error {
+		calls++
+		return errors.Join(tx.Put(keystore.Item{ID: "x", Kind: "metadata", Body: []byte("y")}), tx.KV().Set("own/head", []byte("y")))
+	})
+	if err != nil || calls != 1 || a.own("own/head") != "y" {
+		t.Fatal(err, calls, a.own("own/head"))
+	}
+	a.sync()
+	sameVault(t, a, b)
+}
+
+// A replica that shows an older vault, or another branch, gets nobody to give up a change that it may have.
+func TestUndecidedChangeAndAnOldVault(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		a, remote, kit := joinedRig(t)
+		old := remote.Records()
+		b := fetched(t, remote, kit)
+		a.put("w", "one")
+		mend := loseAnswer(remote, made)
+		err := a.vault.ChangePassword(t.Context(), []byte(password), []byte(another))
+		if !keystore.Undecided(err) {
+			t.Fatal(err)
+		}
+		mend()
+		newest := remote.Records()
+		for name, lie := range map[fault.Code]func(){
+			fault.RolledBack: func() { remote.Set(old) },
+			fault.Forked:     func() { remote.Set(old); b.put("w", "a branch") },
+		} {
+			lie()
+			wantCode(t, a.vault.Sync(t.Context()), name)
+			wantCode(t, a.tryPut("x", "y"), name)
+			if _, err := a.vault.PendingProof(); err != nil {
+				t.Fatal(name, "the proof is gone:", err)
+			}
+			b = newRigInMemory(t)
+			remote.Set(old)
+			if err := b.vault.Fetch(t.Context(), remote, keystore.FetchOptions{Kit: kit, Password: []byte(password)}); err != nil {
+				t.Fatal(err)
+			}
+			b.vault.Connect(remote)
+		}
+		remote.Set(newest)
+		wantCode(t, a.vault.Sync(t.Context()), fault.Locked)
+		if err := a.unlockWith(another); err != nil {
+			t.Fatal(err)
+		}
+		a.wants("w", "one")
+	}
+}
+
+// A password was changed, the answer lost, and another device went on under the new key: whoever follows with the new password gets what was
+// recorded beside the change.
+func TestFollowAfterAnUndecidedPassword(t *testing.T) {
+	for _, locked := range []bool{false, true} {
+		a, remote, kit := joinedRig(t)
+		b := fetched(t, remote, kit)
+		mend := loseAnswer(remote, true)
+		err := a.vault.ChangePasswordForLogin(t.Context(), []byte(password), []byte(another), func(tx *kv.Tx, _, _ keystore.Proof) error {
+			return tx.Set("own/proof", []byte("new"))
+		})
+		if !keystore.Undecided(err) {
+			t.Fatal(err)
+		}
+		mend()
+		if err := b.vault.Follow(t.Context(), remote, []byte(another), nil); err != nil {
+			t.Fatal(err)
+		}
+		b.put("y", "on top")
+		wantCode(t, a.vault.Sync(t.Context()), fault.Locked)
+		if locked {
+			a.restart()
+			a.vault.Connect(remote)
+		}
+		if err := a.vault.Follow(t.Context(), remote, []byte(another), nil); err != nil {
+			t.Fatal(err)
+		}
+		if a.own("own/proof") != "new" || a.saw(keystore.EventChangeDropped) {
+			t.Fatal(locked, a.own("own/proof"), a.events)
+		}
+		sameVault(t, a, b)
+	}
+}
