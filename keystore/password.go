@@ -183,7 +183,7 @@ func (h *header) refill(keys *keyring) (err error) {
 
 // ChangeEmail sets another address. The salt changes with it, so the vault key is wrapped anew; no item is touched (THREATS V13).
 // The former kit names the former address: a new one, with a new recovery key, takes its place.
-// A kit that comes with an error (fault.Unavailable: the answer of the replica was lost) may become the valid one: keep both.
+// A kit that comes with an error (see Undecided) may become the valid one: keep both.
 func (v *Vault) ChangeEmail(ctx context.Context, password []byte, email string) (RecoveryKit, error) {
 	normal, err := normalEmail(email)
 	if err != nil {
@@ -258,7 +258,7 @@ func (v *Vault) replaceKit(ctx context.Context, j judged, password []byte, email
 		}
 		return errors.Join(tx.replaceRecovery(kit, block, root), proofs.commit(tx, after))
 	})
-	if err != nil && !errors.Is(err, errUndecided) {
+	if err != nil && !Undecided(err) {
 		kit.Wipe()
 		return RecoveryKit{}, err
 	}

@@ -16,7 +16,7 @@ const (
 var (
 	errJoining = fault.New(fault.Unavailable, "the first upload of the vault was not finished; join again")
 
-	// errUndecided is the cause of a failure that leaves a change pending.
+	// errUndecided is the cause of a failure that leaves a change pending, or decided and not yet applied.
 	errUndecided = errors.New("keystore: the change is pending")
 
 	// errMoved says that the replica has another vault now than the one that a change, or a reader, began with.
@@ -26,6 +26,11 @@ var (
 // Undecided reports whether a change of a replicated vault failed in a way that leaves it pending: it may be made later, by the next change,
 // Sync or start that reaches the replica. A change that failed with any other error was not made, and will not be.
 func Undecided(err error) bool { return errors.Is(err, errUndecided) }
+
+// undecided is what a change returns that was written down as pending and that this failure kept from being made, or dropped.
+func undecided(failed error) error {
+	return fault.Wrap(fault.Unavailable, errors.Join(failed, errUndecided), "whether the change is made will be seen once the coordinator can be reached and the disk has room")
+}
 
 // proposal is a change of a replicated vault that was not made yet.
 type proposal struct {
@@ -129,6 +134,9 @@ func (v *Vault) change(ctx context.Context, r Replica, p *proposal, mark Mark) e
 	head.attach(p.tx.attached)
 	if err := stage(v.db, p.writes, head); err != nil {
 		p.tx.discard()
+		if errors.Is(err, fault.Unavailable) { // the disk failed: nobody knows what it holds
+			return undecided(err)
+		}
 		return err
 	}
 	v.awaited = &awaited{root: p.next.rootHash, fns: p.tx.onCommit}
@@ -140,34 +148,37 @@ func (v *Vault) change(ctx context.Context, r Replica, p *proposal, mark Mark) e
 			return err
 		}
 	}
+	if err := v.apply(p.next, func(before *contents) { before.keys.wipeSlotKeys(p.next.keys) }); err != nil {
+		p.tx.discard()
+		return undecided(err)
+	}
 	p.tx.credentials.wipe()
-	return v.apply(p.next, func(before *contents) { before.keys.wipeSlotKeys(p.next.keys) })
+	return nil
 }
 
-// outcome finds out what became of a swap that failed. What the replica has refused for certain is dropped.
+// outcome finds out what became of a swap that failed. What the replica has refused for certain is dropped. Any other failure is undecided.
 func (v *Vault) outcome(ctx context.Context, r Replica, p *proposal, failed error) (ours bool, err error) {
 	failed = remoteFault(failed)
 	certain := isRefusal(failed) || errors.Is(failed, fault.Busy) || errors.Is(failed, fault.Unauthorized)
 	if certain && !errors.Is(failed, fault.Conflict) {
 		if err := v.dropPending(); err != nil {
-			return false, err
+			return false, undecided(err)
 		}
 		return false, v.makeRoom(ctx, r, failed)
 	}
-	undecided := fault.Wrap(fault.Unavailable, errors.Join(failed, errUndecided), "the answer was lost: whether the change is made will be seen once the coordinator can be reached")
 	there, err := one(ctx, r, remoteRoot) // a conflict may be with this very change, whose first answer was lost
 	if err != nil {
-		return false, undecided
+		return false, undecided(failed)
 	}
 	f, err := v.fateOfProposal(p, there)
 	if err == nil && f == made {
 		return true, nil
 	}
 	if err != nil || !certain {
-		return false, undecided // it may still be on its way: the next change or start decides
+		return false, undecided(failed) // it may still be on its way: the next change or start decides
 	}
 	if err := v.dropPending(); err != nil {
-		return false, err
+		return false, undecided(err)
 	}
 	return false, errMoved
 }

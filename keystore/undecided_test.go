@@ -276,3 +276,45 @@ func TestFollowAfterAnUndecidedPassword(t *testing.T) {
 		sameVault(t, a, b)
 	}
 }
+
+// The disk is full once the replica has the change, or once it has refused it: what cannot be written down as decided is undecided, and a kit
+// that may be the valid one is not destroyed.
+func TestUndecidedByAFullDisk(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		a, remote, kit := joinedRig(t)
+		b, disk := broken(t)
+		if err := b.vault.Fetch(t.Context(), remote, keystore.FetchOptions{Kit: kit, Password: []byte(password)}); err != nil {
+			t.Fatal(err)
+		}
+		b.vault.Connect(remote)
+		full := func(err error) func(keystore.Swap) error {
+			return func(keystore.Swap) error {
+				remote.OnSwap, remote.AfterSwap = nil, nil
+				disk.counting, disk.count, disk.after = 1, 0, 0
+				return err
+			}
+		}
+		if made {
+			remote.AfterSwap = full(nil)
+		} else {
+			remote.OnSwap = full(fault.New(fault.Forbidden, "no"))
+		}
+		newKit, err := b.vault.NewRecoveryKit(t.Context(), []byte(password))
+		disk.counting = 0
+		if !keystore.Undecided(err) || !errors.Is(err, fault.Unavailable) || newKit.RecoveryKey.IsZero() {
+			t.Fatal(made, err)
+		}
+		if b.vault.State() == keystore.Locked {
+			if err := b.unlock(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.sync()
+		a.sync()
+		sameVault(t, a, b)
+		b.vault.Lock()
+		if err := b.vault.Recover(t.Context(), newKit, []byte(another)); err != nil { // not made: it was sent again
+			t.Fatal(made, err)
+		}
+	}
+}
