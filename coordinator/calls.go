@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"coldframe/internal/fault"
 )
@@ -36,6 +37,8 @@ func (c *Client) Login(ctx context.Context, l Login) error {
 	user := t.User
 	if l.User != nil {
 		user = *l.User
+	} else if !IsUUID(user) { // it becomes a part of paths and of what is hashed
+		return fault.New(fault.NotAuthentic, "the coordinator answered with no id of a user")
 	}
 	return c.loggedIn(ctx, user, l.Device, t)
 }
@@ -87,6 +90,10 @@ func (c *Client) SetRecovery(ctx context.Context, r RecoveryChange) error {
 
 // ChangeProof replaces the login proof, in a session of the recovery proof with that, and with it, all or none, the hash of the address and blobs.
 func (c *Client) ChangeProof(ctx context.Context, p ProofChange) error {
+	if p.Swaps != nil {
+		whole := wholeSwaps(*p.Swaps)
+		p.Swaps = &whole
+	}
 	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.ChangeProof(ctx, p, e) })
 	return err
 }
@@ -124,6 +131,7 @@ func (c *Client) PreKeyStatus(ctx context.Context) (PreKeyStatus, error) {
 
 // PutPreKeys offers prekeys.
 func (c *Client) PutPreKeys(ctx context.Context, u PreKeyUpload) (PreKeyCount, error) {
+	u.OneTime = notNil(u.OneTime)
 	return do[PreKeyCount](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.PutPreKeys(ctx, u, e) })
 }
 
@@ -139,8 +147,9 @@ func (c *Client) Senders(ctx context.Context) (Senders, error) {
 	return do[Senders](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetSenders(ctx, e) })
 }
 
-// SetSenders says whose messages the user takes. The lists are not nil.
+// SetSenders says whose messages the user takes.
 func (c *Client) SetSenders(ctx context.Context, s Senders) error {
+	s.Allowed, s.Blocked = notNil(s.Allowed), notNil(s.Blocked)
 	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SetSenders(ctx, s, e) })
 	return err
 }
@@ -168,7 +177,7 @@ func (c *Client) Acknowledge(ctx context.Context, list ...Acknowledgement) error
 // Swap changes blobs, all or none. A swap that is tried again is the same one, nonces included.
 func (c *Client) Swap(ctx context.Context, swaps ...Swap) (Swapped, error) {
 	return do[Swapped](ctx, c, func(e RequestEditorFn) (*http.Response, error) {
-		return c.raw.SwapBlobs(ctx, SwapRequest{Swaps: swaps}, e)
+		return c.raw.SwapBlobs(ctx, SwapRequest{Swaps: wholeSwaps(swaps)}, e)
 	})
 }
 
@@ -183,4 +192,21 @@ func (c *Client) DeviceLinks(ctx context.Context, user UserID, after int64) (Dev
 	return do[DeviceLinks](ctx, c, func(e RequestEditorFn) (*http.Response, error) {
 		return c.raw.ListDeviceLinks(ctx, user, &ListDeviceLinksParams{After: &after}, e)
 	})
+}
+
+// notNil returns an empty list for none: nil would be null, which no schema allows.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// wholeSwaps returns swaps whose bodies are not nil: those of a deletion are empty.
+func wholeSwaps(swaps []Swap) []Swap {
+	out := slices.Clone(swaps)
+	for i := range out {
+		out[i].Body = notNil(out[i].Body)
+	}
+	return out
 }

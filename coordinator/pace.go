@@ -48,6 +48,7 @@ func (p *paced) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("Accept-Encoding", "identity")
 	if r.ContentLength > 0 {
 		r.Body = &watched{r.Body, w}
+		w.again(r)
 	}
 	res, err := p.next.RoundTrip(r)
 	if err != nil {
@@ -81,6 +82,21 @@ func newWatch(ctx context.Context, p pace) *watch {
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.timer = time.AfterFunc(p.silence, func() { w.cancel(errSlow) })
 	return w
+}
+
+// again watches the body, too, of another try that the transport makes by itself.
+func (w *watch) again(r *http.Request) {
+	body := r.GetBody
+	if body == nil {
+		return
+	}
+	r.GetBody = func() (io.ReadCloser, error) {
+		b, err := body()
+		if err != nil {
+			return nil, err
+		}
+		return &watched{b, w}, nil
+	}
 }
 
 // moved says that n more bytes were sent or came.

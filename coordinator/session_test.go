@@ -2,11 +2,14 @@ package coordinator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"coldframe/internal/fault"
@@ -95,4 +98,135 @@ func TestWaitingForAnExchange(t *testing.T) {
 			t.Error("a session is used that was not saved")
 		}
 	})
+}
+
+// Whoever logs in by an address takes no id from the coordinator that is none.
+func TestIdOfALogin(t *testing.T) {
+	user := ""
+	url := serverOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"user":%q,"access_token":"x","refresh_token":"y","access_seconds":900}`, user)
+	})
+	for id, good := range map[string]bool{
+		"": false, "me": false, "../blobs": false, "0123456789ab-cdef-0123-4567-89abcdef0": false, "01234567-89AB-4def-8123-456789abcdef": false,
+		"01234567-89ab-4def-8123-456789abcdef": true, "01234567-89ab-4def-8123-456789abcdef0": false, "01234567-89ab-4def-8123_456789abcdef": false,
+	} {
+		c, err := New(url, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		user = id
+		hash := make([]byte, 32)
+		err = c.Login(t.Context(), Login{EmailHash: &hash, Proof: make([]byte, 32)})
+		if good && (err != nil || c.User() != id) || !good && (!errors.Is(err, fault.NotAuthentic) || c.User() != "") {
+			t.Errorf("%q: %v, %q", id, err, c.User())
+		}
+		c.Close()
+	}
+}
+
+// Lists and bodies that are nil are empty in a request, and those of the caller stay as they are.
+func TestNothingIsNull(t *testing.T) {
+	bodies := make(chan string, 1)
+	c := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		bodies <- string(b)
+		if err == nil {
+			io.WriteString(w, "{}")
+		}
+	})
+	yes := true
+	deletion := []Swap{{Name: "a", Counter: 2, Delete: &yes}}
+	for name, call := range map[string]func() error{
+		"prekeys": func() error { _, err := c.PutPreKeys(t.Context(), PreKeyUpload{Bundle: []byte("x")}); return err },
+		"swap":    func() error { _, err := c.Swap(t.Context(), deletion...); return err },
+		"proof":   func() error { return c.ChangeProof(t.Context(), ProofChange{Swaps: &deletion}) },
+		"senders": func() error { return c.SetSenders(t.Context(), Senders{}) },
+	} {
+		err := call()
+		var v map[string]any
+		if body := <-bodies; err != nil || json.Unmarshal([]byte(body), &v) != nil {
+			t.Errorf("%s: %s, %v", name, body, err)
+		}
+		for _, field := range []string{"one_time", "allowed", "blocked"} {
+			if of, there := v[field]; there && of == nil {
+				t.Errorf("%s: %s is null", name, field)
+			}
+		}
+		if list, there := v["swaps"].([]any); there && list[0].(map[string]any)["body"] != "" {
+			t.Errorf("%s: %v", name, list)
+		}
+	}
+	if deletion[0].Body != nil {
+		t.Error("the caller's swap was changed")
+	}
+}
+
+// trip is a transport of its own.
+type trip func(*http.Request) (*http.Response, error)
+
+func (f trip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A transport that sends a body a second time, on a line that is slow and not dead, is not given up.
+func TestBodyOfASecondTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := trip(func(r *http.Request) (*http.Response, error) {
+			b, err := r.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			for err == nil {
+				time.Sleep(20 * time.Second)
+				if r.Context().Err() != nil {
+					return nil, r.Context().Err()
+				}
+				_, err = b.Read(make([]byte, 1))
+			}
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		})
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://coordinator.example", strings.NewReader("0123456789"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := paced{slow, pace{silence: 30 * time.Second, start: time.Hour, slowest: 1 << 10}}
+		res, err := p.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	})
+}
+
+// An id of an event that the coordinator does not take, or that is none, costs a resync and not the stream.
+func TestEventIDsThatAreRefused(t *testing.T) {
+	for _, after := range []string{"ABC-1", "a\nb", strings.Repeat("A", 65)} {
+		synctest.Test(t, func(t *testing.T) {
+			var asked []string
+			c, err := New("http://coordinator.example", Options{
+				Session: Session{User: "me", Access: "a", Until: time.Now().Add(time.Hour), Refresh: "r"},
+				HTTP: &http.Client{Transport: trip(func(r *http.Request) (*http.Response, error) {
+					asked = append(asked, r.Header.Get("Last-Event-ID"))
+					res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r}
+					res.Body = io.NopCloser(strings.NewReader("id: DEF-7\ndata: {\"type\":\"resync\"}\n\n"))
+					if asked[len(asked)-1] != "" {
+						res.StatusCode = http.StatusBadRequest
+						res.Header.Set("Content-Type", ProblemType)
+						res.Body = io.NopCloser(strings.NewReader(`{"code":"invalid_request"}`))
+					}
+					return res, nil
+				})},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n, err := range c.Events(t.Context(), after) {
+				if err != nil || n.ID != "DEF-7" {
+					t.Errorf("%q: %+v, %v", after, n, err)
+				}
+				break
+			}
+			if len(asked) > 2 || len(asked) == 0 || asked[len(asked)-1] != "" {
+				t.Errorf("%q: %q", after, asked)
+			}
+		})
+	}
 }

@@ -30,7 +30,7 @@ type Notice struct {
 	Event Event
 }
 
-// Events hands out what happens, beginning after the event with the id after; with a `resync` if it is empty. When the connection breaks or falls silent it
+// Events hands out what happens, beginning after the event with the id after; with a `resync` if it is empty, or none that the coordinator takes. When the connection breaks or falls silent it
 // comes back, after a random part of a time that doubles from 1 s to 20 s until a connection lived for a while, and asks for what it missed. A machine that
 // slept finds out within seconds of its waking. Events ends with the context, or with an error that another try would meet again.
 func (c *Client) Events(ctx context.Context, after string) iter.Seq2[Notice, error] {
@@ -126,10 +126,10 @@ func (c *Client) Follow(ctx context.Context, after string, opened func()) iter.S
 	}
 }
 
-// openStream asks for the events after an id; once more if the access token is refused, as do does.
+// openStream asks for the events after an id; once more if the access token is refused, as do does, or the id: it may be of another coordinator.
 func (c *Client) openStream(ctx context.Context, after string) (io.ReadCloser, error) {
 	p := &StreamEventsParams{}
-	if after != "" {
+	if validEventID(after) {
 		p.LastEventID = &after
 	}
 	refused := ""
@@ -147,10 +147,14 @@ func (c *Client) openStream(ctx context.Context, after string) (io.ReadCloser, e
 		}
 		err = errorOf(r)
 		r.Body.Close()
-		if !errors.Is(err, fault.Unauthorized) || refused != "" {
+		switch {
+		case errors.Is(err, fault.Unauthorized) && refused == "":
+			refused = access
+		case errors.Is(err, fault.InvalidRequest) && p.LastEventID != nil:
+			p.LastEventID = nil
+		default:
 			return nil, err
 		}
-		refused = access
 	}
 }
 
