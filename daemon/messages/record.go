@@ -17,7 +17,7 @@ import (
 const (
 	preKeysBase = "r-prekeys"
 	maxParts    = 41*8 + 1 // of a record
-	maxEmptied  = 48       // parts in one swap; those of a record that was given up may stay
+	maxEmptied  = 48       // parts in one swap; the bytes of others stay at the coordinator, and no head names them
 )
 
 // record is what is known of a stored record without its contents.
@@ -31,9 +31,9 @@ type record struct {
 	parts   map[ratchet.PartID]part
 }
 
-// part is one that the record has now, or had: then it is empty, and its blob waits for the next one of this id.
+// part is one that the record has now, or had: then its blob, whatever it still holds, waits for the next one of this id.
 type part struct {
-	version uint64 // of the record, when the part was put; 0: it is empty
+	version uint64 // of the record, when the part was put; 0: it is no more
 	epoch   uint64
 	blob    version
 }
@@ -130,7 +130,10 @@ func (m *Messages) plan(ctx context.Context, r *record, e edit) (*plan, error) {
 	}
 	for id, old := range r.parts {
 		isPut := slices.ContainsFunc(e.put, func(put ratchet.Part) bool { return put.ID == id })
-		if old.version > 0 && !isPut && (e.begins || slices.Contains(e.drop, id)) && len(p.changes) < maxEmptied {
+		if old.version == 0 || isPut || !e.begins && !slices.Contains(e.drop, id) {
+			continue
+		}
+		if next.parts[id] = (part{blob: old.blob}); len(p.changes) < maxEmptied {
 			m.put(p, id, part{}, nil)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/secret"
+	"coldframe/ratchet"
 )
 
 func countOf(t *testing.T, d *device, prefix string) (n int) {
@@ -204,4 +205,65 @@ func TestRestartAll(t *testing.T) {
 		t.Error("a new session does not begin")
 	}
 	say(t, bob, fresh, "four")
+}
+
+// A record of more parts than one swap empties begins anew, after Restart or with another identity key, and opens.
+func TestManyPartsAreGivenUp(t *testing.T) {
+	_, alice, bob := pair(t)
+	base := sessionBase(bob.p.id)
+	step := func(e edit) (*record, *contents) {
+		t.Helper()
+		r, _, err := alice.load(t.Context(), base, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := alice.plan(t.Context(), r, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := alice.apply(t.Context(), []*plan{p}); err != nil {
+			t.Fatal(err)
+		}
+		r, c, err := alice.p.device().load(t.Context(), base, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, c
+	}
+	var parts []ratchet.Part
+	for i := range 3 * maxEmptied {
+		parts = append(parts, ratchet.Part{ID: ratchet.PartID(i + 1), Body: []byte{byte(i)}})
+	}
+	fill := func() (r *record) {
+		t.Helper()
+		for some := range slices.Chunk(parts, maxEmptied) {
+			r, _ = step(edit{counter: 1, head: []byte("head"), put: some})
+		}
+		return r
+	}
+	anew := edit{counter: 2, begins: true, head: []byte("anew"), put: parts[:2]}
+	for _, restart := range []bool{false, true} {
+		if r := fill(); len(r.present()) != 3*maxEmptied {
+			t.Fatal(r.present())
+		}
+		if restart {
+			if err := alice.Restart(bob.p.id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, c := step(anew)
+		if got := r.present(); len(got) != 2 || len(c.parts) != 2 || string(c.head) != "anew" {
+			t.Errorf("restart %t: %d parts", restart, len(got))
+		}
+		drop := edit{counter: 3, head: []byte("dropped")}
+		if r = fill(); len(r.parts) != 3*maxEmptied {
+			t.Errorf("the blobs of %d parts are known", len(r.parts))
+		}
+		for _, p := range parts {
+			drop.drop = append(drop.drop, p.ID)
+		}
+		if r, _ := step(drop); len(r.present()) != 0 {
+			t.Errorf("%d parts that were dropped are there", len(r.present()))
+		}
+	}
 }
