@@ -89,6 +89,7 @@ const (
 	Dropped     EventType = "dropped"      // one was dropped: replayed, our own, of a sender who is refused, or one too many of a stranger
 	Held        EventType = "held"         // a message waits for consent, or for somebody to look at a changed key
 	RecordFault EventType = "record_fault" // the record of a session, or that of the prekeys, is not what it was
+	PassedOver  EventType = "passed_over"  // Reseal left a record, or a body if there is no peer, that no state key opens
 	HeadFault   EventType = "head_fault"   // heads that cannot both be right
 )
 

@@ -3,6 +3,7 @@ package messages
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"coldframe/internal/fault"
@@ -13,8 +14,9 @@ import (
 const maxResealed = 512 << 10
 
 // Reseal puts every record and every waiting body under the newest state key, so that older ones can be erased. It may be interrupted:
-// what is done stays done, and the next call goes on. A record that cannot be opened does not hold the others up; its failure is returned
-// at the end, and then the older keys are still needed.
+// what is done stays done, and the next call goes on. One that fails does not hold the others up; its failure is returned at the end, and
+// then the older keys are still needed. They are not needed for what no key opens, nor for a record that was found to be wrong, which
+// Restart alone helps: these are passed over, each with an event.
 func (m *Messages) Reseal(ctx context.Context) error {
 	epoch, _, err := m.StateKeys.Current(ctx)
 	if err != nil {
@@ -30,10 +32,22 @@ func (m *Messages) Reseal(ctx context.Context) error {
 			if transient(err) || ctx.Err() != nil {
 				return err
 			}
-			failed = errors.Join(failed, err)
+			failed = errors.Join(failed, m.passOver(peerOf(base), err))
 		}
 	}
 	return errors.Join(failed, m.resealReceived(ctx, epoch))
+}
+
+// passOver returns a failure to seal something anew, nil if no key helps against it: nobody has one, or it is wrong for good.
+func (m *Messages) passOver(peer string, err error) error {
+	hopeless := []fault.Code{
+		fault.RolledBack, fault.Forked, fault.NotAuthentic, fault.Policy, fault.NotFound, fault.Stale, fault.Incomplete,
+	}
+	if !errors.As(err, new(recordFault)) || !slices.Contains(hopeless, fault.CodeOf(err)) {
+		return err
+	}
+	m.Event(Event{What: PassedOver, Peer: peer, Code: fault.CodeOf(err)})
+	return nil
 }
 
 // bases returns the records whose heads are in a list.
@@ -107,7 +121,7 @@ func (m *Messages) resealReceived(ctx context.Context, epoch uint64) error {
 			if transient(err) || ctx.Err() != nil {
 				return err
 			}
-			failed = errors.Join(failed, err)
+			failed = errors.Join(failed, m.passOver("", err))
 		}
 	}
 	return failed
@@ -115,15 +129,22 @@ func (m *Messages) resealReceived(ctx context.Context, epoch uint64) error {
 
 func (m *Messages) resealBody(ctx context.Context, name string, epoch uint64) error {
 	blob, err := m.readReceived(ctx, name)
-	if err != nil || blob == nil {
-		return err
+	if err != nil {
+		return recordFault{err}
 	}
-	if was, err := epochOf(blob.Body); err != nil || was >= epoch {
-		return err
+	if blob == nil {
+		return nil
+	}
+	was, err := epochOf(blob.Body)
+	if err != nil {
+		return recordFault{err}
+	}
+	if was >= epoch {
+		return nil
 	}
 	w, err := m.openReceived(ctx, blob)
 	if err != nil {
-		return err
+		return recordFault{err}
 	}
 	sealed, err := m.sealReceived(ctx, name, blob.Counter+1, *w)
 	if err != nil {

@@ -2,7 +2,9 @@ package messages
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -266,4 +268,74 @@ func TestManyPartsAreGivenUp(t *testing.T) {
 			t.Errorf("%d parts that were dropped are there", len(r.present()))
 		}
 	}
+}
+
+// Records and bodies that are wrong for good, or that no key opens, do not keep the former state key; what only fails for now does.
+func TestResealPassesOverWhatIsLost(t *testing.T) {
+	w, alice, bob := pair(t)
+	say(t, bob, alice, "one")
+	var others []*device
+	for range 3 {
+		other := w.person().device()
+		other.offer(5)
+		say(t, alice, other, "two")
+		others = append(others, other)
+	}
+	for _, kind := range []string{"damaged", "waits"} {
+		if _, err := bob.Enqueue(alice.p.id, kind, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob.send()
+	alice.receive()
+	bodies, err := alice.remote.List(t.Context(), receivedPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := map[string]int{headName(sessionBase(others[0].p.id)): 60, headName(sessionBase(others[1].p.id)): 20}
+	for _, b := range bodies {
+		if blob, err := alice.readReceived(t.Context(), b.Name); err == nil && blob != nil {
+			wrong[b.Name] = len(blob.Body) - 1
+			break
+		}
+	}
+	alice.remote.read = func(ctx context.Context, names []string) ([]Blob, error) {
+		list, err := alice.remote.Remote.Read(ctx, names)
+		for i := range list {
+			if at, there := wrong[list[i].Name]; there {
+				list[i].Body[at] ^= 1
+			}
+		}
+		return list, err
+	}
+	if err := alice.condemn(sessionBase(bob.p.id), fault.Forked, ""); !errors.Is(err, fault.Forked) {
+		t.Fatal(err)
+	}
+	fresh := alice.p.device() // has no copies
+	fresh.remote.read = alice.remote.read
+	if err := fresh.condemn(sessionBase(bob.p.id), fault.Forked, ""); !errors.Is(err, fault.Forked) {
+		t.Fatal(err)
+	}
+	alice.p.nextEpoch()
+	fresh.remote.swap = func(context.Context, []BlobChange) error { return fault.New(fault.StorageFull, "for now") }
+	if err := fresh.Reseal(t.Context()); err == nil {
+		t.Error("what failed for now counts as sealed again")
+	}
+	fresh.remote.swap, fresh.events = nil, nil
+	if err := fresh.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	passed := map[string]int{}
+	for _, e := range fresh.events {
+		if e.What == PassedOver {
+			passed[e.Peer]++
+		}
+	}
+	want := map[string]int{bob.p.id: 1, others[0].p.id: 1, others[1].p.id: 1, "": 1}
+	if !maps.Equal(passed, want) {
+		t.Errorf("passed over: %v, want %v", passed, want)
+	}
+	fresh.remote.read = nil
+	alice.p.erase()
+	say(t, fresh, others[2], "with the new key alone")
 }
