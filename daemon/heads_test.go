@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"coldframe/columnar"
 	"coldframe/internal/fault"
@@ -54,6 +57,12 @@ func TestV06_OlderLocalStoreIsReadOnlyAtMost(t *testing.T) {
 	_, err = a.CreateDataset(t.Context(), user, CreateDatasetRequest{Title: "y"})
 	wantCode(t, "create", err, fault.RolledBack)
 	wantCode(t, "delete", a.DeleteDataset(t.Context(), user, id), fault.RolledBack)
+	wantCode(t, "block", second(a.BlockContact(t.Context(), uuid.NewString())), fault.RolledBack)
+	_, _, err = a.SendSecret(t.Context(), SendSecretRequest{To: uuid.NewString()})
+	wantCode(t, "send", err, fault.RolledBack)
+	if err := errors.Join(second(a.Contacts(t.Context())), second(a.Secrets(t.Context()))); err != nil {
+		t.Error(err)
+	}
 	types := map[string]int{}
 	for _, e := range a.logged(t) {
 		types[e.Type]++

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"coldframe/columnar"
 	"coldframe/columnar/storetest"
 	"coldframe/internal/kv"
@@ -65,6 +67,7 @@ func scenario(t *testing.T, a *running) {
 	if err := a.DeleteApp(t.Context(), user, app.ID); err != nil {
 		t.Fatal(err)
 	}
+	secretsScenario(t, deliveryTo(t, a))
 	gone := a.create("canarytitle")
 	a.mustWrite(WriteRequest{Dataset: gone}, row)
 	if err := a.DeleteDataset(t.Context(), user, gone); err != nil {
@@ -72,6 +75,25 @@ func scenario(t *testing.T, a *running) {
 	}
 	if err := errors.Join(a.Lock(t.Context()), a.tryUnlock(testPassword)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// secretsScenario takes secrets from a stranger who becomes a contact, and removes one.
+func secretsScenario(t *testing.T, d *delivery) {
+	t.Helper()
+	bob := uuid.NewString()
+	for id := range byte(2) {
+		d.receive(bob, 1, id, "canarytitle", "canaryvalue 73914662805517", 1)
+	}
+	_, err := d.AcceptContact(t.Context(), bob)
+	if err == nil {
+		_, err = d.RenameContact(t.Context(), bob, "canaryname")
+	}
+	if err == nil {
+		err = d.RemoveSecret(t.Context(), d.secrets()[0].Ref)
+	}
+	if _, refused := d.AddContact(t.Context(), AddContactRequest{User: bob, Name: "canaryname"}); err != nil || refused == nil || len(d.secrets()) != 1 {
+		t.Fatal(err, refused)
 	}
 }
 

@@ -24,8 +24,15 @@ type delivery struct {
 
 func newDelivery(t *testing.T, change func(*Config, *Options)) *delivery {
 	t.Helper()
-	d := &delivery{running: startAgent(t, t.TempDir(), change)}
-	d.register()
+	a := startAgent(t, t.TempDir(), change)
+	a.register()
+	return deliveryTo(t, a)
+}
+
+// deliveryTo is newDelivery for an agent that has an account.
+func deliveryTo(t *testing.T, a *running) *delivery {
+	t.Helper()
+	d := &delivery{running: a}
 	s := d.session
 	var err error
 	d.book, err = contacts.New(contacts.Options{
