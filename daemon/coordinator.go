@@ -44,6 +44,16 @@ func (r runningLink) stop() {
 	}
 }
 
+// stopped reports whether the link's work has ended.
+func (r runningLink) stopped() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (a *Agent) coordinatorPolicy() link.Policy {
 	c := a.cfg.Coordinator
 	return link.Policy{AllowPrivate: c.AllowPrivate, AllowLoopback: c.AllowLoopback, AllowPlainHTTP: c.AllowPlainHTTP}
@@ -111,10 +121,14 @@ func (a *Agent) startLink(s *session, proof keystore.Proof) {
 	a.runLink(s, l, item.URL)
 }
 
-// runLink lets a link work until it is stopped or the session closes.
+// runLink lets a link work until it is stopped or its session closes.
 func (a *Agent) runLink(s *session, l *link.Link, url string) {
-	_, ctx, leave, ok := a.enterWork(context.Background())
+	present, ctx, leave, ok := a.enterWork(context.Background())
 	if !ok {
+		return
+	}
+	if present != s { // the call of a session that was closed meanwhile, whose keys are gone
+		leave()
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -215,12 +229,14 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 		return err
 	}
 	before := s.currentLink()
-	before.stop() // two links would exchange the same refresh token
+	if before.url == settings.URL {
+		before.stop() // two links would exchange the same refresh token; one to another coordinator goes on meanwhile
+	}
 	own := proof.For(settings.URL)
 	defer own.Wipe()
-	err = l.Join(ctx, own, invitation)
-	if err == nil {
-		err = a.saveCoordinator(&coordinatorItem{URL: settings.URL, CA: settings.CA}, before.url)
+	if err = l.Join(ctx, own, invitation); err == nil {
+		before.stop()
+		err = a.saveCoordinator(&coordinatorItem{URL: settings.URL, CA: settings.CA}, old.URL)
 	}
 	if err != nil {
 		if before.Link != nil {
@@ -229,17 +245,18 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 		a.resume(s, before)
 		return forCaller(err)
 	}
+	a.linkLog.forget()
+	a.runLink(s, l, settings.URL)
+	a.log.Info("coordinator joined")
 	if before.Link != nil && before.url != settings.URL {
 		a.logout(ctx, before)
 	}
-	a.runLink(s, l, settings.URL)
-	a.log.Info("coordinator joined")
 	return nil
 }
 
-// resume lets a link that was stopped work again.
+// resume lets a link work again, if it was stopped.
 func (a *Agent) resume(s *session, r runningLink) {
-	if r.Link != nil {
+	if r.Link != nil && r.stopped() {
 		a.runLink(s, r.Link, r.url)
 	}
 }
@@ -310,13 +327,14 @@ func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) erro
 		a.resume(s, before)
 		return err
 	}
-	if before.Link != nil {
-		a.logout(ctx, before)
-	}
 	s.mu.Lock()
 	s.link, s.linkURL, s.linkErr = runningLink{}, "", ""
 	s.mu.Unlock()
+	a.linkLog.forget()
 	a.log.Info("coordinator left")
+	if before.Link != nil {
+		a.logout(ctx, before)
+	}
 	return nil
 }
 
