@@ -404,7 +404,7 @@ var linkEvents = map[link.State]string{
 }
 
 // linkChanged makes an event of a state. A coordinator that comes and goes must not wash the log out: after a few events at once there
-// is one in a few minutes, of the state at that time.
+// is one in ten minutes, of the state at that time.
 func (a *Agent) linkChanged(st link.Status) {
 	typ, ok := linkEvents[st.State]
 	if !ok {

@@ -357,14 +357,23 @@ func TestChangedLinkRecords(t *testing.T) {
 	before := a.countEvents(EventRefused)
 	a.unlock()
 	a.becomes("online")
-	a.awaitEvents(EventRefused, before+1)
+	a.awaitEvents(EventRefused, before+2)
+	for range 3 { // connections look at the records again
+		conns, _ := c.traffic()
+		a.wakeLink()
+		eventually(t, "another connection", func() bool { n, _ := c.traffic(); return n > conns })
+		a.becomes("online")
+	}
+	if n := a.countEvents(EventRefused); n != before+2 {
+		t.Errorf("%d events of two damaged records", n-before)
+	}
 	if err := a.ChangePassword(t.Context(), []byte(testPassword), []byte(testPassword+" two")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "no proofs that wait", func() bool { return countPrefix(t, a, linkPrefix) == 1 })
 }
 
-// The log of a coordinator that comes and goes: a few events at once, then one a minute, and in the end the present state.
+// The log of a coordinator that comes and goes: a few events at once, then one in ten, and in the end the present state.
 func TestLinkEventsAreFew(t *testing.T) {
 	var l linkLog
 	now, logged := time.Hour, 0

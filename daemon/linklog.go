@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	linkBurst = 8           // events of the link at once
-	linkEvery = time.Minute // and then one in this time
+	linkBurst = 8                // events of the link at once
+	linkEvery = 10 * time.Minute // and then one in this time: at most 2 % of the log in a day
 )
 
 // linkLog decides which states of the link become events: those that differ from the last one, as often as the budget allows. What is

@@ -86,18 +86,33 @@ func (l linkStore) write(tx *kv.Tx, field string, plain []byte) error {
 	return tx.Set(linkKey(l.url, field), l.s.sealLocal("coordinator", l.url, field, plain))
 }
 
-// load opens a record. One that does not open is as good as none: the agent logs in again. It leaves an event.
+// load opens a record. One that does not open is as good as none, as the agent logs in again, and is removed.
 func (l linkStore) load(field string) (plain, sealed []byte, err error) {
 	err = l.a.db.View(func(tx *kv.Tx) (err error) {
 		plain, sealed, err = l.read(tx, field)
 		return err
 	})
 	if errors.Is(err, fault.NotAuthentic) {
-		l.a.log.Warn("a record for the coordinator does not open", failure(err)...)
-		l.a.event(Event{Type: EventRefused, Code: fault.NotAuthentic})
-		return nil, nil, nil
+		return nil, nil, l.drop(field, sealed, err)
 	}
 	return plain, sealed, err
+}
+
+// drop removes a damaged record, which leaves one event.
+func (l linkStore) drop(field string, sealed []byte, damage error) error {
+	l.a.log.Warn("a record for the coordinator does not open", failure(damage)...)
+	err := l.a.db.Update(func(tx *kv.Tx) error {
+		_, present, err := l.read(tx, field)
+		if !errors.Is(err, fault.NotAuthentic) || !bytes.Equal(present, sealed) {
+			return nil // it was replaced meanwhile
+		}
+		return errors.Join(tx.Delete(linkKey(l.url, field)), l.a.events.stage(tx, Event{Type: EventRefused, Code: fault.NotAuthentic}))
+	})
+	l.a.publish()
+	if errors.Is(err, fault.StorageFull) {
+		return nil
+	}
+	return err
 }
 
 // Tokens implements link.Store.
