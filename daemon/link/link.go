@@ -81,7 +81,7 @@ type Link struct {
 	mu      sync.Mutex
 	status  Status
 	proof   secret.Key              // until the coordinator took the session
-	lost    bool                    // neither tokens nor a proof are left
+	lost    error                   // neither tokens nor a proof are left, and why
 	connect context.CancelCauseFunc // ends the present connection
 	client  *coordinator.Client     // logged in; nil while there is no connection
 
@@ -154,16 +154,16 @@ func (l *Link) set(state State, code fault.Code) {
 func (l *Link) Give(proof secret.Key) {
 	l.mu.Lock()
 	l.proof.Wipe()
-	l.proof, l.lost = proof, false
-	l.mu.Unlock()
+	l.proof, l.lost = proof, nil
 	l.poke()
+	l.mu.Unlock()
 }
 
 // NeedsProof reports whether only a login proof helps.
 func (l *Link) NeedsProof() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lost
+	return l.lost != nil
 }
 
 // Wake ends the present connection, which may be dead, and tries again at once: after a sleep of the machine, or a change of the password.
@@ -186,20 +186,30 @@ func (l *Link) poke() {
 	}
 }
 
-// giveUp drops the proof that was tried: nothing but another one helps. One that was handed over meanwhile stays.
-func (l *Link) giveUp(tried secret.Key) {
+// giveUp drops the proof that was tried: nothing but another one helps. One that was handed over meanwhile stays. It returns why there is none
+// any more: of several reasons the first, as the refusal of a proof is followed by the lack of one.
+func (l *Link) giveUp(tried secret.Key, why error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.proof == tried {
-		l.proof.Wipe()
-		l.proof, l.lost = secret.Key{}, true
+	if l.proof != tried {
+		return why
 	}
+	l.proof.Wipe()
+	l.proof = secret.Key{}
+	if l.lost == nil {
+		l.lost = why
+	}
+	return l.lost
 }
 
-// takeProof returns the proof that there is, which stays the link's until dropProof.
+// takeProof returns the proof that there is, which stays the link's until dropProof. That there is one is known then.
 func (l *Link) takeProof() secret.Key {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case <-l.poked:
+	default:
+	}
 	return l.proof
 }
 

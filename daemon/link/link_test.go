@@ -193,6 +193,30 @@ func TestC12_StolenToken(t *testing.T) {
 	}
 }
 
+// A proof that was refused is why there is no connection, until there is another: not that there is none, whatever makes the link try again.
+func TestRefusedProof(t *testing.T) {
+	settings, _ := real(t, nil)
+	joined(t, settings)
+	states := make(chan Status, 16)
+	l := newRig(t, settings, &memory{}, func(o *Options) { o.Changed = func(st Status) { states <- st } })
+	l.Give(secret.Random())
+	l.run()
+	for i := range 4 {
+		var got []State
+		for st := range states {
+			if got = append(got, st.State); st.State != Connecting {
+				break
+			}
+		}
+		if got[len(got)-1] != Refused {
+			t.Fatalf("%d: %v", i, got)
+		}
+		l.Wake()
+	}
+	l.Give(proof(t))
+	l.becomes(Online, "")
+}
+
 // An agent that was unlocked while the coordinator was away, and whose session has ended, logs in once it is back.
 func TestLoginWhenItIsBack(t *testing.T) {
 	var away atomic.Bool

@@ -163,12 +163,11 @@ func (l *Link) forget() (err error) {
 func (l *Link) login(ctx context.Context) error {
 	proof := l.takeProof()
 	if proof.IsZero() {
-		l.giveUp(proof)
-		return errLoginNeeded
+		return l.giveUp(proof, errLoginNeeded)
 	}
 	err := l.loginWith(ctx, l.session, proof)
 	if fault.CodeOf(Failure(err)) == fault.Unauthorized {
-		l.giveUp(proof)
+		return l.giveUp(proof, err)
 	}
 	return err
 }
