@@ -31,6 +31,7 @@ const (
 type memory struct {
 	mu     sync.Mutex
 	tokens []byte
+	proofs []byte
 	full   bool
 	saved  int
 }
@@ -58,18 +59,55 @@ func (m *memory) setFull(full bool) {
 	m.full = full
 }
 
-func (m *memory) Proofs() (*Proofs, error)   { return nil, nil }
-func (m *memory) ForgetProofs(*Proofs) error { return nil }
+// change records a change of the password, each of which is a byte here.
+func (m *memory) change(before, after byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.proofs) == 0 {
+		m.proofs = []byte{before}
+	}
+	m.proofs = append(bytes.Clone(m.proofs), after)
+}
 
-// proof is the login proof of the test's user.
-func proof(t *testing.T) secret.Key {
-	t.Helper()
-	k, err := secret.FromBytes(bytes.Repeat([]byte{7}, 32))
+func (m *memory) Proofs() (*Proofs, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.proofs) == 0 {
+		return nil, nil
+	}
+	p := &Proofs{Seal: m.proofs}
+	for _, n := range m.proofs {
+		p.List = append(p.List, proofOf(n))
+	}
+	return p, nil
+}
+
+func (m *memory) ForgetProofs(p *Proofs) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if bytes.Equal(m.proofs, p.Seal) {
+		m.proofs = nil
+	}
+	return nil
+}
+
+func (m *memory) waiting() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.proofs)
+}
+
+// proofOf is the login proof of a password.
+func proofOf(n byte) secret.Key {
+	k, err := secret.FromBytes(bytes.Repeat([]byte{n}, 32))
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return k
 }
+
+// proof is the login proof of the test's user.
+func proof(*testing.T) secret.Key { return proofOf(7) }
 
 type rig struct {
 	*Link
