@@ -31,12 +31,17 @@ type Device struct {
 // CreateDevice makes this machine a new device of user and writes its key file. A file that is there, whole or broken, is
 // fault.Conflict and stays: it may be all that opens the state key.
 func CreateDevice(files atomicfile.Layer, path string, user UserID, now time.Time) (*Device, error) {
+	return CreateDeviceAs(files, path, user, NewDeviceID(), now)
+}
+
+// CreateDeviceAs is CreateDevice under an id that this machine, and no device key, had before.
+func CreateDeviceAs(files atomicfile.Layer, path string, user UserID, id DeviceID, now time.Time) (*Device, error) {
 	raw, err := atomicfile.ReadFrom(files, path)
 	secret.Wipe(raw)
 	if !errors.Is(err, fault.NotFound) {
 		return nil, fault.Wrap(fault.Conflict, err, "this machine has a device key already")
 	}
-	d := &Device{User: user, ID: NewDeviceID(), present: newPair(now), standing: standingNew, files: files, path: path}
+	d := &Device{User: user, ID: id, present: newPair(now), standing: standingNew, files: files, path: path}
 	if err := d.write(*d); err != nil {
 		d.Wipe()
 		return nil, err
@@ -68,6 +73,25 @@ func OpenDevice(files atomicfile.Layer, path string, user UserID) (*Device, erro
 	}
 	d.files, d.path = files, path
 	return d, nil
+}
+
+// RemoveUnused removes a key file, of whatever user, whose device asked for nothing and joined nothing. Any other, broken ones too, is
+// fault.Conflict and stays; none is no failure.
+func RemoveUnused(files atomicfile.Layer, path string) error {
+	raw, err := atomicfile.ReadFrom(files, path)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	defer secret.Wipe(raw)
+	var d *Device
+	if err == nil {
+		d, err = parseKeyFile(raw)
+	}
+	if err != nil || d.standing != standingNew {
+		return fault.Wrap(fault.Conflict, err, "this machine has a device key that may be in use")
+	}
+	d.files, d.path = files, path
+	return d.Destroy()
 }
 
 // Stage makes the next device key durable, so that a link may name it. One that was staged before and never named is used again.
