@@ -70,6 +70,17 @@ func (s *session) login(ctx context.Context, proof secret.Key) error {
 	})
 }
 
+// begin logs in with the login proof or, with recovery, that of the recovery key.
+func (s *session) begin(ctx context.Context, proof secret.Key, recovery bool) error {
+	kind := coordinator.LoginKindPassword
+	if recovery {
+		kind = coordinator.LoginKindRecovery
+	}
+	return s.with(proof, func(b []byte) error {
+		return s.c.Login(ctx, coordinator.Login{User: &s.user, Proof: b, Kind: &kind})
+	})
+}
+
 func (s *session) with(proof secret.Key, fn func([]byte) error) error {
 	b := bytesOf(proof)
 	defer secret.Wipe(b)
