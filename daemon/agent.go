@@ -63,6 +63,7 @@ type Agent struct {
 	linkLog linkLog
 
 	burying sync.Mutex // held while the rest of a deleted dataset is taken away
+	device  sync.Mutex // held while the device key file is made
 	change  sync.Mutex // held while the account changes: unlock, lock, register, restore, stop
 
 	mu       sync.Mutex
@@ -70,6 +71,8 @@ type Agent struct {
 	work     *gate    // background work on the session; nil when there is none
 	gate     *gate    // callers; nil while locked
 	stopping bool
+	life     context.Context // ends when the agent stops
+	endLife  context.CancelFunc
 	failed   error // of the background work
 	idle     *idleTimer
 	warnings []string
@@ -107,6 +110,7 @@ func New(cfg Config, o Options) (*Agent, error) {
 		slots: make(chan struct{}, cfg.Limits.Transfers), idle: newIdleTimer(o.Clock, cfg.Lock),
 		ready: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
+	a.life, a.endLife = context.WithCancel(context.Background())
 	rand.Read(a.noToken[:]) //nolint:errcheck // ends the process instead of failing
 	if err := a.open(); err != nil {
 		a.close()
@@ -215,6 +219,7 @@ func (a *Agent) use() (func(), error) {
 // close undoes open in reverse. It may be called twice.
 func (a *Agent) close() {
 	a.closing.Do(func() {
+		a.endLife()
 		a.alive.Lock()
 		defer a.alive.Unlock()
 		a.closed = true

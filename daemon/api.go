@@ -112,6 +112,17 @@ type RegisterResult struct {
 	JoinErr error
 }
 
+// LoginRequest makes this machine a further one of a user whose vault the coordinator at URL keeps: with Password or, where that is lost,
+// with NewPassword from now on. Kit is the recovery kit's text; a replaced one does. CA as in CoordinatorRequest. Kit, Password and
+// NewPassword are wiped by Login.
+type LoginRequest struct {
+	URL         string
+	CA          string
+	Kit         []byte
+	Password    []byte
+	NewPassword []byte
+}
+
 // CoordinatorRequest sets the coordinator. Password is wiped.
 type CoordinatorRequest struct {
 	Password   []byte
@@ -345,6 +356,7 @@ const (
 	EventRecovered          = "account.recovered"
 	EventUnattended         = "account.unattended_changed"
 	EventRestored           = "account.restored"
+	EventLogin              = "account.login" // the vault came from the coordinator: this is a new machine of its user
 	EventRollback           = "account.rollback_accepted"
 	EventThrottled          = "account.throttled" // too many wrong passwords
 	EventRefused            = "check.refused"     // a check of the threat model said no; Code says which

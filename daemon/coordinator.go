@@ -82,7 +82,7 @@ func (a *Agent) newLink(s *session, settings link.Settings) (*link.Link, error) 
 	if err != nil {
 		return nil, err
 	}
-	device, err := a.deviceID()
+	device, err := a.deviceID(s.user)
 	if err != nil {
 		return nil, err
 	}

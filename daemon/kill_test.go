@@ -45,12 +45,13 @@ func TestMain(m *testing.M) {
 type order struct {
 	Dir      string
 	Password string
-	Dataset  string // to write to; empty: make one
-	Acked    []int  // operations on this dataset that were acknowledged
-	Doubt    int    // an operation that was under way at the last kill, or 0
-	Next     int    // number of the next new operation
-	Pause    bool   // harden, unlock, say so, and wait for the end of the input
-	Stream   int64  // write a table of so many bytes, read it back, say how much memory that took
+	Dataset  string        // to write to; empty: make one
+	Acked    []int         // operations on this dataset that were acknowledged
+	Doubt    int           // an operation that was under way at the last kill, or 0
+	Next     int           // number of the next new operation
+	Pause    bool          // harden, unlock, say so, and wait for the end of the input
+	Login    *LoginRequest // log in, say so, and wait for the end of the input
+	Stream   int64         // write a table of so many bytes, read it back, say how much memory that took
 }
 
 func childAgent(in io.Reader, out io.Writer) error {
@@ -60,7 +61,11 @@ func childAgent(in io.Reader, out io.Writer) error {
 		return err
 	}
 	secret.Harden()
-	a, err := New(testConfig(o.Dir), Options{Profile: cheap})
+	config := testConfig(o.Dir)
+	if o.Login != nil {
+		local(&config, nil)
+	}
+	a, err := New(config, Options{Profile: cheap})
 	if err != nil {
 		return err
 	}
@@ -68,6 +73,14 @@ func childAgent(in io.Reader, out io.Writer) error {
 	go a.Run(ctx) //nolint:errcheck // it ends with the process
 	<-a.Ready()
 	fmt.Fprintln(out, "ready")
+	if o.Login != nil {
+		if err := a.Login(ctx, *o.Login); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "done")
+		_, err := io.Copy(io.Discard, in)
+		return err
+	}
 	if a.vaultState() == StateUnregistered {
 		_, err = a.Register(ctx, RegisterRequest{Email: testMail, Password: []byte(o.Password)})
 	} else {

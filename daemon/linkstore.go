@@ -7,8 +7,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"coldframe/daemon/link"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
@@ -37,29 +35,6 @@ type linkStore struct {
 	a   *Agent
 	s   *session
 	url string
-}
-
-// deviceKey holds the id of this machine's device, which is no secret. It is in no backup: another machine is another device.
-const deviceKey = "meta/device"
-
-// deviceID returns the id of this machine's device, a UUID made at the first call.
-func (a *Agent) deviceID() (id string, err error) {
-	get := func(tx *kv.Tx) error {
-		b, err := tx.Get(deviceKey)
-		id = string(b)
-		return err
-	}
-	if err = a.db.View(get); !errors.Is(err, fault.NotFound) {
-		return id, err // also on a full disk
-	}
-	err = a.db.Update(func(tx *kv.Tx) error {
-		if err := get(tx); !errors.Is(err, fault.NotFound) {
-			return err
-		}
-		id = uuid.NewString()
-		return tx.Set(deviceKey, []byte(id))
-	})
-	return id, err
 }
 
 // linkKey names a record by a hash of the coordinator's address, so that no record is ever taken for another coordinator's.

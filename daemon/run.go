@@ -60,6 +60,7 @@ func (a *Agent) stop() {
 	a.stopping = true
 	g := a.gate
 	a.mu.Unlock()
+	a.endLife()
 	drained := g == nil || g.drain(errStopping())
 	a.sql.rest()
 	a.change.Lock()

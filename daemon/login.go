@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"coldframe/daemon/link"
+	"coldframe/internal/fault"
+	"coldframe/internal/signed"
+	"coldframe/keystore"
+)
+
+// Login makes this machine a further one of a user whose vault a coordinator keeps, and opens it. User, address, derivation and account key
+// come from the recovery kit, never from the coordinator. All or nothing: after a failure or the end of the process there is no account
+// here, and the same may be tried again, or there is the whole one, locked.
+//
+// fault.Conflict: there is an account here. fault.Forbidden: the coordinator does not know this user under this password, or kit.
+// fault.NotFound: it does not keep the vault. Others: those of keystore's Fetch.
+func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
+	defer clear(r.Kit)
+	defer clear(r.Password)
+	defer clear(r.NewPassword)
+	if (len(r.Password) == 0) == (len(r.NewPassword) == 0) {
+		return fault.New(fault.InvalidRequest, "either the password is needed or, where it is lost, a new one")
+	}
+	settings, err := link.Settings{URL: r.URL, CA: r.CA}.Normal(a.coordinatorPolicy())
+	if err != nil {
+		return err
+	}
+	kit, err := keystore.ParseRecoveryKit(r.Kit)
+	if err != nil {
+		return err
+	}
+	defer kit.Wipe()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if a.hasSession() || a.vault.State() != keystore.None {
+		return fault.New(fault.Conflict, "this agent has an account already")
+	}
+	ctx, leave := a.untilStop(ctx)
+	defer leave()
+	o := keystore.FetchOptions{Kit: kit, Password: r.Password, NewPassword: r.NewPassword}
+	proof, err := a.fetch(ctx, settings, o)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	a.log.Info("vault fetched from the coordinator")
+	a.event(Event{Type: EventLogin})
+	return a.openForLogin(true, proof)
+}
+
+// untilStop returns a context that ends when the agent stops, too: nothing else would end a call that is in no gate.
+func (a *Agent) untilStop(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(a.life, func() { cancel(errStopping()) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// fetch logs in and fetches the vault, which is open then, and returns the login proof for the link.
+func (a *Agent) fetch(ctx context.Context, settings link.Settings, o keystore.FetchOptions) (keystore.Proof, error) {
+	proof, err := a.vault.FetchProof(ctx, o)
+	if err != nil {
+		return keystore.Proof{}, err
+	}
+	b, err := a.firstLogin(ctx, settings, o, proof)
+	if err != nil {
+		proof.Wipe()
+		return keystore.Proof{}, forCaller(err)
+	}
+	defer b.Close()
+	err = a.vault.Fetch(ctx, replicaOf(b.Client, settings.URL), o)
+	if err == nil && len(o.Password) == 0 {
+		proof.Wipe() // of the recovery key
+		proof, err = a.vault.LoginProof(ctx, o.NewPassword)
+		if err != nil {
+			a.log.Warn("the link starts without a login proof", failure(err)...)
+			err = nil // the next unlock gives one
+		}
+	}
+	if err != nil {
+		proof.Wipe()
+		a.endBeginning(ctx, b)
+		return keystore.Proof{}, err
+	}
+	a.keepCoordinator(ctx, settings, b)
+	return proof, nil
+}
+
+// firstLogin logs in with what there is before there is a vault. The device key comes first: its id is what this machine logs in as.
+func (a *Agent) firstLogin(ctx context.Context, settings link.Settings, o keystore.FetchOptions, proof keystore.Proof) (*link.Beginning, error) {
+	device, err := a.deviceID(o.Kit.UserID)
+	if err != nil {
+		return nil, err
+	}
+	own := proof.For(settings.URL)
+	defer own.Wipe()
+	return link.Begin(ctx, link.Options{
+		Settings: settings, Policy: a.coordinatorPolicy(), User: o.Kit.UserID, Device: device, Now: a.clock.Now,
+	}, own, len(o.Password) == 0)
+}
+
+// endBeginning logs out of a coordinator where nothing was fetched.
+func (a *Agent) endBeginning(ctx context.Context, b *link.Beginning) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTime)
+	defer cancel()
+	if err := b.Logout(ctx); err != nil {
+		a.log.Warn("not logged out of the coordinator", failure(err)...)
+	}
+}
+
+// keepCoordinator writes the setting into a fetched vault that lacks it: its user left the coordinator, which kept it. A failure leaves an
+// account that is to be connected again.
+func (a *Agent) keepCoordinator(ctx context.Context, settings link.Settings, b *link.Beginning) {
+	defer a.vault.Connect(nil)
+	if a.hasCoordinator() {
+		return
+	}
+	a.vault.Connect(replicaOf(b.Client, settings.URL))
+	err := a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
+		body, err := signed.Marshal(coordinatorItem{URL: settings.URL, CA: settings.CA})
+		return errors.Join(err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}))
+	})
+	if err != nil {
+		a.log.Warn("the coordinator is not set", failure(err)...)
+	}
+}
