@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"columnar/columnartest":     {"columnar/pme"},
 	"daemon":                    {"keystore", "ratchet", "columnar", "columnar/dir", "columnar/s3", "columnar/cache", "columnar/format", "columnar/query", "daemon/contacts", "daemon/devices", "daemon/link", "daemon/remote", "coordinator", "internal/*"},
 	"daemon/devices":            {"internal/atomicfile", "internal/seal", "internal/secret", "internal/signed", "internal/fault"},
+	"daemon/membership":         {"daemon/devices", "internal/atomicfile", "internal/secret", "internal/signed", "internal/fault"},
 	"daemon/link":               {"coordinator", "internal/netguard", "internal/secret", "internal/fault"},
 	"daemon/contacts":           {"keystore", "ratchet", "internal/secret", "internal/signed", "internal/fault"},
 	"daemon/messages":           {"ratchet", "internal/*"},

@@ -6,6 +6,7 @@
 //	localapi/server     the local API: routes, guard, listeners
 //	daemon              the agent itself: life, account, datasets, transfers, events
 //	daemon/devices      device keys, the signed device list, the state key, approval of a new device
+//	daemon/membership   this machine's place among them: begins, asks, follows, approves, removes, rotates; holds the state key
 //	daemon/contacts     whom the user knows: published bundles, pins, safety numbers, secrets
 //	daemon/messages     the user's Signal sessions over a coordinator: records, outbox, inbox, heads
 //	keystore            the vault: passwords, keys, items, backup

@@ -1,0 +1,6 @@
+//go:build !race
+
+package membership
+
+// slower: every step is tried.
+const slower = 1
