@@ -61,6 +61,7 @@ type Agent struct {
 	counter counters
 	cache   sealedCache
 	linkLog linkLog
+	rare    rareEvents
 
 	burying sync.Mutex // held while the rest of a deleted dataset is taken away
 	device  sync.Mutex // held while the device key file is made
@@ -76,9 +77,6 @@ type Agent struct {
 	failed   error // of the background work
 	idle     *idleTimer
 	warnings []string
-
-	refusals  int64         // at the door, since the last event about them
-	refusedAt time.Duration // Monotonic of that event; 0: there was none
 
 	alive  sync.RWMutex // read-held by calls that use the local store without entering a gate
 	closed bool         // under alive
@@ -285,17 +283,7 @@ func (a *Agent) Refused(code fault.Code) {
 		return
 	}
 	defer done()
-	a.mu.Lock()
-	a.refusals++
-	n, now := a.refusals, a.clock.Monotonic()
-	due := a.refusedAt == 0 || now-a.refusedAt >= refusedEvery
-	if due {
-		a.refusals, a.refusedAt = 0, now
-	}
-	a.mu.Unlock()
-	if due {
-		a.event(Event{Type: EventRefused, Code: code, Count: n})
-	}
+	a.rarely(Event{Type: EventRefused, Code: code})
 }
 
 // wipeKey is for defers.

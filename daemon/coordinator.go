@@ -82,15 +82,11 @@ func (a *Agent) newLink(s *session, settings link.Settings) (*link.Link, error) 
 	if err != nil {
 		return nil, err
 	}
-	device, err := a.deviceID(s.user)
-	if err != nil {
-		return nil, err
-	}
 	return link.New(link.Options{
-		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, Device: device, EmailHash: hash[:],
+		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, Device: s.sync.member.DeviceID().String(), EmailHash: hash[:],
 		Store: linkStore{a, s, settings.URL}, Now: a.clock.Now,
 		Changed: a.linkChanged,
-		Notice:  func(kind string) { a.log.Debug("event of the coordinator", "kind", kind) },
+		Notice:  s.sync.notice, Online: func(context.Context) { s.sync.poke(allTasks) },
 	})
 }
 

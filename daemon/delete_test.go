@@ -97,6 +97,13 @@ func TestF24_AnOlderBackupTakesNothingFromTheNewerState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	at, err := a.StoreInfo(t.Context()) // named, as the default is another folder where the backup is restored
+	if err == nil {
+		err = a.SetStore(t.Context(), SetStoreRequest{Settings: at, Password: []byte(testPassword)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	id, gone := a.create("x"), a.create("gone")
 	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
 	a.mustWrite(WriteRequest{Dataset: gone}, "x\n1\n")

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"coldframe/daemon/link"
+	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
 	"coldframe/internal/signed"
 	"coldframe/keystore"
@@ -71,7 +72,7 @@ func (a *Agent) fetch(ctx context.Context, settings link.Settings, o keystore.Fe
 		return keystore.Proof{}, forCaller(err)
 	}
 	defer b.Close()
-	err = a.vault.Fetch(ctx, replicaOf(b.Client, settings.URL), o)
+	err = a.vault.Fetch(ctx, remote.NewReplica(b.Client), o)
 	if err == nil && len(o.Password) == 0 {
 		proof.Wipe() // of the recovery key
 		proof, err = a.vault.LoginProof(ctx, o.NewPassword)
@@ -118,7 +119,7 @@ func (a *Agent) keepCoordinator(ctx context.Context, settings link.Settings, b *
 	if a.hasCoordinator() {
 		return
 	}
-	a.vault.Connect(replicaOf(b.Client, settings.URL))
+	a.vault.Connect(remote.NewReplica(b.Client))
 	err := a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		body, err := signed.Marshal(coordinatorItem{URL: settings.URL, CA: settings.CA})
 		return errors.Join(err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}))

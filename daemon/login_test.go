@@ -66,7 +66,7 @@ func newFirstMachine(t *testing.T, c *coordinatortest.Coordinator, mail string) 
 	own, recoveryProof := proof.For(c.URL), kit.Proof().For(c.URL)
 	login := coordinator.Login{User: &res.UserID, Proof: own.Bytes()}
 	recovery := coordinator.RecoveryChange{Proof: own.Bytes(), RecoveryProof: recoveryProof.Bytes()}
-	a.vault.Connect(remote.NewReplica(func() (*coordinator.Client, error) { return f.client, nil }, c.URL))
+	a.vault.Connect(remote.NewReplica(func() (*coordinator.Client, error) { return f.client, nil }))
 	for _, err := range []error{f.client.Login(t.Context(), login), f.client.SetRecovery(t.Context(), recovery), a.vault.Join(t.Context())} {
 		if err != nil {
 			t.Fatal(err)

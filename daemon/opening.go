@@ -69,6 +69,7 @@ func (a *Agent) openForLogin(api bool, proof keystore.Proof) error {
 	}
 	a.log.Info("vault open", "kind", s.settings.Kind)
 	a.linkLog.forget()
+	a.runSync(s)
 	a.startLink(s, proof)
 	a.kick()
 	return nil
@@ -112,11 +113,17 @@ func (a *Agent) loadSession() (*session, error) {
 	s := &session{
 		user: a.vault.UserID(), readOnly: a.vault.State() == keystore.ReadOnly, unattended: a.vault.Unattended(), opened: a.clock.Now().UTC(),
 	}
-	if err := errors.Join(a.loadSigning(s), a.loadLocal(s)); err != nil {
-		s.wipe()
-		return nil, err
+	fresh, err := a.vault.Fresh()
+	s.fresh.Store(fresh)
+	own, loadErr := a.loadSigning(s)
+	if err = errors.Join(err, loadErr, a.loadLocal(s)); err == nil {
+		err = a.loadStore(s)
 	}
-	if err := errors.Join(a.loadStore(s), a.wirePeople(s)); err != nil {
+	if err == nil {
+		s.sync, err = a.newSyncer(s, own)
+	}
+	if err != nil {
+		own.Identity.Wipe()
 		s.wipe()
 		return nil, err
 	}
@@ -132,7 +139,7 @@ func (a *Agent) ensureKeys() error {
 			return err
 		}
 	}
-	items, err := newUserItems(a.defaultStore())
+	items, err := newUserItems(defaultStore())
 	if err != nil {
 		return err
 	}
@@ -183,37 +190,37 @@ func signingMessage(public []byte) []byte {
 	return append(append([]byte(signingContext), 0), public...)
 }
 
-// loadSigning reads identity and signing key and checks that the one signed the other.
-func (a *Agent) loadSigning(s *session) error {
+// loadSigning reads identity and signing key and checks that the one signed the other. The caller wipes the identity.
+func (a *Agent) loadSigning(s *session) (own ratchet.Local, err error) {
 	it, err := a.item(itemIdentity)
 	if err != nil {
-		return err
+		return own, err
 	}
 	private, err := secret.FromBytes(it.Body)
 	if err != nil {
-		return fault.Wrap(fault.NotAuthentic, err, "the identity key cannot be read")
+		return own, fault.Wrap(fault.NotAuthentic, err, "the identity key cannot be read")
 	}
 	defer private.Wipe()
 	identity, err := ratchet.IdentityFromKey(private)
 	if err != nil {
-		return fault.Wrap(fault.NotAuthentic, err, "the identity key cannot be read")
+		return own, fault.Wrap(fault.NotAuthentic, err, "the identity key cannot be read")
 	}
-	defer identity.Wipe()
+	own = localOf(s.user, identity)
 	s.identity = identity.Public()
 
 	var item signingItem
 	if err := a.itemInto(itemSigning, &item); err != nil {
-		return err
+		return own, err
 	}
 	key, err := secret.FromBytes(item.Seed)
 	if err != nil || len(item.Signature) != ratchet.SignatureSize {
-		return fault.New(fault.NotAuthentic, "the signing key cannot be read")
+		return own, fault.New(fault.NotAuthentic, "the signing key cannot be read")
 	}
 	s.signer = signed.Signer{User: s.user, Key: key}
 	if !ratchet.Verify(s.identity, signingMessage(s.signer.Public()), [ratchet.SignatureSize]byte(item.Signature)) {
-		return fault.New(fault.NotAuthentic, "the signing key is not signed by the identity key")
+		return own, fault.New(fault.NotAuthentic, "the signing key is not signed by the identity key")
 	}
-	return nil
+	return own, nil
 }
 
 func (a *Agent) loadLocal(s *session) error {

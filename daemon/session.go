@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"coldframe/columnar"
+	"coldframe/daemon/contacts"
+	"coldframe/daemon/membership"
 	"coldframe/internal/fault"
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
@@ -34,6 +37,7 @@ type session struct {
 	identity [32]byte // public
 	local    namedKey
 	readOnly bool
+	fresh    atomic.Bool // nobody but the coordinator says that this vault is the newest
 
 	unattended bool // under Agent.mu: locking leaves the session open
 
@@ -44,6 +48,7 @@ type session struct {
 	store    columnar.Store
 	storeErr error // why there is none
 	settings storeItem
+	storeSum [32]byte         // of the whole setting
 	retired  []columnar.Store // replaced while transfers may still use them; closed with the session
 	link     runningLink      // to the coordinator; none if none is set
 	linkURL  string
@@ -52,7 +57,7 @@ type session struct {
 
 	joining sync.Mutex // held while the coordinator is changed
 
-	peopleWiring
+	sync *syncer
 }
 
 func (s *session) context(typ, id, field string) seal.Context {
@@ -70,7 +75,16 @@ func (s *session) objects() (columnar.Store, error) {
 	return s.store, s.storeErr
 }
 
+// people returns the contacts and secrets.
+func (s *session) people() (*contacts.Book, error) { return s.sync.book, nil }
+
+// member returns this machine's place among the user's devices.
+func (s *session) member() (*membership.Member, error) { return s.sync.member, nil }
+
 func (s *session) wipe() {
+	if s.sync != nil {
+		s.sync.wipe()
+	}
 	s.signer.Key.Wipe()
 	s.local.key.Wipe()
 	s.imports.wipe()
@@ -153,10 +167,14 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// writable returns fault.RolledBack while an overridden rollback keeps the account read-only.
+// writable returns fault.RolledBack while an overridden rollback keeps the account read-only, and fault.Stale on a new machine until
+// another device or its user vouched for its vault.
 func (s *session) writable() error {
 	if s.readOnly {
 		return fault.New(fault.RolledBack, "an older vault was accepted at unlock: the account is read-only")
+	}
+	if s.fresh.Load() {
+		return errFresh()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"path/filepath"
 
@@ -35,8 +36,16 @@ type storeItem struct {
 	SecretAccessKey []byte `cbor:"10,keyasint,omitempty"`
 }
 
-func (a *Agent) defaultStore() storeItem {
-	return storeItem{Kind: StoreFolder, Path: filepath.Join(a.cfg.Folders.Data, "objects")}
+// defaultStore is a folder below the data folder of whichever machine opens the vault: there is no path in the item.
+func defaultStore() storeItem { return storeItem{Kind: StoreFolder} }
+
+// storeItem reads the settings. The caller wipes the secret.
+func (a *Agent) storeItem() (item storeItem, err error) {
+	err = a.itemInto(itemStore, &item)
+	if item.Kind == StoreFolder && item.Path == "" {
+		item.Path = filepath.Join(a.cfg.Folders.Data, "objects")
+	}
+	return item, err
 }
 
 // place is where objects lie, whatever the credentials: two settings of one place hold the same datasets.
@@ -56,13 +65,13 @@ func (s *session) storeKind() string {
 // loadStore reads the settings and opens the store. A store that cannot be opened does not keep the account closed: what needs it
 // fails, and SetStore can mend it.
 func (a *Agent) loadStore(s *session) error {
-	var item storeItem
-	if err := a.itemInto(itemStore, &item); err != nil {
+	item, err := a.storeItem()
+	if err != nil {
 		return err
 	}
 	defer clear(item.SecretAccessKey)
 	s.store, s.storeErr = a.openStore(context.Background(), item)
-	s.settings = item.public()
+	s.settings, s.storeSum = item.public(), item.sum()
 	if s.storeErr != nil {
 		a.log.Warn("store not opened", failure(s.storeErr)...)
 	}
@@ -176,8 +185,8 @@ func (a *Agent) keepCredentials(s *session, item *storeItem) error {
 	if item.Kind != StoreS3 || len(item.SecretAccessKey) > 0 {
 		return nil
 	}
-	var old storeItem
-	if err := a.itemInto(itemStore, &old); err != nil {
+	old, err := a.storeItem()
+	if err != nil {
 		return err
 	}
 	if old.Kind != StoreS3 || (item.AccessKeyID != "" && old.AccessKeyID != item.AccessKeyID) || len(old.SecretAccessKey) == 0 {
@@ -227,21 +236,55 @@ func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem) er
 	if err != nil {
 		return errors.Join(err, closeStore(store))
 	}
+	a.useStore(s, store, nil, item)
+	a.publish()
+	a.log.Info("store changed", "kind", item.Kind)
+	return nil
+}
+
+// useStore puts a store, or why it cannot be opened, in the place of the one that the session has. Transfers go on with that.
+func (a *Agent) useStore(s *session, store columnar.Store, storeErr error, item storeItem) {
 	s.mu.Lock()
 	moved := s.settings.place() != item.place()
 	if s.store != nil {
 		s.retired = append(s.retired, s.store)
 	}
-	s.store, s.storeErr, s.settings = store, nil, item.public()
+	s.store, s.storeErr, s.settings, s.storeSum = store, storeErr, item.public(), item.sum()
 	s.mu.Unlock()
 	if moved {
 		if err := a.cache.empty(); err != nil {
 			a.log.Warn("cache not cleared", failure(err)...)
 		}
 	}
-	a.publish()
-	a.log.Info("store changed", "kind", item.Kind)
+}
+
+// settingsChanged takes over what another device of the user changed of the store.
+func (a *Agent) settingsChanged(ctx context.Context, s *session) error {
+	item, err := a.storeItem()
+	if err != nil {
+		return err
+	}
+	defer clear(item.SecretAccessKey)
+	s.mu.RLock()
+	same := s.storeSum == item.sum()
+	s.mu.RUnlock()
+	if same {
+		return nil
+	}
+	store, storeErr := a.openStore(ctx, item)
+	a.useStore(s, store, storeErr, item)
+	a.event(Event{Type: EventStoreChanged})
 	return nil
+}
+
+// sum tells one setting from another, credentials included.
+func (i storeItem) sum() [32]byte {
+	b, err := signed.Marshal(i)
+	if err != nil {
+		return [32]byte{}
+	}
+	defer secret.Wipe(b)
+	return sha256.Sum256(b)
 }
 
 // CheckStore tries what the store must be able to do, and counts objects that no dataset names (D05): those are not touched.

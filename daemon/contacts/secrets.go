@@ -117,7 +117,19 @@ func (b *Book) queue(tx *keystore.Tx, s *Secret) error {
 }
 
 // outRecord is the record of this device that says which secret a queued message carries.
-func outRecord(id MessageID) string { return "contacts/out/" + hex.EncodeToString(id[:]) }
+func outRecord(id MessageID) string { return QueuedPrefix + hex.EncodeToString(id[:]) }
+
+// QueuedPrefix begins the names of the records of messages that were queued and of which Sent was not called.
+const QueuedPrefix = "contacts/out/"
+
+// QueuedID returns the message that a record under QueuedPrefix is about.
+func QueuedID(record string) (id MessageID, ok bool) {
+	b, err := hex.DecodeString(strings.TrimPrefix(record, QueuedPrefix))
+	if err != nil || len(b) != len(id) {
+		return id, false
+	}
+	return MessageID(b), true
+}
 
 // put puts a secret that is not there yet: fault.StorageFull beyond MaxSecrets.
 func (b *Book) put(tx *keystore.Tx, s *Secret) error {

@@ -1,0 +1,241 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"coldframe/daemon/contacts"
+	"coldframe/daemon/messages"
+	"coldframe/internal/kv"
+	"coldframe/keystore"
+	"coldframe/ratchet"
+)
+
+const (
+	oneTimes   = 40                 // one-time prekeys that are offered
+	oneTimeLow = 10                 // with fewer, they are filled up
+	bundleAge  = 7 * 24 * time.Hour // of the published bundle, before the next follows it
+
+	checkOwnEvery = 24 * time.Hour
+
+	publishedKey = "meta/prekeys-published" // Unix seconds of this device's last upload
+
+	headVault   = "vault"
+	headDevices = "devices"
+	tellEvery   = 12 * time.Hour // between two tellings of heads to everybody
+)
+
+// Types of events about messages.
+const (
+	EventMessageAside   = "message.set_aside" // one could not be read, or is of an unknown kind
+	EventMessageDropped = "message.dropped"   // one was replayed, or of somebody who is blocked
+	EventMessageHeld    = "message.held"      // one waits for a person
+	EventSessionFault   = "session.refused"   // the record of a session is not what it was
+	EventHeads          = "heads.disagree"    // two views of one object cannot both be right; Code says how
+)
+
+var messageEvents = map[messages.EventType]string{
+	messages.SetAside: EventMessageAside, messages.Dropped: EventMessageDropped, messages.Held: EventMessageHeld,
+	messages.RecordFault: EventSessionFault, messages.HeadFault: EventHeads,
+}
+
+// messageEvent makes an event of what became of a message. Whoever may fill a mailbox must not wash the log out.
+func (a *Agent) messageEvent(e messages.Event) {
+	if typ, ok := messageEvents[e.What]; ok {
+		a.rarely(Event{Type: typ, Contact: e.Peer, Code: e.Code})
+	}
+}
+
+// takeSecret is the handler of messages that carry a secret: the secret comes into the vault in the swap that takes the message away.
+func (y *syncer) takeSecret(ctx context.Context, r *messages.Received) error {
+	removal := r.Removal()
+	var e contacts.Event
+	err := y.a.vault.UpdateContext(ctx, func(tx *keystore.Tx) (err error) {
+		e, err = y.book.Receive(tx, contacts.Incoming{From: r.Sender, Identity: r.Identity, Payload: r.Payload})
+		if err != nil {
+			return err
+		}
+		return tx.Detach(removal.Name, keystore.Mark{Counter: removal.Counter - 1, Hash: removal.Previous})
+	})
+	if rejection, ok := errors.AsType[*contacts.Rejection](err); ok {
+		return messages.Never(rejection)
+	}
+	if err == nil {
+		y.a.contactEvent(e)
+	}
+	return err
+}
+
+// noteSent says of secrets whose messages have left the outbox that they were sent.
+func (y *syncer) noteSent() error {
+	var queued []contacts.MessageID
+	err := y.a.db.View(func(tx *kv.Tx) error {
+		return tx.Scan(contacts.QueuedPrefix, func(record string, _ []byte) error {
+			if id, ok := contacts.QueuedID(record); ok {
+				queued = append(queued, id)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	var sent []contacts.MessageID
+	for _, id := range queued {
+		waits, err := y.mail.Waits(messages.ID(id))
+		if err != nil {
+			return err
+		}
+		if !waits {
+			sent = append(sent, id)
+		}
+	}
+	if len(sent) == 0 {
+		return nil
+	}
+	return y.a.vault.Update(func(tx *keystore.Tx) error {
+		for _, id := range sent {
+			if err := y.book.Sent(tx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few or old ones.
+func (y *syncer) offerPreKeys(ctx context.Context) error {
+	rotated, err := y.mail.Rotate(ctx)
+	if err != nil {
+		return err
+	}
+	st, err := y.directory.Status(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := y.publishedAt()
+	if err != nil {
+		return err
+	}
+	now := y.a.clock.Now()
+	if rotated || st.Sequence == 0 || st.Left < oneTimeLow || now.Sub(last).Abs() >= bundleAge {
+		return y.publish(ctx, max(1, oneTimes-st.Left), now)
+	}
+	return y.checkOwn(ctx, now)
+}
+
+// checkOwn looks, once a day, at what the coordinator hands out under the user's own id (THREATS K03).
+func (y *syncer) checkOwn(ctx context.Context, now time.Time) error {
+	if now.Sub(y.looked).Abs() < checkOwnEvery {
+		return nil
+	}
+	p, err := y.directory.FetchOwn(ctx)
+	if err != nil {
+		return err
+	}
+	y.looked = now
+	return y.book.CheckOwn(p)
+}
+
+func (y *syncer) publish(ctx context.Context, n int, now time.Time) error {
+	last, err := y.mail.NewBundles(ctx, 1, ratchet.BundleOptions{LastResort: true})
+	if err != nil {
+		return err
+	}
+	oneTime, err := y.mail.NewBundles(ctx, n, ratchet.BundleOptions{OneTime: true})
+	if err != nil {
+		return err
+	}
+	u, err := y.book.Publish(contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, last[0], oneTime)
+	if err != nil {
+		return err
+	}
+	if _, err := y.directory.Publish(ctx, u, false); err != nil {
+		return err
+	}
+	if err := y.book.Uploaded(u); err != nil {
+		return err
+	}
+	return y.a.db.Update(func(tx *kv.Tx) error { return writeCounter(tx, publishedKey, uint64(now.Unix())) }) //nolint:gosec // a date
+}
+
+func (y *syncer) publishedAt() (t time.Time, err error) {
+	err = y.a.db.View(func(tx *kv.Tx) error {
+		n, err := readCounter(tx, publishedKey)
+		t = time.Unix(int64(n), 0) //nolint:gosec // a date that we wrote
+		return err
+	})
+	return t, err
+}
+
+// ownHeads is what every message tells of this account: its vault and its device list.
+func (y *syncer) ownHeads(context.Context, string) ([]messages.Head, error) {
+	counter, hash, err := y.a.vault.Head()
+	if err != nil {
+		return nil, err
+	}
+	d := y.member.Head()
+	return []messages.Head{
+		{Type: headVault, ID: y.s.user, Sequence: counter, Hash: hash}, {Type: headDevices, ID: y.s.user, Sequence: d.Sequence, Hash: d.Hash},
+	}, nil
+}
+
+// checkHeads compares what contacts echoed of this account with what is here, and tells heads to those who have not heard for a while.
+func (y *syncer) checkHeads(ctx context.Context) error {
+	own, err := y.ownHeads(ctx, "")
+	if err != nil {
+		return err
+	}
+	found, err := y.mail.CheckOwn(own)
+	if err != nil {
+		return err
+	}
+	y.mu.Lock()
+	before := y.findings
+	y.findings = found
+	y.mu.Unlock()
+	for _, f := range found {
+		if !hasFinding(before, f) {
+			y.a.rarely(Event{Type: EventHeads, Contact: f.Peer, Code: f.Code})
+		}
+	}
+	return y.tellHeads()
+}
+
+func hasFinding(list []messages.Finding, f messages.Finding) bool {
+	for _, g := range list {
+		if g.Type == f.Type && g.ID == f.ID && g.Code == f.Code {
+			return true
+		}
+	}
+	return false
+}
+
+// tellHeads queues a message without content for every contact, twice a day: who hears nothing for a day is kept in the dark by somebody
+// (THREATS E05).
+func (y *syncer) tellHeads() error {
+	now := y.a.clock.Now()
+	if y.told.IsZero() {
+		y.told = now
+		return nil
+	}
+	if now.Sub(y.told).Abs() < tellEvery {
+		return nil
+	}
+	list, err := y.book.List()
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if c.MaySend() != nil {
+			continue
+		}
+		if _, err := y.mail.Enqueue(c.User, messages.KindHeads, nil); err != nil {
+			return err
+		}
+	}
+	y.told = now
+	y.poke(taskSend)
+	return nil
+}
