@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"columnar/query":            {"columnar", "columnar/format", "internal/fault"},
 	"columnar/query/querytest":  {},
 	"columnar/columnartest":     {"columnar/pme"},
-	"daemon":                    {"keystore", "ratchet", "columnar", "columnar/dir", "columnar/s3", "columnar/cache", "columnar/format", "columnar/query", "daemon/contacts", "daemon/devices", "daemon/link", "daemon/remote", "coordinator", "internal/*"},
+	"daemon":                    {"keystore", "ratchet", "columnar", "columnar/dir", "columnar/s3", "columnar/cache", "columnar/format", "columnar/query", "daemon/*", "coordinator", "internal/*"},
 	"daemon/devices":            {"internal/atomicfile", "internal/seal", "internal/secret", "internal/signed", "internal/fault"},
 	"daemon/membership":         {"daemon/devices", "internal/atomicfile", "internal/secret", "internal/signed", "internal/fault"},
 	"daemon/link":               {"coordinator", "internal/netguard", "internal/secret", "internal/fault"},
