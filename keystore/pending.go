@@ -20,7 +20,7 @@ import (
 //	vault/pending/delete/KEY   version of the record before
 //	vault/pending/head         CBOR of pendingHead, written last
 //
-// Without a head it is unfinished and goes at the next start. Proposed, it waits for the replica's answer: applied if the replica has it,
+// Without a head it is unfinished and goes at the next start, or before the next change is written. Proposed, it waits for the replica's answer: applied if the replica has it,
 // dropped if the replica has another. Decided, it is applied, also by the next start, in as many transactions as it takes. What is
 // taken over from the replica begins as decided. There is at most one.
 const (
@@ -171,8 +171,11 @@ func parsePendingEntry(key string, value []byte) (w kv.Write, err error) {
 	return w, nil
 }
 
-// stage writes a proposed change in one transaction.
+// stage writes a proposed change in one transaction, in a place where nothing of a former one is left.
 func stage(db *kv.DB, writes []kv.Write, h *pendingHead) error {
+	if err := removeAll(db, prefixPending); err != nil {
+		return err
+	}
 	return db.Update(func(tx *kv.Tx) error {
 		for _, w := range writes {
 			key, value := pendingEntry(w)
@@ -228,7 +231,8 @@ func exists(tx *kv.Tx, key string) (bool, error) {
 	return err == nil, err
 }
 
-// dropPending removes a pending change that is not to be: its head first. The caller holds writing.
+// dropPending removes a pending change that is not to be: its head, and then the rest, which without a head is nothing and goes at the latest
+// before the next change is written. The caller holds writing.
 func (v *Vault) dropPending() error {
 	h, err := readPending(v.db)
 	if err != nil {
@@ -240,7 +244,10 @@ func (v *Vault) dropPending() error {
 		}
 	}
 	v.awaited = nil
-	return removeAll(v.db, prefixPending)
+	if err := removeAll(v.db, prefixPending); err != nil {
+		v.o.Logger.Warn("what is left of a dropped change of the vault was not removed yet", "code", string(fault.CodeOf(err)))
+	}
+	return nil
 }
 
 // applyPending makes a pending change, with what its OnCommit functions write: in one transaction, or in several after it is durably decided.

@@ -187,6 +187,9 @@ func (v *Vault) collectPull(ctx context.Context, r Replica, b rootBlob, next *co
 	if err == nil {
 		err = v.dropPending()
 	}
+	if err == nil {
+		err = removeAll(v.db, prefixPending)
+	}
 	if err != nil {
 		return err
 	}

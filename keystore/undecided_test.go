@@ -318,3 +318,39 @@ func TestUndecidedByAFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// The disk is full while a refused change is dropped: what is left of it does not become part of the next one.
+func TestNothingOfADroppedChangeStays(t *testing.T) {
+	for room := range 4 {
+		a, remote, kit := joinedRig(t)
+		b, disk := broken(t)
+		if err := b.vault.Fetch(t.Context(), remote, keystore.FetchOptions{Kit: kit, Password: []byte(password)}); err != nil {
+			t.Fatal(err)
+		}
+		b.vault.Connect(remote)
+		remote.OnSwap = func(keystore.Swap) error {
+			remote.OnSwap = func(keystore.Swap) error { return fault.New(fault.Forbidden, "no") }
+			disk.counting, disk.count, disk.after = 1, 0, room
+			return fault.New(fault.Forbidden, "no")
+		}
+		err := b.vault.Update(func(tx *keystore.Tx) error {
+			return errors.Join(tx.Put(keystore.Item{ID: "x", Kind: "metadata", Body: []byte("refused")}), tx.KV().Set("own/refused", []byte("y")))
+		})
+		disk.counting = 0
+		if undecided := keystore.Undecided(err); undecided != (room == 0) {
+			t.Fatal(room, err)
+		}
+		if room == 0 {
+			b.sync() // refused again
+		}
+		remote.OnSwap = nil
+		b.put("z", "next")
+		a.sync()
+		sameVault(t, a, b)
+		if b.own("own/refused") != "" || pendingWrites(b, "own/refused") {
+			t.Fatal(room, "a record of the refused change came with the next one")
+		}
+		b.reopen(remote)
+		sameVault(t, a, b)
+	}
+}
