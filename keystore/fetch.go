@@ -264,7 +264,7 @@ func (v *Vault) follow(ctx context.Context, r Replica, b rootBlob, h *header, ke
 	if err != nil {
 		return err
 	}
-	known, err := v.followsAnchor(next)
+	known, err := v.followsLocal(next)
 	if err != nil {
 		next.keys.wipe()
 		return err
@@ -310,6 +310,21 @@ func (v *Vault) makeFollowed(next *contents) (locked bool, err error) {
 	}
 	v.notify(EventChangeMade)
 	return locked, nil
+}
+
+// followsLocal judges a vault by the one that is here, open or not, and by the anchor: after a crash the one may be ahead, after a restore the
+// other.
+func (v *Vault) followsLocal(next *contents) (known bool, err error) {
+	counter, hash, err := v.localRoot()
+	if err != nil {
+		return false, err
+	}
+	known, err = next.follows(counter, hash)
+	if err != nil {
+		return false, err
+	}
+	alsoKnown, err := v.followsAnchor(next)
+	return known && alsoKnown, err
 }
 
 // localRoot returns counter and hash of the root record that is here, open or not.
