@@ -121,7 +121,7 @@ func (v *Vault) applyLocal(p *proposal, fn func(tx *Tx) error) error {
 		if next != tx.c {
 			return errMoved // it changes the vault now
 		}
-		return tx.runOnCommit(k)
+		return v.commitLocal(tx, k)
 	})
 	tx.discard()
 	return err

@@ -136,8 +136,7 @@ func (v *Vault) updateLocal(fn func(tx *Tx) error) error {
 		if len(tx.attached) > 0 {
 			return fault.New(fault.Conflict, "no replica keeps this vault, so nothing can be attached to a change")
 		}
-		v.setPending(tx.staged)
-		return tx.runOnCommit(k)
+		return v.commitLocal(tx, k)
 	})
 	if err != nil {
 		tx.discard()
@@ -159,7 +158,11 @@ func (tx *Tx) run(k *kv.Tx, fn func(tx *Tx) error) (*contents, error) {
 	return tx.finish()
 }
 
-func (tx *Tx) runOnCommit(k *kv.Tx) error {
+// commitLocal is the last of a change that no replica is asked about: readers know from here on that the database may show it.
+func (v *Vault) commitLocal(tx *Tx, k *kv.Tx) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.pending = tx.staged
 	for _, fn := range tx.onCommit {
 		if err := fn(k); err != nil {
 			return err
@@ -198,12 +201,6 @@ func (v *Vault) writable() (*contents, error) {
 	return v.c, nil
 }
 
-func (v *Vault) setPending(staged map[string]*entry) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.pending = staged
-}
-
 // KV returns the database transaction, for records of the agent that change together with items. Keys under "vault/" are not its.
 //
 // Where a replica keeps the vault, what is written here becomes durable with the answer of the replica. If that is lost it comes later, with
@@ -211,7 +208,8 @@ func (v *Vault) setPending(staged map[string]*entry) {
 // logged. So a record written here must be one that no other transaction writes while the item beside it stays; for others there is OnCommit.
 func (tx *Tx) KV() *kv.Tx { return tx.kv }
 
-// OnCommit has fn called inside the transaction in which this change becomes durable on this machine. Where the answer of the replica is
+// OnCommit has fn called inside the transaction in which this change becomes durable on this machine, while readers of the vault wait: fn must
+// not use the vault, not even Get. Where the answer of the replica is
 // lost that may be after Update has failed (see Undecided), in another goroutine; if the process ends before, fn is not called. An error
 // of fn fails the change, but not one that the replica has already: that is made without any OnCommit, and the error logged.
 func (tx *Tx) OnCommit(fn func(tx *kv.Tx) error) { tx.onCommit = append(tx.onCommit, fn) }

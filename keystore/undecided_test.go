@@ -354,3 +354,38 @@ func TestNothingOfADroppedChangeStays(t *testing.T) {
 		sameVault(t, a, b)
 	}
 }
+
+// A function of OnCommit runs while readers wait, whether the vault is local, replicated, or decided later: so one that reads the vault never
+// returns, and whoever writes it notices at once, not where a coordinator comes in.
+func TestOnCommitRunsWhileReadersWait(t *testing.T) {
+	r, remote := newRigInMemory(t), keystoretest.NewReplica()
+	r.register()
+	r.vault.Connect(remote)
+	calls := 0
+	update := func(item bool) error {
+		return r.vault.Update(func(tx *keystore.Tx) error {
+			tx.OnCommit(func(*kv.Tx) error {
+				if calls++; r.vault.Readable() {
+					t.Error("a reader came in")
+				}
+				return nil
+			})
+			if !item {
+				return tx.KV().Set("own/record", []byte("x"))
+			}
+			return tx.Put(keystore.Item{ID: "x", Kind: "metadata"})
+		})
+	}
+	both := func() error { return errors.Join(update(true), update(false)) }
+	err := both()
+	if err := errors.Join(err, r.vault.Join(t.Context()), both()); err != nil {
+		t.Fatal(err)
+	}
+	mend := loseAnswer(remote, true)
+	wantCode(t, update(true), fault.Unavailable)
+	mend()
+	r.sync()
+	if calls != 5 || !r.vault.Readable() {
+		t.Fatal(calls)
+	}
+}
