@@ -1,51 +1,19 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
 	"io"
 
-	"coldframe/daemon/link"
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
 )
 
 // Register makes the account of this agent, with a folder store below the data folder, and leaves it open. The kit in the answer is
-// shown once; the caller wipes it. fault.Conflict if there is an account, fault.Policy for a password that is easy to guess. A coordinator
-// is joined after that; if it cannot be, the account is there without one.
+// shown once; the caller wipes it. fault.Conflict if there is an account, fault.Policy for a password that is easy to guess.
 func (a *Agent) Register(ctx context.Context, r RegisterRequest) (RegisterResult, error) {
 	defer clear(r.Password)
-	if r.Coordinator == nil {
-		return a.registerHere(ctx, r)
-	}
-	join := *r.Coordinator
-	if _, err := (link.Settings{URL: join.URL, CA: join.CA}).Normal(a.coordinatorPolicy()); err != nil {
-		return RegisterResult{}, impossible(err)
-	}
-	join.Password = bytes.Clone(r.Password)
-	result, err := a.registerHere(ctx, r)
-	if err != nil {
-		clear(join.Password)
-		return RegisterResult{}, err
-	}
-	if _, result.JoinErr = a.ConnectCoordinator(ctx, join); result.JoinErr != nil {
-		a.log.Warn("coordinator not joined", failure(result.JoinErr)...)
-	}
-	return result, nil
-}
-
-// impossible keeps the refusal of a coordinator's address from looking like that of a password: nothing was done.
-func impossible(err error) error {
-	if e, ok := errors.AsType[*fault.Error](err); ok {
-		return fault.Wrap(fault.InvalidRequest, err, "coordinator: %s", e.Detail)
-	}
-	return err
-}
-
-// registerHere makes the account on this machine.
-func (a *Agent) registerHere(ctx context.Context, r RegisterRequest) (RegisterResult, error) {
 	done, err := a.changing()
 	if err != nil {
 		return RegisterResult{}, err

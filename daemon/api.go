@@ -95,21 +95,17 @@ type Status struct {
 	Warnings []string      // sentences for a person: memory that could not be locked, and the like
 }
 
-// RegisterRequest makes an account on this machine, and with Coordinator joins it. Password is wiped by Register.
+// RegisterRequest makes an account on this machine. Password is wiped by Register.
 type RegisterRequest struct {
 	Email        string
 	Password     []byte
 	PasswordOnly bool // no account key: the password alone opens the vault
-
-	Coordinator *CoordinatorRequest // its Password is not used
 }
 
-// RegisterResult holds the recovery kit as text, shown once. The caller wipes Kit. JoinErr is why the coordinator was not joined: the
-// account is there all the same, and ConnectCoordinator tries again.
+// RegisterResult holds the recovery kit as text, shown once. The caller wipes Kit.
 type RegisterResult struct {
-	UserID  string
-	Kit     []byte
-	JoinErr error
+	UserID string
+	Kit    []byte
 }
 
 // LoginRequest makes this machine a further one of a user whose vault the coordinator at URL keeps: with Password or, where that is lost,

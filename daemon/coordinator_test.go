@@ -18,18 +18,14 @@ func TestJoinCoordinator(t *testing.T) {
 	c := newCoordinator(t, state.Open)
 	dir := t.TempDir()
 	a := startAgent(t, dir, local)
-	res, err := a.Register(t.Context(), RegisterRequest{
-		Email: testMail, Password: []byte(testPassword), Coordinator: &CoordinatorRequest{URL: c.url()},
-	})
-	if err != nil || res.JoinErr != nil || len(res.Kit) == 0 {
-		t.Fatal(err, res.JoinErr)
-	}
+	a.register()
+	a.connect(c)
 	a.becomes("online")
 	hash, err := keystore.EmailHash(testMail)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, err := c.state.Lookup(t.Context(), hash[:]); err != nil || string(id) != res.UserID {
+	if id, err := c.state.Lookup(t.Context(), hash[:]); err != nil || string(id) != a.vault.UserID() {
 		t.Fatalf("the coordinator knows %q, %v", id, err)
 	}
 	before := runtime.NumGoroutine()
@@ -158,24 +154,17 @@ func TestV11_WrongPasswordMakesNoTraffic(t *testing.T) {
 	}
 }
 
-// A coordinator that refuses, or is not there, leaves a local account and its kit.
-func TestRegisterWithoutTheCoordinator(t *testing.T) {
+// A coordinator that refuses, or is not there, is none of the account's; it may let it in later.
+func TestRefusedByTheCoordinator(t *testing.T) {
 	c := newCoordinator(t, state.Invitation)
 	invitation, err := c.state.Invite(t.Context(), 1, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := startAgent(t, t.TempDir(), local)
-	if _, err := a.Register(t.Context(), RegisterRequest{
-		Email: testMail, Password: []byte(testPassword), Coordinator: &CoordinatorRequest{URL: "http://1.1.1.1/x"},
-	}); fault.CodeOf(err) != fault.InvalidRequest || a.state() != StateUnregistered {
-		t.Fatalf("an impossible address: %v, %v", err, a.state())
-	}
-	res, err := a.Register(t.Context(), RegisterRequest{
-		Email: testMail, Password: []byte(testPassword), Coordinator: &CoordinatorRequest{URL: c.url()},
-	})
-	if err != nil || !errors.Is(res.JoinErr, fault.Forbidden) || len(res.Kit) == 0 || a.state() != StateUnlocked {
-		t.Fatalf("%v, %v, kit of %d bytes, %v", err, res.JoinErr, len(res.Kit), a.state())
+	a.register()
+	if err := a.tryConnect(c.url(), testPassword); !errors.Is(err, fault.Forbidden) {
+		t.Fatal(err)
 	}
 	if _, err := a.Coordinator(t.Context()); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a coordinator is set: %v", err)

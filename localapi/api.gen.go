@@ -533,18 +533,6 @@ type Coordinator struct {
 // CoordinatorState defines model for Coordinator.State.
 type CoordinatorState string
 
-// CoordinatorChoice defines model for CoordinatorChoice.
-type CoordinatorChoice struct {
-	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
-	Ca *Authorities `json:"ca,omitempty"`
-
-	// Invitation What the coordinator's operator gave
-	Invitation *Invitation `json:"invitation,omitempty"`
-
-	// Url `https://host[:port]`
-	Url CoordinatorURL `json:"url"`
-}
-
 // CoordinatorRequest defines model for CoordinatorRequest.
 type CoordinatorRequest struct {
 	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
@@ -724,13 +712,6 @@ type ImportRequest struct {
 // Invitation What the coordinator's operator gave
 type Invitation = string
 
-// JoinFailure The coordinator was not joined. The account is there all the same; PUT /v1/coordinator tries again
-type JoinFailure struct {
-	// Code As in a problem of PUT /v1/coordinator
-	Code   string  `json:"code"`
-	Detail *string `json:"detail,omitempty"`
-}
-
 // Label UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
 type Label = string
 
@@ -799,9 +780,8 @@ type RecoverRequest struct {
 
 // RegisterRequest defines model for RegisterRequest.
 type RegisterRequest struct {
-	Coordinator *CoordinatorChoice `json:"coordinator,omitempty"`
-	Email       string             `json:"email"`
-	Password    Password           `json:"password"`
+	Email    string   `json:"email"`
+	Password Password `json:"password"`
 
 	// PasswordOnly No account key; the password alone opens the account on a new device
 	PasswordOnly *bool `json:"password_only,omitempty"`
@@ -809,9 +789,6 @@ type RegisterRequest struct {
 
 // Registered defines model for Registered.
 type Registered struct {
-	// CoordinatorError The coordinator was not joined. The account is there all the same; PUT /v1/coordinator tries again
-	CoordinatorError *JoinFailure `json:"coordinator_error,omitempty"`
-
 	// RecoveryKit Text to print and to keep; it opens the account without the password
 	RecoveryKit string `json:"recovery_kit"`
 	UserId      string `json:"user_id"`

@@ -16,20 +16,12 @@ import (
 // Register makes an account.
 func (h *handlers) Register(ctx context.Context, r RegisterRequestObject) (RegisterResponseObject, error) {
 	req := daemon.RegisterRequest{Email: r.Body.Email, Password: []byte(r.Body.Password), PasswordOnly: deref(r.Body.PasswordOnly)}
-	if c := r.Body.Coordinator; c != nil {
-		req.Coordinator = &daemon.CoordinatorRequest{URL: c.Url, CA: deref(c.Ca), Invitation: deref(c.Invitation)}
-	}
 	res, err := h.agent.Register(ctx, req)
 	if err != nil {
 		return nil, suggest(err)
 	}
 	defer clear(res.Kit)
-	out := Register201JSONResponse{UserId: res.UserID, RecoveryKit: string(res.Kit)}
-	if res.JoinErr != nil {
-		code, detail, _ := classify(res.JoinErr)
-		out.CoordinatorError = &JoinFailure{Code: string(code), Detail: text(detail)}
-	}
-	return out, nil
+	return Register201JSONResponse{UserId: res.UserID, RecoveryKit: string(res.Kit)}, nil
 }
 
 // suggest adds a generated passphrase to the refusal of a password.
