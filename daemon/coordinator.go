@@ -8,6 +8,7 @@ import (
 	"coldframe/daemon/link"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/internal/secret"
 	"coldframe/internal/signed"
 	"coldframe/keystore"
 )
@@ -231,6 +232,7 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 	own := proof.For(settings.URL)
 	defer own.Wipe()
 	if err = l.Join(ctx, own, invitation); err == nil {
+		a.setRecovery(ctx, l, settings.URL, own)
 		before.stop()
 		err = a.saveCoordinator(&coordinatorItem{URL: settings.URL, CA: settings.CA}, old.URL)
 	}
@@ -248,6 +250,20 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 		a.logout(ctx, before)
 	}
 	return nil
+}
+
+// setRecovery lets the recovery kit log in as well. A failure leaves an account that only its password logs in to.
+func (a *Agent) setRecovery(ctx context.Context, l *link.Link, url string, proof secret.Key) {
+	recovery, err := a.recoveryProof()
+	if err == nil && !recovery.IsZero() {
+		defer recovery.Wipe()
+		own := recovery.For(url)
+		defer own.Wipe()
+		err = l.SetRecovery(ctx, proof, own)
+	}
+	if err != nil {
+		a.log.Warn("the recovery kit does not log in to the coordinator", failure(err)...)
+	}
 }
 
 // resume lets a link work again, if it was stopped.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +18,6 @@ import (
 
 	"coldframe/coordinator"
 	"coldframe/coordinator/coordinatortest"
-	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
 	"coldframe/keystore"
 )
@@ -46,16 +46,14 @@ func newFirstMachine(t *testing.T, c *coordinatortest.Coordinator, mail string) 
 	t.Helper()
 	dir := t.TempDir()
 	a := startAgent(t, dir, local)
-	res, err := a.Register(t.Context(), RegisterRequest{
-		Email: mail, Password: []byte(testPassword), Coordinator: &CoordinatorRequest{URL: c.URL},
-	})
-	if err != nil || res.JoinErr != nil {
-		t.Fatal(err, res.JoinErr)
-	}
-	kit, err := keystore.ParseRecoveryKit(res.Kit)
+	res, err := a.Register(t.Context(), RegisterRequest{Email: mail, Password: []byte(testPassword)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := a.ConnectCoordinator(t.Context(), CoordinatorRequest{URL: c.URL, Password: []byte(testPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	a.settled()
 	proof, err := a.vault.LoginProof(t.Context(), []byte(testPassword))
 	if err != nil {
 		t.Fatal(err)
@@ -63,14 +61,9 @@ func newFirstMachine(t *testing.T, c *coordinatortest.Coordinator, mail string) 
 	f := &firstMachine{
 		running: a, dir: dir, kit: res.Kit, client: c.Client(coordinator.Options{}), user: res.UserID, identity: a.session.identity,
 	}
-	own, recoveryProof := proof.For(c.URL), kit.Proof().For(c.URL)
-	login := coordinator.Login{User: &res.UserID, Proof: own.Bytes()}
-	recovery := coordinator.RecoveryChange{Proof: own.Bytes(), RecoveryProof: recoveryProof.Bytes()}
-	a.vault.Connect(remote.NewReplica(func() (*coordinator.Client, error) { return f.client, nil }))
-	for _, err := range []error{f.client.Login(t.Context(), login), f.client.SetRecovery(t.Context(), recovery), a.vault.Join(t.Context())} {
-		if err != nil {
-			t.Fatal(err)
-		}
+	own := proof.For(c.URL)
+	if err := f.client.Login(t.Context(), coordinator.Login{User: &res.UserID, Proof: own.Bytes()}); err != nil {
+		t.Fatal(err)
 	}
 	return f
 }
@@ -191,7 +184,13 @@ func TestLoginRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := alone.ConnectCoordinator(t.Context(), CoordinatorRequest{URL: c.URL, Password: []byte(testPassword)}); err != nil {
+	proof, err := alone.vault.LoginProof(t.Context(), []byte(testPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, own := sha256.Sum256([]byte("three")), proof.For(c.URL)
+	reg := coordinator.Registration{User: res.UserID, EmailHash: hash[:], Proof: own.Bytes()}
+	if err := c.Client(coordinator.Options{}).Register(t.Context(), reg); err != nil {
 		t.Fatal(err)
 	}
 	slip := bytes.Replace(f.kitText(), []byte("m=64 "), []byte("m=65 "), 1)

@@ -238,8 +238,17 @@ func (l *Link) Join(ctx context.Context, proof secret.Key, invitation string) er
 			err = login
 		}
 	}
-	l.session = s
+	if l.session = s; err == nil {
+		l.offer(s.c)
+	}
 	return Failure(err)
+}
+
+// SetRecovery tells the coordinator what the recovery kit proves. It is called after Join, with the proof that it joined with.
+func (l *Link) SetRecovery(ctx context.Context, proof, recovery secret.Key) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	return Failure(l.session.setRecovery(ctx, proof, recovery))
 }
 
 // notRegistered reports whether the coordinator makes no such account, which it may have already: where nobody may register it does not say.

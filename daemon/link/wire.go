@@ -110,6 +110,14 @@ func (s *session) changeProof(ctx context.Context, before, after secret.Key) err
 	return s.c.ChangeProof(ctx, coordinator.ProofChange{Proof: b, NewProof: a})
 }
 
+// setRecovery sets what logs in where the password is lost.
+func (s *session) setRecovery(ctx context.Context, proof, recovery secret.Key) error {
+	p, r := bytesOf(proof), bytesOf(recovery)
+	defer secret.Wipe(p)
+	defer secret.Wipe(r)
+	return s.c.SetRecovery(ctx, coordinator.RecoveryChange{Proof: p, RecoveryProof: r})
+}
+
 func (s *session) logout(ctx context.Context) error { return s.c.Logout(ctx, false) }
 
 // kinds are the events that this agent knows.
