@@ -19,7 +19,6 @@ import (
 	"coldframe/coordinator"
 	"coldframe/coordinator/coordinatortest"
 	"coldframe/internal/fault"
-	"coldframe/keystore"
 )
 
 const otherPassword = "canary quarry mellow lantern fig 93"
