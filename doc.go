@@ -8,6 +8,7 @@
 //	daemon/devices      device keys, the signed device list, the state key, approval of a new device
 //	daemon/membership   this machine's place among them: begins, asks, follows, approves, removes, rotates; holds the state key
 //	daemon/contacts     whom the user knows: published bundles, pins, safety numbers, secrets
+//	daemon/remote       the coordinator as the agent's packages ask for it: replica, blobs, mailbox, prekeys, device links
 //	daemon/messages     the user's Signal sessions over a coordinator: records, outbox, inbox, heads
 //	keystore            the vault: passwords, keys, items, backup
 //	ratchet             the Signal protocol: identity, prekeys, handshake, sessions and their records

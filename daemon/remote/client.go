@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"errors"
 
 	"coldframe/coordinator"
@@ -18,6 +19,7 @@ var texts = map[fault.Code]string{
 	fault.Conflict:       "the coordinator has another version than the one that was known here",
 	fault.TooLarge:       "the coordinator takes nothing as large",
 	fault.Policy:         "the coordinator does not allow it",
+	fault.StorageFull:    "the coordinator has no room left",
 	fault.Busy:           "the coordinator is busy, or was asked too often",
 	fault.Unavailable:    "the coordinator is not there",
 	fault.InvalidRequest: "the coordinator does not understand this agent",
@@ -36,15 +38,8 @@ func failure(err error) error {
 	if !ok {
 		return err
 	}
-	code, text := fault.CodeOf(e), ""
-	if code == fault.StorageFull {
-		if text = full[e.Resource()]; text == "" {
-			text = "the coordinator has no room left"
-		}
-	} else if text = texts[code]; text == "" {
-		text = "the coordinator refused"
-	}
-	return fault.New(code, "%s", text)
+	code := fault.CodeOf(e)
+	return fault.New(code, "%s", cmp.Or(full[e.Resource()], texts[code], "the coordinator refused"))
 }
 
 // unsure is failure for a change: what is no refusal leaves open whether the change was made.

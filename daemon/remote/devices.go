@@ -20,6 +20,9 @@ type Links struct{ Client Client }
 // Add appends a link; sequence counts from 1. The same again changes nothing. fault.Conflict: another link took its place, or there is none
 // before it.
 func (l Links) Add(ctx context.Context, link []byte, sequence uint64) error {
+	if len(link) > maxLink {
+		return fault.New(fault.TooLarge, "a link of the device list has at most %d KiB", maxLink>>10)
+	}
 	c, err := l.Client()
 	if err != nil {
 		return err

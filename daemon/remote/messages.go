@@ -30,7 +30,9 @@ func Before(c messages.BlobChange) keystore.Mark {
 }
 
 // Hash implements messages.Blobs.
-func (b *Blobs) Hash(c messages.BlobChange) [coordinator.HashSize]byte { return hashOf(b.user, swapOf(c)) }
+func (b *Blobs) Hash(c messages.BlobChange) [coordinator.HashSize]byte {
+	return hashOf(b.user, swapOf(c))
+}
 
 // First implements messages.Blobs.
 func (b *Blobs) First(ctx context.Context) (uint64, error) { return b.store.first(ctx) }

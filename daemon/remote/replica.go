@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"slices"
 
 	"coldframe/coordinator"
 	"coldframe/internal/fault"
@@ -23,6 +24,22 @@ func (r *Replica) Read(ctx context.Context, names []string) ([]keystore.Remote, 
 		return nil, fault.New(fault.InvalidRequest, "no record is asked for")
 	}
 	asked := names[:min(len(names), maxNames)]
+	list, err := r.read(ctx, asked)
+	if err != nil || len(list) == len(asked) || slices.IsSorted(asked) {
+		return list, err
+	}
+	n, err := r.fitting(ctx, asked) // the answer held those that come first by name, which are not the first that were asked for
+	if err != nil {
+		return nil, err
+	}
+	if list, err = r.read(ctx, asked[:n]); err == nil && len(list) == 0 {
+		return r.read(ctx, asked[:1])
+	}
+	return list, err
+}
+
+// read returns as many of the first of the names as one answer decides.
+func (r *Replica) read(ctx context.Context, asked []string) (out []keystore.Remote, err error) {
 	list, more, err := r.store.read(ctx, asked, true)
 	if err != nil {
 		return nil, err
@@ -33,7 +50,6 @@ func (r *Replica) Read(ctx context.Context, names []string) ([]keystore.Remote, 
 		last = list[i].Name
 		there[last] = remoteOf(&list[i])
 	}
-	var out []keystore.Remote
 	for _, name := range asked {
 		if more && name > last {
 			break // beyond what the answer holds
@@ -42,10 +58,25 @@ func (r *Replica) Read(ctx context.Context, names []string) ([]keystore.Remote, 
 		rec.Name = name
 		out = append(out, rec)
 	}
-	if len(out) == 0 { // the first name is not the first of the alphabet
-		return r.Read(ctx, names[:1])
-	}
 	return out, nil
+}
+
+// fitting returns how many of the first of the names go into one answer, by their sizes; at least one.
+func (r *Replica) fitting(ctx context.Context, asked []string) (n int, err error) {
+	list, _, err := r.store.read(ctx, asked, false)
+	if err != nil {
+		return 0, err
+	}
+	sizes := map[string]int64{}
+	for i := range list {
+		sizes[list[i].Name] = list[i].Newest.Size
+	}
+	for left := int64(keystore.MaxSwapBytes); n < len(asked); n++ {
+		if left -= sizes[asked[n]]; left < 0 {
+			break
+		}
+	}
+	return max(n, 1), nil
 }
 
 // remoteOf returns a blob as a record; one that was deleted has a mark and no body.
@@ -58,13 +89,13 @@ func remoteOf(b *coordinator.Blob) keystore.Remote {
 
 // List implements keystore.Replica. Records that were deleted are left out.
 func (r *Replica) List(ctx context.Context, prefix, after string) (list []keystore.Remote, more bool, err error) {
-	for seen := 0; seen <= maxListed; {
+	for range maxPages {
 		page, more, err := r.store.names(ctx, prefix, after)
 		if err != nil {
 			return nil, false, err
 		}
 		for i := range page {
-			if seen, after = seen+1, page[i].Name; !page[i].IsDeleted() {
+			if after = page[i].Name; !page[i].IsDeleted() {
 				list = append(list, remoteOf(&page[i]))
 			}
 		}
@@ -72,7 +103,7 @@ func (r *Replica) List(ctx context.Context, prefix, after string) (list []keysto
 			return list, more, nil
 		}
 	}
-	return nil, false, fault.New(fault.TooLarge, "the coordinator lists more than %d blobs", maxListed)
+	return nil, false, errEndless
 }
 
 // Swap implements keystore.Replica.

@@ -15,7 +15,7 @@ import (
 
 const (
 	maxNames       = 256     // blobs in one answer
-	maxListed      = 1 << 16 // blobs of a user
+	maxPages       = 256     // answers, for one list
 	roomAboveFloor = 1 << 10 // for blobs that are deleted meanwhile
 	maxFloor       = 1 << 52
 )
@@ -90,20 +90,21 @@ func (s *store) names(ctx context.Context, prefix, after string) (list []coordin
 
 // all returns all pages of names.
 func (s *store) all(ctx context.Context, prefix string) (all []coordinator.Blob, err error) {
-	for after, more := "", true; more; {
-		var list []coordinator.Blob
-		if list, more, err = s.names(ctx, prefix, after); err != nil {
+	after := ""
+	for range maxPages {
+		list, more, err := s.names(ctx, prefix, after)
+		if err != nil {
 			return nil, err
 		}
-		if all = append(all, list...); len(all) > maxListed {
-			return nil, fault.New(fault.TooLarge, "the coordinator lists more than %d blobs", maxListed)
+		if all = append(all, list...); !more {
+			return all, nil
 		}
-		if len(list) > 0 {
-			after = list[len(list)-1].Name
-		}
+		after = list[len(list)-1].Name
 	}
-	return all, nil
+	return nil, errEndless
 }
+
+var errEndless = fault.New(fault.TooLarge, "the coordinator's list does not end")
 
 // sender makes swaps at the coordinator.
 type sender func(ctx context.Context, c *coordinator.Client, list []coordinator.Swap) error
