@@ -30,14 +30,18 @@ func (h *handlers) GetSecret(ctx context.Context, r GetSecretRequestObject) (Get
 	if err != nil {
 		return nil, err
 	}
-	return secretAnswer{
-		Ref: s.Ref, From: s.From, To: s.To, Title: s.Title, Body: s.Body, Written: s.Written, Since: s.Since, State: SecretState(s.State),
-		Verified: s.Verified,
-	}, nil
+	return secretAnswerOf(s), nil
 }
 
 // secretAnswer sends a secret and wipes it.
 type secretAnswer GetSecret200JSONResponse
+
+func secretAnswerOf(s daemon.Secret) secretAnswer {
+	return secretAnswer{
+		Ref: s.Ref, From: s.From, To: s.To, Title: s.Title, Body: s.Body, Written: s.Written, Since: s.Since, State: SecretState(s.State),
+		Verified: s.Verified,
+	}
+}
 
 func (a secretAnswer) VisitGetSecretResponse(w http.ResponseWriter) error {
 	defer clear(a.Body)
