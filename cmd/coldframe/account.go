@@ -87,6 +87,9 @@ func (a *app) registerCommand() *cobra.Command {
 		Long: "Makes an account on this machine. The recovery kit is printed once (or written to --kit): without it a forgotten password cannot be helped.\n" +
 			"With --coordinator the account joins one after that; if it cannot, it is there all the same.",
 		RunE: func(cmd *cobra.Command, list []string) error {
+			if err := join.check(coordinator); err != nil {
+				return err
+			}
 			c, err := a.agent(cmd.Context())
 			if err != nil {
 				return err

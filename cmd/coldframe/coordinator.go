@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"coldframe/internal/fault"
 	"coldframe/localapi"
 )
 
@@ -72,14 +75,35 @@ func (f *joinFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.invitationFile, "invitation-file", "", "read the invitation from this file")
 }
 
-// request returns what is needed to join, but for the password; it may ask for the invitation.
-func (a *app) request(url string, f joinFlags) (localapi.CoordinatorRequest, error) {
-	r := localapi.CoordinatorRequest{Url: url}
+// check finds what can be no coordinator before anything is asked for or done. Without an address there must be no flag either.
+func (f *joinFlags) check(address string) error {
+	switch {
+	case f.invitation && f.invitationFile != "":
+		return usageError{errors.New("--invitation or --invitation-file, not both")}
+	case address != "":
+		return checkAddress(address)
+	case *f != joinFlags{}:
+		return usageError{errors.New("--ca, --invitation and --invitation-file go with --coordinator URL")}
+	}
+	return nil
+}
+
+// checkAddress takes what can be the address of a coordinator; whether the agent's configuration allows it the agent knows.
+func checkAddress(address string) error {
+	u, err := url.Parse(address)
+	if err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && strings.Trim(u.Path, "/") == "" &&
+		u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" {
+		return nil
+	}
+	return usageError{errors.New("the address of a coordinator is https://host[:port] and nothing else")} // err may hold a password
+}
+
+// request returns what is needed to join, but for the password; it may ask for the invitation. The flags were checked.
+func (a *app) request(address string, f joinFlags) (localapi.CoordinatorRequest, error) {
+	r := localapi.CoordinatorRequest{Url: address}
 	var invitation string
 	var err error
 	switch {
-	case f.invitation && f.invitationFile != "":
-		return r, usageError{errors.New("--invitation or --invitation-file, not both")}
 	case f.invitation:
 		invitation, err = a.secrets.ask("Invitation")
 	case f.invitationFile != "":
@@ -117,6 +141,9 @@ func (a *app) connectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "connect URL", Short: "Join a coordinator, or log in again (asks for the password)", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
+			if err := cmp.Or(f.check(list[0]), checkAddress(list[0])); err != nil {
+				return err
+			}
 			c, password, err := a.agentAndPassword(cmd.Context())
 			if err != nil {
 				return err
@@ -128,7 +155,7 @@ func (a *app) connectCommand() *cobra.Command {
 			r.Password = password
 			joined, err := c.ConnectCoordinator(cmd.Context(), r)
 			if err != nil {
-				return err
+				return withJoinAdvice(err)
 			}
 			return a.answer(joined, func() error { a.say("joined %s", printable(joined.Url)); return nil })
 		},
@@ -161,8 +188,26 @@ func (a *app) joinNew(ctx context.Context, c *localapi.Client, r localapi.Coordi
 		if !a.json {
 			fmt.Fprintln(a.err, "the account is made, without the coordinator; coldframe coordinator connect tries again")
 		}
-		return err
+		return withJoinAdvice(err)
 	}
 	a.say("joined %s", printable(joined.Url))
 	return nil
+}
+
+// joinAdvice names the flags for a refusal of the agent's whose text has a word.
+var joinAdvice = []struct {
+	code         fault.Code
+	word, advice string
+}{
+	{fault.Forbidden, "invitation", "--invitation asks for the invitation, --invitation-file FILE reads it"},
+	{fault.NotAuthentic, "certificate", "--ca FILE has the certificates of a coordinator whose own they are"},
+}
+
+func withJoinAdvice(err error) error {
+	for _, a := range joinAdvice {
+		if codeOf(err) == a.code && strings.Contains(err.Error(), a.word) {
+			return advised{err, a.advice}
+		}
+	}
+	return err
 }

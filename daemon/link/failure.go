@@ -8,6 +8,9 @@ import (
 	"coldframe/internal/fault"
 )
 
+const notDialled = "the coordinator has an address that may not be dialled: " +
+	"allow_private or allow_loopback under [coordinator] in the agent's configuration"
+
 func asError(err error) (*coordinator.Error, bool) { return errors.AsType[*coordinator.Error](err) }
 
 // codes are those of a coordinator that mean the same here.
@@ -28,7 +31,7 @@ func Failure(err error) error {
 		return nil
 	}
 	if errors.Is(err, fault.Policy) && !fromCoordinator(err) {
-		return fault.Wrap(fault.Policy, err, "the coordinator has an address that may not be dialled")
+		return fault.Wrap(fault.Policy, err, "%s", notDialled)
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fault.Wrap(fault.NotAuthentic, err, "nobody who is trusted vouches for the coordinator's certificate")

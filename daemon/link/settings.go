@@ -82,11 +82,19 @@ func normalHost(u *url.URL) (string, error) {
 
 var defaultPorts = map[string]string{"https": "443", "http": "80"}
 
+var errPlain = fault.New(
+	fault.Policy, "the address of a coordinator starts with https://; allow_plain_http under [coordinator] in the agent's configuration is for tests",
+)
+
 func (s Settings) parse(p Policy) (*url.URL, error) {
 	if len(s.URL) > maxURL {
 		return nil, fault.New(fault.InvalidRequest, "the address of a coordinator is shorter")
 	}
-	return netguard.CheckURL(s.URL, p.AllowPlainHTTP)
+	u, err := netguard.CheckURL(s.URL, p.AllowPlainHTTP)
+	if err != nil && !p.AllowPlainHTTP && strings.HasPrefix(strings.ToLower(s.URL), "http:") {
+		return nil, errPlain
+	}
+	return u, err
 }
 
 // pool returns the authorities; nil for those of the system.

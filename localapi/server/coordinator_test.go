@@ -26,7 +26,8 @@ func TestRefusedByTheCoordinator(t *testing.T) {
 		c.Coordinator = daemon.Coordinator{AllowLoopback: true, AllowPlainHTTP: true}
 	}})
 	with := fmt.Sprintf(`{"email":%q,"password":%q,"coordinator":{"url":%q}}`, localapitest.Email, localapitest.Password, s.URL)
-	newCaller(t, w, "tcp").send("POST", "/v1/register", with, "token", "", "Content-Type", "application/json").want(t, http.StatusBadRequest, localapi.InvalidRequest)
+	r := newCaller(t, w, "tcp").send("POST", "/v1/register", with, "token", "", "Content-Type", "application/json")
+	r.want(t, http.StatusBadRequest, localapi.InvalidRequest)
 	c := w.Registered()
 	if _, err := c.Coordinator(t.Context()); !errors.Is(err, localapi.NotFound) {
 		t.Errorf("a coordinator is set: %v", err)
