@@ -114,6 +114,30 @@ func (a *Agent) lockNow(cause error) {
 	a.event(Event{Type: EventLocked})
 }
 
+// vaultLocked closes the session of a vault that locked itself: half of a change is in the local store, or a change that was decided late set
+// another password. It does nothing if the vault is open again.
+func (a *Agent) vaultLocked() {
+	done, err := a.changing()
+	if err != nil {
+		return
+	}
+	defer done()
+	if a.vaultState() != StateLocked || !a.hasSession() {
+		return
+	}
+	a.mu.Lock()
+	g := a.gate
+	a.gate = nil
+	a.mu.Unlock()
+	if g != nil {
+		g.drain(errLocked())
+		a.sql.rest()
+	}
+	a.closeSession(errLocked())
+	a.log.Warn("the vault locked itself")
+	a.event(Event{Type: EventLocked})
+}
+
 // ChangePassword replaces the password and the vault key. Both arguments are wiped.
 func (a *Agent) ChangePassword(ctx context.Context, old, replacement []byte) error {
 	defer clear(old)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -145,4 +146,43 @@ func TestEventOfAnUndecidedSwitch(t *testing.T) {
 	if !slices.Equal(types, []string{EventClock, EventVersion, EventStoreChanged}) {
 		t.Fatal(types)
 	}
+}
+
+// A vault that locks itself, here because the password that was set at last is another one, takes the session with it: the keys are wiped, callers
+// get locked, and the new password opens.
+func TestVaultThatLocksItself(t *testing.T) {
+	a, remote := replicated(t)
+	id := a.create("t")
+	mend := loseAnswer(remote, true)
+	const replacement = "quarry-mellow-93-lantern-fig"
+	err := a.ChangePassword(t.Context(), []byte(testPassword), []byte(replacement))
+	wantCode(t, "change", err, fault.Unavailable)
+	mend()
+	sub, err := a.Subscribe(t.Context(), user, FromNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	s, ctx, leave, err := a.enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "sync", a.vault.Sync(t.Context()), fault.Locked)
+	<-ctx.Done()
+	wantCode(t, "call under way", context.Cause(ctx), fault.Locked)
+	leave()
+	for e := range sub.C {
+		if e.Type == EventLocked {
+			break
+		}
+	}
+	if a.hasSession() || !s.signer.Key.IsZero() {
+		t.Fatal("the session is still there")
+	}
+	_, err = a.read(ReadRequest{Dataset: id})
+	wantCode(t, "read", err, fault.Locked)
+	if err := a.Unlock(t.Context(), UnlockRequest{Password: []byte(replacement)}); err != nil {
+		t.Fatal(err)
+	}
+	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
 }

@@ -32,8 +32,13 @@ var vaultEvents = map[string]Event{
 }
 
 func (a *Agent) vaultEvent(event string) {
-	if event == keystore.EventChangeMade {
+	switch event {
+	case keystore.EventChangeMade:
 		a.publish() // what the change staged
+	case keystore.EventLocked:
+		if a.hasSession() { // nobody here asked for it
+			go a.vaultLocked()
+		}
 	}
 	if e, ok := vaultEvents[event]; ok {
 		a.event(e)

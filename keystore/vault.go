@@ -36,7 +36,7 @@ const (
 // The events that Notify gets.
 const (
 	EventUnlocked          = "vault.unlocked"
-	EventLocked            = "vault.locked"
+	EventLocked            = "vault.locked"            // also by itself: half of a change is in the database, or the password is another one since
 	EventWrongPassword     = "vault.wrong_password"    // or kit
 	EventThrottled         = "vault.throttled"         // a wait began, or a try came during one
 	EventClockWentBack     = "vault.clock_went_back"   // seen while a wait was measured
@@ -62,7 +62,7 @@ type Options struct {
 	Clock   func() time.Time   // default time.Now
 	Logger  *slog.Logger       // default none
 	Files   atomicfile.Layer   // default the system's
-	Notify  func(event string) // called with an event; must return soon and not call the vault
+	Notify  func(event string) // called with an event; must return soon and not call the vault, which may be held. See EventLocked
 }
 
 // Vault is a user's vault in a database. Its methods may be called by several goroutines.
