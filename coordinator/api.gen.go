@@ -238,6 +238,9 @@ type DeviceSession struct {
 	// Expires Of the session; absent if only the credential is left
 	Expires *time.Time `json:"expires,omitempty"`
 
+	// Recovery The session began with the recovery proof, and the login proof was not replaced since
+	Recovery bool `json:"recovery"`
+
 	// Used Last login or exchange of tokens
 	Used time.Time `json:"used"`
 }
@@ -406,7 +409,7 @@ type ProofChange struct {
 	// EmailHash 32 bytes in base64
 	EmailHash *Bytes32 `json:"email_hash,omitempty"`
 
-	// KeepSessions Other sessions go on
+	// KeepSessions Other sessions go on, and credentials stay
 	KeepSessions *bool `json:"keep_sessions,omitempty"`
 
 	// NewProof 32 bytes in base64
@@ -722,7 +725,7 @@ type ClientInterface interface {
 	// ChangeProofWithBody Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes any type of body and a specified content type.
@@ -733,7 +736,7 @@ type ClientInterface interface {
 	// ChangeProof Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes a body of the `application/json` content type.
@@ -743,7 +746,7 @@ type ClientInterface interface {
 
 	// SetRecoveryWithBody Set or replace the recovery proof
 	//
-	// `forbidden`: `proof` is not the login proof.
+	// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -752,7 +755,7 @@ type ClientInterface interface {
 
 	// SetRecovery Set or replace the recovery proof
 	//
-	// `forbidden`: `proof` is not the login proof.
+	// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1140,7 +1143,7 @@ func (c *Raw) DeleteAccount(ctx context.Context, body DeleteAccountJSONRequestBo
 // ChangeProofWithBody Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes any type of body and a specified content type.
@@ -1161,7 +1164,7 @@ func (c *Raw) ChangeProofWithBody(ctx context.Context, contentType string, body 
 // ChangeProof Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes a body of the `application/json` content type.
@@ -1181,7 +1184,7 @@ func (c *Raw) ChangeProof(ctx context.Context, body ChangeProofJSONRequestBody, 
 
 // SetRecoveryWithBody Set or replace the recovery proof
 //
-// `forbidden`: `proof` is not the login proof.
+// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1200,7 +1203,7 @@ func (c *Raw) SetRecoveryWithBody(ctx context.Context, contentType string, body 
 
 // SetRecovery Set or replace the recovery proof
 //
-// `forbidden`: `proof` is not the login proof.
+// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3164,7 +3167,7 @@ type ClientWithResponsesInterface interface {
 	// ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3175,7 +3178,7 @@ type ClientWithResponsesInterface interface {
 	// ChangeProofWithResponse Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -3185,7 +3188,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetRecoveryWithBodyWithResponse Set or replace the recovery proof
 	//
-	// `forbidden`: `proof` is not the login proof.
+	// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3194,7 +3197,7 @@ type ClientWithResponsesInterface interface {
 
 	// SetRecoveryWithResponse Set or replace the recovery proof
 	//
-	// `forbidden`: `proof` is not the login proof.
+	// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4923,7 +4926,7 @@ func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, bod
 // ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4940,7 +4943,7 @@ func (c *ClientWithResponses) ChangeProofWithBodyWithResponse(ctx context.Contex
 // ChangeProofWithResponse Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -4956,7 +4959,7 @@ func (c *ClientWithResponses) ChangeProofWithResponse(ctx context.Context, body 
 
 // SetRecoveryWithBodyWithResponse Set or replace the recovery proof
 //
-// `forbidden`: `proof` is not the login proof.
+// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4971,7 +4974,7 @@ func (c *ClientWithResponses) SetRecoveryWithBodyWithResponse(ctx context.Contex
 
 // SetRecoveryWithResponse Set or replace the recovery proof
 //
-// `forbidden`: `proof` is not the login proof.
+// Sessions that began with the one before end. `forbidden`: `proof` is not the login proof.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

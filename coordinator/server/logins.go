@@ -82,7 +82,8 @@ func (h *handlers) ListSessions(ctx context.Context, _ ListSessionsRequestObject
 	out := ListSessions200JSONResponse{Sessions: []DeviceSession{}}
 	for _, d := range list {
 		v := DeviceSession{
-			Device: string(d.Device), Begun: d.Begun.UTC(), Used: d.Used.UTC(), Credential: d.Credential, Current: d.Device == callOf(ctx).caller.Device,
+			Device: string(d.Device), Begun: d.Begun.UTC(), Used: d.Used.UTC(), Credential: d.Credential, Recovery: d.Recovery,
+			Current: d.Device == callOf(ctx).caller.Device,
 		}
 		if !d.Expires.IsZero() {
 			v.Expires = optional(d.Expires.UTC())
@@ -112,5 +113,5 @@ func (h *handlers) DeleteAccount(ctx context.Context, r DeleteAccountRequestObje
 
 // SetRecovery sets the recovery proof.
 func (h *handlers) SetRecovery(ctx context.Context, r SetRecoveryRequestObject) (SetRecoveryResponseObject, error) {
-	return SetRecovery204Response{}, h.state.SetRecovery(ctx, user(ctx), r.Body.Proof, r.Body.RecoveryProof)
+	return SetRecovery204Response{}, h.state.SetRecovery(ctx, callOf(ctx).caller, r.Body.Proof, r.Body.RecoveryProof)
 }

@@ -51,7 +51,7 @@ func (s *State) Users(ctx context.Context, after UserID) (list []User, err error
 func (s *State) Disable(ctx context.Context, user UserID, disabled bool) error {
 	return s.changeAccount(ctx, user, func(t *tx, a *account) error {
 		a.Disabled = disabled
-		return t.endSessions(user, Caller{})
+		return t.endSessions(user, allSessions)
 	})
 }
 

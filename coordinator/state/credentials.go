@@ -16,11 +16,11 @@ type ProofChange struct {
 	Email        []byte // labelled hash of the new address; empty: the address stays
 	Recovery     []byte // new recovery proof; empty: it stays
 	Swaps        []Swap
-	KeepSessions bool // other sessions of the user go on
+	KeepSessions bool // other sessions of the user go on, and credentials stay
 }
 
 // ChangeProof replaces the login proof, and makes the swaps and the changes of address and recovery proof that come with it, all or nothing. Other sessions end,
-// with their credentials, if the login proof is another one. The old proof may be the recovery proof, and is it in a session that began with that. Repeated after
+// with their credentials, if the login proof is another one; those of a recovery proof that is replaced end in any case. The old proof may be the recovery proof, and is it in a session that began with that. Repeated after
 // it succeeded, it succeeds.
 // Failures: fault.Forbidden (a wrong old proof), fault.Conflict (the address is taken, the proof was changed meanwhile), and those of Swap.
 func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error {
@@ -32,22 +32,16 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error 
 			return err
 		}
 	}
-	a, proof, again, err := s.newProof(ctx, c, p)
+	before, after, err := s.newProofs(ctx, c, p)
 	if err != nil {
 		return err
 	}
-	recovery := a.Recovery
-	if len(p.Recovery) > 0 {
-		if recovery, err = s.proofs.hash(ctx, p.Recovery); err != nil {
-			return err
-		}
-	}
 	return s.update(ctx, func(t *tx) error {
-		now, err := t.unchanged(c.User, a)
+		now, err := t.unchanged(c.User, before)
 		if err != nil {
 			return err
 		}
-		now.Proof, now.Recovery = proof, recovery
+		now.Proof, now.Recovery = after.Proof, after.Recovery
 		if err := t.moveAddress(c.User, &now, p.Email); err != nil {
 			return err
 		}
@@ -56,13 +50,10 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error 
 				return err
 			}
 		}
-		if err := save(t, key("account", string(c.User)), now); err != nil {
-			return err
+		if !p.KeepSessions && !after.Proof.equal(before.Proof) {
+			err = t.endSessions(c.User, c.others)
 		}
-		if !p.KeepSessions && !again {
-			err = t.endSessions(c.User, c)
-		}
-		return errors.Join(err, t.recovered(c))
+		return errors.Join(err, save(t, key("account", string(c.User)), now), t.endRecovered(c, before, after), t.recovered(c))
 	})
 }
 
@@ -84,37 +75,69 @@ func (t *tx) recovered(c Caller) error {
 	return t.saveDevice(c.User, c.Device, r)
 }
 
-// newProof returns the account as it is and the hash of the new proof, if the old one is right or the new one is in force already.
-func (s *State) newProof(ctx context.Context, c Caller, p ProofChange) (a account, proof proofHash, again bool, err error) {
-	if _, a, err = s.find(ctx, Login{User: c.User}); err != nil {
-		return a, proof, false, err
+// newProofs returns the account as it is, and with the new proofs, if the old proof is right or the new one is in force already. A proof that is in force stays
+// as it is kept.
+func (s *State) newProofs(ctx context.Context, c Caller, p ProofChange) (before, after account, err error) {
+	if _, before, err = s.find(ctx, Login{User: c.User}); err != nil {
+		return before, before, err
 	}
-	if again, err = s.proofs.check(ctx, a.Proof, p.New); err != nil || again {
-		return a, a.Proof, again, err
+	after = before
+	inForce, err := s.proofs.check(ctx, before.Proof, p.New)
+	if err == nil && !inForce {
+		after.Proof, err = s.newProof(ctx, c, before, p)
 	}
+	if err == nil && len(p.Recovery) > 0 {
+		after.Recovery, err = s.newRecovery(ctx, before, p.Recovery)
+	}
+	return before, after, err
+}
+
+// newProof returns what to keep of the new login proof, if the old proof is right.
+func (s *State) newProof(ctx context.Context, c Caller, a account, p ProofChange) (h proofHash, err error) {
 	for _, kind := range c.mayProve() {
-		if a, err = s.prove(ctx, c.User, Login{Kind: kind, Proof: p.Old}); !errors.Is(err, fault.Forbidden) {
+		if err = s.shows(ctx, c.User, a, Login{Kind: kind, Proof: p.Old}); !errors.Is(err, fault.Forbidden) {
 			break
 		}
 	}
 	if err != nil {
-		return a, proof, false, err
+		return h, err
 	}
-	proof, err = s.proofs.hash(ctx, p.New)
-	return a, proof, false, err
+	return s.proofs.hash(ctx, p.New)
+}
+
+// newRecovery returns what to keep of a recovery proof.
+func (s *State) newRecovery(ctx context.Context, a account, proof []byte) (proofHash, error) {
+	inForce, err := s.proves(ctx, "", a, Login{Kind: RecoveryLogin, Proof: proof})
+	if err != nil || inForce {
+		return a.Recovery, err
+	}
+	return s.proofs.hash(ctx, proof)
 }
 
 // prove returns the account of a user whose proof this is, or fault.Forbidden.
 func (s *State) prove(ctx context.Context, user UserID, l Login) (account, error) {
 	_, a, err := s.find(ctx, Login{User: user})
-	if err != nil {
-		return a, err
+	if err == nil {
+		err = s.shows(ctx, user, a, l)
 	}
+	return a, err
+}
+
+// shows returns fault.Forbidden if the proof is not that of an account.
+func (s *State) shows(ctx context.Context, user UserID, a account, l Login) error {
 	ok, err := s.proves(ctx, user, a, l)
 	if err == nil && !ok {
 		err = fault.New(fault.Forbidden, "the present proof is another one")
 	}
-	return a, err
+	return err
+}
+
+// endRecovered ends the sessions of a recovery proof that is replaced, but the caller's own, which replaced it: the old kit may be in other hands.
+func (t *tx) endRecovered(c Caller, before, after account) error {
+	if after.Recovery.equal(before.Recovery) {
+		return nil
+	}
+	return t.endSessions(c.User, func(d DeviceID, r deviceRecord) bool { return r.Recovery && c.others(d, r) })
 }
 
 // unchanged returns a user's account if its proofs are still those that were checked.

@@ -34,7 +34,7 @@ func (s *State) Delete(ctx context.Context, c Caller, proof []byte) error {
 			return err
 		}
 		return errors.Join(
-			t.endSessions(c.User, Caller{}), t.Delete(emailKey(now.Email)), t.Delete(key("account", string(c.User))),
+			t.endSessions(c.User, allSessions), t.Delete(emailKey(now.Email)), t.Delete(key("account", string(c.User))),
 			t.Set(key("gone", string(c.User)), nil), save(t, key("erase", string(c.User)), erasure{t.now}),
 		)
 	})

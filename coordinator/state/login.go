@@ -161,32 +161,23 @@ func (s *State) find(ctx context.Context, l Login) (user UserID, a account, err 
 	return user, a, err
 }
 
-// SetRecovery sets or replaces the recovery proof, which its owner's agent makes from the recovery key. A wrong login proof is fault.Forbidden.
-func (s *State) SetRecovery(ctx context.Context, user UserID, proof, recovery []byte) error {
-	_, a, err := s.find(ctx, Login{User: user})
+// SetRecovery sets or replaces the recovery proof, which its owner's agent makes from the recovery key. Sessions that began with the one before end. A wrong login
+// proof is fault.Forbidden.
+func (s *State) SetRecovery(ctx context.Context, c Caller, proof, recovery []byte) error {
+	before, err := s.prove(ctx, c.User, Login{Proof: proof})
 	if err != nil {
 		return err
 	}
-	ok, err := s.proofs.check(ctx, a.Proof, proof)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fault.New(fault.Forbidden, "the present proof is another one")
-	}
-	h, err := s.proofs.hash(ctx, recovery)
+	h, err := s.newRecovery(ctx, before, recovery)
 	if err != nil {
 		return err
 	}
 	return s.update(ctx, func(t *tx) error {
-		now, err := t.account(user)
+		now, err := t.unchanged(c.User, before)
 		if err != nil {
 			return err
 		}
-		if !now.Proof.equal(a.Proof) {
-			return fault.New(fault.Conflict, "the proof was changed meanwhile")
-		}
 		now.Recovery = h
-		return save(t, key("account", string(user)), now)
+		return errors.Join(save(t, key("account", string(c.User)), now), t.endRecovered(c, before, now))
 	})
 }

@@ -203,7 +203,7 @@ func (r *deviceRecord) exchange(k token, request string) bool {
 func (s *State) Logout(ctx context.Context, c Caller, all bool) error {
 	return s.update(ctx, func(t *tx) error {
 		if all {
-			return t.endSessions(c.User, Caller{})
+			return t.endSessions(c.User, allSessions)
 		}
 		r, _, err := loadOr[deviceRecord](t, deviceKey(c.User, c.Device))
 		if err != nil || hex.EncodeToString(r.Family) != c.Session {
@@ -235,6 +235,7 @@ type DeviceSession struct {
 	Used       time.Time
 	Expires    time.Time // of the session; zero if only the credential is left
 	Credential bool
+	Recovery   bool // the session began with the recovery proof, and the login proof was not replaced since
 }
 
 // Sessions lists the devices of a user that have a session or a credential, by id.
@@ -244,7 +245,7 @@ func (s *State) Sessions(ctx context.Context, user UserID) (list []DeviceSession
 		return t.eachDevice(user, func(d DeviceID, r deviceRecord) {
 			v := DeviceSession{Device: d, Begun: r.Begun, Used: r.Used, Credential: r.trusted(t.now)}
 			if r.live(t.now) {
-				v.Expires = r.Expires
+				v.Expires, v.Recovery = r.Expires, r.Recovery
 			}
 			if v.Credential || !v.Expires.IsZero() {
 				list = append(list, v)
@@ -267,11 +268,11 @@ func (t *tx) eachDevice(user UserID, fn func(DeviceID, deviceRecord)) error {
 	return err
 }
 
-// endSessions ends all sessions of a user, with their credentials, but one.
-func (t *tx) endSessions(user UserID, but Caller) error {
+// endSessions ends the sessions of a user that are named, with their credentials.
+func (t *tx) endSessions(user UserID, which func(DeviceID, deviceRecord) bool) error {
 	ended := map[DeviceID]deviceRecord{}
 	err := t.eachDevice(user, func(d DeviceID, r deviceRecord) {
-		if d != but.Device || hex.EncodeToString(r.Family) != but.Session {
+		if which(d, r) {
 			ended[d] = r
 		}
 	})
@@ -279,4 +280,11 @@ func (t *tx) endSessions(user UserID, but Caller) error {
 		err = errors.Join(err, t.removeDevice(user, d, r))
 	}
 	return err
+}
+
+func allSessions(DeviceID, deviceRecord) bool { return true }
+
+// others reports whether a session is not the caller's.
+func (c Caller) others(d DeviceID, r deviceRecord) bool {
+	return d != c.Device || hex.EncodeToString(r.Family) != c.Session
 }

@@ -287,11 +287,11 @@ func recoveryProofs(t *testing.T, b *stateBench) {
 	if _, err := b.login(1, byRecovery(kit)); !errors.Is(err, fault.Unauthorized) {
 		t.Errorf("none was set: %v", err)
 	}
-	if err := b.SetRecovery(ctx, UserN(0), bytes32(9), kit); !errors.Is(err, fault.Forbidden) {
+	if err := b.SetRecovery(ctx, state.Caller{User: UserN(0)}, bytes32(9), kit); !errors.Is(err, fault.Forbidden) {
 		t.Errorf("set with a wrong login proof: %v", err)
 	}
 	for _, proof := range [][]byte{old, kit, kit} { // the last answer was lost
-		if err := b.SetRecovery(ctx, UserN(0), bytes32(0), proof); err != nil {
+		if err := b.SetRecovery(ctx, state.Caller{User: UserN(0)}, bytes32(0), proof); err != nil {
 			t.Fatal(err)
 		}
 	}

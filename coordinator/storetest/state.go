@@ -56,6 +56,7 @@ func RunState(t *testing.T, open Open) {
 		"F13_ClockJumps":              clockJumps,
 		"ProofAndBlobsTogether":       proofAndBlobs,
 		"ProofAndKitTogether":         proofAndKit,
+		"KeptSessionsAndKits":         keptSessionsAndKits,
 		"ChangedAddress":              changedAddress,
 		"DeletedAccount":              deletedAccount,
 	} {
