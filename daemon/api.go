@@ -138,7 +138,32 @@ type CoordinatorStatus struct {
 // CoordinatorInfo is the setting and its state.
 type CoordinatorInfo struct {
 	CoordinatorStatus
-	CA string
+	CA   string
+	Sync SyncStatus
+}
+
+// SyncStatus says how it stands with what is done with the coordinator, as the last round found it.
+type SyncStatus struct {
+	Failures []SyncFailure // of tasks; none: all is well
+	Device   string        // this machine's place among the user's devices: unknown, unlisted, asking, listed, removed or recovered
+	Fresh    bool          // nobody but the coordinator says that this vault is the newest: it is read, and nothing is signed or sent
+	Outbox   int           // messages that wait to be sent
+	Aside    int           // messages that could not be read
+	Findings []HeadFinding // what contacts were told of this account does not agree with what is here
+}
+
+// SyncFailure is why a task was not done: vault, devices, prekeys, receive, send or heads.
+type SyncFailure struct {
+	Task string
+	Code fault.Code
+}
+
+// HeadFinding is a view of an object of this account that does not agree with the one here: fault.RolledBack if somebody was told a newer
+// version, fault.Forked if somebody was told another one, fault.Stale if nobody has echoed any for a day (docs/messages.md, "Heads").
+type HeadFinding struct {
+	Object  string // vault or devices
+	Code    fault.Code
+	Contact string // whose echo it was; empty for fault.Stale
 }
 
 // UnlockRequest opens the vault. Password is wiped by Unlock.

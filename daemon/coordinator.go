@@ -175,7 +175,7 @@ func (a *Agent) coordinatorInfo(s *session) (CoordinatorInfo, error) {
 	if err != nil {
 		return CoordinatorInfo{}, err
 	}
-	info := CoordinatorInfo{CA: item.CA, CoordinatorStatus: CoordinatorStatus{URL: item.URL}}
+	info := CoordinatorInfo{CA: item.CA, CoordinatorStatus: CoordinatorStatus{URL: item.URL}, Sync: s.sync.status()}
 	if st := s.coordinatorStatus(); st != nil {
 		info.CoordinatorStatus = *st
 	}

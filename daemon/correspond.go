@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"coldframe/daemon/contacts"
@@ -81,16 +82,11 @@ func (y *syncer) noteSent() error {
 	if err != nil {
 		return err
 	}
-	var sent []contacts.MessageID
-	for _, id := range queued {
-		waits, err := y.mail.Waits(messages.ID(id))
-		if err != nil {
-			return err
-		}
-		if !waits {
-			sent = append(sent, id)
-		}
+	waiting, err := y.mail.Waiting()
+	if err != nil {
+		return err
 	}
+	sent := slices.DeleteFunc(queued, func(id contacts.MessageID) bool { return waiting[messages.ID(id)] })
 	if len(sent) == 0 {
 		return nil
 	}

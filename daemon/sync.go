@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -64,6 +65,8 @@ type syncer struct {
 	due      task
 	failures map[task]fault.Code // of the last try of each; none: it went well, or was not tried yet
 	findings []messages.Finding
+	waiting  int // messages in the outbox
+	aside    int // messages that could not be read
 
 	collected uint64    // change of the vault at the last collection; run's
 	told      time.Time // when heads were told to everybody last; run's
@@ -173,6 +176,7 @@ func (y *syncer) round(ctx context.Context, due task) (left task, next time.Dura
 	if next > 0 {
 		left |= taskSend
 	}
+	y.count()
 	return left, next
 }
 
@@ -289,6 +293,45 @@ func (y *syncer) send(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	return max(time.Second, at.Sub(y.a.clock.Now())), nil
+}
+
+// taskNames are the tasks as people read them.
+var taskNames = []struct {
+	task
+	name string
+}{
+	{taskVault, "vault"}, {taskDevices, "devices"}, {taskPreKeys, "prekeys"}, {taskReceive, "receive"}, {taskSend, "send"}, {taskHeads, "heads"},
+}
+
+// status says how the last round went.
+func (y *syncer) status() SyncStatus {
+	state, _ := y.member.State() // the failure is that of the task
+	st := SyncStatus{Device: string(state), Fresh: y.s.fresh.Load()}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	for _, t := range taskNames {
+		if code := y.failures[t.task]; code != "" {
+			st.Failures = append(st.Failures, SyncFailure{t.name, code})
+		}
+	}
+	for _, f := range y.findings {
+		st.Findings = append(st.Findings, HeadFinding{Object: f.Type, Code: f.Code, Contact: f.Peer})
+	}
+	st.Outbox, st.Aside = y.waiting, y.aside
+	return st
+}
+
+// count notes how many messages wait and were set aside.
+func (y *syncer) count() {
+	out, outErr := y.mail.Waiting()
+	aside, err := y.mail.Asides()
+	if err = errors.Join(outErr, err); err != nil {
+		y.a.log.Warn("messages not counted", failure(err)...)
+		return
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.waiting, y.aside = len(out), len(aside)
 }
 
 // idle is nil if nothing is left to be done, else why not.

@@ -131,6 +131,27 @@ func (e DatasetState) Valid() bool {
 	}
 }
 
+// Defines values for HeadFindingCode.
+const (
+	HeadFindingCodeForked     HeadFindingCode = "forked"
+	HeadFindingCodeRolledBack HeadFindingCode = "rolled_back"
+	HeadFindingCodeStale      HeadFindingCode = "stale"
+)
+
+// Valid indicates whether the value is a known member of the HeadFindingCode enum.
+func (e HeadFindingCode) Valid() bool {
+	switch e {
+	case HeadFindingCodeForked:
+		return true
+	case HeadFindingCodeRolledBack:
+		return true
+	case HeadFindingCodeStale:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MemberRole.
 const (
 	MemberRoleOwner  MemberRole = "owner"
@@ -311,6 +332,36 @@ func (e StoreRequestKind) Valid() bool {
 	case StoreRequestKindFolder:
 		return true
 	case StoreRequestKindS3:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SyncFailureTask.
+const (
+	SyncFailureTaskDevices SyncFailureTask = "devices"
+	SyncFailureTaskHeads   SyncFailureTask = "heads"
+	SyncFailureTaskPrekeys SyncFailureTask = "prekeys"
+	SyncFailureTaskReceive SyncFailureTask = "receive"
+	SyncFailureTaskSend    SyncFailureTask = "send"
+	SyncFailureTaskVault   SyncFailureTask = "vault"
+)
+
+// Valid indicates whether the value is a known member of the SyncFailureTask enum.
+func (e SyncFailureTask) Valid() bool {
+	switch e {
+	case SyncFailureTaskDevices:
+		return true
+	case SyncFailureTaskHeads:
+		return true
+	case SyncFailureTaskPrekeys:
+		return true
+	case SyncFailureTaskReceive:
+		return true
+	case SyncFailureTaskSend:
+		return true
+	case SyncFailureTaskVault:
 		return true
 	default:
 		return false
@@ -527,7 +578,10 @@ type Coordinator struct {
 	Error *string          `json:"error,omitempty"`
 	Since time.Time        `json:"since"`
 	State CoordinatorState `json:"state"`
-	Url   string           `json:"url"`
+
+	// Sync How it stands with what is done with the coordinator, as the last round found it
+	Sync *SyncStatus `json:"sync,omitempty"`
+	Url  string      `json:"url"`
 }
 
 // CoordinatorState defines model for Coordinator.State.
@@ -686,6 +740,21 @@ type FormerIdentity struct {
 	// Verified Whether its safety number had been compared
 	Verified bool `json:"verified"`
 }
+
+// HeadFinding What a contact was told of this account does not agree with what is here
+type HeadFinding struct {
+	// Code `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
+	Code HeadFindingCode `json:"code"`
+
+	// Contact Whose echo it was
+	Contact *string `json:"contact,omitempty"`
+
+	// Object vault or devices
+	Object string `json:"object"`
+}
+
+// HeadFindingCode `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
+type HeadFindingCode string
 
 // Import defines model for Import.
 type Import struct {
@@ -1028,6 +1097,33 @@ type StoreRequest struct {
 
 // StoreRequestKind defines model for StoreRequest.Kind.
 type StoreRequestKind string
+
+// SyncFailure defines model for SyncFailure.
+type SyncFailure struct {
+	// Code As in a problem
+	Code string          `json:"code"`
+	Task SyncFailureTask `json:"task"`
+}
+
+// SyncFailureTask defines model for SyncFailure.Task.
+type SyncFailureTask string
+
+// SyncStatus How it stands with what is done with the coordinator, as the last round found it
+type SyncStatus struct {
+	// Device This machine's place among the user's devices: unknown, unlisted, asking, listed, removed or recovered
+	Device   string        `json:"device"`
+	Failures []SyncFailure `json:"failures"`
+	Findings []HeadFinding `json:"findings"`
+
+	// Fresh Nobody but the coordinator says that this vault is the newest: it is read, and nothing is signed or sent
+	Fresh bool `json:"fresh"`
+
+	// Outbox Messages that wait to be sent
+	Outbox int `json:"outbox"`
+
+	// SetAside Messages that could not be read
+	SetAside int `json:"set_aside"`
+}
 
 // TypedNumber 60 digits, with spaces, line ends and hyphens wherever they are
 type TypedNumber = string

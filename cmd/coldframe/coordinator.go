@@ -45,11 +45,34 @@ func (a *app) showCoordinatorCommand() *cobra.Command {
 }
 
 func (a *app) printCoordinator(c localapi.Coordinator) error {
-	_, err := fmt.Fprintf(a.out, "%s %s\n", printable(c.Url), standing(string(c.State), c.Error))
-	if err == nil && c.Ca != nil {
-		_, err = fmt.Fprintln(a.out, "vouched for by certificates of its own")
+	lines := []string{printable(c.Url) + " " + standing(string(c.State), c.Error)}
+	if c.Ca != nil {
+		lines = append(lines, "vouched for by certificates of its own")
 	}
+	if c.Sync != nil {
+		lines = append(lines, linesOfSync(c.Sync)...)
+	}
+	_, err := fmt.Fprintln(a.out, strings.Join(lines, "\n"))
 	return err
+}
+
+// linesOfSync says what a person should know of what is done with the coordinator.
+func linesOfSync(s *localapi.SyncStatus) []string {
+	lines := []string{fmt.Sprintf("this machine: %s; %d messages to be sent, %d set aside", printable(s.Device), s.Outbox, s.SetAside)}
+	if s.Fresh {
+		lines = append(lines, "nobody but the coordinator says that this vault is the newest: approve this machine on another device, or coldframe devices recover")
+	}
+	for _, f := range s.Failures {
+		lines = append(lines, fmt.Sprintf("%s: %s", f.Task, printable(f.Code)))
+	}
+	for _, f := range s.Findings {
+		line := fmt.Sprintf("%s: %s", printable(f.Object), f.Code)
+		if f.Contact != nil {
+			line += ", says contact " + printable(*f.Contact)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // standing is a state with what keeps it from being online.

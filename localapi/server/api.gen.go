@@ -134,6 +134,27 @@ func (e DatasetState) Valid() bool {
 	}
 }
 
+// Defines values for HeadFindingCode.
+const (
+	HeadFindingCodeForked     HeadFindingCode = "forked"
+	HeadFindingCodeRolledBack HeadFindingCode = "rolled_back"
+	HeadFindingCodeStale      HeadFindingCode = "stale"
+)
+
+// Valid indicates whether the value is a known member of the HeadFindingCode enum.
+func (e HeadFindingCode) Valid() bool {
+	switch e {
+	case HeadFindingCodeForked:
+		return true
+	case HeadFindingCodeRolledBack:
+		return true
+	case HeadFindingCodeStale:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MemberRole.
 const (
 	MemberRoleOwner  MemberRole = "owner"
@@ -314,6 +335,36 @@ func (e StoreRequestKind) Valid() bool {
 	case StoreRequestKindFolder:
 		return true
 	case StoreRequestKindS3:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SyncFailureTask.
+const (
+	SyncFailureTaskDevices SyncFailureTask = "devices"
+	SyncFailureTaskHeads   SyncFailureTask = "heads"
+	SyncFailureTaskPrekeys SyncFailureTask = "prekeys"
+	SyncFailureTaskReceive SyncFailureTask = "receive"
+	SyncFailureTaskSend    SyncFailureTask = "send"
+	SyncFailureTaskVault   SyncFailureTask = "vault"
+)
+
+// Valid indicates whether the value is a known member of the SyncFailureTask enum.
+func (e SyncFailureTask) Valid() bool {
+	switch e {
+	case SyncFailureTaskDevices:
+		return true
+	case SyncFailureTaskHeads:
+		return true
+	case SyncFailureTaskPrekeys:
+		return true
+	case SyncFailureTaskReceive:
+		return true
+	case SyncFailureTaskSend:
+		return true
+	case SyncFailureTaskVault:
 		return true
 	default:
 		return false
@@ -530,7 +581,10 @@ type Coordinator struct {
 	Error *string          `json:"error,omitempty"`
 	Since time.Time        `json:"since"`
 	State CoordinatorState `json:"state"`
-	Url   string           `json:"url"`
+
+	// Sync How it stands with what is done with the coordinator, as the last round found it
+	Sync *SyncStatus `json:"sync,omitempty"`
+	Url  string      `json:"url"`
 }
 
 // CoordinatorState defines model for Coordinator.State.
@@ -689,6 +743,21 @@ type FormerIdentity struct {
 	// Verified Whether its safety number had been compared
 	Verified bool `json:"verified"`
 }
+
+// HeadFinding What a contact was told of this account does not agree with what is here
+type HeadFinding struct {
+	// Code `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
+	Code HeadFindingCode `json:"code"`
+
+	// Contact Whose echo it was
+	Contact *string `json:"contact,omitempty"`
+
+	// Object vault or devices
+	Object string `json:"object"`
+}
+
+// HeadFindingCode `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
+type HeadFindingCode string
 
 // Import defines model for Import.
 type Import struct {
@@ -1031,6 +1100,33 @@ type StoreRequest struct {
 
 // StoreRequestKind defines model for StoreRequest.Kind.
 type StoreRequestKind string
+
+// SyncFailure defines model for SyncFailure.
+type SyncFailure struct {
+	// Code As in a problem
+	Code string          `json:"code"`
+	Task SyncFailureTask `json:"task"`
+}
+
+// SyncFailureTask defines model for SyncFailure.Task.
+type SyncFailureTask string
+
+// SyncStatus How it stands with what is done with the coordinator, as the last round found it
+type SyncStatus struct {
+	// Device This machine's place among the user's devices: unknown, unlisted, asking, listed, removed or recovered
+	Device   string        `json:"device"`
+	Failures []SyncFailure `json:"failures"`
+	Findings []HeadFinding `json:"findings"`
+
+	// Fresh Nobody but the coordinator says that this vault is the newest: it is read, and nothing is signed or sent
+	Fresh bool `json:"fresh"`
+
+	// Outbox Messages that wait to be sent
+	Outbox int `json:"outbox"`
+
+	// SetAside Messages that could not be read
+	SetAside int `json:"set_aside"`
+}
 
 // TypedNumber 60 digits, with spaces, line ends and hyphens wherever they are
 type TypedNumber = string
@@ -6991,208 +7087,215 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L3pkhs3tiD8Krj8boTt7qxVUllihSO+uiWprWttVpXkmHFpimDmIYmuJEADyKLYCk30U8wj3AfrJ5nA",
-	"OUAuTCSXWtTuO/5jq8gkEjg4+/q5l6rpTEmQ1vT6n3szrvkULGj86yTP1fw1zF/yhSqs+yQDk2oxs0LJ",
-	"Xr93zq+AcWb5MAc2nygDLFV5MZWGKc3sYgaGZWI0As1GWk2ZxUfUiNkJMAlzMJZdgzZutaQn3JK/FaAX",
-	"vaQn+RR6/R53O7iUML/MaQ9Jz6QTmHK3GfeCXr83VCoHLntfviS9k9nsxVP3HS4243ZSrSWyXtLT8Fsh",
-	"NGS9vtUF1FebcWtBu5/9r1/5zt/2d57sfPx8kBw9/PLvvSS8y1gt5JheZT/4rbfhUh1PjBgfGpC244DV",
-	"8audjJSecut2LO3Rw17SmwoppsW01z8oNyKkhTFo3Mnp2YenkIupsKDbmzk9+9Bn8wm3zIC7XguGjQTk",
-	"mUmYksDSCdc8taB32QlL1XTK1246K99W3/aUf3oJcmwnuM+pkLW/2uA7PfvwI/BsxY7BTkAjqoyENpbl",
-	"QgKbqDwzhD98CiYgk0e7XfbCskyBWXuECb17DTqdnn14XeR5xxa5ZIX8rVAWMoIosw7M8FvBc7dHYZiF",
-	"T5YJw2SR57vM4QVMZ3bhH1+3SferLhAfPeyA6s9uQ6vQAHdsGKdNRJAgU4UjaHxu7R7xqdvggZKWp5ao",
-	"tk1GKX39jWGFAc2Qhm9H2/s7T/jO6OPnx1++3Sn/ePjlu88PvlR/Hxx2UP1TbrkB+7WYzLNPM0hXMxrP",
-	"QQj3EOnmWriLM2zIDWRMyYTts5HSTCoJx4xLhZTl7l0YlhZag7R9NkiVHOUitYOOqwbczIasaj/Kql5k",
-	"MJ0pCzJd/ASLCJY6CSHZcEFUnQuQlujG8CmwlOc5mws7wa/xoytYMD7mQrIxWFNjF1yaOWjGZcYm3DCp",
-	"mIFUyYzBaETHwDOWjMAfsrbDHbfFLsw+fLyM2/W7/bed//3xz/ErfTGdKR3F97dc/1aA7eMhhipbuOsB",
-	"merFzEJ2jB8Lz2QGb9+cnbO964M9geuZARvza8BrFtY4sJiEjZXK8CN314gWHVdLi/RWoOrhzvcfPx8c",
-	"deDpuVMBnntk+Bx9hUeV+itAOkz5tZeaa/dc9leDkpBrreY9B1CER+9j5xvPyqWakHyNssFdPSkhahQk",
-	"RMKENBZ45j4TcgTarehAO+2zgdsq/oT9KpVFrv0xYf/4+38NjkvNBsEvvJjBp9yPuAa/HGTMWIGMGz7x",
-	"6SynjXO3NUYHSJiF6Qw0t4UGlkEqpjz/9kly+F3H9XiQdeHi0YPHD9dz2nPNpRmBjqHei4wkqRNZ/jEm",
-	"JJtpNdZgDINrpyEmLI3Q5zHLNJ/LtZIiLNy7OUP8QrwVjP0PlQlAJfWZE6juH05UuLf3P/f4bJaLFEG+",
-	"h0jV/1x7579rGPX6vf9vr9J99+hbs4ervRn+1XEIfN8SYik7wQtUjrN4Ya7wcaLPU9rEzrlDIseLuXTq",
-	"geNbgWX1AvYubfpPe39q7rNkrkMhOUKyAx6VrKFPzExJQ9B5q9Uwh+kK+MzoiT8HOJVI636RudflKr2C",
-	"INfA2EuR9fq9/YO/Pvr04Lf94ffuQi23hen1Hx4+SHpWWER6lE68yFEDKhfxZyi07Kcqz0bO4Oj7TfT9",
-	"U1+SDa8rHC9yVSdMw6gwPMe7YiMuckdt3757fsqePHz0/XdIFH4htHZmM8RIrWagrccuT/WdLMbitVox",
-	"dQYQSPpLXYFkc27YlGfIcS1MTU3FDPdXAoNrzRfu71QDt+4ya7efcQs77g1tBEjcl04fwdU3f43Ioo8R",
-	"oUa+MKmaQfMdq27lzD3efm8DW38lVQlfWb6gAkDF85UnRjTuTiv4NO+J0+Wt2pW7X7cndzuRUy7tzi0Y",
-	"Hu7YzEthbHQnm0Mq7GkVnHDBji28I4rE92aZcLjJ87e1/Yx4biDZDqmbNpU37J1CUcPuKV+wCb+GhA3B",
-	"iAxI8VLKgjbfHCO/K+XBLnsj8wXpbYOAsAMSz44nurtng6up+yxXEnbZKb36QqKwTdUUWM6t0+Y0oMxN",
-	"1TVoyHYvZJ286jJx/3CdSEzc8y/otwf7+/v4ePi7TTN1SlsWniXMwkNBGw/gEsapYUtwqW99KznY3Lk/",
-	"aPfOA1mvVl9b75hxY+ZKZ2t5cHjuFoyiOs+jVYdJeoUUvxXgv64kXkUtTYYSJZvCTpQWgRiWDBBHJSMn",
-	"G8E4Dejts1d0l4iZ7FoV6QQ1aqIQpTMhucWrxTvtN51cZmEsTHtJw3J/9OjB0Vron/J0EjHjf0Ht0+n3",
-	"M8vQ6hNOzKQTIeEbwzJhrty70dB3EmgENp1AFvxvwIZFegU2YQZ47owK2jYeibORyjPQCZLmfAJOp8W3",
-	"2UJLZ0mORr1lXuJfcDlc2Bg83zlVe+nlzAiZIsdw1NsyIZfNxqQ3EXb9+qK2LuNjdyhjubaodGzwEnRp",
-	"Va/Z4Beay3F0T/i5uwZCOhP9dWG6ofaGFAl3m5tsfokEais3j1VuuQ7SZOkKYyRD/Lgt67bVI+iD5dOe",
-	"IKW5Aw+IMQxY6YeOWptdWgQ+Gd//dMa18BruSknZdrAYPgK7YLKYDp0EIilILhSUfBNumLAJA4GfDejB",
-	"gVM7B06DHvTa8jeD9ayRSwnZqXvUgRQXXfcjZ3Vkr+nRL1+igEB3WgTjHM9QjtYH3FxBNnCn1GTXKie9",
-	"C+MYg9PzAdmD00pbB+NZto3ymk4cOq4VMH7Tp/i0+x1MucijeGQnsGBzt/FcqSvIWDGLvdhtL+Z5fpGB",
-	"tCgZiOnjShpmOU8hS+ji8wyMJR9TXYCvOsBzfJ1ffBFTyAPFRA4kvOsz5Tl6lVGctDV0dzHtFfxl9hln",
-	"xiLxazbnwqI6wlJnJjoDfuBvYtD3144Ht3PFnGA3jA9VgeqM0N6zJMkQdgiD8oMkhlfWjH9HIa3IGWcz",
-	"0EZJpsGo/NrJVQe54PzBHfaSHk9TmBG3HpbGYsCQj5EjO6hEucw1aDESkF1yGxOgIKstpcgYwCuidUKv",
-	"BLpU6IvLREOQrEDsNjvWvXBDiaeRj93E6fG8xWw1cBNzAr9BtkPX4hSTuWLDQmY5KTBOa0H8ZYXMfDwl",
-	"OE5N7RquYHEZoI3HvOoAuwGQHrI3AIY/RLXMCkDE7SsfEdhcyQw8b52dVS68YkuvPZ1uYWwF0l61xZd8",
-	"CHkvqsqu2Mymxl8TXZ55MeXQkoQUstO2lCq5bE13PXy03qra4sAVEa96+L1Bp2WHQCtV8Aiq8Fso+Mik",
-	"WocDrVUsZKkyKPXuK4CZY3Kklw7B8UklcyGjQhCV1s1lZsnoS+e5khJS675OeuVr1Gjk/5WrsZCXEiDz",
-	"PryR0w/jHFXn6x0j7qGKm9HuP66+mRt6KdZ6/+qW3JekJ+S1ID/7uh++qJ68oaHrQbWa75QAeP/uZQcc",
-	"y3evAeGZd7Auo/jvBx+XFI862pFawQwYjFSCzJw2Ffw/Ej5ZVkgn86vYXoALG8JYSBOClsds4BHYr1kz",
-	"wUn6Ucx4JMaFxgtOmOELw6Sqybp/AZJxGNMG6sTamenv7U2Usb/2Z0rbj4Omc+HRweFaBu1j2G1k6rBG",
-	"X5BxZqzSsJktXXMwbiii0b68C4d4h0k6BafUbb6jV0BGVHtHWs03dRC0eDXGixCjeLaI4pOPnUROUMyy",
-	"7SBx3ZU1sN8v1fc5p3QBC5ItwN7A2YBaMe26QvEqqwmhlfSCqyEgRnWx1cGqS4rRhkfauE4YjYKsut5A",
-	"Aut0wnLhFVu6mXQrL7quXXkn9Mowbn17tMiKvdUyR5YsdRSdbdx4X2bZtPCpgzucFdPS2yn+VoUPvO+r",
-	"jCtXOLEJA9mW7CfcTCJ7+/Fk5/DRUbW/sYSMTbkUI0zOk2wCn7gPwPeiPnBt6yG1uvdvcz5Qo8RtyauT",
-	"kmhndTryV+phEUUKwFwSoaRPvtkCX4mvbhthuYJ6aP6ZTFXmvun3htwAnr95YQdHCTt86AT5g0OGR3WX",
-	"VD5cRcQXyGdq23nY3IzbWz2mcrLzPyms8ue9j3/+4fN+0pXg1eJt7ggxYNYzBdaBsv3jkNXzXOQxxw/z",
-	"uUBsJHIgrWiqsiLnOiQEoWpz8uzs8i+nry4/HCRVopAPwyWYGjUFyx0TY29/enV+0LLxtnF3w6eZ0FFv",
-	"NVGXU1mSDck17u/C4AZnuZBXzCqnsU75gg0p7wuyOIHaSYf/vAqMJEyMKhWGCVOGOmJLbkHYXvtbUpda",
-	"76Kwx7H7F3ANmhlINdi1+Ofd2g3Kj6Litc/riIAT3eoOAwaUQKtGjDMD+hr0DnruMLWH8mr7TGQmYanK",
-	"fPYUucJM289L0fZuEbGRjpjFFZ20y0e9QjalqpB2wxdnlfp7m7tH1N5YPlllecxl7X2MhbySar6hcCwT",
-	"qVaFWHwaj0E1wf9gN+Rz9Uoo7AYB83G1Brmt3MKvPZBiKOv43l1FlZw2HfKpWs7eMom8mbeAH11BLamq",
-	"zPuuYLhl5Km2k64jd7k0tzOXasD70pmoEAWVEyebv6cppW5nC90Cl8KBInZFZU/QyaJwb0ZfWtDHKMVW",
-	"ZhVGF7qxTVizFDSc8IwNAap4QwTtln0GuKva62JHo1ziiFeoEtUbWs3lQmtwPuQJhzd07+pmZhHn2eVM",
-	"w0h82kpvPJ8AOzl5yuinVfYNqk/Twlgk+mM2n4h0Atd4Sb6WpJ6Os0q/3H/STNq4kYKZ+Iqm1OqOcioK",
-	"onGJag/FY1D/U4V1VrtIoc8GQe87PX93+eFgQL60UAhwyGbc5x/4DOqdv/JrntDhWQ78GuObIDTL4Rry",
-	"Mvye5sB1lCNeweJyyi1oQVJs44vx+bBuM4PLn579j8tXJ+fP3r04eXn5/M27y3/8/b8GjQQykTtlbTON",
-	"/+Dg4PHDx0v+rhveCgbDNnYeNMyobfPIzJWYXU5ElkHENfPSXQ5zd93KvsMyImXZWFyDPC5xQlgKenMN",
-	"bDBSeogrD9YzGDxylHwbbvQOlbLmd/3GMIXJ7EpjDUL91kr3duNa0pG4dFeDNQWHR/EroRBRWwk8f77z",
-	"GLVYy6bKWObse7IUFUU7c9T4A3ymXF+FdLxCh7waDSnm46sRlmg1Eevw0VFkP94j2A7Lqrzh41NziXYF",
-	"lltorxSA7gxhX0bVnUgM+ZJqi1SHevG2FsWIwX9b0z2sV4Wjtwl6wvzyJmGV7X+zBKjagRt7WAWxm0mq",
-	"u9tqdG9V3v6SgAxpEm3xgaUulLeiijwjPRfVjlpuxRa56N5Aa0vaKyGxXsTn1FPlQy6MpVShsVfO6iZI",
-	"mdEh5DXPRXbpawmiZJGBjSf4hDQUcggg55lL5pdKmCnSCeOGaTVHiUg8lEzea54XQNApK3dGwh7TljEb",
-	"Btc05G3BH4iMrIZoCpGAPHIJ/3n25jV7q5wqq5mQVpXFXGV4CuuFcE8rstyaxRZRo8fqxSUfRWt+z7DS",
-	"zTCrMBOHDWGkNFTRNovVJBtGMIoOB6gpxmMwFjKkstlEcwMx59AINGRUHcGruN7c3RMF1tyVjQswBk2n",
-	"rYIi8YTCQby4pEo5R9Re61wPJmwV2yjI5sigWQwTI+CfC9CLm3EW89ty2sUmKcNLu3eLxPb1DjB3/mY7",
-	"uylb1/TSxeWVsBvIp8cHTw63O23jBRuw/ncwFsbeFAw3zYy5jUS8dHwqUrGhHHNXhbRORzxuxs4ppUXN",
-	"QFLSanhSOUqUMGcZXIsU1uuKdOA12QoBprHynGUEWJIpyJMUm2nhUwmtwqyFY6fetvcfdLv6YXt3pF7V",
-	"Nxo/pVF5EbTjLfKufsHyFwnzwYpUYafk1xR8NlB5NkiYpB/8kxKJk57lVw0dV8K8l/RUnsVrcxtc1P20",
-	"A5BWabhZEtsvrTwRH+LDSjz/7yFPr4oZyt0yryTcL7sShGlECGGZXfbG0YaPGyypC6XfsEZx5EfEKokL",
-	"SRkjdYO23J5VioqVluIvuMWtLGo0wcrqb1oA7a41hvOtbeSvp9N/BYHhAR9DzLMHW4oDCu8si+wHjQ09",
-	"iAUt+OUoGv7rzFFslh9RFCfmpmqnLcps5pTS9rswpYjxLMM67xAox5WP2cmU/03Jb0z5Sg1jZzbXfWaN",
-	"/IWHjztidJfGLho6XM25VPn7lhOZIlrv2HPeta1QGrdNNxS9bXTUvi7ixn1gsNtR51KBiEk5NR7ops62",
-	"CSTGIlZreLTP6KukyuRWkg2VneDLTGyxsVbFzMRtOVrNbe7gkNGDaNqJ620ql5c99rT78s1eaV4Hf/PH",
-	"Bdz0ApA9r1UF6rh+mzurqRRb340z/AwtUBUGVpf1jftWA8iN/cBHS80vbijeqBa1puRo4Fnw4zn7b8I1",
-	"1W9MhRPkV1MTdV6cUWy/nVypsu1yYV5sg64OkltFzBFN4vXfwm6D22W+cKTORtB1/1ZAAZnTwzSkIK4h",
-	"YxNo5pJul/NOC2IVCcqgsOyWKZVWbQWy9ZG/VhVRO/IXyl7bYtDnYca5hAGZocPLKz83Kr0Z9Tyi4NEr",
-	"10Z4c7jMRiInHTkh/I1yA0T4F3Kk2kj/B1r+gZb3iZbd+BjPtKDEqy0aFFS4vU7nCUt3b+lmzqat5caJ",
-	"D4wdPUoePfCxsfu2DUUE+w6OmOYyU9MqkbOWbRvvJdWvKDzS601kvtVbR0O3WJu/Bx07LslvozI1IslN",
-	"itSSXiG7KfIMZObYD8/tRBXjSSgu7a5D7VfJDD4IbBttEcsP6vFYcjnEKXrZP6NW8vaOsqM0dKdYWdWB",
-	"D2EkqVGkt2HRlH/3ytYr+2w+ETm0ukvV01bjxeLUkgZ/TLVH8fxSkeVw6b6+JGTrUOKpzZV7zjCMyTCj",
-	"2JTLBXMLeEQ1x2y/zySQ0b5JgwngXX7fE6ZVng95ehVsdtqCk2vqGrTGNIA+c0sgPlwl1ADQYKZAiLyQ",
-	"k9EtBdmlW20QlQGhkcbNqxQLqSv3cFKFA0vYR0uNseJok6tDV57y3T8o7VZhKVd4f5nuax7EI/HS8Q6Z",
-	"xYj2hKUaMH2M5zVvNAHc0yZCKFwFdh+JArKY5YpHkcinaGLMrpY+LPHuuhqIBO/2UhKJuAKGaJ/QMglD",
-	"ek3qXCI0cUDCSjqioFV7pmD1bF5l5EtPyvqPk7cvYr+fcy2FHG/VwGxZ8nqtoCKXxn3W0wZLTlJdRYXd",
-	"MWqvbTDOHz2G3oY9XgmZNbzrhLrrUDakvrfJ5sFateZBOx3IbaLziKcTSK/a51RXXR49NdymDZR7xVv3",
-	"m7V3ra565fKdu6WlNq2VDS2V5lrJcdXIwiqWKd/5Il4LvqKIwbFhq0VcpsShFs/9V1fdx7xhhmWagjGX",
-	"V7C4bNX0YObTmiDmSOmYYeV7wVOriaW4icpJsZlpwJKDGhVGUg2XqGE9GdwkJBGrGjkZYmgPmPs68PLy",
-	"9atyQWNw2owKE283XFbXcjcJXDHyXhPArQf9Vvk9UTSYGU+dXYFFJSAzKhiZLGYTwKxF0JhmG3ITlwIF",
-	"D5uFjkf7LeWdXVzYiwt9cSF3Pv4pqsG/L1n8aSmeI6y48V0k7uyEHrVpy3bcwybk6Zy/fbXWeK2tHoPo",
-	"e1RPbk6nM3sZ1LyIGjTDjBpSQ6xnYoit7i/KdMR8SG4sM+hRHaGvg2e+A0C8+uF+E9vey7nmN+xbWats",
-	"2LJfYsXtljKFptzppD/B4sXTQSD5et3ckqt5fY6HO90MskDIS6/z3z599tMGb1vPjTsLJfx5m9vpvo4Z",
-	"ZL4itAnwey7fXMOyurZs4j2sT7BPljOJs4Rx9v79i6cOxiEt/mGHg+AGcwCSoNzGnUz+jVtXo4di7XU6",
-	"ULl+DDq/OCPvHZgi37zBw1un4siG4YFeGWFCbuVm9urKyjqY5XwRzVt1FhM167cKu2pznQvQ4d3BFBGG",
-	"tZvzt9lXqEmK9rCYT1QO25Wi16vtWk3T2z3Se7eso1vhcH0z2vpONq+kqpytocK81q+9vLw2xpEGU2hh",
-	"F9iN33c3CE2W21ftiVTNJSXXJpiAwy0Dnk4idjTqFdjuVDhxt3+0v+/rRFBOc3yaS1braR46zCNmYMVt",
-	"BZqJtTNqFy58xKIjfkwvH5RppNnAYyma6LW3GerD6n2UZcmxcuoPZ++l+MSMwr6n5KRgB4ff7+7v7u8e",
-	"sG9nSlv2/ePvH7NC5mDMhQzNayCjoOhcGPhul/14fv5272D3AMX2LstUavZylfKcz8TuNGMW8tywiZoH",
-	"7CA/T+rsNsjQ/UvlP0qXHV7d08Zq4FPjNLjdC3khB5920ODHTLQ51WP7yslQRdVnA2ehDphU4QYHXC4G",
-	"+DgqfbXU6YRBbqDmSMCr5TQ1gdIVlxECvbt2AlPG8xx3eiEH6H8YVDYFOkB92RLCyewyt3c8jpDjAdOq",
-	"cPIHk7akYkNVEPQxVx0lapknprIFAgRk5r13D/aZKdMMA4XjG4JyM7iQ/g1zLu1S3iU6qf3uKPfbaV6A",
-	"iWfkYMG1pvzTjvt6ELy4fpMjxhkmktMQEOlFab0jr4PBAXsl/oOyynKRgqT0a4EK6Ug4jtU7mfF0AjuH",
-	"u/vVHIbaZ5UfvHca8JwhWnl3Tcm5egdouc5A8pno9XsPdg9wTWcqIcXvTYDndvI39+8xRBKNnmvwae94",
-	"yzhtCn3+hA9UjBeQLXUEba5qhIjpoeoayvkbV1LNKSjos9uFxXBUvUs5NjUO19K/kGSEKjVyIPzx1cnp",
-	"TugQQs0R/V/f4q+/IxK+6JUsYO/6YC+duPuTY7josX/8/f+wffyvRN9j9fePylgkulzNQe+k3EA9+OEO",
-	"7xuDZ77Jub9TLAOnUTbcb5W2xn22oSMdihlMuKHLp+oroeSLrNd3wP8Rr4KahJTj3H5tMWO/AacspSpX",
-	"MuRD4lnUqKHDNfukRCfnlBi0cxpgtOGoj36pb3XM/fi4NNXicH9/aaKFhU92b5Zz0ZxhQf6i9sSZhlul",
-	"Pk4jopog+hGBoh1L58Z9VEd+666qjfQOx1qBL9+MIqg3KddagIN8GoVba5e4zRH3Gl5MsSyBVRuQUcnp",
-	"Xv/Xj0nPFNMp14tev3fGF4YN1NXguJRwzb1YPsYiHvJrf0x6Xkj0+uSrdIvvTcFqkZoa/bfw8pV/ZMvb",
-	"XAGK5Qt7jqKTgkY3AlEJFL9S4OLWuwqmpG+81WoKdgJYELICPFyS+u44RxgMEYVOLow9mc02gM3NZ9uE",
-	"kRWxYSl5XldpiDmZpJFpT5+hZDaQX98JlE9a76zD0w++qIEToxBfkt5MmYiIwRQuw4Ky4NgZjZVoiejd",
-	"FtukPkonOPVjiW3GDlY9src004yYVRhStMlkotrEnTD4T1kYKs+7aKKCz0f7uPFonNp0kNigoBaeHdwl",
-	"noU5LR081auGZoJK3wSjdSncAT698hNJUbSFwWdNy2AtdtXIde+zyL4QnuVAAc0m1tDnN8EamlQaQZb4",
-	"sWtDr2hGVa99gw9j4xGulR+odEvI0koBtlvAsSpxCETbBKH/flui2XA+1FKJ70aUsIrjqtSC9WbGDaZ1",
-	"tUmBjo+DSym0PI+XtgjDpmrq7eEES7j8HMfS4lyub7mDWy87wPh9NpMNOBkr86bJTIp5CJyZRrQn4AwV",
-	"0BDaVP5mmpa5jEj4SbDrqqEvqIzXeoF3itXT8NA9itZ6x/LIRYctJGy4QMv3Dq7ml4nPncbpAAj0MLhF",
-	"OdsJ3RRDYKGxVID9DNSMWghUgKbc5k65eoKrLXfbnQmfCOFHQ5FZJsvRi366AFUhexRZoIl23BhHMFF+",
-	"XMAQaHgAD+lNu4wS5wwbK58XMS2zPIReymmcc1PmUe1eyGqcab/qkEHZIUozP2KABvmF93nPgyjrYY7Z",
-	"oNYXf5Bghw0aqKDKrvsh2uLH/pA1eswGUtnLkTPo262KPY14Qy7Qt7MF3XbKdxeSX3OR82EO5WQGtBNb",
-	"bY8rp4AGZ91nMcuQZ1nohX8LFcXnU/XGmqfw//svdpUeV5bgX9xXmw/xW2pn/5W1lXI8QJw/p9X0gNvq",
-	"ulnGjJoCOYSGCyYw93i4YLDjYBoufjNaXeKAEU2l1RJAl4PJ/FwTn/RsLF/sspMsA++6Sohg6n3STIXa",
-	"bd1Zw1RdQydu3bFG4951FxrNc6XHYGvUPyxsKHQTtYEaGaQY5K541qbctMsOrkPqfgXS/WP1G1mttqmQ",
-	"2UpRrgaEO2V5xm06aQNVg2M9N+VuW4EUR4DcWo/8nd4mNfsJjv9AGML4DqyhPuKG/GmPchrIGXgLHIgq",
-	"KZ2SuiJn4mj+mWM/Q/sff/+vPT+ZaOCnF+Fwpzabo93fA5v7V0QUUu4wFFbyRWSXhUTd6rip89lSu7sW",
-	"Rvg+LzfEIlz/rpBoyRh1S/9xw+6Gn2o1C3MkBfVxr7SXkCVZ5Xg5vZ7qOaWaMyVvcb+eGu+JTUiYD5jl",
-	"V7BsvKBSRHlSeDyOtkurdCrY59PjZZ3fZ9ajxwUVibFS2S718PBDWFq/kBnLtJqZ0Pdx6ud0UayqjGzW",
-	"bJkwusHZKqFBZDmfbbpksfSrSaDYViRYCdQJau7PFDMW/CXcgcFAzUOwW8jGJkGty8p/V1H7DHtRteRs",
-	"OYLtptRD2LpT9Xnp0kIb1eD3CNFmhX8HXJeIq0aWjqhmAsvF0fNFhR8xoCXh58rAEknfwX3VdolrV+Wn",
-	"7g1MjII5b8iXYedA8+Cn968XRxGhWYUW91/7WrXFHyJvEXLY6XJ5evVVzJlinSYb4+DB81uhY5Xt6zT0",
-	"tuq65pa3CFB5ttI7OHzw8BE7+v7xk312i39v4yUqZ/j+dxUJr5WFIBPWDijdUkQ0KjA7w1nC+Nlo9bmK",
-	"v6PQzMNYBzyJXlEc0Xb7O3ipxth/2WlmhYElZ+txo/8XeWSN5Yu6064O640CHJWnaFlVrXmQpT+mgYhl",
-	"ij6l5oXdGy1Ur+mkh9ojdxDmEOmk4TsnB72/gsKAqbIZBc58l5mPogm76lraSQUxZvzKWwq1d+K1o62b",
-	"qzFmiIhRGJRPQ7NzHPBG+0L0YJ6ssBGq01+qIJrA9tlyl71eGqlca9pahgKF8RliFNvRYjyxmElXg48a",
-	"XciQEmdYDiNbxkxQ5/eI9FclJDjzpGoa3mdcsmqKJhoL2NLO59pSVW3ZiFyp7JgthVmWfNlopQRx1YDf",
-	"MRvMVC7SBb71QoYf2KrDeG2KY5X4if3zcT9SMaoppkeMD7nwwk5AWpEOytHN2DYNjB/ralha9VdrRVmq",
-	"SApuM2Ya3QGLrEnUijv0xrnIYEdJoeTOtNA837GFudr5Gww13xnlAouKceZQL0yCrF38blh0C5HaGtH6",
-	"1UXrSnbyn4ijd8BF3EJoM9Sv7OYM20vVel+CzvDz0yr8vTIdE6vaw4pMjRh84qnNfR1G6ImCmZe/FYAJ",
-	"Bj7cVnYoLkG+po/eBvmUN7/S+qDGyJU+LUvOhwt/qjvwVQWwldyjmvbj23iFy65PdKzuFR/60uUVpNyw",
-	"p2XxxD8vPyxka8+BY0PYjUl9aVblV46xluM24xpDVk3jvJP8L8lw0Cqryl1W3z61eFum6g2Tvyq0uM+w",
-	"51N8112wQlqJ5mDQ1o9RKKLHZawYJ3UhwQ/DEE/u9Nw5zDaGZXfwsw6v+2VB949ubyRsjGQli9mKefij",
-	"bBL9/B3yp53D/cOj+2VS/4JY44Os1K7aNkJhW/Mn/Kuz5gZzbRczICdpaLd1gnHMaoSQklA1yR78ae9P",
-	"g8SrwadnH47RQJhyOwh9hcA4WwWHbPhZUmUBjntLIa/QWxXcj848ofQ9lM4XcsRFXtbMzTn2tErdNkaj",
-	"Rr45UHZhuSpkDHwFcsKMIllPNVU/np+/DdVEBnxkx08niQc3ePaU6q1X6mS/cOlMNj+LKaFiAGcFURGd",
-	"AfdrzI7EFl5Tbo4ZpwEffooIfkpJZr8VymJHH4It/omzL4R0gN5lL0JX5YRh77Mw+anZ/H7iXiIxGbK0",
-	"rIRZmv1UFcAYsuUSC1MEQaG71Mhqll5UkdxsBkVUq9VqTsYXlSC6w6WlN4+EiyPuPlZb4sSWGcuFBc3z",
-	"QeINVQfiwcnrp4Nd5rA6TJyiXw9+YP/2A7so9vcfpPhf8H/4//nv/Kfwg5+YNnhxxl6/f/ly4IsM3Z9v",
-	"zv1HARV52ArZ2bg/nOrqLASfP4g3LpyVWgxzoKtFVPA/pR+Q3y6hWhIhmRFyXD7NvuW5UQiljGPHPit8",
-	"JuWF9D38qC5yQT4OjzbfJWxw/u79Mxoi8Pzk5dkzfzos2BxCOfvGp+7SEb4xyBgImGHWmDP20fR1v5oq",
-	"OfYkikSgpNvCkIjzQlIZo68K9Q1efJpFZ3mqGjFZuH+47b3mr5EyW6jKfmDfSKXt5Bt28vopqyFuuD52",
-	"uL/7qAOL5z5FJYrDG/WJX5+6X6vU/9zRfDG0f9OYlougL6NSoyIfiZwNcKuDjnPkYoruq0iCeSj2ngop",
-	"psW019+PFX6vPcY5H+bwnBZ1j0eL+khWdMEz2m1+S+vyWma7HEtSd7nWar57s+T6pGtRPwPxdut92pFZ",
-	"W5vYZBUsZUvN9a2LBd5RnX60+vBDVxM27E3oG2DYEEfyFvEKzGphk9vOw/2jLTSe2xecOKFBo7vKXgUb",
-	"aNixaoFbKt1RnwCfzUB2KBFbKtwbcJw8V/PXMH/JF6qwm/zi2acZpA0+tY4b+G4P2MN0/RFwxOtmzyKf",
-	"OSNk2+Dx07MPTwG5H/o3Nnn+ZydBN3z2R2Jwmz38usjzm9Vo4aHvNSpeb/TSlVQB85L6Q3AiYVmhw+bu",
-	"IKPdCbhjNsUoCW+8EflNSHsC5nSEGdeNOqBV5k4HIRc2Zv9i27k/iPEPYvx/lxjfQei9CN1EeQvai3of",
-	"ynny8ZYfSvs6KZqBi/L8Lelj7JXKipxr5ksMsVWsN699RWMfGzGa0C/Bd8R1J6KmjL63zPt3L73j34/N",
-	"di9DWx2zkg2zSlEDlpG4hgs5FbKwYMj0QfM6VVOg3NVBOVjramr2CmyONthlv0wUZrpSN2UK8lYppLgx",
-	"33W7T510y2rIMKKUWsX4bA7q9UI9XULC25RLMQJjY+6KXBj7HCG9dZVxxXXuM+bjNtcV8MGNhzYK6DgJ",
-	"lih2nrqLDAHwIIWyWjUgGeJnQ4tkuag73PwUl4oA3Ae3UhijdFJvCdcZKfwQHrrHm6o3rotcVrmF219L",
-	"WCoJiQdgLFVWfAVXub8E35Ktiz894+mE2rb5PAUmfE6uFoYcOPUWRVS/gD3XkWxfcmN3nrmf77x4Sj17",
-	"5r4KdiqMgQw9NiOuvePG10cbK/IcXyjsLhs4EJQNoLDrE/Uzw4V3L+QJ+hB9DxpMDCGf58EjZnbZiWet",
-	"PvKJPClkiDuWh42shMEk81m8LJQY/bPQvW4J6FGvQOPknU1+9neefPx8kBw8uU1PH7yeaMH9WovZH+ku",
-	"OAx3GOIsPvLC0Xy8nXAb0q5pA9NpmXo8FajBmXqThLYkJV6GmLdChlL6oPcLY+cyPmVzraz39flOiyKg",
-	"e5jsN6A9DKqh1A4PlQQ2ePv+nLyLZb0U4azbCtUpYOc7DLkfV9nbTtCFvn1TmCq9YIW0IsfBFEk5v9+C",
-	"ZF4kJzQcgQRq5sswxAxCVzbyYDgNZZf9FF5BHVzplTRL5EK22rq+/enV+UGj1Sr71jc+dfdJHUrRP0mx",
-	"z1TMJqDRUYvjaPnYt+E6eXa285fTV5XcFrgAN0alAkMBbvFy1repQgEX0guB746pk6G7z8rJX21MVBQ8",
-	"RP+zI7qkDNiW1bh2AoamiUf7gM00OF2DjIN7yuGkxf9JSQX+ZBHC/wlmdxGn+xH7W/gKpxLsXHboGWUP",
-	"ZsrNqxpqxoVdaP7X6x8cPnp8+OTgsDvkVymj3SyibFw58GorqT0/vToLQgxz6By9N9DNYdJiBkQixCP8",
-	"RtlYlV0HcbQ+rWOqwnBRzt11rxHSWC5TcFLJvcK9/0L6kMlSZk6tkeN1K4CVIN8pfxG20xzE635SJcjG",
-	"KIDgQH1i7wP7m62sv3K0utG4eUXI2t3EHdACvY7xck2yqIKg8UqIR4aKPkbealmtbnssL8s6ow5X/PZ+",
-	"k2xe0iiaO1AYxKzWOQEtS5KAXT1w4vmF9U7sUccXFYm8rWYE3GeiPqUt3DhP/9RXtt1p/kR9+vtNegsF",
-	"SFPwrZO3nv380uH20yK9evofuwz9SaR9VBN0sH0xRvdNsHa8wE9QSGdlwiM2bKGRRbUkgLJtq2HfDi56",
-	"o1yMJ9aww/3Do4ve4DtKo+AWpqU9QorCheQhknz27OWz0/OEqeCpQMzjclFpE9V+sZE0ToHaZedOALj9",
-	"+JyJchC01xbdSSlRYfCXZ+QfaWeh+Mh8uckLid1Y5xMqg/ONb33OSIxfhwjodmbf/YYx756cfnanvDOh",
-	"8Uf0dPNWa9pHFKlPGvlqv3pY840MdEqq5fw2GcsrTErfCK5bnoYH7gfL39Hqty3uCo7zsgDGt4mWWbOC",
-	"phwjd/sLOsOeQI2XlsZeo7veVqI8TL/rljEn1fvqzuxxAcZAVmPXPk/PV8+UsJjRaZgajaiDr1tuNtHc",
-	"YGrSwBTjMRgL2WX1xSDWy8lv9A5ahPGMLzUI267YZYt2AbTpf5Il+q4abRhL3Ci/paJCj6okLesYhQ6+",
-	"e2qJKsv8waUgy7ZoXM5k7OIq9MB9cRVTH3x2U67il7mbtqgUluKhQSbOUXHgHlet7WlabQBvB8Br/oD9",
-	"/aOjB4dOJ+m6h9oc485wgu/4dq+tHapRyxHE9xuIBADugksvt7MzYVZI6GvX6F4tNBuiPXi7TpgvkEh9",
-	"MAulD3kpKYy78CPFk0rp9Qo0hg6OmbAhZbrSimuVm8jjqX0jGxTS6gL59RUsqlrGRkF4NQa4URrus1ur",
-	"QcSDC+mLGrHcY1WrrNqasZZZjWLRZuMn31KzWRIaHASEsJh+hhdF3lRkRAORDY7ZwCp1mXM9hkGfTZUG",
-	"nIsgG1Oso9ELkBkhw20kFhFej//4ocj+8mHxavzDD71qNsZcjAQNJ+/3Ho3208Pho8OdB+k+33mYPX6w",
-	"84Qfwc7RaH90NNwfPeYHB5sLruZg8K/sQqoPN49rzOi+XnF1IivbnQaXtXssw6EAyZ3K2NWb/Zkm798F",
-	"X8EZGP7M2N1sdXfDim0/efxg/2F3CwbPstdWlVEzzS6U/p320qSVKsCh4wFRxE/3QV55XI3rwc453xiW",
-	"qtmi1UHhRk01axC7V3rppBX8NmEDnOu7c6qk1SofeD/1DqoJgzsyIANJUpMDg3OCbtiupusg3xg20DAq",
-	"09NxZGrpTxHB2VhxqhVR4BWD+MtQvSknzXdeMD1xnxfsJ85HVJlqFv0t+YvltizFCCq576PeGB2+Uiev",
-	"TRUp9fFusAV9/N6gpjR0UgV9eUdJPqEcdayOfagYNZZyCGudidCbV3b6WNYkarC6gR5hyDWF44L7n3tY",
-	"dINDNHGgcTXHeNuGDzSsuLdn9PVeOYqK4L3FBf2zdIyvgRynE6UMlHmBVJM1LNKrRlluDSE2DQvgT/bK",
-	"ae5dvbVfhPFlBniOjn4LBhMBSRMfCSx6wqlwPhWIduc1/myXlUlsVYt399ZSrRKkVUXm1uTANY2S/xdT",
-	"FuY+hoE5IkteiXKshFMnR2CdTRSUClh5tSsvspxiH2/z4L7uYAG/hz54tUn8EYJqzp2vt0Sag7yT7nh6",
-	"gaMctLCQINoyTim2CStmueI0DpVrSw5aTy1b3FJRTvRe06SMD3Ooxn//zhuUvRmN7gL6hZasAhCbqsxR",
-	"yei4Lv7YhOOXqijbR6kZyMBFbhwl7eiNVcsnC+Mbq8342awzPzOMLIBdhkk1Ak2r5tT1bwfNv30SweA7",
-	"zKVyhtj521fHtTzKMh3kCmDGRDRzGuTvF1XuMhckMgk/wiLe3EUf1JdQH/ZDXb2RGyx8lh5nGmiMb1VC",
-	"Td0MbxulJ9f5ihAKvn8knHDRSo7LiEo9/Ra7WVOGkYFUOUalimHuhKxV9OMyHRH7t+F0xGFhFgMfedFg",
-	"9eISDxsJoPhNfrWOYBurge9xY7flZu/vLtJGS7UHXm0akmiOtCyHTv/68ctH942+DjZu1TKtv7dXTl/u",
-	"f//4+8dYF+Hf1koHEqNNTDVvEoettmvCYwUKlSVTrRDU4bhRrq9DBuxI6Tl3SD0FY/jYj1uiSjuvgaZq",
-	"Rr7usrdDvSdjdBIspQb6TJL6eOvaEWczE/n5qW8foEaUHeYjkkKz66qiwS9RBrNjy4QhWUh23sFfThmQ",
-	"lQI4rdbzro72alR2QoBZ0Nm2KEWqXkD1IK25rjhhN/HJ317Jp9GjFbQQP758/PJ/AwAA//8=",
+	"7L3pkhs3tiD8Krj8boTt7qxVUllmhSO+uiWprWttrZLkmHFpimDmIYlmEqABZFFshSb6KeYR7oP1k0zg",
+	"HCAXJpJLLbb7jv/YKmYm1rOvn3upms2VBGlNr/+5N+eaz8CCxr/O8lwtXsHiBV+qwrpfMjCpFnMrlOz1",
+	"e+/4FBhnlg9zYIuJMsBSlRczaZjSzC7nYFgmRiPQbKTVjFl8RY2YnQCTsABj2TVo40ZLesIN+UsBetlL",
+	"epLPoNfvcbeCKwmLq5zWkPRMOoEZd4txE/T6vaFSOXDZ+/Il6Z3N58+fuGc42JzbSTWWyHpJT8MvhdCQ",
+	"9fpWF1Afbc6tBe0++18/872/H+59t/fx81Fy8vDLv/eSMJexWsgxTWU/+KW3z6XanhgxPjQgbccGq+1X",
+	"KxkpPePWrVjak4e9pDcTUsyKWa9/VC5ESAtj0LiS84sPTyAXM2FBtxdzfvGhzxYTbpkBd70WDBsJyDOT",
+	"MCWBpROueWpB77MzlqrZjG9cdFbOVl/2jH96AXJsJ7jOmZC1v9rHd37x4Qfg2ZoVg52ARlAZCW0sy4UE",
+	"NlF5Zgh++AxMACYPdvvsuWWZArNxCxOaewM4nV98eFXkeccSuWSF/KVQFjI6UWbdMcMvBc/dGoVhFj5Z",
+	"JgyTRZ7vMwcXMJvbpX990yLdV11HfPKw41T/6ha0DgxwxYZxWkQECDJVOITG9zauEd+6DRwoaXlqCWvb",
+	"aJTS468MKwxohjh8O9w+3PuO740+fn785eu98o+HX775/OBL9ffRcQfWP+GWG7C/FpF5+mkO6XpC4ykI",
+	"wR4C3UILd3GGDbmBjCmZsEM2UppJJeGUcakQs9y9C8PSQmuQts8GqZKjXKR20HHVgIvZklQdRknV8wxm",
+	"c2VBpssfYRmBUschJBsuCatzAdIS3hg+A5byPGcLYSf4GH+awpLxMReSjcGaGrng0ixAMy4zNuGGScUM",
+	"pEpmDEYj2gbusSQEfpO1Fe65JXZB9vHjVdiu3+2/7f3vj3+OX+nz2VzpKLy/4fqXAmwfNzFU2dJdD8hU",
+	"L+cWslP8WXgiM3jz+uIdO7g+OhA4nhmwMb8GvGZhjTsWk7CxUhn+5O4awaLjammQ3hpQPd779uPno5MO",
+	"OH3nRIBnHhg+R6fwoFKfAqSDlJ97qbl272V/M8gJudZq0XMHiufR+9g540U5VPMkXyFvcFdPQogaBQ6R",
+	"MCGNBZ6534QcgXYjuqOd9dnALRU/YT9LZZFqf0zYP//xX4PTUrLB4xeezeBb7iOuwQ8HGTNWIOGGT3w2",
+	"z2nh3C2N0QYSZmE2B81toYFlkIoZz7/+Ljn+puN6/JF1weLJg8cPN1Pad5pLMwIdA73nGXFSx7L8a0xI",
+	"NtdqrMEYBtdOQkxYGsHPU5ZpvpAbOUUYuHdzgviFaCsY+x8qE4BC6lPHUN0/HKtws/c/9/h8nosUj/wA",
+	"gar/uTbnv2sY9fq9/++gkn0P6Kk5wNFeD//mKATOtwJYyk7wApWjLJ6ZK3yd8POcFrH3zgGRo8VcOvHA",
+	"0a1AsnoBelcW/aeDPzXXWRLXoZAcT7LjPCpeQ7+YuZKGTueNVsMcZmvOZ05v/DmcUwm07ovMTZerdAqB",
+	"r4GxVyLr9XuHR3979OnBL4fDb92FWm4L0+s/PH6Q9KywCPTInXiRowRUDuL3UGjZT1WejZzC0feL6Pu3",
+	"viRbXlfYXuSqzpiGUWF4jnfFRlzkDtu+fvvsnH338NG33yBS+IFQ25nPESK1moO2Hro81neSGIvXasXM",
+	"KUAg6S81BckW3LAZz5DiWpiZmogZ7q88DK41X7q/Uw3cusus3X7GLey5GdoAkLiHTh7B0befRmTR1whR",
+	"Iw9MqubQnGPdrVy419vzNqD1ZxKVcMpyguoAKpqvPDKicndenU/znjhd3rpVuft1a3K3E9nlyurcgOHl",
+	"jsW8EMZGV7L9SYU1rTsnHLBjCW8JI3HeLBMONnn+praeEc8NJLsBdVOn8oq9Eyhq0D3jSzbh15CwIRiR",
+	"AQleSlnQ5qtTpHclP9hnr2W+JLltEAB2QOzZ0UR392wwnbnfciVhn53T1JcSmW2qZsBybp00pwF5bqqu",
+	"QUO2fynr6FXniYfHm1hi4t5/Tt8eHR4e4uvh7zbO1DFtlXmWZxZeCtJ4OC5hnBi2ci71pe/EB5sr9xvt",
+	"XnlA6/Xia2uOOTdmoXS2kQaH925BKKr9PFq3maRXSPFLAf5xxfEqbGkSlCjaFHaitAjIsKKAOCwZOd4I",
+	"xklAb56+pLtEyGTXqkgnKFEThiidCcktXi3eab9p5DJLY2HWSxqa+6NHD042nv45TycRNf4nlD6dfD+3",
+	"DLU+4dhMOhESvjIsE2bq5kZF33GgEdh0AlmwvwEbFukUbMIM8NwpFbRs3BJnI5VnoBNEzcUEnEyLs9lC",
+	"S6dJjka9VVriJ7gaLm3sPN86UXtlcmaETJFiOOxtqZCramPSmwi7eXxRG5fxsduUsVxbFDq2mARNWtU0",
+	"W3yhuRxH14S/u2sgoDPRrwvTfWqvSZBwt7nN4ldQoDZyc1vlkutHmqxcYQxliB63ed2ucgT9sLrbM8Q0",
+	"t+EBEYYBK+3QUW2zS4rAN+Prn825Fl7CXcsp2wYWw0dgl0wWs6HjQMQFyYSCnG/CDRM2YSDwtwG9OHBi",
+	"58BJ0INem/9msJk0cikhO3evuiPFQTd95LSO7BW9+uVL9CDQnBaBOEczlMP1ATdTyAZul5r0WuW4d2Ec",
+	"YXByPiB5cFJpa2M8y3YRXtOJA8eNDMYv+hzfdt/BjIs8Ckd2Aku2cAvPlZpCxop5bGK3vJjl+XkG0iJn",
+	"IKKPI2mY5zyFLKGLzzMwlmxMdQa+bgPPcDo/+DImkAeMiWxIeNNnynO0KiM7aUvo7mLaI/jL7DPOjEXk",
+	"12zBhUVxhKVOTXQK/MDfxKDvrx03bheKOcZuGB+qAsUZob1lSZIi7AAG+QdxDC+sGT9HIa3IGWdz0EZJ",
+	"psGo/NrxVXdywfiDK+wlPZ6mMCdqPSyVxQAhHyNbdqcSpTLXoMVIQHbFbYyBgqyWlCJhAC+I1hG9YuhS",
+	"oS0uEw1Gsgaw2+RY98INJR5HPnYjp4fzFrHVwE3MCPwayQ5dixNMFooNC5nlJMA4qQXhlxUy8/6UYDg1",
+	"tWuYwvIqnDZuc9px7AZA+pO9wWH4TVTDrDmIuH7lPQLbC5mB5m3Ss8qB1yzplcfTHZStgNrrlviCDyHv",
+	"RUXZNYvZVvlrgstTz6YcWBKTQnLa5lIlla3JrsePNmtVO2y4QuJ1L783aLTsYGilCB4BFX4LAR+JVGtz",
+	"oLWKuSxVBqXcPQWYOyJHcukQHJ1UMhcyygRRaN2eZ5aEvjSeKykhte5x0iunUaOR/1euxkJeSYDM2/BG",
+	"Tj6Mo/ZSphvlkqVML8ja565P55tNKe6liv7Rfj+uv8sb2jU22gvrut+XpCfktSDL/KYPn1dv3lA19ke1",
+	"nlKVB/D+7YuOcyzn3nCE/pJaSPH7geAVUaUOqCSIMAMGfZsgMyd/BYuRhE+WFdJJCZU3MJwLG8JYSBPc",
+	"nKds4EHej1lT2olfkpd5JMaFxgtOmOFLw6Sqccc7RLL7QhkHMe1DnVg7N/2Dg4ky9uf+XGn7cdA0Rzw6",
+	"Ot5I0r3Xuw1MHfrrc1LnjFUattO+aybJLZk6aqR3YULvUGJn4MTA7Vf0Ekjtaq9Iq8W2JoUWdUcPE0IU",
+	"z5ZRePLelsgOinm220lcd8UZHPZLgX/BKcDAgmRLsDcwT6AcTauuQLyKg8LTSnrBOBEAo7rYamPVJcVw",
+	"wwNtXIqM+k3WXW9AgU1SZDnwmiXdjLuVF12Xx7zZeq3jt748GmTN2mqxJiu6PbLONmy8L+NyWvDUQR0u",
+	"illpHxV/rxwO3lpWeqIrmNiGgOyK9hNuJpG1/XC2d/zopFrfWELGZlyKEYbzSTaBT9y77HtRq7m2dSdc",
+	"3V64PR2oYeKu6NWJSbSyOh75K/VnEQUKwOgToaQP19kBXomu7uqTmULdmf9UpipzT/q9ITeA+29e2NFJ",
+	"wo4fOkb+4JjhVt0llS9XPvQl0pnach42F+PWVvfCnO39T3LE/Png45+//3yYdIWEtWib20LsMOuxBZuO",
+	"sv1xiAN6JvKYqYj56CE2EjmQVDRTWZFzHUKIULQ5e3px9Zfzl1cfjpIqtMg77hIMppqB5Y6IsTc/vnx3",
+	"1NIKdzGQw6e50FH7NmGXE1mSLdE1biFDdwhnuZBTZpWTWGd8yYYUKQZZHEHtpMPiXrlSEiZGlQjDhCmd",
+	"I7Ehd0BsL/2tiEutuchRcur+BVyDZgZSDXYj/HlDeAPzo6B47SNBIseJhngHAQMKuVUjxpkBfQ16D219",
+	"GAxEkbh9JjKTsFRlPt6KjGembRkm/3w3i9hKRszigk7aZdVew5tSVUi75cRZJf7e5u4RtLfmT1ZZHjNy",
+	"e6tkIadSLbZkjmXo1TqnjA/8MSgm+A/2QwRYrzyF/cBgPq6XIHflW/jYH1IMZB3duys/lJOmQwRWyzxc",
+	"hp03Ix3wpynUwrDKSPHqDHf0VdVW0rXlLiPobupS7fC+dIY2RI/KsZPt52lyqdvpQreApbChiF5R6RO0",
+	"s+i5N/01rdNHv8ZOahX6I7qhTViz4mac8IwNASoPRQTsVm0GuKradLGt/QA8eyYkyVQd3NSTU1T1rMqr",
+	"0FCeItWsQl/5WIMXNhY+MGECGjodnivGCa0ck74a8nSKLioJC9BlQHuY/pQNyB3h3imNOsbyHAaldwbS",
+	"iYKMcbn0oQwZhosENbo2U+XdQO2zgXpbsJSfMLzDTeekjQU3sRtXpZDX/JiiIZVmGVyLFMxGfu4H8rwv",
+	"dqEUTh4x81Wy15ZmkHKgDUQshIqHGbpXdTM9l/Psaq5hJD7tpAi8mwA7O3vC6NMqAAvl4VlhLFLxU7aY",
+	"iHQC14h1Pp2oHpG1TmE4/K4Zt3MjjSHxSW2p1R0ZdeRH5RLlWHLJIY6pwjqsEyn02SAI8ufv3l59OBqQ",
+	"cTSgzjGbcx+C4oPo9/7Gr3lCm2c58Gt0cYPQLIdryMsIjDQHrqMsbgrLqxm3oAWJJVtfjA+JdosZXP34",
+	"9H9cvTx79/Tt87MXV89ev7365z/+a9CIIRS5k763U+GOjo4eP3y8YsC84a2gP3Rra1BDL941lNBMxfxq",
+	"IrIMIra2F+5ymLvrVgAmZpIpy8biGuRpCRPCUtwD14CkcogjDzZzDNxyFH0bfpEOHaFmSP/KMIX5DEpj",
+	"Gkr91kp/ReNa0pG4cleDaSXHJ/ErIS9hW6p/92zvMaolls2Usez40YlX/RU5vHNU4cL5zLiehojMQofQ",
+	"Kg0ppmQ45gafbBOwjh+dRNbjTbxtz7zKG0ZbtZCoKGLGjfZSHujOKIarqPwaCSO4ovQy1SEvvqm5pWLn",
+	"v6stJoxXRSTs4veGxdVN/GS7f7NyULUNN9aw7sRuxqnubqnRtVWpGysMMkTKtNkHZjtR6JIq8owUF5Qj",
+	"a+E1O6QjROU2x2mnQqJc6NMqKPklF8ZStNjYS9t1nbIM6hHymuciu/LpJFG0yMDGY7xCJBJZeJDyLCTz",
+	"QyXMFOmEccO0WiBHJBpKNoxrnhdAp1NKsCNhT2nJGBCFYxqSaPEDkZEaGI0iE5BHLuE/L16/Ym+U0000",
+	"E9KqMp+v9DdiyhiuaU2gYzPfJqrFWr284qNo2vcFJjs6CRqDsdgQRkpD5T61mFC0pUuq6LBom2I8BmMh",
+	"QyybTzQ3ELP2jUBDRgkyvHLUOgHfe0rdlY0LMAZ14Z28XPGY0kE8v6jKOkDQ3ugtCTaJyllVmCCNN+4n",
+	"hsB/LUAvb0ZZzC+rkTfbRI2vrN4NElvXW8D0iZut7KZkXdOky6upsFvwp8dH3x3vttvGBFuQ/rcwFsbe",
+	"9BhuGhx1G4545ehUJGlHlYr5FJanzWAIimpSc5AUtxzeVJL0ba+JbpYVacMbwk/CmcYytFYBYIWnIE1S",
+	"bK6Fjya1CsNQTp14215/kO3qm+3dkXhVX2h8l0blRZCOdwi9+wkzoCQsBmuixZ2QXxPw2UDl2SBhkj74",
+	"jWLJk57l04aMK2HRS3oqz+Lp2Q0q6j7tOEirNNwsjvGnVuCP99liMqb/95Cn02KOfLcMFAr3y6aCII0Q",
+	"IQyzz1473PCOoBVxoTQE1zCODMOYKHMpKQSortCWy7NKUb7aikMNl7iTRo0qWFkAgAZAvWuD4nxrHfnX",
+	"k+l/BYbhDz4GmBcPdmQH5K9bZdkPGgt6EDMz8qtR1J/bGabazEAjt1zMTNWOXJXZ3Aml7bkwRozxLMNU",
+	"/xD5gCOfsrMZ/7uSX5lySg1jpzbXbWaNgJSHjzucrlfGLhsyXM24VNn7ViPTIlLv2FPejdVwGrdNNxS9",
+	"bbS8vyriyn0gsLth50qOkEk51Z7oxs62CiTGIpZuenLI6FFSBfMryYbKTnCyqEV6rFUxN3FdjkZzizs6",
+	"ZvQiqnbiepfk9VUXDK2+nHmNCbt+/uaPC7jpBSB53igK1GH9NndWEyl2vhun+BkaoMoNrS7rK/dUA8it",
+	"7cAnK/VPbsjeKB25JuRo4Fmw4zn9b8I1pfDMhGPk05mJGi8uKFijHS2rst2Cm57vAq7uJHcKgUAwiZcA",
+	"EHYX2C4DwCOpVuQkY78UUEDm5DANKYhryIKn8IZpDzQgJhIhDwrD7hgja9VOR7bZldtKJGu7ckPmc5sN",
+	"+sDaOJUwIDM0eHnh50bZV6OeBxTcemXaCDOHy2xE5tKWE4LfKDVAgH8uR6oN9H+A5R9geZ9g2Q2P8dAZ",
+	"iqTboUZFBdubZJ4wdPeSbmZs2plvnHnH2Mmj5NED7xu7b91QRKDv6IRpLjM1qyJza+HT8XJi/QrDI+X+",
+	"ROar/XXU9ItVenzQseIS/bbKVCSU3CZPMekVshsjL0Bmjvzw3E5UMZ6ECJbuVOR+FczgncC2URmz/KHu",
+	"jyWTQxyjV+0zai1t78gjS0OBkrVpOvgSepIaeZpbZsFViYbd1XcO2WIicmgVGKvHIcfrBVBVIvyYksni",
+	"AcMiy+HKPb4iYOsQ4im2x71nGPpkmFFsxuWSuQE8oJpTdthnEkhp36bGCPAuu+8Z0yrPhzydBp2dluD4",
+	"mroGrTEMoM/cEAgP04RqQBqMFAieFzIy1kOxojwg1FK5eaJqIXVlHk4qd2B59tGUVEwh2+bq0JSnfAEY",
+	"iqNWmJsX5i/jt82DuCdeOtohsxjSnrFUA8YD8rxmjaYD97iJJxSuAgvQRA+ymOeKR4HIx9yiz64WDy7x",
+	"7rpqyATr9koQiZgCQ7BPaJiEIb4mdSoR6nggYiUdXtCqQlfQerZPG/O5RGX84Nmb57HvF1xLIcc71bBb",
+	"5bxeKqjQpXGf9TjQkpJUV1FBdwzbawuM00cPobchj1Mhs4Z1nUB3E8iGXIY22jzYKNY8aIcDuUV0bvF8",
+	"Aum0vU817bLoqeEulcDcFG/cNxvvWk175fCdq6Whtk1+DlW1FlrJcVXLxCqWKV/8JF4OYE1WCoavahHn",
+	"KfFTiydzqGn3Nm8YYZmmYMzVFJZXrSQtjHza4MQcKR1TrHw7AKo2suI3UTkJNnMNmENSw8JIqOEKNmxG",
+	"g5u4JGJpQGdDdO0Bc48DLS+nXxcLGjun7bAw8XrDVXUtdxPAFUPvDQ7ci6VMn1FIT7chNla9izMfYhEV",
+	"tLmZ1u8T2SYqLSEKeq7B16PxCjNp0G69Eye+bONkxFpp3QbLqm5Faws/qAWWj7NcZqYZzp5h5ezACBu1",
+	"A3wlsJwby7QqZMZG+F+kFCvZxuRkj8iNjep9hDl8pqgiNdZ9+sqEYPEy5ydxMo8TpDK3iCnWIw5/a5ip",
+	"69KiQVUyo8ZCuuQdCHQNMiKm5xHlFGw/Xj0RITaehlh67ivSlYZFKwSVijZURfDLwsNVr5G+r2bohASK",
+	"l65XsaJMXzdQl+SmCjtUn9qLegnGYLg1Bd5xgZxjCCsj1eOmHLYbEUOn5mApRvE5CjoE5q3Rm3JfQkAH",
+	"HWG57PqstfuvXV0MbepRAOscIYgiZs5TMAmlDYLDJay+v5xPAMOYQWPcfQhWXvEcPmymsp8ctrR5dnlp",
+	"Ly/15aXc+/inqEr/vpT5zkt5PULIGs8igShOCqbSndmee9mEwL13b15utGbVRo+d6HvUV27OuOf2Kuh9",
+	"Eb1ojiF2BPzW0zBkX+4vCn3GAGlHtAy6WEZIKnjma7zE89vuN9L1vVxofsNaxrXctR1r6Fbiz0ro4Iw7",
+	"JfVHWD5/MggyQD0zesX3tDnoy+1uDlng7CvT+adPnv64xWybxbPOVDi/3+Zyuq9jDpnP+W8e+D0n6G+Q",
+	"YbqWbOJ9Dc4CDxWO4rP3758/cWcc8mQedlgMb9AbJgnabtzq7Gfcud5IKMexSSkqx4+dzk9aWHgLxkld",
+	"25bweeN0HtmwRKCZFvknIWpy69xpmOd8GQ1kn0Bo4GIVdlrgOhegw9xBJBOGtRu2tMlXyDqNVilaTFQO",
+	"uxUbqedTtxpptPtm9G6ZKb3GA/N6tPOdbJ8rW3lfQg2RWg+P8vLaEEcqTaGFXWKHFl+/JhTeb1+1R1K1",
+	"kBRtn2BEHrcMeDqJGNZQrsAS2Kh6HJ4cHvrEMeTTHN/mktX6XISuIwgZWFOhOpqJtXNqISG8C7MjoIQm",
+	"H5Rx5dnAQyna7GqzGarN7Z0WZVEJJ487MiTFJ2YU1sImqyU7Ov52/3D/cP+IfT1X2rJvH3/72In5YMyl",
+	"DOXJnHxqJ6AXwsA3++yHd+/eHBztHyHb3meZSs1BrlKe87nYn2XMQp4bNlGLAB1k+E0nkE6driCkzwdU",
+	"uqz67d42VgOfGSfB7V/KSzn4tIcWQAxNXVCOsM+ND2mVfTaQSsKASRVucMDlcoCvo9BXy6VIGOQGapZF",
+	"vFpOnXRO65pPCRDo7rETmDGe57jSSzlAg+SgMjKgR8TnMeI5mX3m1o7bEXI8cGqa4z8YxSkVG6K+5m8q",
+	"R45aBo46NcMdCMjMm/MfHDJTxh0HDMcZgnAzuJR+hgWXdiUQG71WfnWUDOIkL8BIVLK44lgz/mnPPR4E",
+	"3cUvcsQ4w8wSagwlPSutV2l3Z3DEXor/oDDTXKQgKR9DoEA6Eo5i9c7mPJ3A3vH+YdWbp/Zb5RjrnQc4",
+	"ZwhW3n5bUq7eEWpFc5B8Lnr93oP9Ixxzzu0EMf5gAjy3k7+7f48hEnn4TIPPg8Fbxg6E6AQkeKDs3ABs",
+	"qUNoM60hIsaLq2soezI59ZiiBHy6i9PqURGp6jlgdni4lv6lJKuUUiN3hD+8PDvfCzWgqGCu/+tr/Pob",
+	"QuHLXkkCDq6PDtKJuz85hsse++c//g87xP9KdEZUf/+gjEWky9UC9F7KDdS9oW7zvllE5htf+DtFpZ/a",
+	"m3G/VFoa9+HHDnVIMZ5wQ5dP6ZhCyedZr+8O/we8CioDVbb4/LlFjP0CEiwDkCsZAqRxL2rUkOGalbCi",
+	"3dRKCNo7D2e0ZfunfilvdfSC+rjS6ej48HCly5GFT/ZgnnPR7GtEBuR2F7KGnbXeYikimiD4EYKiHkv7",
+	"xnVUW37jripibXp5dt7yhPtyQ0G8SbnWAtzJp9Fza60SlzniXsKLCZblYdWaJlV8utf/+WPSM8VsxvWy",
+	"1+9d8KVhAzUdnJYcrrkWy8eY1UeOro9JzzOJXp+cF27wgxlYLVJTw/8WXL70r+x4m2uOYvXCniHrJC/y",
+	"jY6oPBQ/UqDi1psKZiRvvNFqBnYCmCG25ni4JPHdUY7QLCh6Orkw9mw+3+Jsbt7vLLQxijXQyvO6SEPE",
+	"ySSN1Bv6DTmzgfz6Tk75rDVn/Tx9M6TacaJb8kvSmysTYTEY02lYEBYcOaNWQy0Wvd8im1Qp7ww7Qa2Q",
+	"zdjGqlcOVvpcErEKjeu26VZX68IWmsEqC0PlaRd12fEBqh+3bpdW6xgVax7XgrOju4Sz0Lurg6Z60dBM",
+	"UOiboPs+hTuAp5e+SzWyttAMs6kZbISuGroefBbZF4KzHCjCoQk19PtNoIa6V0eAJb7tWiNE6lvYa9/g",
+	"w1jLnGvlm+zd8mRppHC2O5xjlfMUkLZ5hP75rkizZc/AlZz/rTBhHcVVqQXr1YwbdHBsowJtH5tZU6zJ",
+	"Ip7rJgybqZnXhxPM6fS9fUuNczXh7Q5uvazx5dfZjD7ipKwsmiozCebBk24a7t8AM5RRR2BT2Zupg/Iq",
+	"IOEvQa+rGoGhMF7rD9HJVs/DS/fIWutdLCIXHZaQsOESNd87uJqfJj6ZAjvG4KGHZl7K6U7GO6ZC6cBw",
+	"9nNQc6opUh00JTt08tUzHG3VJzoXPjLKtwsktUyW7Xh9xxkqS+BBZIkq2mmjRc1E+RYyQ6CGMmVVsn1G",
+	"kbSGjZUPlJqVYV9CrwQ5L7gpAyv3L2XV4rpflcyhcDGlmW87Q81dyypoZHkQZYLcKRvUeqUMklp1MlV2",
+	"YgneFt8KjrTRUzaQyl6hl7hdjN7jiFfkAn47XdAtp5y7kPyai5wPsfpZGeomVauwfWUU0OC0+yymGfIs",
+	"C/1RbiGi+ADL3ljzFP5//2Bf6XGlCf7FPdq+setKi5NfWVopW8bE6XNadZS5raybZcyoGZBBaLhkAl3Q",
+	"wyWDPXem4eK3w9UVChiRVFo1QnTZrNL3uvJZEMby5T47yzLwpquEEKZeCdNUoN2WnSkQoRO27liiwaCH",
+	"u9DwlB5DvQbisLAh81XUmixlkKKTu6JZ21LTLj24flL3y5DuH6pfy2q0bZnMToKy34kXlufcppP2oWpw",
+	"pOem1G2nI8W2ULeWI3+nt0nVv4LhPyCGML7GdkiYuiF9OqCYBjIG3gIGokJKJ6eu0Jkomn/nlA2wrMI/",
+	"//FfB75b3cB3tMOGf20yR6u/BzL3rwgoJNyhK6yki0guC4my1WlT5rOldHctjPCFn24IRTj+XQHRijLq",
+	"hv7jht0NP9FqHnoLC+rUUUkvIWy6ivFycj0leEu1YEre4n49Nt4TmZCwGDDLp7CqvKBQRHFSuD2Ouksr",
+	"lzLo57PTVZnfp9qgxQUFibFS2T4V9fFttlpfyIxlWs1NKAQ7870byVdVejZrukyIY3S6SqgYW/bsnK1o",
+	"LP2qOzTWGQpagg+U9HuKKQv+Eu5AYaBqQlg+aGuVoFZ26b8rq32KxelafLZsy3lT7CFo3asKP3VJoY3y",
+	"EPd4os2SHx3nuoJcNbR0SDUXWD8CLV+UCRY7tCR8rgysoPQd3FdtlTh2lY/uZmBiFNR5Q7YMuwCQZQ/f",
+	"+5WLo4DQTEuN26998uryD5a3DEktdLlUPP7+1ZlikyQbo+DB8luBYxXt6yT0tui64ZZ3cFB5stI7On7w",
+	"8BE7+fbxd4fsFv/exUpU9nX/78oSXikLgSdsbFq9I4topGR3urOE8d0v6712f0eumYexNBGJVlFswnn7",
+	"O3ihxliQ3UlmhYEVY+tpoyAgWWSN5cu60a5+1ls5OCpL0aqoWrMgS79NAxHNFG1KzQu7N1yopunEh9or",
+	"d+DmEOmkYTtvtCcpDJgqmnElsUvYddfSDiqIEeOXXlOozYnXjrpursYYISJG3gJPEMFzbOFJ60LwYB6t",
+	"sDKyk18qJ5rAevpyn71aabNfq+JcugKF8RFi5NvRYjyxGElXOx81upQhJM6wHEa29JmgzO8B6W9KSHDq",
+	"SdVFoM+4ZFWfZFQWsMalj7WlNPuyM4FS2SlbcbOs2LJRSwnsqnF+p2wwV7lIlzjrpQwf2KrlQK1Pb60N",
+	"TZ6rBa5HKkZFBugV410uvLATkFakVcMYrKMIxrf6NiytCi62vCyVJwWXGVON7oBE1jhqRR1641xksKek",
+	"UHJvVmie79nCTPf+DkPN90a5wAwz7CrXC71+axe/HwbdgaW2mnD/6qx1LTn5T4TRO6AibiDUGepXdnOC",
+	"7blqvVBJp/v5SeX+XhuOiWUuwohMjRh84qnNfR5GKJKEkZe/FIABBt7dVpYsL498Q2HNLeIpb36l9Va8",
+	"kSt9UtagGC79ru7AVhWOraQeVT+3kEnpL7ves7e6V3zpS5dVkGLDnpTJE79dfFiI1l4AxwrRW6P6Sjfi",
+	"X9nHWjZUjksMWdVv+U7ivyTDVtqsSndZf/tU83EVq7cM/qrA4j7dnk9wrrsghTQSNcahpZ8iU0SLy1gx",
+	"TuJCgj+GNs3cybkLmG99lt3Oz/p53S8Jun9wey1hayArScxOxMNvZRvv5++QPu0dHx6f3C+R+heEGu9k",
+	"pfr1tuEK25k+4V+dOTcYa7ucAxlJQ/29M/RjVj3FlISqav7gTwd/GiReDD6/+EAdGWfcDkKhMTBOV8Gu",
+	"O765XJmA42Yp5BStVcH86NQTCt9D7nwpR1zkZc7cgmORu9QtYzRqxJsDRReWo0LGwGcgJ8wo4vWUU/XD",
+	"u3dvQjaRAe/Z8WUP4s4Nnj2hfOu1MtlPXDqVzTdnSygZwGlBlERnwH2N0ZFY02/GzSnj1PHHtxXCXynI",
+	"7JdCWSzxRWeLf2IzHCHdQe+z56HMesKwGGJoBdfshjFxk0gMhiw1K2FWmsFVCTCGdLnEwgyPoNBdYmTV",
+	"LTUqSG7XlCYq1Wq1IOWLUhDd5tLSmkfMxSF3H7MtsYXTnOXCgub5IPGKqjviwdmrJ4N95qA6tKCjrwff",
+	"s3/7nl0Wh4cPUvwv+D/8//wz/yt871soDp5fsFfvX7wY+CRD9+frd/6nAIo8LIX0bFwf9u12GoKPH8Qb",
+	"F05LLYY50NUiKPhP6QOy2yWUSyIkM0KOy7fZ1zw3Ck8p41jC0wofSXkpfVFPyotcko3Dg803CRu8e/v+",
+	"KXUVeXb24uKp3x0mbA6hbIblQ3dpC18ZJAx0mKH5oFP2QwGSqjLNgpBASbcEX43lUlIao88K9RWffJhF",
+	"Z3qqGjFZuH+45b3irxAzW6DKvmdfSaXt5Ct29uoJqwFuuD52fLj/qAOKFz5EJQrDWzWO2By6X8vU/9xR",
+	"jTXUg9QYlotHX3qlRkU+Ejkb4FIHHfvIxQzNV5EA85DsPRNSzIpZr38YS/zeuI13fJjDMxrUvR5N6iNe",
+	"0XWe0fYTO2qX1zLb55iSus+1Vov9mwXXJ12D+qaotxvv057M2tLENqNgKltqrm+dLPCW8vSj2Ycfuqoy",
+	"YrFSXwDDBj+S14jXQFYLmtxyHh6e7CDx3D7hxDEN6uVX1irYQsKOZQvcUuiO2gT4fA6yQ4jYUeDeguLk",
+	"uVq8gsULvlSF3eaLp5/mkDbo1CZq4Ks9YFHjzVvAns/bvYt05oKAbYvXzy8+PAGkfmjf2Ob9vzoOuuW7",
+	"PxCB2+7lV0We3yxHCzd9r17xeqGXrqAKWJTYH5wTCcsKHRZ3BxHtjsGdshl6SXhjRqQ3IewJmJMR5lw3",
+	"8oDWqTsdiFzYmP6L1fT+QMY/kPH/XWR8C6EYK3Qj5S1wL2p9GIkcTHfJD6V9nhQ1xUZ+/obkMfZSZUXO",
+	"NfMphlg72qvXPqOxj5VZTaiX4Etkux1RlVZfW+b92xehgiL10aeaj0IyjEo2zCpFBVhG4hou5UzIwoIh",
+	"1QfV61TNgGJXB2WnvenMHBRYHG2wz36aKIx0pfLq5OStQkhxYb4Mf59Ka5fZkKFnMZWK8dEcVOuFarqE",
+	"gLcZl2IExsbMFbkw9hme9M5ZxhXVuU+fj1tcl8MHFx7KKKDhJGiiWHnqLiIEwB8plNmqAcgQPhtSJMtF",
+	"3eDm2zpVCOB+uJXAGMWTekm4Tk/hh/DSPd5UvXBd5LLKJdz+WsJQSa0qK2VW/Aqmcn8JviRbF316ytMJ",
+	"lW3zcQpM+JhcLQwZcOoliih/AZswINq+4MbuPXWf7z1/QjV7Fj4LdiaMoZK9bMR1KB9M+dHGijzHCYXd",
+	"ZwN3BGUBKKz6RPXMcOD9S3mGNkRfgwYDQ8jmefSImX125kmr93wiTQoR4o7kYSErYTDIfB5PCyVC/zRU",
+	"r1s59KhVoLHzziI/h3vfffx8lBx9d5uaPng90YT7jRqz39JdUBjuIMRpfGSFo4aZe+E2pN1QBqZTM/Vw",
+	"KlCCM/UiCW1OSrQMIW8ND6XwQW8XxsplfMYWWllv6/OVFkUA99Dqc0BrGFRd6h0cKgls8Ob9O7IulvlS",
+	"BLNuKZSngJXv0OV+WkVvO0YX6vbNYKb0khXSihw71SSMe0uZBck8S06oWwoxVF+2eSHmEKqykQXDSSj7",
+	"7McwBVVwpSmpudClbJV1ffPjy3dHjVKr7Gtf+NTdJ1UoRfsk+T5TMZ+ARkMt9qfmY1+G6+zpxd5fzl9W",
+	"fFvgANwYlQp0BbjBy+b/pnIFXErPBL45pUqG7j4rI3+1MFFh8BDtzw7pktJhW2bj2gkYoHz7GFrPNThZ",
+	"g5SDe4rhpMF/o6ACv7MI4v8I87vw0/2A9S18hlN57Fx2yBllDWaKzasKasaZXSj+1+sfHT96fPzd0XG3",
+	"y68SRrtJRFm4cuDFVhJ7fnx5EZgYxtA5fG+Am4Ok5RwIRYhG+IWysSqrDpoinfhxTJUYLspG3G4aIY3l",
+	"MgXHldwUbv5L6V0mK5E5tUKO1y0HVoJ0p/wiLKfZmdt9UgXIxjCAzoHqxN4H9DdLWf/K3upG4eY1Lmt3",
+	"E3eACzQd4+WYpFEFRuOFEA8MFX6MvNayXtz2UF6mdUYNrvj0foNsXlBvqjsQGMS8VjkBNUvigF01cOLx",
+	"hfVK7FHDFyWJvKmahtxnoD6FLdw4Tv/cZ7bdafxErV/KjWoLhZMm51snbb346wsH20+KdPrkP/YZ2pNI",
+	"+qhaamH5YvTum6DteIafIJPOyoBHLNhCPcxqQQBl2VbDvh5c9ka5GE+sYceHxyeXvcE3FEbBLcxKfYQE",
+	"hUvJgyf54umLp+fvEqaCpQIhj8tlJU1U68VC0tgWbp+9cwzArSe0iigrMJO06HZKgQqDvzwl+0g7CsV7",
+	"5stFXkqsxrqYUBqcL3zrY0Zi9Dp4QHdT++7XjXn36PRXt8s7Yxp/eE+3L7WmvUeR6qSRrfZXd2u+lgFP",
+	"SbRc3CZieY1K6QvBdfPT8ML9QPlbGv22yV3BcF4mwPgy0TJrZtCUfSVvf0EXWBOoMWmp7DWq6+3EykM7",
+	"zG4ec1bNVzdmjwswBrIaufZxej57pjwL35OLqdGIKvi64eYTzQ2GJg1MMR6DsZBdVQ8GsVpOfqF3UCKM",
+	"Z3ylQNhuyS47lAugRf9GmujbqtdpLHCjfEpJhR5UiVvWIQoNfPdUElWW8YMrTpZdwbhs0tpFVeiF+6Iq",
+	"pt4J8aZUxQ9zN2VRyS3FQ4FM7KPijntclban9tXheDsOvGYPODw8OXlw7GSSrnuoNTbvdCf4im/3Wtqh",
+	"6r0eAXy/gIgD4C6o9Go5OxN6hYS6do3q1UKzIeqDt6uE+RyR1DuzkPuQlZLcuEv2SwEFzhyEXi9Ao+vg",
+	"lAkbQqYrqbiWuUn96rB8IxsU0uoC6fUUllUuYyMhvOoL3kgN99GtVWfywaX0SY2Y7rGuVFZtzFjJrEay",
+	"aLPwky+p2UwJDQYCAlgMP8OLImsqEqKByAanbGCVusq5HsOgz2ZKA/ZFkI229lHvBciMgOE2HIsQr8d/",
+	"+FBkf/mwfDn+/vte1RtjIUaiR13he49Gh+nx8NHx3oP0kO89zB4/2PuOn8DeyehwdDI8HD3mR0fbMy5a",
+	"+W9kQqLJn8uR6pKY0Xy95upEVpY7DSZr91qGTQGSO+Wx6xf7V8S7O6Er2APD7xmrm62vbliR7e8ePzh8",
+	"2F2CwZPsjVllVEyzC6R/p7U0aaTq4NDwgCDiu/sgrTyt2vVg5ZyvDEvVfNmqoHCjopq1E7tXfOnEFXya",
+	"sAE2+t47V9JqlQ+8nXoPxYTBHSmQASWpyIHBPkE3LFfTtZGvDBtoGJXh6dhDubSniGBsrCjVGi8wtnZ5",
+	"cBx3Awf0KPv1dl4wvXGfF0wzxEQZ/+T29MVyW6ZiBJHc11EvQwQ2yuS1riKlPN59bEEev7dTUxo6sYIe",
+	"3lGQT0hHHatT7ypGiaVswlonIjTz2kofq5JE7axuIEcYMk1h//D+5x4m3WATTexwXjU237XgA3Uv7x0Y",
+	"fX1QtqKi897hgn4rGePXAI7ziVIGyrhAyskaFum0kZZbA4ht3QL4yUHqCPq62trPQ/syAzxHQ78Fg4GA",
+	"JImPBCY9YVc4HwpEqwsdqvdZGcRWlXh3s9a7VjupKtK3JgeukeX8qwkLoe06xoisWCXKthJOnByBdTpR",
+	"ECpg7dWuvcgJrPMw4uMOEvB7qIOHSzvHPUQQ6qdwXJa6iVUlkRYg76Q6nl5iKwctLCQItoxTiG3Cinmu",
+	"OLVD5dqSgdZjyw63VJQdvTcUKePDHKr237/zAmWvR6O7OP1CS1YdEJupzGHJ6LTO/tiE40NVlOWj1Bxk",
+	"oCI39pJ21MaqxZOF9o3VYnxv1rnvGUYawD7DoBrqmt/suv71oPm3DyIYfIOxVE4Re/fm5WktjrIMB5kC",
+	"zJmIRk6D/P2Cyl3GgkQ64UdIxOu7qIP6AurNfqiqN1KDpY/S40wDtfGtUqipmuFtvfRkOl/jQsH5R8Ix",
+	"F63kuPSo1MNvsZo1RRgZSJUjVKoY5o7JWkUfl+GIWL8NuyMOC7MceM+LBquXV7jZiAPFL/JXqwi2tRj4",
+	"Hhd2W2r2/u48bTRUu+HVti6JZkvLsun0zx+/fHRP9HXQcauSaf2Dg7L7cv/bx98+xrwIP1srHEiMtlHV",
+	"vEocltrOCY8lKFSaTDVCEIfjSrm+DhGwI6UX3AH1DIzhY99uiTLtvASaqjnZusvaDvWajNFOsBQa6CNJ",
+	"6u2ta1ucz03k83NfPkCNKDrMeySFZtdVRoMfonRmx4YJTbIQ7byBv+wyICsBcFaN500d7dEo7YQOZkl7",
+	"2yEVqZqA8kFafV2xw27ig7+9kE+tR6vTQvj48vHL/w0AAP//",
 }
 
 // decodeSpec returns the document as JSON.

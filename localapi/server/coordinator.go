@@ -31,5 +31,21 @@ func (h *handlers) DisconnectCoordinator(
 }
 
 func coordinatorOf(c daemon.CoordinatorInfo) Coordinator {
-	return Coordinator{Url: c.URL, State: CoordinatorState(c.State), Since: c.Since, Error: text(string(c.Error)), Ca: text(c.CA)}
+	sync := syncOf(c.Sync)
+	return Coordinator{
+		Url: c.URL, State: CoordinatorState(c.State), Since: c.Since, Error: text(string(c.Error)), Ca: text(c.CA), Sync: &sync,
+	}
+}
+
+func syncOf(st daemon.SyncStatus) SyncStatus {
+	out := SyncStatus{
+		Device: st.Device, Fresh: st.Fresh, Outbox: st.Outbox, SetAside: st.Aside, Failures: []SyncFailure{}, Findings: []HeadFinding{},
+	}
+	for _, f := range st.Failures {
+		out.Failures = append(out.Failures, SyncFailure{Task: SyncFailureTask(f.Task), Code: string(f.Code)})
+	}
+	for _, f := range st.Findings {
+		out.Findings = append(out.Findings, HeadFinding{Object: f.Object, Code: HeadFindingCode(f.Code), Contact: text(f.Contact)})
+	}
+	return out
 }
