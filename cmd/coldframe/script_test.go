@@ -70,6 +70,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"agent": startAgent, "stop": stopAgent, "coordinator": startCoordinator, "down": stopCoordinator, "becomes": waitForCoordinator, "certificate": makeCertificate,
+			"until": retry,
 		},
 	})
 }
@@ -124,6 +125,20 @@ func stopAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if _, err := os.Lstat(ts.Getenv("COLDFRAME_SOCKET")); err == nil {
 		ts.Check(fmt.Errorf("the socket is still there"))
 	}
+}
+
+// retry is `until COMMAND [ARG...]`: exec, tried for half a minute until it succeeds. The last try decides.
+func retry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: until COMMAND [ARG...]")
+	}
+	for range 300 {
+		if ts.Exec(args[0], args[1:]...) == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("never: %q", args)
 }
 
 func running(ts *testscript.TestScript) agents {
