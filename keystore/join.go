@@ -10,7 +10,7 @@ import (
 
 // Join gives the vault to the replica that Connect named, which keeps it from then on. If the replica has the vault already, a newer one
 // that came of this is taken over, as after a restored backup. The vault must be open. Join again after a failure: it goes on.
-// Failures: those of Sync; fault.Conflict if the replica has another vault.
+// Failures: those of Sync; fault.Conflict if the replica has a vault of the user of which nobody can tell whether it came of this one.
 func (v *Vault) Join(ctx context.Context) error {
 	defer scrubbed()()
 	v.writing.Lock()
@@ -30,6 +30,44 @@ func (v *Vault) Join(ctx context.Context) error {
 	return v.suspicious(v.join(ctx, r))
 }
 
+// Leave makes the vault a local one again: changes need no replica. What the replica has stays there. A change whose answer was lost is dropped; if
+// it was made, only the replica has it, and a Join there brings it back. Other devices of the user are not told, and are other vaults once
+// either side changes. The vault must be open. It is logged.
+func (v *Vault) Leave() error {
+	v.writing.Lock()
+	defer v.writing.Unlock()
+	c, err := v.writable()
+	if err != nil {
+		return err
+	}
+	if m, err := v.membership(); err != nil || m == alone {
+		return err
+	}
+	if err := v.giveUpPending(); err != nil {
+		return err
+	}
+	if err := v.setMembership(alone); err != nil {
+		return err
+	}
+	v.o.Logger.Warn("the vault is not kept by a replica any more", "counter", c.counter)
+	v.notify(EventLeft)
+	return nil
+}
+
+// giveUpPending drops a pending change, if there is one, whatever became of it.
+func (v *Vault) giveUpPending() error {
+	h, err := readPending(v.db)
+	if err != nil || h == nil {
+		return err
+	}
+	if err := v.dropPending(); err != nil {
+		return err
+	}
+	v.o.Logger.Warn("a change of the vault that was never acknowledged was dropped")
+	v.notify(EventChangeDropped)
+	return nil
+}
+
 // join uploads the vault, or takes over what is there. Local changes stop before the swap that may be the one, and until its outcome is known.
 func (v *Vault) join(ctx context.Context, r Replica) error {
 	for range maxRaces {
@@ -40,12 +78,9 @@ func (v *Vault) join(ctx context.Context, r Replica) error {
 		if len(there.Body) > 0 {
 			return v.joinThere(ctx, r, there)
 		}
-		if err := v.setMembership(joining); err != nil {
-			return err
-		}
-		err = v.uploadAll(ctx, r, there.Mark)
+		err = v.uploadAll(ctx, r, there.Mark, func() error { return v.setMembership(joining) })
 		if err == nil {
-			return v.setMembership(joined)
+			return v.joinedNow(ctx, r)
 		}
 		if !errors.Is(err, fault.Conflict) {
 			if isRefusal(err) {
@@ -57,10 +92,21 @@ func (v *Vault) join(ctx context.Context, r Replica) error {
 	return fault.New(fault.Conflict, "other devices upload a vault at the same time")
 }
 
+// joinedNow notes that the vault is on the replica, and removes there what uploads before this one left.
+func (v *Vault) joinedNow(ctx context.Context, r Replica) error {
+	if err := v.setMembership(joined); err != nil {
+		return err
+	}
+	if _, err := v.collect(ctx, r); err != nil {
+		v.o.Logger.Warn("the replica was not tidied", "code", string(fault.CodeOf(err)))
+	}
+	return nil
+}
+
 // joinThere joins a replica that has a vault: this one, or a newer one that came of it.
 func (v *Vault) joinThere(ctx context.Context, r Replica, there Remote) error {
-	err := v.pull(ctx, r, there)
-	if errors.Is(err, fault.NotAuthentic) || errors.Is(err, fault.Forked) {
+	err := v.pull(ctx, r, there, true)
+	if errors.Is(err, fault.NotAuthentic) || errors.Is(err, fault.Forked) || errors.Is(err, error(errOfAnother)) {
 		if m, mErr := v.membership(); mErr == nil && m == joining {
 			err = errors.Join(err, v.setMembership(alone)) // the upload of before cannot have been the one
 		}
@@ -99,11 +145,11 @@ func (v *Vault) Republish(ctx context.Context) error {
 	if err := v.olderThan(c, there); err != nil {
 		return v.suspicious(err)
 	}
-	if err := v.dropPending(); err != nil {
+	if err := v.giveUpPending(); err != nil {
 		return err
 	}
 	v.o.Logger.Warn("the vault of this machine takes the place of an older one on the replica", "counter", c.counter)
-	return remoteFault(v.uploadAll(ctx, r, there.Mark))
+	return remoteFault(v.uploadAll(ctx, r, there.Mark, func() error { return nil }))
 }
 
 // olderThan accepts a replica without a vault, and one whose vault c came of.
@@ -127,8 +173,8 @@ func (v *Vault) olderThan(c *contents, there Remote) error {
 	return err
 }
 
-// uploadAll puts the whole vault on the replica: parts first, in batches, and the root blob in the place of the one with that mark.
-func (v *Vault) uploadAll(ctx context.Context, r Replica, mark Mark) error {
+// uploadAll puts the whole vault on the replica: parts first, in batches, and after before the root blob in the place of the one with that mark.
+func (v *Vault) uploadAll(ctx context.Context, r Replica, mark Mark, before func() error) error {
 	var b rootBlob
 	err := v.db.View(func(tx *kv.Tx) error {
 		c, err := v.writable()
@@ -153,6 +199,9 @@ func (v *Vault) uploadAll(ctx context.Context, r Replica, mark Mark) error {
 		}
 		return u.flush()
 	})
+	if err == nil {
+		err = before()
+	}
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (v *Vault) catchUp(ctx context.Context, r Replica) (Mark, error) {
 			}
 			continue
 		}
-		if err := v.pull(ctx, r, there); !errors.Is(err, error(errMoved)) {
+		if err := v.pull(ctx, r, there, false); !errors.Is(err, error(errMoved)) {
 			return there.Mark, err
 		}
 	}
@@ -95,8 +95,8 @@ func (v *Vault) opened() (*contents, bool, error) {
 	return v.c, v.readOnly, nil
 }
 
-// pull takes over the vault whose root blob this is, if it is newer.
-func (v *Vault) pull(ctx context.Context, r Replica, there Remote) error {
+// pull takes over the vault whose root blob this is, if it is newer. With surely it must be known that it came of the one that is here.
+func (v *Vault) pull(ctx context.Context, r Replica, there Remote, surely bool) error {
 	c, readOnly, err := v.opened()
 	if err != nil {
 		return err
@@ -113,12 +113,17 @@ func (v *Vault) pull(ctx context.Context, r Replica, there Remote) error {
 	if err == nil && readOnly {
 		known, err = v.followsAnchor(next)
 	}
+	if err == nil && surely && !known {
+		err = errOfAnother
+	}
 	if err != nil {
 		next.keys.wipe()
 		return err
 	}
 	return v.takeOver(ctx, r, b, next, top, known)
 }
+
+var errOfAnother = fault.New(fault.Conflict, "nobody can tell whether the vault on the replica came of this one; it would take its place")
 
 // followsAnchor judges a vault by the newest that was ever on this machine. Without a record of that nothing is known.
 func (v *Vault) followsAnchor(c *contents) (known bool, err error) {

@@ -34,9 +34,7 @@ func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Re
 		}
 		// the root is the same, so it is something else in the swap that the replica does not take
 	}
-	v.o.Logger.Warn("a change of the vault that was never acknowledged was dropped")
-	v.notify(EventChangeDropped)
-	return v.dropPending()
+	return v.giveUpPending()
 }
 
 // fate is what became of a pending change.

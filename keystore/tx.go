@@ -306,7 +306,7 @@ func (tx *Tx) finish() (*contents, error) {
 	}
 	n := *tx.c
 	n.counter, n.previous = n.counter+1, n.rootHash
-	if tx.replicated {
+	if tx.replicated || len(n.history) > 0 { // one that left a replica may come back, and must not pass for another then
 		n.history = withHistory(n.history, n.rootHash)
 	}
 	if tx.email != "" {

@@ -52,6 +52,7 @@ const (
 	EventChangeDropped     = "vault.change_dropped" // a change whose answer was lost was not made: another device was faster
 	EventChangeMade        = "vault.change_made"    // a change whose answer was lost was made, or is now
 	EventRecordsKept       = "vault.records_kept"   // but not to records of the agent that were written meanwhile
+	EventLeft              = "vault.left"           // the vault is a local one again
 	EventPasswordElsewhere = "vault.password_changed_elsewhere"
 )
 

@@ -1,0 +1,124 @@
+package keystore_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"coldframe/internal/fault"
+	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
+)
+
+// A vault that left is a local one: it changes without a replica, survives restarts, and joins another replica, or its former one again.
+func TestLeave(t *testing.T) {
+	r, remote, kit := joinedRig(t)
+	other := fetched(t, remote, kit)
+	mend := loseAnswer(remote, false)
+	wantCode(t, r.tryPut("x", "pending"), fault.Unavailable)
+	mend()
+	if err := r.vault.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	if joined, err := r.vault.Joined(); err != nil || joined || !r.saw(keystore.EventLeft) || !r.saw(keystore.EventChangeDropped) {
+		t.Fatal(joined, err, r.events)
+	}
+	if err := r.vault.Leave(); err != nil {
+		t.Fatal("leaving again:", err)
+	}
+	r.vault.Connect(nil)
+	for i := range 3 {
+		r.put("x", fmt.Sprint(i))
+		r.restart()
+		if err := r.unlock(); err != nil {
+			t.Fatal(err)
+		}
+		r.wants("x", fmt.Sprint(i))
+	}
+	elsewhere := keystoretest.NewReplica()
+	r.vault.Connect(elsewhere)
+	if err := r.vault.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sameVault(t, r, fetched(t, elsewhere, kit))
+
+	// The other device went its own way: no vault takes the place of the other.
+	if err := other.vault.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	other.put("y", "of its own")
+	other.vault.Connect(elsewhere)
+	wantCode(t, other.vault.Join(t.Context()), fault.Conflict)
+	other.wants("y", "of its own")
+
+	// Back where it was: the vault there is older, and the user decides.
+	if err := r.vault.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	r.vault.Connect(remote)
+	wantCode(t, r.vault.Join(t.Context()), fault.RolledBack)
+	r.put("x", "still local")
+}
+
+// A first upload that breaks off in the middle leaves the vault as it was, and what it left there goes with the join that succeeds.
+func TestJoinThatFailsLeavesTheVaultLocal(t *testing.T) {
+	r, remote := newRigInMemory(t), keystoretest.NewReplica()
+	kit := r.register()
+	for i := range 200 {
+		r.put(fmt.Sprint(i), "x")
+	}
+	r.vault.Connect(remote)
+	swaps := 0
+	remote.OnSwap = func(keystore.Swap) error {
+		if swaps++; swaps == 3 {
+			return errReset
+		}
+		return nil
+	}
+	wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
+	remote.OnSwap = nil
+	if joined, err := r.vault.Joined(); err != nil || joined {
+		t.Fatal(joined, err)
+	}
+	for i := range 150 {
+		r.put(fmt.Sprint(i), "changed meanwhile")
+	}
+	if err := r.vault.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.vault.Collect(t.Context()); err != nil || n != 0 {
+		t.Fatal("garbage of the first upload:", n, err)
+	}
+	sameVault(t, r, fetched(t, remote, kit))
+}
+
+// The answer to the last swap of a first upload is lost: local changes wait until the outcome is known, or the user leaves.
+func TestJoinWhoseOutcomeIsOpen(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		r, remote := newRigInMemory(t), keystoretest.NewReplica()
+		r.register()
+		r.put("x", "y")
+		r.vault.Connect(remote)
+		hook := func(s keystore.Swap) error {
+			if s.Changes[0].Name == "v-root" {
+				return errReset
+			}
+			return nil
+		}
+		if made {
+			remote.AfterSwap = hook
+		} else {
+			remote.OnSwap = hook
+		}
+		wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
+		wantCode(t, r.tryPut("x", "z"), fault.Unavailable)
+		remote.OnSwap, remote.AfterSwap = nil, nil
+		if err := r.vault.Leave(); err != nil {
+			t.Fatal(err)
+		}
+		r.put("x", "z")
+		if err := r.vault.Join(t.Context()); err != nil && !(made && errors.Is(err, fault.RolledBack)) {
+			t.Fatal(made, err)
+		}
+	}
+}
