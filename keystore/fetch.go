@@ -58,20 +58,20 @@ func (v *Vault) FetchProof(ctx context.Context, o FetchOptions) (proof Proof, er
 			proof = o.Kit.Proof()
 			return false, nil
 		}
-		proof, err = o.loginProof(ctx)
+		proof, err = passwordProof(ctx, o.Password, o.Kit.block(), o.Kit.AccountKey)
 		return false, err
 	})
 	return proof, err
 }
 
-func (o FetchOptions) loginProof(ctx context.Context) (Proof, error) {
-	normal, err := normalPassword(o.Password)
+// passwordProof returns the login proof of a password that nothing here can judge. The block was accepted by policy.
+func passwordProof(ctx context.Context, password []byte, block kdfBlock, account AccountKey) (Proof, error) {
+	normal, err := normalPassword(password)
 	if err != nil {
 		return Proof{}, wrongPassword(err)
 	}
 	defer secret.Wipe(normal)
-	block := o.Kit.block()
-	root, err := rootKey(ctx, normal, block, o.Kit.AccountKey)
+	root, err := rootKey(ctx, normal, block, account)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -211,8 +211,8 @@ func (v *Vault) fetch(ctx context.Context, r Replica, b rootBlob, h *header, o F
 	return true, nil
 }
 
-// Follow opens the vault that the replica has with the password that another device set, and takes it over. A kit is needed where the address
-// changed as well, nil otherwise: the derivation is the one that is known here, or the kit's, never the replica's. The rules of Unlock apply.
+// Follow opens the vault that the replica has with the password that another device set, and takes it over. The replica may need a login
+// first, see FollowProof. A kit is needed where the address changed as well, nil otherwise: the derivation is the one that is known here, or the kit's, never the replica's. The rules of Unlock apply.
 // A change that was pending here is made first if the vault there came of it, and dropped if not.
 func (v *Vault) Follow(ctx context.Context, r Replica, password []byte, kit *RecoveryKit) error {
 	b, h, err := rootOf(ctx, r)
@@ -233,27 +233,60 @@ func (v *Vault) Follow(ctx context.Context, r Replica, password []byte, kit *Rec
 	})
 }
 
-// followable compares the replica's header with what is known here, and returns the account key.
-func (v *Vault) followable(h *header, kit *RecoveryKit) (AccountKey, error) {
+// FollowProof returns the login proof of a password that another device set, for the coordinator that is to be logged in to before Follow: it ended
+// this machine's sessions, perhaps, and knows the former proof no more. The vault that is here is still under the former password, so only the
+// coordinator can tell whether this one is right; the wait after wrong passwords applies. A kit is needed as for Follow. The vault stays as it
+// is. The caller wipes the proof.
+//
+// Failures: fault.NotFound (nobody is registered here), fault.Policy (another user's kit, costs outside of policy),
+// fault.Incomplete (no account key on this machine), fault.Busy.
+func (v *Vault) FollowProof(ctx context.Context, password []byte, kit *RecoveryKit) (proof Proof, err error) {
+	err = v.attempt(ctx, func() (bool, error) {
+		_, block, account, err := v.knownBlock(kit)
+		if err != nil {
+			return false, err
+		}
+		defer account.Wipe()
+		proof, err = passwordProof(ctx, password, block, account)
+		return false, err
+	})
+	return proof, err
+}
+
+// knownBlock returns user, derivation and account key as they are known here, the derivation from the kit if there is one.
+func (v *Vault) knownBlock(kit *RecoveryKit) (user uuid.UUID, block kdfBlock, account AccountKey, err error) {
 	own, err := v.readHeader()
 	if err != nil {
-		return AccountKey{}, err
+		return user, block, account, err
 	}
-	block := own.kdf
+	block = own.kdf
 	if kit != nil {
+		if kit.UserID != own.user.String() {
+			return user, block, account, fault.New(fault.Policy, "the recovery kit is another user's")
+		}
 		block = kit.block()
 	}
-	if h.user != own.user {
-		return AccountKey{}, errOtherUser
-	}
-	if h.kdf != block {
-		return AccountKey{}, fault.New(fault.Policy, "the vault on the replica has another key derivation; if the address was changed, the newest recovery kit has it")
-	}
 	if err := v.o.Profile.accept(block); err != nil {
-		return AccountKey{}, err
+		return user, block, account, err
 	}
-	account, err := v.accountKeyOf(own)
-	return account, damaged(err)
+	account, err = v.accountKeyOf(own)
+	return own.user, block, account, damaged(err)
+}
+
+// followable compares the replica's header with what is known here, and returns the account key.
+func (v *Vault) followable(h *header, kit *RecoveryKit) (AccountKey, error) {
+	user, block, account, err := v.knownBlock(kit)
+	switch {
+	case err != nil:
+	case h.user != user:
+		err = errOtherUser
+	case h.kdf != block:
+		err = fault.New(fault.Policy, "the vault on the replica has another key derivation; if the address was changed, the newest recovery kit has it")
+	}
+	if err != nil {
+		account.Wipe()
+	}
+	return account, err
 }
 
 // follow takes over a root blob with the vault key that its header gave, if it came of the newest vault that was ever here.
