@@ -141,6 +141,9 @@ func TestDailyRotation(t *testing.T) {
 			t.Error("the former key was not wiped")
 		}
 		isCode(t, "an erased key", second(desk.At(t.Context(), first)), fault.NotFound)
+		if n := len(desk.links) + len(laptop.links); n > 4 {
+			t.Errorf("%d links are kept", n)
+		}
 		desk.start()
 		desk.sync(Listed)
 		isCode(t, "an erased key after a restart", second(desk.At(t.Context(), first)), fault.NotFound)
@@ -163,19 +166,31 @@ func TestAtFollows(t *testing.T) {
 	}
 	w.refuse = func(string) error { return fault.New(fault.Unavailable, "offline") }
 	isCode(t, "offline", second(laptop.At(t.Context(), 2)), fault.Unavailable)
+	if epoch, _, err := laptop.Current(t.Context()); epoch != 1 || err != nil {
+		t.Error("it knows of nothing newer: ", err)
+	}
+	w.refuse = func(what string) error {
+		if what == "read" {
+			return fault.New(fault.Unavailable, "offline")
+		}
+		return nil
+	}
+	isCode(t, "the link, and not the record", second(laptop.At(t.Context(), 2)), fault.Unavailable)
+	isCode(t, "the key of an epoch that is over", third(laptop.Current(t.Context())), fault.Locked)
 	w.calm()
 	if key, err := laptop.At(t.Context(), 2); err != nil || !key.Equal(want) {
 		t.Fatal(err)
 	}
 }
 
-// A device that was away for some epochs gets the newest key and the former one.
+// A device that was away for some epochs, or did not seal again for some, gets the newest key and the former one.
 func TestAwayForSomeEpochs(t *testing.T) {
 	w := setup(t)
 	desk := w.begin()
-	laptop := desk.join("laptop")
+	laptop, phone := desk.join("laptop"), desk.join("phone")
 	desk.sync(Listed)
 	for range 4 {
+		phone.sync(Listed)
 		w.later(25 * time.Hour)
 		if err := desk.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
@@ -185,13 +200,19 @@ func TestAwayForSomeEpochs(t *testing.T) {
 		}
 	}
 	laptop.sync(Listed)
-	w.same(desk, laptop)
-	a, errA := desk.At(t.Context(), 4)
-	b, errB := laptop.At(t.Context(), 4)
-	if errA != nil || errB != nil || !a.Equal(b) {
-		t.Error(errA, errB)
+	phone.sync(Listed)
+	w.same(desk, laptop, phone)
+	if n := len(phone.links); n != 2 {
+		t.Errorf("%d links are kept, not the newest and the last of the former epoch", n)
 	}
-	isCode(t, "the first", second(laptop.At(t.Context(), 1)), fault.NotFound)
+	want, err := desk.At(t.Context(), 4)
+	for _, m := range []*machine{laptop, phone} {
+		key, errOther := m.At(t.Context(), 4)
+		if err != nil || errOther != nil || !key.Equal(want) {
+			t.Error(m.name, err, errOther)
+		}
+		isCode(t, "the third", second(m.At(t.Context(), 3)), fault.NotFound)
+	}
 }
 
 func TestClosed(t *testing.T) {
@@ -249,4 +270,8 @@ func TestApproval(t *testing.T) {
 
 	delete(w.records, devices.RequestName(other.DeviceID()))
 	other.sync(Unlisted) // it sees that nobody can approve it
+	other.ask()
+	if state, err := other.State(); state != Asking || err != nil {
+		t.Error(state, err)
+	}
 }
