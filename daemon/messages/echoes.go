@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
@@ -100,13 +101,32 @@ func (m *Messages) announced(tx *kv.Tx, heads []Head) error {
 		if err := remember(tx, objectKey(toldPrefix, h), h, m.Now()); err != nil {
 			return err
 		}
+		since, err := unanswered(tx, h)
+		if now := m.Now(); err == nil && (since.IsZero() || since.After(now)) { // later than now: the clock was wrong
+			err = tx.Set(objectKey(unansweredPrefix, h), binary.BigEndian.AppendUint64(nil, uint64(now.Unix())))
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
+// unanswered returns when an object of our own was first told of since anybody echoed it, zero if nothing was.
+func unanswered(tx *kv.Tx, h Head) (time.Time, error) {
+	b, err := tx.Get(objectKey(unansweredPrefix, h))
+	if errors.Is(err, fault.NotFound) || err == nil && len(b) != 8 {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0), nil
+}
+
 // CheckOwn holds objects of our own, as they are here now, against what peers echoed of them (THREATS R5): rolled_back, if somebody was
 // told a higher version; forked, if another one was told under a number that is known here, which then stays so; stale, if we told of an
-// object more than 24 hours ago and nobody echoed any version of it since. An object that other devices change is brought up to date
+// object more than 24 hours ago and nobody echoed any version of it since, however often we told of it again. An object that other devices change is brought up to date
 // before it is called rolled_back.
 func (m *Messages) CheckOwn(own []Head) (found []Finding, err error) {
 	err = m.DB.Update(func(tx *kv.Tx) error {
@@ -124,17 +144,16 @@ func (m *Messages) CheckOwn(own []Head) (found []Finding, err error) {
 }
 
 func (m *Messages) checkOne(tx *kv.Tx, own Head) (found []Finding, err error) {
-	known, since, err := m.told(tx, own)
+	known, err := m.told(tx, own)
 	if err != nil {
 		return nil, err
 	}
-	latest, now := int64(0), m.Now()
+	now := m.Now()
 	var fork *Fork
 	prefix := objectKey(echoPrefix, own)
 	err = tx.Scan(prefix, func(key string, b []byte) error {
 		list, err := readHeard(b)
 		for _, e := range list {
-			latest = max(latest, e.Time)
 			code := fault.Code("")
 			if hash, there := known[e.Sequence]; there && hash != [hashSize]byte(e.Hash) {
 				code = fault.Forked
@@ -151,7 +170,8 @@ func (m *Messages) checkOne(tx *kv.Tx, own Head) (found []Finding, err error) {
 	if err == nil && fork != nil {
 		err = setFork(tx, *fork)
 	}
-	if since > 0 && now.Sub(time.Unix(max(since, latest), 0)) > staleAfter {
+	since, also := unanswered(tx, own)
+	if err = errors.Join(err, also); err == nil && !since.IsZero() && now.Sub(since) > staleAfter {
 		found = append(found, Finding{own.Type, own.ID, fault.Stale, "", own.Sequence})
 	}
 	return m.withOldFork(tx, own, found, err)
@@ -169,25 +189,22 @@ func (m *Messages) withOldFork(tx *kv.Tx, own Head, found []Finding, err error) 
 	return append(found, Finding{own.Type, own.ID, fault.Forked, f.Peer, f.Sequence}), nil
 }
 
-// told returns the versions of an object of our own that are known here, and when the first of those that we told was told.
-func (m *Messages) told(tx *kv.Tx, own Head) (known map[uint64][hashSize]byte, since int64, err error) {
+// told returns the versions of an object of our own that are known here.
+func (m *Messages) told(tx *kv.Tx, own Head) (known map[uint64][hashSize]byte, err error) {
 	known = map[uint64][hashSize]byte{}
 	b, err := tx.Get(objectKey(toldPrefix, own))
 	if err != nil && !errors.Is(err, fault.NotFound) {
-		return nil, 0, err
+		return nil, err
 	}
 	if err == nil {
 		list, err := readHeard(b)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		for _, h := range list {
 			known[h.Sequence] = [hashSize]byte(h.Hash)
-			if since == 0 || h.Time < since {
-				since = h.Time
-			}
 		}
 	}
 	known[own.Sequence] = own.Hash
-	return known, since, nil
+	return known, nil
 }

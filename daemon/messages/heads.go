@@ -18,6 +18,8 @@ const (
 	toldPrefix = "messages/told/" // what we told
 	forkPrefix = "messages/fork/"
 
+	unansweredPrefix = "messages/unanswered/" // when we first told of an object that nobody has echoed since
+
 	saidPrefix = "messages/said/"    // the newest that each peer said: what is echoed to them
 	objPrefix  = "messages/objects/" // how many objects a peer spoke of
 
@@ -87,6 +89,9 @@ func (m *Messages) keepHeads(tx *kv.Tx, peer string, b *Body, now time.Time) (fo
 	}
 	for _, h := range b.Echoes {
 		if err := rememberOf(tx, peer, objectKey(echoPrefix, h)+peer, h, now); err != nil {
+			return nil, err
+		}
+		if err := tx.Delete(objectKey(unansweredPrefix, h)); err != nil {
 			return nil, err
 		}
 	}

@@ -43,7 +43,8 @@ func TestEchoesShowOurOwnVault(t *testing.T) {
 	wantFindings(t, alice, own(1, 1)) // nobody was told of it
 	alice.tells(own(6, 6))
 	say(t, alice, bob, "six")
-	alice.tells(own(7, 7))
+	same := head("roster", "never-changes", 1, 1)
+	alice.tells(own(7, 7), same)
 	say(t, alice, bob, "seven")
 	wantFindings(t, alice, own(7, 7)) // and nobody has answered
 	say(t, bob, alice, "echo")
@@ -51,10 +52,25 @@ func TestEchoesShowOurOwnVault(t *testing.T) {
 	wantFindings(t, alice, own(8, 8))
 	wantFindings(t, alice, own(6, 6), fault.RolledBack)
 
-	w.later(23 * time.Hour)
-	wantFindings(t, alice, own(7, 7))
-	w.later(2 * time.Hour)
+	w.later(30 * time.Hour)
+	wantFindings(t, alice, own(7, 7)) // nobody was told since
+	login := func() {
+		t.Helper()
+		for _, d := range []*device{alice, bob} {
+			if err := d.p.client.Login(t.Context(), login(d.p)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	login()
+	for range 2 {
+		say(t, alice, bob, "seven again")
+		w.later(13 * time.Hour)
+	}
+	login()
+	say(t, alice, bob, "seven again, as every day")
 	wantFindings(t, alice, own(7, 7), fault.Stale)
+	wantFindings(t, alice, same, fault.Stale)
 	wantFindings(t, alice, own(6, 6), fault.RolledBack, fault.Stale)
 	say(t, bob, alice, "echo again")
 	wantFindings(t, alice, own(7, 7))
