@@ -157,7 +157,7 @@ func (m *Messages) checkOne(tx *kv.Tx, own Head) (found []Finding, err error) {
 			code := fault.Code("")
 			if hash, there := known[e.Sequence]; there && hash != [hashSize]byte(e.Hash) {
 				code = fault.Forked
-				fork = &Fork{own.Type, own.ID, e.Sequence, hash, [hashSize]byte(e.Hash), key[len(prefix):], now}
+				fork = &Fork{own.Type, own.ID, e.Sequence, hash, [hashSize]byte(e.Hash), key[len(prefix):], "", now}
 			} else if e.Sequence > own.Sequence {
 				code = fault.RolledBack
 			}

@@ -43,6 +43,7 @@ type Fork struct {
 	One      [hashSize]byte
 	Other    [hashSize]byte
 	Peer     string // who told of the other one
+	Before   string // who told of the one; "": we did, or know it
 	Time     time.Time
 }
 
@@ -54,6 +55,7 @@ type wireFork struct {
 	One      []byte
 	Other    []byte
 	Peer     string
+	Before   string
 	Time     int64
 }
 
@@ -80,7 +82,8 @@ func escaped(s string) string { return strings.ReplaceAll(s, "/", "_") }
 
 // keepHeads writes down what a peer said and echoed, and returns the forks that this shows.
 func (m *Messages) keepHeads(tx *kv.Tx, peer string, b *Body, now time.Time) (found []Fork, err error) {
-	for _, h := range b.Heads {
+	heads := slices.DeleteFunc(slices.Clone(b.Heads), func(h Head) bool { return !m.MaySpeak(peer, h.Type, h.ID) })
+	for _, h := range heads {
 		f, err := m.hear(tx, objectKey(headPrefix, h), peer, h, now)
 		if err != nil {
 			return nil, err
@@ -95,16 +98,16 @@ func (m *Messages) keepHeads(tx *kv.Tx, peer string, b *Body, now time.Time) (fo
 			return nil, err
 		}
 	}
-	return found, keepSaid(tx, peer, b.Heads, now)
+	return found, keepSaid(tx, peer, heads, now)
 }
 
 // hear keeps one head of a peer and holds it against what all peers said of that object.
 func (m *Messages) hear(tx *kv.Tx, object, peer string, h Head, now time.Time) (found []Fork, err error) {
-	err = tx.Scan(object, func(_ string, b []byte) error {
+	err = tx.Scan(object, func(key string, b []byte) error {
 		list, err := readHeard(b)
 		for _, o := range list {
 			if o.Sequence == h.Sequence && [hashSize]byte(o.Hash) != h.Hash {
-				found = append(found, Fork{h.Type, h.ID, h.Sequence, [hashSize]byte(o.Hash), h.Hash, peer, now})
+				found = append(found, Fork{h.Type, h.ID, h.Sequence, [hashSize]byte(o.Hash), h.Hash, peer, key[len(object):], now})
 				break
 			}
 		}
@@ -179,7 +182,7 @@ func setFork(tx *kv.Tx, f Fork) error {
 		return err // the first one stays
 	}
 	b, err := signed.Marshal(wireFork{
-		Type: f.Type, ID: f.ID, Sequence: f.Sequence, One: f.One[:], Other: f.Other[:], Peer: f.Peer, Time: f.Time.Unix(),
+		Type: f.Type, ID: f.ID, Sequence: f.Sequence, One: f.One[:], Other: f.Other[:], Peer: f.Peer, Before: f.Before, Time: f.Time.Unix(),
 	})
 	return errors.Join(err, tx.Set(key, b))
 }
@@ -197,6 +200,44 @@ func (m *Messages) Forks() (list []Fork, err error) {
 		})
 	})
 	return list, err
+}
+
+// ClearFork forgets that an object is forked, and what everybody said of it, on the word of a person who knows who lied. A fork that is still
+// told of is found again.
+func (m *Messages) ClearFork(typ, id string) error {
+	h := Head{Type: typ, ID: id}
+	return m.DB.Update(func(tx *kv.Tx) error {
+		key := objectKey(forkPrefix, h)
+		if _, err := tx.Get(key); err != nil {
+			return err
+		}
+		keys := []string{key}
+		for _, prefix := range []string{headPrefix, echoPrefix} {
+			object := objectKey(prefix, h)
+			if err := tx.Scan(object, func(key string, _ []byte) error {
+				keys = append(keys, key)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		for _, key := range keys {
+			if err := m.forgetHeard(tx, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// forgetHeard removes a history, which counts among the objects of its peer no more, or the record of a fork.
+func (m *Messages) forgetHeard(tx *kv.Tx, key string) error {
+	if peer := key[strings.LastIndex(key, "/")+1:]; peer != "" {
+		if _, err := count(tx, objPrefix+peer, -1); err != nil {
+			return err
+		}
+	}
+	return tx.Delete(key)
 }
 
 // readFork returns the fork of an object; nil: it has none.
@@ -219,5 +260,5 @@ func parseFork(b []byte) (*Fork, error) {
 	if len(w.One) != hashSize || len(w.Other) != hashSize {
 		return nil, fault.New(fault.NotAuthentic, "not the record of a fork")
 	}
-	return &Fork{w.Type, w.ID, w.Sequence, [hashSize]byte(w.One), [hashSize]byte(w.Other), w.Peer, time.Unix(w.Time, 0).UTC()}, nil
+	return &Fork{w.Type, w.ID, w.Sequence, [hashSize]byte(w.One), [hashSize]byte(w.Other), w.Peer, w.Before, time.Unix(w.Time, 0).UTC()}, nil
 }

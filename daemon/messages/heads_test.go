@@ -200,3 +200,45 @@ func TestHeadsAlone(t *testing.T) {
 		t.Error("left in the mailbox", err)
 	}
 }
+
+// Whoever may not speak of an object makes no fork of it. One who may and lies is named, with whom they contradict, and a person who knows
+// who lied can clear it.
+func TestOneLiarForksNothingForGood(t *testing.T) {
+	w, alice, bob := pair(t)
+	mallory := w.person().device()
+	alice.config.MaySpeak = nil
+	alice.restart()
+	of := head("vault", bob.p.id, 7, 7)
+	lie := head("vault", bob.p.id, 7, 0x66)
+	bob.tells(of)
+	mallory.tells(lie, head("devices", mallory.p.id, 1, 1))
+	say(t, bob, alice, "true")
+	say(t, mallory, alice, "a lie")
+	if list, err := alice.Forks(); err != nil || len(list) > 0 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if said, err := alice.HeadsOf(mallory.p.id); err != nil || len(said) != 1 {
+		t.Errorf("%+v, %v", said, err)
+	}
+	alice.config.MaySpeak = func(_, _, _ string) bool { return true }
+	alice.restart()
+	say(t, mallory, alice, "a lie about what is shared")
+	list, err := alice.Forks()
+	if err != nil || len(list) != 1 || list[0].Peer != mallory.p.id || list[0].Before != bob.p.id {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	for range 2 {
+		if err := alice.ClearFork("vault", bob.p.id); err != nil {
+			t.Fatal(err)
+		}
+		say(t, bob, alice, "true again")
+		if list, err := alice.Forks(); err != nil || len(list) > 0 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		say(t, mallory, alice, "and a lie again")
+		if list, err := alice.Forks(); err != nil || len(list) != 1 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+	}
+	wantCode(t, "no fork", alice.ClearFork("vault", alice.p.id), fault.NotFound)
+}

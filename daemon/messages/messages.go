@@ -112,6 +112,10 @@ type Config struct {
 	MaySend func(ctx context.Context, peer string) error
 
 	Heads func(ctx context.Context, peer string) ([]Head, error) // to tell a peer; nil: none
+	// MaySpeak reports whether a peer's word on an object counts: a lie about it makes the object forked for everybody here. nil: each peer
+	// may speak of what has the peer's own id.
+	MaySpeak func(peer, typ, id string) bool
+
 	Event func(Event)                                            // nil: nobody is told; it must not call Messages
 	Now   func() time.Time                                       // nil: time.Now
 }
@@ -149,6 +153,9 @@ func New(c Config) *Messages {
 	}
 	if c.MaySend == nil {
 		c.MaySend = func(context.Context, string) error { return nil }
+	}
+	if c.MaySpeak == nil {
+		c.MaySpeak = func(peer, _, id string) bool { return id == peer }
 	}
 	if c.Event == nil {
 		c.Event = func(Event) {}
