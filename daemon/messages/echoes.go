@@ -3,6 +3,7 @@ package messages
 import (
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -93,6 +94,23 @@ func (m *Messages) echoes(peer string) (list []Head, err error) {
 		return err
 	})
 	return list, err
+}
+
+// someHeads returns the heads that the next message for a peer tells: all, or as many as fit, in turn.
+func (m *Messages) someHeads(peer string, all []Head) []Head {
+	if len(all) <= MaxHeads {
+		return all
+	}
+	from, there := m.turns[peer]
+	if !there { // nobody is left out by an agent that is restarted again and again
+		from = rand.IntN(len(all)) //nolint:gosec // no secret
+	}
+	m.turns[peer] = from + MaxHeads
+	some := make([]Head, MaxHeads)
+	for i := range some {
+		some[i] = all[(from+i)%len(all)]
+	}
+	return some
 }
 
 // announced writes down what a message tells of our own heads.

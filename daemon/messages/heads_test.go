@@ -242,3 +242,23 @@ func TestOneLiarForksNothingForGood(t *testing.T) {
 	}
 	wantCode(t, "no fork", alice.ClearFork("vault", alice.p.id), fault.NotFound)
 }
+
+// Who has more heads than fit into a message tells them in turn.
+func TestManyHeadsAreToldInTurn(t *testing.T) {
+	_, alice, bob := pair(t)
+	var list []Head
+	for i := range 2*MaxHeads + 10 {
+		list = append(list, head("dataset", fmt.Sprint(i), 1, 1))
+	}
+	alice.tells(list...)
+	for range 3 {
+		if _, err := alice.Enqueue(bob.p.id, KindHeads, nil); err != nil {
+			t.Fatal(err)
+		}
+		alice.send()
+		bob.receive()
+	}
+	if n := countOf(t, bob, headPrefix); n != len(list) {
+		t.Errorf("%d were told in three messages, want %d", n, len(list))
+	}
+}

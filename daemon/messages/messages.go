@@ -111,13 +111,13 @@ type Config struct {
 	// always may.
 	MaySend func(ctx context.Context, peer string) error
 
-	Heads func(ctx context.Context, peer string) ([]Head, error) // to tell a peer; nil: none
+	Heads func(ctx context.Context, peer string) ([]Head, error) // to tell a peer, MaxHeads of them at a time; nil: none
 	// MaySpeak reports whether a peer's word on an object counts: a lie about it makes the object forked for everybody here. nil: each peer
 	// may speak of what has the peer's own id.
 	MaySpeak func(peer, typ, id string) bool
 
-	Event func(Event)                                            // nil: nobody is told; it must not call Messages
-	Now   func() time.Time                                       // nil: time.Now
+	Event func(Event)      // nil: nobody is told; it must not call Messages
+	Now   func() time.Time // nil: time.Now
 }
 
 // Messages is one agent's end of all sessions. Its methods may be called by several goroutines, but what Config holds must not call back,
@@ -127,16 +127,17 @@ type Messages struct {
 	user string
 	step func(string) // called around each durable step; tests end the world in it
 
-	lastPlace atomic.Int64 // of the newest entry of the outbox
-	waiting   atomic.Int64 // at least so many entries are in the outbox; 0: not counted yet
-	sending   sync.Mutex   // one Send at a time
-	receiving sync.Mutex   // one Receive at a time, and what is below it
-	after     uint64       // the mailbox was read up to here
-	rescan    atomic.Bool  // it is to be read from its beginning
-	epoch     uint64       // the newest when it was last read
-	lookAgain time.Time    // when it is to be read from its beginning for what a record fault left there; zero: nothing is
-	listed    bool         // bodies that are left over were listed
-	stored    []string     // those of them that were not looked at yet
+	lastPlace atomic.Int64   // of the newest entry of the outbox
+	waiting   atomic.Int64   // at least so many entries are in the outbox; 0: not counted yet
+	sending   sync.Mutex     // one Send at a time
+	turns     map[string]int // number of the next head to tell each peer, of those that do not fit into one message
+	receiving sync.Mutex     // one Receive at a time, and what is below it
+	after     uint64         // the mailbox was read up to here
+	rescan    atomic.Bool    // it is to be read from its beginning
+	epoch     uint64         // the newest when it was last read
+	lookAgain time.Time      // when it is to be read from its beginning for what a record fault left there; zero: nothing is
+	listed    bool           // bodies that are left over were listed
+	stored    []string       // those of them that were not looked at yet
 	held      map[string]int
 	postponed map[string]Acknowledgement // bodies that wait for the next Receive, by name; with the message that each came in, if it is known
 	unknown   int                        // bodies of unknown kinds that this agent left at the coordinator
@@ -162,7 +163,7 @@ func New(c Config) *Messages {
 	}
 	return &Messages{
 		Config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
-		postponed: map[string]Acknowledgement{},
+		postponed: map[string]Acknowledgement{}, turns: map[string]int{},
 	}
 }
 

@@ -384,9 +384,11 @@ func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
 	b := Body{ID: ID(e.ID), Kind: e.Kind, Payload: e.Payload}
 	var err error
 	if m.Heads != nil {
-		if b.Heads, err = m.Heads(ctx, e.Receiver); err != nil {
+		heads, err := m.Heads(ctx, e.Receiver)
+		if err != nil {
 			return err
 		}
+		b.Heads = m.someHeads(e.Receiver, heads)
 	}
 	if b.Echoes, err = m.echoes(e.Receiver); err != nil {
 		return err
