@@ -23,6 +23,7 @@ type Blob struct {
 	Counter uint64
 	Hash    [hashSize]byte
 	Body    []byte // nil in lists; empty if the blob was emptied or removed
+	Removed bool   // known in lists, too
 }
 
 // Blobs are the user's sealed blobs at the coordinator, which is believed in nothing that it says about them.

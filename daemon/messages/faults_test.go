@@ -251,3 +251,47 @@ func TestKeyWipedWhileItOpens(t *testing.T) {
 		t.Error("what is sealed under a wiped key opens")
 	}
 }
+
+// What an inbox of many left-over bodies costs to begin with: one request for eight of them, none for what was removed; and where the
+// coordinator stopped answering the next try goes on.
+func TestLeftOverBodiesAreReadTogether(t *testing.T) {
+	_, alice, bob := pair(t)
+	fails := fault.New(fault.Busy, "not now")
+	bob.config.Handlers["text"] = func(context.Context, *Received) error {
+		if fails != nil {
+			return fails
+		}
+		return nil
+	}
+	bob.restart()
+	for i := range 40 {
+		alice.enqueue(bob.p, fmt.Sprint(i))
+	}
+	alice.send()
+	bob.receive()
+	reads, limit := 0, 3
+	bob.remote.read = func(ctx context.Context, names []string) ([]Blob, error) {
+		if reads++; reads > limit {
+			return nil, fault.New(fault.Unavailable, "slow down")
+		}
+		return bob.remote.Remote.Read(ctx, names)
+	}
+	fails = nil
+	bob.restart()
+	if n, err := bob.Receive(t.Context()); !errors.Is(err, fault.Unavailable) || n != limit*maxBatch {
+		t.Fatal(n, err)
+	}
+	reads, limit = 0, 1000
+	if n := bob.receive(); n != 40-3*maxBatch || reads > 2+40 { // and one for each message that is still in the mailbox
+		t.Errorf("%d more, with %d requests", n, reads)
+	}
+	bob.restart()
+	if reads = 0; bob.receive() != 0 || reads > 0 {
+		t.Errorf("%d requests for bodies that were removed", reads)
+	}
+	bob.p.nextEpoch()
+	reads = 0
+	if err := bob.Reseal(t.Context()); err != nil || reads > 3 {
+		t.Errorf("%d requests to seal nothing but two records again, %v", reads, err)
+	}
+}

@@ -302,7 +302,7 @@ func (d *device) handle(ctx context.Context, r *Received) error {
 		d.vault = nil
 		return err
 	}
-	d.vault = &Blob{"v-texts", c.Counter, d.remote.Hash(c), c.Body}
+	d.vault = &Blob{Name: "v-texts", Counter: c.Counter, Hash: d.remote.Hash(c), Body: c.Body}
 	return nil
 }
 

@@ -116,7 +116,7 @@ func copies(tx *kv.Tx, names []string) ([]Blob, error) {
 		if len(b) < 8+hashSize {
 			return nil, fault.New(fault.NotAuthentic, "a copy of a blob is too short")
 		}
-		list = append(list, Blob{name, binary.BigEndian.Uint64(b), [hashSize]byte(b[8 : 8+hashSize]), b[8+hashSize:]})
+		list = append(list, Blob{Name: name, Counter: binary.BigEndian.Uint64(b), Hash: [hashSize]byte(b[8 : 8+hashSize]), Body: b[8+hashSize:]})
 	}
 	return list, nil
 }

@@ -142,14 +142,10 @@ const maxBatch = 8
 // postponed. Where it is interrupted the next one goes on.
 func (m *Messages) takeStored(ctx context.Context) (n int, err error) {
 	if !m.listed {
-		list, err := m.Blobs.List(ctx, receivedPrefix)
-		if err != nil {
+		if m.stored, err = m.listStored(ctx); err != nil {
 			return 0, err
 		}
 		m.unknown, m.listed = 0, true
-		for _, b := range list {
-			m.stored = append(m.stored, b.Name)
-		}
 	}
 	for name := range m.postponed {
 		if !slices.Contains(m.stored, name) {
@@ -165,16 +161,29 @@ func (m *Messages) takeStored(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// listStored returns the names of the bodies that are at the coordinator.
+func (m *Messages) listStored(ctx context.Context) (names []string, err error) {
+	list, err := m.Blobs.List(ctx, receivedPrefix)
+	for _, b := range list {
+		if !b.Removed {
+			names = append(names, b.Name)
+		}
+	}
+	return names, err
+}
+
 // takeBatch takes in some bodies, and returns how many it looked at: all, unless there is an error.
 func (m *Messages) takeBatch(ctx context.Context, names []string) (taken, looked int, err error) {
-	blobs, err := m.readBatch(ctx, names)
+	blobs, unread, err := m.readBatch(ctx, names)
 	if err != nil {
 		return 0, 0, err
 	}
 	var done []Acknowledgement
 	for _, name := range names {
 		o, one := acknowledge, false
-		if b := named(blobs, name); len(b.Body) > 0 {
+		if b := named(blobs, name); unread[name] != nil {
+			o = later
+		} else if len(b.Body) > 0 {
 			if o, one, err = m.deliver(ctx, "", &b); err != nil {
 				break
 			}
@@ -193,20 +202,23 @@ func (m *Messages) takeBatch(ctx context.Context, names []string) (taken, looked
 	return taken, looked, errors.Join(err, m.acknowledge(ctx, done))
 }
 
-// readBatch reads bodies at once, or each by itself if that does not work: one that is wrong does not hold the others up.
-func (m *Messages) readBatch(ctx context.Context, names []string) (list []Blob, err error) {
+// readBatch reads bodies at once, or each by itself if that does not work: one that is wrong does not hold the others up, and its
+// failure is returned beside the list.
+func (m *Messages) readBatch(ctx context.Context, names []string) (list []Blob, failed map[string]error, err error) {
 	if list, err = m.Blobs.Read(ctx, names); err == nil || transient(err) || ctx.Err() != nil {
-		return list, err
+		return list, nil, err
 	}
-	list = nil
+	list, failed = nil, map[string]error{}
 	for _, name := range names {
 		blob, err := m.readReceived(ctx, name)
-		if err != nil && (transient(err) || ctx.Err() != nil) {
-			return nil, err
-		}
-		if err == nil && blob != nil {
+		switch {
+		case err != nil && (transient(err) || ctx.Err() != nil):
+			return nil, nil, err
+		case err != nil:
+			failed[name] = recordFault{err}
+		case blob != nil:
 			list = append(list, *blob)
 		}
 	}
-	return list, nil
+	return list, failed, nil
 }

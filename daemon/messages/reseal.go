@@ -110,29 +110,35 @@ func (m *Messages) resealSome(ctx context.Context, base string, epoch uint64, re
 func (m *Messages) resealReceived(ctx context.Context, epoch uint64) error {
 	m.receiving.Lock()
 	defer m.receiving.Unlock()
-	list, err := m.Blobs.List(ctx, receivedPrefix)
+	names, err := m.listStored(ctx)
 	if err != nil {
 		return err
 	}
 	var failed error
-	for _, b := range list {
-		err := m.resealBody(ctx, b.Name, epoch)
-		if err != nil && !errors.Is(err, fault.Conflict) {
-			if transient(err) || ctx.Err() != nil {
+	for batch := range slices.Chunk(names, maxBatch) {
+		blobs, unread, err := m.readBatch(ctx, batch)
+		if err != nil {
+			return err
+		}
+		for i := range blobs {
+			err := m.resealBody(ctx, &blobs[i], epoch)
+			switch {
+			case err == nil, errors.Is(err, fault.Conflict):
+			case transient(err), ctx.Err() != nil:
 				return err
+			default:
+				failed = errors.Join(failed, m.passOver("", err))
 			}
+		}
+		for _, err := range unread {
 			failed = errors.Join(failed, m.passOver("", err))
 		}
 	}
 	return failed
 }
 
-func (m *Messages) resealBody(ctx context.Context, name string, epoch uint64) error {
-	blob, err := m.readReceived(ctx, name)
-	if err != nil {
-		return recordFault{err}
-	}
-	if blob == nil {
+func (m *Messages) resealBody(ctx context.Context, blob *Blob, epoch uint64) error {
+	if len(blob.Body) == 0 {
 		return nil
 	}
 	was, err := epochOf(blob.Body)
@@ -146,12 +152,12 @@ func (m *Messages) resealBody(ctx context.Context, name string, epoch uint64) er
 	if err != nil {
 		return recordFault{err}
 	}
-	sealed, err := m.sealReceived(ctx, name, blob.Counter+1, *w)
+	sealed, err := m.sealReceived(ctx, blob.Name, blob.Counter+1, *w)
 	if err != nil {
 		return err
 	}
 	m.step("reseal")
-	err = m.swap(ctx, []BlobChange{change(name, blob.version(), sealed)})
+	err = m.swap(ctx, []BlobChange{change(blob.Name, blob.version(), sealed)})
 	m.step("resealed")
 	return err
 }

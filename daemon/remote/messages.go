@@ -77,6 +77,7 @@ func blobsOf(list []coordinator.Blob) (out []messages.Blob) {
 		v := &list[i].Newest
 		out = append(out, messages.Blob{
 			Name: list[i].Name, Counter: uint64(v.Counter), Hash: [coordinator.HashSize]byte(v.Hash), Body: bodyOf(&list[i]),
+			Removed: list[i].IsDeleted(),
 		})
 	}
 	return out
