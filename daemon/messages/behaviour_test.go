@@ -63,6 +63,56 @@ func TestChangedKeyWaitsForAPerson(t *testing.T) {
 	}
 }
 
+// A message that was made and not posted before its session was given up, or a person accepted another key, is made again: the peer could
+// not open the old one. If that was posted after all the text arrives once.
+func TestMessageOfASessionThatWasGivenUp(t *testing.T) {
+	for _, how := range []string{"restart", "new key"} {
+		for _, posted := range []bool{false, true} {
+			w, alice, bob := pair(t)
+			say(t, alice, bob, "before")
+			say(t, bob, alice, "before")
+			lost := fault.New(fault.Unavailable, "no answer")
+			alice.remote.post = func(to, id string, body []byte) error {
+				if posted {
+					return errors.Join(alice.remote.Remote.Post(t.Context(), to, id, body), lost)
+				}
+				return lost
+			}
+			alice.enqueue(bob.p, "made before")
+			if _, err := alice.Send(t.Context()); !errors.Is(err, fault.Unavailable) {
+				t.Fatal(err)
+			}
+			wantWaiting(t, alice, bob.p, Encrypted, fault.Unavailable)
+			alice.remote.post = nil
+			to := bob
+			if how == "restart" {
+				if err := alice.Restart(bob.p.id); err != nil {
+					t.Fatal(err)
+				}
+				if posted { // and the peer has opened it
+					bob.receive()
+				} else if err := bob.Restart(alice.p.id); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				bob.p.local = &ratchet.Local{Identity: ratchet.NewIdentity(), Address: bob.p.local.Address, RegistrationID: 9}
+				to = bob.p.device()
+				if err := errors.Join(to.Restart(""), to.Restart(alice.p.id)); err != nil {
+					t.Fatal(err)
+				}
+				to.offer(5)
+				alice.p.pins[bob.p.id] = bob.p.local.Identity.Public()
+			}
+			w.later(2 * personLimit)
+			alice.send()
+			to.receive()
+			if got := bob.p.texts(); !slices.Equal(got, []string{"before", "made before"}) {
+				t.Errorf("%s, posted %t: bob has %q", how, posted, got)
+			}
+		}
+	}
+}
+
 // A peer who has not answered for 30 days gets a new session, from a new bundle.
 func TestUnansweredSessionBeginsAnew(t *testing.T) {
 	w, alice, bob := pair(t)

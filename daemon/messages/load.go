@@ -221,7 +221,7 @@ func (m *Messages) judge(ctx context.Context, r *record, at mark, blobs []Blob) 
 		if err != nil {
 			return err
 		}
-		if !w.Begins && [hashSize]byte(w.Previous) != at.hash {
+		if w.Begun != w.Version && [hashSize]byte(w.Previous) != at.hash {
 			return m.condemn(r.base, fault.Forked, "the coordinator has a record that does not follow the one there was")
 		}
 	}

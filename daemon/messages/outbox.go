@@ -57,6 +57,9 @@ type entry struct {
 	Tries      int
 	Code       string
 	Ciphertext []byte // type ‖ message; empty: none yet
+	PostID     []byte // under which it is posted: the entry's, or another one if the message was made again
+	Identity   []byte // origin of the message
+	Begun      uint64
 
 	key string
 }
@@ -112,6 +115,7 @@ func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (
 	}
 	return id, m.setEntry(tx, &entry{
 		ID: id[:], Receiver: receiver, Kind: kind, Payload: payload, Queued: m.Now().Unix(), Ciphertext: []byte{},
+		PostID: id[:], Identity: make([]byte, 32),
 		key: fmt.Sprintf("%s%s/%016x-%x", outPrefix, receiver, m.place(), id[:]),
 	})
 }
@@ -210,7 +214,7 @@ func (m *Messages) openEntry(key string, sealed []byte) (*entry, error) {
 	if err := signed.Unmarshal(b, e); err != nil {
 		return nil, err
 	}
-	if len(e.ID) != len(ID{}) {
+	if len(e.ID) != len(ID{}) || len(e.PostID) != len(ID{}) || len(e.Identity) != len(origin{}.identity) {
 		return nil, fault.New(fault.NotAuthentic, "not an entry of the outbox")
 	}
 	return e, nil
@@ -361,6 +365,9 @@ func (m *Messages) sendOne(ctx context.Context, e *entry) error {
 	if err := m.MaySend(ctx, e.Receiver); err != nil {
 		return err
 	}
+	if err := m.dropOld(ctx, e); err != nil {
+		return err
+	}
 	if len(e.Ciphertext) == 0 {
 		if err := m.makeMessage(ctx, e); err != nil {
 			return err
@@ -370,13 +377,27 @@ func (m *Messages) sendOne(ctx context.Context, e *entry) error {
 		}
 	}
 	m.step("post")
-	err := m.Mailbox.Post(ctx, e.Receiver, ID(e.ID).String(), e.Ciphertext)
+	err := m.Mailbox.Post(ctx, e.Receiver, ID(e.PostID).String(), e.Ciphertext)
 	m.step("posted")
 	if err != nil && !errors.Is(err, fault.Conflict) { // the id is ours alone: a message was posted under it, by us before a restore
 		return err
 	}
 	err = m.DB.Update(func(tx *kv.Tx) error { return tx.Delete(e.key) })
 	m.step("sent")
+	return err
+}
+
+// dropOld drops the message of an entry if its session was given up, or the peer has another identity key since: the peer could not open
+// it. The next one has the same body and is posted under another id; who opens both drops one.
+func (m *Messages) dropOld(ctx context.Context, e *entry) error {
+	if len(e.Ciphertext) == 0 {
+		return nil
+	}
+	now, err := m.originOf(ctx, e.Receiver)
+	if err == nil && now != (origin{[32]byte(e.Identity), e.Begun}) {
+		id := newID()
+		e.Ciphertext, e.PostID = []byte{}, id[:]
+	}
 	return err
 }
 
@@ -399,11 +420,12 @@ func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
-	msg, err := m.encrypt(ctx, e.Receiver, plaintext)
+	msg, from, err := m.encrypt(ctx, e.Receiver, plaintext)
 	if err != nil {
 		return err
 	}
 	m.step("encrypted")
+	e.Identity, e.Begun = from.identity[:], from.begun
 	e.Ciphertext = append([]byte{byte(msg.Type)}, msg.Body...)
 	err = m.DB.Update(func(tx *kv.Tx) error { return errors.Join(m.setEntry(tx, e), m.announced(tx, b.Heads)) })
 	m.step("entered")

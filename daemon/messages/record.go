@@ -27,6 +27,7 @@ type record struct {
 	version uint64  // rises by one with each change of any part
 	epoch   uint64  // of the key that the head is sealed under
 	counter uint64  // the ratchet's own
+	begun   uint64  // version in which it last began
 	fresh   bool    // it has no contents: it is the first one, or the one before was given up
 	parts   map[ratchet.PartID]part
 }
@@ -78,7 +79,7 @@ type wireIndex struct {
 	_        struct{} `cbor:",toarray"`
 	Version  uint64
 	Previous []byte // hash of the head's blob before
-	Begins   bool   // the record was given up and begins anew: it need not follow the one before
+	Begun    uint64 // version of the record in which it last began anew: that one need not follow what was there before
 	Counter  uint64
 	Parts    []wirePart
 	Head     []byte
@@ -112,7 +113,10 @@ type plan struct {
 
 // plan seals a step. Every change of a record changes its head.
 func (m *Messages) plan(ctx context.Context, r *record, e edit) (*plan, error) {
-	next := &record{base: r.base, version: r.version + 1, counter: e.counter, parts: map[ratchet.PartID]part{}}
+	next := &record{base: r.base, version: r.version + 1, counter: e.counter, begun: r.begun, parts: map[ratchet.PartID]part{}}
+	if e.begins {
+		next.begun = next.version
+	}
 	for id, p := range r.parts {
 		next.parts[id] = p
 	}
@@ -151,7 +155,7 @@ func (m *Messages) put(p *plan, id ratchet.PartID, now part, sealed []byte) {
 // putHead adds the head to the plan: BE64(version) ‖ sealed index.
 func (m *Messages) putHead(ctx context.Context, p *plan, before version, e edit) error {
 	n := p.next
-	w := wireIndex{Version: n.version, Previous: before.hash[:], Begins: e.begins, Counter: n.counter, Parts: []wirePart{}, Head: e.head}
+	w := wireIndex{Version: n.version, Previous: before.hash[:], Begun: n.begun, Counter: n.counter, Parts: []wirePart{}, Head: e.head}
 	for id, q := range n.parts {
 		w.Parts = append(w.Parts, wirePart{ID: id, Version: q.version, Epoch: q.epoch, Counter: q.blob.counter, Hash: q.blob.hash[:]})
 	}
@@ -193,7 +197,7 @@ func (m *Messages) openHead(ctx context.Context, base string, b Blob) (r *record
 	if w.Version != r.version {
 		return nil, nil, malformed
 	}
-	r.counter = w.Counter
+	r.counter, r.begun = w.Counter, w.Begun
 	for _, p := range w.Parts {
 		r.parts[p.ID] = part{version: p.Version, epoch: p.Epoch, blob: version{p.Counter, [hashSize]byte(p.Hash)}}
 	}
@@ -206,7 +210,7 @@ func parseIndex(b []byte) (*wireIndex, error) {
 	if err := signed.Unmarshal(b, w); err != nil {
 		return nil, err
 	}
-	ok := len(w.Previous) == hashSize && len(w.Parts) <= maxParts
+	ok := len(w.Previous) == hashSize && len(w.Parts) <= maxParts && w.Begun <= w.Version
 	for i, p := range w.Parts {
 		ok = ok && len(p.Hash) == hashSize && p.ID != ratchet.HeadPart && p.Version <= w.Version && (i == 0 || w.Parts[i-1].ID < p.ID)
 	}

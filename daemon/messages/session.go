@@ -163,21 +163,40 @@ func (m *Messages) store(
 	return nil
 }
 
+// origin names the session that a message was made in: whose, and since when. After another origin the peer may not open it.
+type origin struct {
+	identity [32]byte
+	begun    uint64
+}
+
+func (s *session) origin() origin { return origin{s.Info().RemoteIdentity, s.record.begun} }
+
+// originOf returns the origin of the next message to a peer, as far as this device knows; zeroes if a session is to begin first.
+func (m *Messages) originOf(ctx context.Context, peer string) (o origin, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, err := m.session(ctx, peer, false)
+	if err != nil {
+		return o, err
+	}
+	return s.origin(), nil
+}
+
 // encrypt makes a message of a body, beginning a session if there is none that the peer answers in.
-func (m *Messages) encrypt(ctx context.Context, peer string, body []byte) (msg ratchet.Message, err error) {
+func (m *Messages) encrypt(ctx context.Context, peer string, body []byte) (msg ratchet.Message, o origin, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var bundle *ratchet.Bundle
 	for try := range maxTries {
 		if msg, err = m.tryEncrypt(ctx, peer, body, try > 0, &bundle); err == nil {
-			return msg, nil
+			return msg, m.sessions[peer].origin(), nil
 		}
 		m.drop(peer)
 		if !errors.Is(err, fault.Conflict) {
-			return msg, err
+			return msg, o, err
 		}
 	}
-	return msg, err
+	return msg, o, err
 }
 
 func (m *Messages) tryEncrypt(
