@@ -57,30 +57,26 @@ func readMark(tx *kv.Tx, base string) (k mark, err error) {
 // load opens a record: from the local copy, or the one at the coordinator. One that does not exist yet is an empty record.
 func (m *Messages) load(ctx context.Context, base string, remote bool) (r *record, c *contents, err error) {
 	var at mark
-	abandoned := false
+	var abandoned bool
+	var wrong fault.Code
 	err = m.DB.View(func(tx *kv.Tx) error {
 		if at, err = readMark(tx, base); err != nil {
 			return err
 		}
-		if _, err := tx.Get(startPrefix + base); err == nil {
-			abandoned = true
-			return nil
-		} else if !errors.Is(err, fault.NotFound) {
-			return err
+		if abandoned, wrong, err = readFault(tx, base); err == nil && !abandoned && wrong == "" {
+			r, c, err = m.loadCopy(ctx, tx, base, at)
 		}
-		if b, err := tx.Get(faultPrefix + base); err == nil {
-			return fault.New(fault.Code(b), "this record was found to be wrong; it can be begun anew")
-		} else if !errors.Is(err, fault.NotFound) {
-			return err
-		}
-		r, c, err = m.loadCopy(ctx, tx, base, at)
 		return err
 	})
 	switch {
 	case err != nil:
-	case abandoned:
-		r, err = m.abandoned(ctx, base, at)
-		c = &contents{}
+	case abandoned || wrong != "":
+		if r, c, err = m.begunSince(ctx, base, at); r == nil && abandoned {
+			r, err = m.abandoned(ctx, base, at)
+			c = &contents{}
+		} else if r == nil {
+			err = fault.New(wrong, "this record was found to be wrong; it can be begun anew")
+		}
 	case remote || r == nil:
 		r, c, err = m.fetch(ctx, base, at, r)
 	}
@@ -88,6 +84,19 @@ func (m *Messages) load(ctx context.Context, base string, remote bool) (r *recor
 		return nil, nil, recordFault{err}
 	}
 	return r, c, nil
+}
+
+// readFault returns whether a record was given up here, and what was found wrong with it.
+func readFault(tx *kv.Tx, base string) (abandoned bool, wrong fault.Code, err error) {
+	_, err = tx.Get(startPrefix + base)
+	if abandoned = err == nil; err != nil && !errors.Is(err, fault.NotFound) {
+		return false, "", err
+	}
+	b, err := tx.Get(faultPrefix + base)
+	if errors.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return abandoned, fault.Code(b), err
 }
 
 // loadCopy opens the local copy; nil if it is not whole, or not at the mark. The coordinator has what is right then.
@@ -188,12 +197,7 @@ func named(list []Blob, name string) Blob {
 
 // fetch opens the record at the coordinator, holds it against the mark, and copies it.
 func (m *Messages) fetch(ctx context.Context, base string, at mark, known *record) (*record, *contents, error) {
-	var blobs []Blob
-	read := func(names []string) (_ []Blob, err error) {
-		blobs, err = m.Blobs.Read(ctx, names)
-		return blobs, err
-	}
-	r, c, err := m.assemble(ctx, base, read, known)
+	r, c, blobs, err := m.assembleRemote(ctx, base, known)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -207,6 +211,15 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 		return r, c, nil
 	}
 	return r, c, m.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
+}
+
+// assembleRemote reads the record at the coordinator, and returns its blobs with it.
+func (m *Messages) assembleRemote(ctx context.Context, base string, known *record) (r *record, c *contents, blobs []Blob, err error) {
+	r, c, err = m.assemble(ctx, base, func(names []string) (_ []Blob, err error) {
+		blobs, err = m.Blobs.Read(ctx, names)
+		return blobs, err
+	}, known)
+	return r, c, blobs, err
 }
 
 // judge holds a record of the coordinator against the mark (THREATS R5). What is wrong once stays wrong.

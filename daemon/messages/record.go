@@ -46,6 +46,9 @@ type contents struct {
 }
 
 func (c *contents) wipe() {
+	if c == nil {
+		return
+	}
 	secret.Wipe(c.head)
 	for _, p := range c.parts {
 		secret.Wipe(p.Body)

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"coldframe/internal/fault"
-	"coldframe/internal/kv"
 	"coldframe/ratchet"
 )
 
@@ -344,63 +343,4 @@ func (m *Messages) savePreKeys(ctx context.Context, p *preKeys, record []byte) e
 	}
 	p.record = next.next
 	return nil
-}
-
-// Restart gives up the record of a peer that is rolled_back, forked or damaged, on the word of a person who has looked: the next message
-// begins a new session, in a record that goes on from the highest one ever seen. A peer of "" stands for the prekeys, after which new
-// bundles are to be offered.
-func (m *Messages) Restart(peer string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	base := preKeysBase
-	if peer != "" {
-		base = sessionBase(peer)
-	}
-	m.drop(peer)
-	m.dropPreKeys()
-	if err := m.DB.Update(func(tx *kv.Tx) error { return tx.Set(startPrefix+base, []byte{1}) }); err != nil {
-		return err
-	}
-	m.Rescan() // what the record left in the mailbox may open now
-	return nil
-}
-
-// RestartAll gives up every record there is, as when no device is left that has the state key: new sessions and prekeys, never old ones.
-func (m *Messages) RestartAll(ctx context.Context) error {
-	list, err := m.Blobs.List(ctx, "r-")
-	if err != nil {
-		return err
-	}
-	for _, base := range bases(list) {
-		if err := m.Restart(peerOf(base)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// abandoned returns a record without contents in the place of the one that the coordinator has, as high as the highest of both.
-func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record, error) {
-	r := &record{base: base, version: at.version, counter: at.counter, fresh: true, parts: map[ratchet.PartID]part{}}
-	list, err := m.Blobs.List(ctx, base)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range list {
-		if b.Name == headName(base) {
-			r.head = b.version()
-		} else if id, ok := partID(base, b.Name); ok {
-			r.parts[id] = part{version: 1, blob: b.version()}
-		}
-	}
-	head, err := m.Blobs.Read(ctx, []string{headName(base)})
-	if err != nil && transient(err) {
-		return nil, err
-	}
-	if err == nil && len(head) == 1 && len(head[0].Body) > 0 {
-		if stored, _, err := m.openHead(ctx, base, head[0]); err == nil {
-			r.version, r.counter = max(r.version, stored.version), max(r.counter, stored.counter)
-		}
-	}
-	return r, nil
 }

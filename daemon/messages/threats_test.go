@@ -96,6 +96,52 @@ func TestS01_RecordRolledBack(t *testing.T) {
 	}
 }
 
+// A record that was found to be wrong on two devices is given up once: the other device takes over the session that begins, whether or not
+// somebody gave it up there as well.
+func TestRestartOnTwoDevices(t *testing.T) {
+	for _, both := range []bool{false, true} {
+		_, alice, bob := pair(t)
+		say(t, alice, bob, "one")
+		say(t, bob, alice, "two")
+		second := alice.p.device()
+		second.enqueue(bob.p, "three")
+		second.send()
+		bob.receive()
+		for _, d := range []*device{alice, second} {
+			d.Wipe()
+			if err := d.condemn(sessionBase(bob.p.id), fault.Forked, ""); !errors.Is(err, fault.Forked) {
+				t.Fatal(err)
+			}
+		}
+		if err := alice.Restart(bob.p.id); err != nil {
+			t.Fatal(err)
+		}
+		alice.send() // with nothing to say
+		if both {
+			if err := second.Restart(bob.p.id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, _, err := alice.load(t.Context(), sessionBase(bob.p.id), true)
+		if err != nil || r.begun < 2 {
+			t.Fatal("no session began", r.begun, err)
+		}
+		bob.receive()
+		second.enqueue(bob.p, "four")
+		second.send()
+		if n := bob.receive(); n != 1 {
+			t.Errorf("both %t: %d texts of the other device arrived; %v", both, n, second.events)
+		}
+		if now, _, err := second.load(t.Context(), sessionBase(bob.p.id), true); err != nil || now.begun != r.begun {
+			t.Errorf("both %t: the session began in %d and again in %d, %v", both, r.begun, now.begun, err)
+		}
+		if list, err := second.Faults(); err != nil || len(list) > 0 {
+			t.Error(list, err)
+		}
+		say(t, alice, bob, "five")
+	}
+}
+
 func wantWaiting(t *testing.T, d *device, to *person, state Sending, code fault.Code) {
 	t.Helper()
 	list, err := d.Outbox()

@@ -1,0 +1,163 @@
+package messages
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+)
+
+// Send posts what is ready, in order for each receiver, and returns when the next try is due, zero if nothing waits. What fails waits, and
+// with it only what is for the same receiver. An error is one that concerns everything: no answer from the coordinator, no key.
+func (m *Messages) Send(ctx context.Context) (next time.Time, err error) {
+	m.sending.Lock()
+	defer m.sending.Unlock()
+	from := outPrefix
+	for {
+		e, err := m.firstEntry(from)
+		if err != nil || e == nil {
+			return next, err
+		}
+		due, err := m.sendTo(ctx, e)
+		if !due.IsZero() && (next.IsZero() || due.Before(next)) {
+			next = due
+		}
+		if err != nil {
+			return next, err
+		}
+		from = outPrefix + e.Receiver + "0" // after "/"
+	}
+}
+
+// firstEntry returns the first entry from a key on; nil: none.
+func (m *Messages) firstEntry(from string) (e *entry, err error) {
+	stop := errors.New("found")
+	err = m.DB.View(func(tx *kv.Tx) error {
+		return tx.ScanFrom(outPrefix, from, func(key string, sealed []byte) error {
+			if e, err = m.openEntry(key, sealed); err != nil {
+				return err
+			}
+			return stop
+		})
+	})
+	if errors.Is(err, stop) {
+		err = nil
+	}
+	return e, err
+}
+
+// sendTo posts the entries for one receiver, from e on, until one has to wait.
+func (m *Messages) sendTo(ctx context.Context, e *entry) (due time.Time, err error) {
+	receiver := e.Receiver
+	for e != nil && e.Receiver == receiver {
+		if due := time.UnixMilli(e.Next); due.After(m.Now()) && due.Before(m.Now().Add(personLimit)) { // not later: the clock was wrong
+			return due, nil
+		}
+		if err := m.sendOne(ctx, e); err != nil {
+			return m.wait(ctx, e, err)
+		}
+		if e, err = m.firstEntry(outPrefix + receiver + "/"); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return time.Time{}, nil
+}
+
+// sendOne makes the message, stores it, posts it and removes the entry.
+func (m *Messages) sendOne(ctx context.Context, e *entry) error {
+	if _, err := m.Contacts.Identity(ctx, e.Receiver); err != nil {
+		return err
+	}
+	if err := m.MaySend(ctx, e.Receiver); err != nil {
+		return err
+	}
+	if err := m.dropOld(ctx, e); err != nil {
+		return err
+	}
+	if len(e.Ciphertext) == 0 {
+		if err := m.makeMessage(ctx, e); err != nil {
+			return err
+		}
+		if err := m.MaySend(ctx, e.Receiver); err != nil { // a person may have decided meanwhile
+			return err
+		}
+	}
+	m.step("post")
+	err := m.Mailbox.Post(ctx, e.Receiver, ID(e.PostID).String(), e.Ciphertext)
+	m.step("posted")
+	if err != nil && !errors.Is(err, fault.Conflict) { // the id is ours alone: a message was posted under it, by us before a restore
+		return err
+	}
+	err = m.DB.Update(func(tx *kv.Tx) error { return tx.Delete(e.key) })
+	m.step("sent")
+	return err
+}
+
+// dropOld drops the message of an entry if its session was given up, or the peer has another identity key since: the peer could not open
+// it. The next one has the same body and is posted under another id; who opens both drops one.
+func (m *Messages) dropOld(ctx context.Context, e *entry) error {
+	if len(e.Ciphertext) == 0 {
+		return nil
+	}
+	now, err := m.originOf(ctx, e.Receiver)
+	if err == nil && now != (origin{[32]byte(e.Identity), e.Begun}) {
+		id := newID()
+		e.Ciphertext, e.PostID = []byte{}, id[:]
+	}
+	return err
+}
+
+func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
+	b := Body{ID: ID(e.ID), Kind: e.Kind, Payload: e.Payload}
+	var err error
+	if m.Heads != nil {
+		heads, err := m.Heads(ctx, e.Receiver)
+		if err != nil {
+			return err
+		}
+		b.Heads = m.someHeads(e.Receiver, heads)
+	}
+	if b.Echoes, err = m.echoes(e.Receiver); err != nil {
+		return err
+	}
+	var random [randomSize]byte
+	rand.Read(random[:]) //nolint:errcheck // ends the process instead of failing
+	plaintext, err := b.encode(random)
+	if err != nil {
+		return err
+	}
+	msg, from, err := m.encrypt(ctx, e.Receiver, plaintext)
+	if err != nil {
+		return err
+	}
+	m.step("encrypted")
+	e.Identity, e.Begun = from.identity[:], from.begun
+	e.Ciphertext = append([]byte{byte(msg.Type)}, msg.Body...)
+	err = m.DB.Update(func(tx *kv.Tx) error { return errors.Join(m.setEntry(tx, e), m.announced(tx, b.Heads)) })
+	m.step("entered")
+	return err
+}
+
+// wait writes down why an entry did not go, and when it is tried again. It returns the failures that concern all entries.
+func (m *Messages) wait(ctx context.Context, e *entry, cause error) (time.Time, error) {
+	code := fault.CodeOf(cause)
+	if ctx.Err() != nil || code == fault.Locked || code == fault.Unauthorized {
+		return time.Time{}, cause
+	}
+	limit := retryLimit
+	if !transient(cause) && code != fault.Incomplete {
+		limit = personLimit
+	}
+	due := m.Now().Add(backoff(e.Tries, limit))
+	e.Tries, e.Code, e.Next = e.Tries+1, string(code), due.UnixMilli()
+	if err := m.DB.Update(func(tx *kv.Tx) error { return m.setEntry(tx, e) }); err != nil {
+		return due, err
+	}
+	if code == fault.Unavailable {
+		return due, cause
+	}
+	return due, nil
+}
