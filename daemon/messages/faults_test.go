@@ -13,6 +13,7 @@ import (
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
 	"coldframe/internal/secret"
+	"coldframe/ratchet"
 )
 
 // Answers of the coordinator are lost, of whatever was asked, after it did it or before: nothing is lost or comes twice, and no key is used
@@ -293,5 +294,38 @@ func TestLeftOverBodiesAreReadTogether(t *testing.T) {
 	reads = 0
 	if err := bob.Reseal(t.Context()); err != nil || reads > 3 {
 		t.Errorf("%d requests to seal nothing but two records again, %v", reads, err)
+	}
+}
+
+// Locking does not wait for the coordinator: what is under way ends, as locked, and goes on afterwards.
+func TestWipeDoesNotWaitForTheNetwork(t *testing.T) {
+	_, alice, bob := pair(t)
+	say(t, alice, bob, "one")
+	bob.enqueue(alice.p, "two")
+	alice.enqueue(bob.p, "three")
+	alice.send()
+	for _, do := range []func() error{
+		func() error { _, err := bob.Send(t.Context()); return err },
+		func() error { _, err := bob.Receive(t.Context()); return err },
+		func() error { _, err := bob.NewBundles(t.Context(), 1, ratchet.BundleOptions{OneTime: true}); return err },
+		func() error { return bob.Reseal(t.Context()) },
+	} {
+		entered := make(chan struct{})
+		bob.remote.swap = func(ctx context.Context, _ []BlobChange) error {
+			close(entered)
+			<-ctx.Done()
+			return fault.Wrap(fault.Unavailable, ctx.Err(), "no answer")
+		}
+		done := make(chan error)
+		bob.p.nextEpoch()
+		go func() { done <- do() }()
+		<-entered
+		bob.Wipe()
+		wantCode(t, "what was under way", <-done, fault.Locked)
+	}
+	bob.remote.swap = nil
+	bob.send()
+	if bob.receive() != 1 || alice.receive() != 1 {
+		t.Error("it does not go on")
 	}
 }

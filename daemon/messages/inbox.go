@@ -32,6 +32,14 @@ const (
 // Receive takes in what is in the mailbox, in order, and returns how many bodies reached the application. A message that cannot be read is
 // set aside and blocks nothing; an error is one that concerns everything, and leaves the rest for the next time.
 func (m *Messages) Receive(ctx context.Context) (n int, err error) {
+	err = m.until(ctx, func(ctx context.Context) error {
+		n, err = m.receiveAll(ctx)
+		return err
+	})
+	return n, err
+}
+
+func (m *Messages) receiveAll(ctx context.Context) (n int, err error) {
 	m.receiving.Lock()
 	defer m.receiving.Unlock()
 	m.mayRescan(ctx)

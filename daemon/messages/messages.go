@@ -2,6 +2,7 @@ package messages
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -142,6 +143,10 @@ type Messages struct {
 	postponed map[string]Acknowledgement // bodies that wait for the next Receive, by name; with the message that each came in, if it is known
 	unknown   int                        // bodies of unknown kinds that this agent left at the coordinator
 
+	life   sync.Mutex
+	opened context.Context         // what is under way ends with it
+	wipe   context.CancelCauseFunc // ends it
+
 	mu       sync.Mutex // sessions and prekeys
 	sessions map[string]*session
 	preKeys  *preKeys
@@ -161,17 +166,50 @@ func New(c Config) *Messages {
 	if c.Event == nil {
 		c.Event = func(Event) {}
 	}
-	return &Messages{
+	m := &Messages{
 		Config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
 		postponed: map[string]Acknowledgement{}, turns: map[string]int{},
 	}
+	m.renew()
+	return m
 }
 
-// Wipe forgets all keys in memory. What comes after opens the records again.
+// errWiped is why calls end that were under way when keys were wiped.
+var errWiped = fault.New(fault.Locked, "locked meanwhile")
+
+// Wipe forgets all keys in memory. What is under way ends with fault.Locked, without waiting for the coordinator; what comes after opens the
+// records again.
 func (m *Messages) Wipe() {
+	m.renew()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget()
+}
+
+// renew ends what is under way.
+func (m *Messages) renew() {
+	m.life.Lock()
+	defer m.life.Unlock()
+	if m.wipe != nil {
+		m.wipe(errWiped)
+	}
+	m.opened, m.wipe = context.WithCancelCause(context.Background())
+}
+
+// until calls fn with a context that ends with ctx, and when keys are wiped.
+func (m *Messages) until(ctx context.Context, fn func(ctx context.Context) error) error {
+	m.life.Lock()
+	opened := m.opened
+	m.life.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(opened, func() { cancel(errWiped) })
+	defer stop()
+	err := fn(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errWiped) {
+		return errWiped
+	}
+	return err
 }
 
 // forget drops all open records. The caller holds mu.

@@ -17,7 +17,9 @@ const maxResealed = 512 << 10
 // what is done stays done, and the next call goes on. One that fails does not hold the others up; its failure is returned at the end, and
 // then the older keys are still needed. They are not needed for what no key opens, nor for a record that was found to be wrong, which
 // Restart alone helps: these are passed over, each with an event.
-func (m *Messages) Reseal(ctx context.Context) error {
+func (m *Messages) Reseal(ctx context.Context) error { return m.until(ctx, m.resealAll) }
+
+func (m *Messages) resealAll(ctx context.Context) error {
 	epoch, _, err := m.StateKeys.Current(ctx)
 	if err != nil {
 		return err

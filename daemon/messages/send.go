@@ -13,6 +13,14 @@ import (
 // Send posts what is ready, in order for each receiver, and returns when the next try is due, zero if nothing waits. What fails waits, and
 // with it only what is for the same receiver. An error is one that concerns everything: no answer from the coordinator, no key.
 func (m *Messages) Send(ctx context.Context) (next time.Time, err error) {
+	err = m.until(ctx, func(ctx context.Context) error {
+		next, err = m.sendAll(ctx)
+		return err
+	})
+	return next, err
+}
+
+func (m *Messages) sendAll(ctx context.Context) (next time.Time, err error) {
 	m.sending.Lock()
 	defer m.sending.Unlock()
 	from := outPrefix

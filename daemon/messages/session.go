@@ -242,13 +242,12 @@ func (m *Messages) decrypt(ctx context.Context, peer string, msg ratchet.Message
 
 // Identity returns the identity key that the session with a peer has, zeroes if there is none yet: what a stranger is to be pinned to.
 func (m *Messages) Identity(ctx context.Context, peer string) (key [32]byte, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s, err := m.session(ctx, peer, false)
-	if err != nil {
-		return key, err
-	}
-	return s.Info().RemoteIdentity, nil
+	err = m.until(ctx, func(ctx context.Context) error {
+		o, err := m.originOf(ctx, peer)
+		key = o.identity
+		return err
+	})
+	return key, err
 }
 
 // mayBeOld reports whether a message may open with the record that the coordinator has, after it did not with ours.
@@ -288,14 +287,17 @@ func (m *Messages) NewBundles(ctx context.Context, n int, o ratchet.BundleOption
 }
 
 // Remaining returns how many one-time prekeys have not been used, as far as the coordinator's record of them says.
-func (m *Messages) Remaining(ctx context.Context) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	p, err := m.openPreKeys(ctx, true)
-	if err != nil {
-		return 0, err
-	}
-	return p.Remaining(), nil
+func (m *Messages) Remaining(ctx context.Context) (n int, err error) {
+	err = m.until(ctx, func(ctx context.Context) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		p, err := m.openPreKeys(ctx, true)
+		if err == nil {
+			n = p.Remaining()
+		}
+		return err
+	})
+	return n, err
 }
 
 // Rotate replaces signed and last-resort prekeys that are due, and reports whether any was: then new bundles are to be offered. It is
@@ -309,7 +311,11 @@ func (m *Messages) Rotate(ctx context.Context) (rotated bool, err error) {
 }
 
 // withPreKeys calls fn with the prekeys and what stores them; again with those of the coordinator if another agent was faster.
-func (m *Messages) withPreKeys(ctx context.Context, fn func(p *ratchet.PreKeys, save func([]byte) error) error) (err error) {
+func (m *Messages) withPreKeys(ctx context.Context, fn func(p *ratchet.PreKeys, save func([]byte) error) error) error {
+	return m.until(ctx, func(ctx context.Context) error { return m.tryPreKeys(ctx, fn) })
+}
+
+func (m *Messages) tryPreKeys(ctx context.Context, fn func(p *ratchet.PreKeys, save func([]byte) error) error) (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for try := range maxTries {
