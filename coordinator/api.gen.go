@@ -472,11 +472,6 @@ type Senders struct {
 	Sequence    int64 `json:"sequence"`
 }
 
-// Sent defines model for Sent.
-type Sent struct {
-	Sequence int64 `json:"sequence"`
-}
-
 // SessionList defines model for SessionList.
 type SessionList struct {
 	Sessions []DeviceSession `json:"sessions"`
@@ -1033,7 +1028,7 @@ type ClientInterface interface {
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-	// message, not that anybody will see it: the receiver may not take messages of this sender.
+	// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1044,7 +1039,7 @@ type ClientInterface interface {
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-	// message, not that anybody will see it: the receiver may not take messages of this sender.
+	// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1811,7 +1806,7 @@ func (c *Raw) ListDeviceLinks(ctx context.Context, user User, params *ListDevice
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 // another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-// message, not that anybody will see it: the receiver may not take messages of this sender.
+// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1832,7 +1827,7 @@ func (c *Raw) SendMessageWithBody(ctx context.Context, user User, contentType st
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 // another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-// message, not that anybody will see it: the receiver may not take messages of this sender.
+// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3499,7 +3494,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-	// message, not that anybody will see it: the receiver may not take messages of this sender.
+	// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3510,7 +3505,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 	// another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-	// message, not that anybody will see it: the receiver may not take messages of this sender.
+	// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4772,15 +4767,8 @@ func (r ListDeviceLinksResponse) ContentType() string {
 type SendMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
-	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Sent
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r SendMessageResponse) GetJSON200() *Sent {
-	return r.JSON200
 }
 
 // GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -5474,7 +5462,7 @@ func (c *ClientWithResponses) ListDeviceLinksWithResponse(ctx context.Context, u
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 // another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-// message, not that anybody will see it: the receiver may not take messages of this sender.
+// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5491,7 +5479,7 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 //
 // Sent again with the same id, receiver and body it is there once, also after it was acknowledged, for as long as messages live. `conflict`: the id was used for
 // another message; `storage_full`: the mailbox, or the sender's share of it, is full; `invalid_request`: to oneself. Success says that the coordinator took the
-// message, not that anybody will see it: the receiver may not take messages of this sender.
+// message, not that anybody will see it: the receiver may not take messages of this sender. The answer says nothing of the mailbox.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6397,12 +6385,8 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 	}
 
 	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Sent
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

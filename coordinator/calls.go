@@ -155,8 +155,9 @@ func (c *Client) SetSenders(ctx context.Context, s Senders) error {
 }
 
 // Send puts a message into a user's mailbox. That it did says nothing of whether the user will see it: only an answer of theirs does.
-func (c *Client) Send(ctx context.Context, user UserID, m OutgoingMessage) (Sent, error) {
-	return do[Sent](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SendMessage(ctx, user, m, e) })
+func (c *Client) Send(ctx context.Context, user UserID, m OutgoingMessage) error {
+	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SendMessage(ctx, user, m, e) })
+	return err
 }
 
 // Inbox returns messages after a number; 0 is from the beginning.

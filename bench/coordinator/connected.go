@@ -103,7 +103,7 @@ func connected(ctx context.Context, dir string, turn time.Duration, f *figures.L
 		return err
 	}
 	over := &side{name: "mail over HTTP", op: func(w, n int) error {
-		_, err := all[w].Send(ctx, string(storetest.UserN(writers+w)), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: make([]byte, size)})
+		err := all[w].Send(ctx, string(storetest.UserN(writers+w)), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: make([]byte, size)})
 		return err
 	}}
 	n, err := over.turn(turn)
@@ -192,7 +192,7 @@ func latency(ctx context.Context, all []*coordinator.Client, woken []chan time.T
 	for i := range wakes {
 		to := (i*7 + 1) % len(all)
 		start := time.Now()
-		if _, err := all[0].Send(ctx, string(storetest.UserN(to)), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: make([]byte, size)}); err != nil {
+		if err := all[0].Send(ctx, string(storetest.UserN(to)), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: make([]byte, size)}); err != nil {
 			return err
 		}
 		select {

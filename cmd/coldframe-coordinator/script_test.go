@@ -136,7 +136,7 @@ func TestScripts(t *testing.T) {
 				if err := login(ctx, c, n); err != nil {
 					return err
 				}
-				_, err := c.Send(ctx, userN(number(args[0])), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: []byte("sealed")})
+				err := c.Send(ctx, userN(number(args[0])), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: []byte("sealed")})
 				return err
 			}),
 			"inbox": asUser(func(ctx context.Context, c *coordinator.Client, n int, args []string) error {
@@ -233,7 +233,7 @@ func TestF01_KilledCoordinator(t *testing.T) {
 			wg.Go(func() {
 				for n := 0; ; n++ {
 					id := fmt.Sprintf("%08x-0000-4000-8000-%012x", k, n)
-					_, err := c.Send(t.Context(), userN(0), coordinator.OutgoingMessage{Id: id, Body: []byte("sealed")})
+					err := c.Send(t.Context(), userN(0), coordinator.OutgoingMessage{Id: id, Body: []byte("sealed")})
 					if errors.Is(err, fault.Unavailable) {
 						return
 					}

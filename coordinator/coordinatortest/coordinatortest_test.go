@@ -60,8 +60,7 @@ func (w *world) sees(c *coordinator.Client, name, body string) {
 }
 
 func (w *world) send(id int, body string) error {
-	_, err := w.alice.Send(w.t.Context(), w.bob.User(), coordinator.OutgoingMessage{Id: UserN(id).ID, Body: []byte(body)})
-	return err
+	return w.alice.Send(w.t.Context(), w.bob.User(), coordinator.OutgoingMessage{Id: UserN(id).ID, Body: []byte(body)})
 }
 
 // inbox returns the bodies in bob's mailbox.

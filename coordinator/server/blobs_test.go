@@ -91,7 +91,7 @@ func TestWhatIsFull(t *testing.T) {
 		return e.Resource()
 	}
 	_, quota := alice.Swap(t.Context(), next("a", coordinator.BlobVersion{}, "more than ten bytes"))
-	_, mailbox := alice.Send(t.Context(), userID(2), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: []byte("more than ten bytes")})
+	mailbox := alice.Send(t.Context(), userID(2), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: []byte("more than ten bytes")})
 	b.full.Store(true)
 	_, disk := alice.Swap(t.Context(), next("a", coordinator.BlobVersion{}, "x"))
 	b.full.Store(false)

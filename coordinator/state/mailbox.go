@@ -26,7 +26,7 @@ type waiting struct {
 	Bytes int64 `cbor:"2,keyasint"`
 }
 
-// Send puts a message into a mailbox and returns its number. Sent again with the same id, receiver and body, it is not put there again, not even after
+// Send puts a message into a mailbox and returns its number, which is not for the sender: it counts what all of them send. Sent again with the same id, receiver and body, it is not put there again, not even after
 // it was acknowledged; with others it is fault.Conflict. An unknown receiver is fault.NotFound, a full mailbox fault.StorageFull, and the sender itself
 // fault.InvalidRequest. A message that the receiver does not take is answered as any other, and dropped.
 func (s *State) Send(ctx context.Context, from, to UserID, id string, body []byte) (sequence uint64, err error) {

@@ -94,8 +94,7 @@ func (m Mailbox) Post(ctx context.Context, receiver, id string, body []byte) err
 	if err != nil {
 		return err
 	}
-	_, err = c.Send(ctx, receiver, coordinator.OutgoingMessage{Id: id, Body: body})
-	return failure(err)
+	return failure(c.Send(ctx, receiver, coordinator.OutgoingMessage{Id: id, Body: body}))
 }
 
 // Inbox implements messages.Mailbox.
