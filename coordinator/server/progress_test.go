@@ -86,7 +86,7 @@ func TestF20_StalledBodies(t *testing.T) {
 	}
 	b.waitFor(b.guard().large, alice.User, 12)
 	b.send("POST", "/v1/sessions", "", Login{User: &bob.User, Device: deviceID(3), Proof: fill(2, 32)}).want(t, 200, "")
-	b.send("POST", "/v1/users/"+alice.User+"/messages", bob.AccessToken, OutgoingMessage{Id: userID(7), Body: fill(1, 190<<10)}).want(t, 200, "")
+	b.send("POST", "/v1/users/"+alice.User+"/messages", bob.AccessToken, OutgoingMessage{Id: userID(7), Body: fill(1, 190<<10)}).want(t, 204, "")
 	b.send("POST", "/v1/blobs", bob.AccessToken, vault(4<<20)).want(t, 200, "")
 }
 
