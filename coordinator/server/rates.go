@@ -36,6 +36,7 @@ var DefaultRates = Rates{
 	limitSend:      {200, 50 * time.Millisecond},
 	limitLookup:    {30, time.Minute},
 	limitPreKeys:   {60, 20 * time.Second},
+	limitUpload:    {30, 30 * time.Second},
 	limitPair:      {10, 6 * time.Minute},
 	limitEvents:    {60, time.Second},
 }

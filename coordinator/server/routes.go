@@ -14,6 +14,7 @@ const (
 	limitAccount  limit = "account"
 	limitLookup   limit = "lookup"
 	limitPreKeys  limit = "prekeys"
+	limitUpload   limit = "upload"
 	limitSend     limit = "send"
 	limitEvents   limit = "events"
 )
@@ -50,7 +51,7 @@ var routes = []route{
 	{operation: "deleteAccount", method: "POST", path: "/v1/account/delete", limit: limitLogin, body: true},
 	{operation: "lookup", method: "POST", path: "/v1/lookup", limit: limitLookup, body: true},
 	{operation: "getPreKeyCount", method: "GET", path: "/v1/prekeys", limit: limitAccount},
-	{operation: "putPreKeys", method: "PUT", path: "/v1/prekeys", limit: limitAccount, body: true, maxBody: 1152 << 10},
+	{operation: "putPreKeys", method: "PUT", path: "/v1/prekeys", limit: limitUpload, body: true, maxBody: 1152 << 10},
 	{operation: "getPreKeyStatus", method: "GET", path: "/v1/prekeys/status", limit: limitAccount},
 	{operation: "getSenders", method: "GET", path: "/v1/senders", limit: limitAccount, answer: 128 << 10},
 	{operation: "setSenders", method: "PUT", path: "/v1/senders", limit: limitAccount, body: true, maxBody: 96 << 10},

@@ -26,7 +26,7 @@ func FuzzRecords(f *testing.F) {
 		Message{ID: "i", Time: at},
 		sentMessage{Sequence: 1},
 		Blob{Version: Version{Counter: 2, Time: at, Nonce: []byte("x")}, Earlier: []Version{{Counter: 1}}, Kept: 1},
-		preKeys{Count: 1},
+		preKeys{First: 1, Epoch: "e"},
 		fetch{Target: "u"},
 		Senders{Sequence: 1, Blocked: []UserID{"u"}},
 		storedClock{at},

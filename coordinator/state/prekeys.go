@@ -22,14 +22,28 @@ type Upload struct {
 	OneTime  [][]byte // each good for one session; opaque
 }
 
-// preKeys is what is there of a user.
+// preKeys is what is there of a user. One-time prekeys are numbered, and go out in the order of their numbers.
 type preKeys struct {
 	Sequence uint64 `cbor:"1,keyasint"`
 	Hash     []byte `cbor:"2,keyasint"` // of the last upload
 	Bundle   []byte `cbor:"3,keyasint"`
 	Last     uint64 `cbor:"4,keyasint"` // number of the newest one-time prekey
-	Count    int    `cbor:"5,keyasint"` // of those that are there
+	First    uint64 `cbor:"6,keyasint"` // that of the oldest; Last + 1 if none is there
+	Epoch    string `cbor:"7,keyasint"` // in which they were uploaded: a restore leaves them out
 }
+
+// left is how many one-time prekeys there are.
+func (p *preKeys) left(epoch string) int {
+	if p.Epoch != epoch || p.First > p.Last {
+		return 0
+	}
+	return int(min(p.Last-p.First+1, MaxOneTimes))
+}
+
+func oneTimeKey(user UserID, n uint64) string { return key("onetime", string(user), number(n)) }
+
+// recordCost is what a small record takes beside its bytes.
+const recordCost = 256
 
 // hash tells uploads apart.
 func (u Upload) hash() []byte {
@@ -43,7 +57,7 @@ func (u Upload) hash() []byte {
 
 // size is what an upload writes, in bytes.
 func (u Upload) size() int64 {
-	n := len(u.Bundle)
+	n := len(u.Bundle) + recordCost*(1+len(u.OneTime))
 	for _, k := range u.OneTime {
 		n += len(k)
 	}
@@ -85,54 +99,44 @@ func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count in
 		if err != nil {
 			return err
 		}
-		count = p.Count
+		count = p.left(s.epoch)
 		if there && p.Sequence == u.Sequence && bytes.Equal(p.Hash, hash) {
 			return nil
 		}
 		if u.Sequence <= p.Sequence {
 			return fault.New(fault.Conflict, "the prekeys are at %d", p.Sequence)
 		}
-		if err := t.dropOneTime(user, &p, u.Replace); err != nil {
+		if err := t.addOneTime(user, &p, u); err != nil {
 			return err
 		}
-		if p.Count+len(u.OneTime) > MaxOneTimes {
-			return full(QuotaResource, "at most %d one-time prekeys are kept", MaxOneTimes)
-		}
-		for _, k := range u.OneTime {
-			p.Last++
-			p.Count++
-			if err := t.Set(key("onetime", string(user), number(p.Last)), k); err != nil {
-				return err
-			}
-		}
-		p.Sequence, p.Hash, p.Bundle, count = u.Sequence, hash, u.Bundle, p.Count
+		p.Sequence, p.Hash, p.Bundle, count = u.Sequence, hash, u.Bundle, p.left(s.epoch)
 		return save(t, own, p)
 	})
 	return count, err
 }
 
-// dropOneTime removes all one-time prekeys, or none but those that are counted and not there: a restore leaves them out.
-func (t *tx) dropOneTime(user UserID, p *preKeys, all bool) error {
-	for {
-		k, _, err := t.oldestOneTime(user)
-		if k == "" {
-			p.Count = 0
-		}
-		if err != nil || k == "" || !all {
+// addOneTime adds the one-time prekeys of an upload to those that are there, or puts them in their place.
+func (t *tx) addOneTime(user UserID, p *preKeys, u Upload) error {
+	there := p.left(t.s.epoch)
+	if there == 0 {
+		p.First, p.Epoch = p.Last+1, t.s.epoch
+	}
+	for ; u.Replace && there > 0; there-- {
+		if err := t.Delete(oneTimeKey(user, p.First)); err != nil {
 			return err
 		}
-		if err := t.Delete(k); err != nil {
+		p.First++
+	}
+	if there+len(u.OneTime) > MaxOneTimes {
+		return full(QuotaResource, "at most %d one-time prekeys are kept", MaxOneTimes)
+	}
+	for _, k := range u.OneTime {
+		p.Last++
+		if err := t.Set(oneTimeKey(user, p.Last), k); err != nil {
 			return err
 		}
 	}
-}
-
-func (t *tx) oldestOneTime(user UserID) (k string, value []byte, err error) {
-	_, err = scan(t, key("onetime", string(user), ""), "", 1, func(at string, v []byte) error {
-		k, value = at, v
-		return nil
-	})
-	return k, value, err
+	return nil
 }
 
 // PreKeys is what somebody gets who begins a session.
@@ -186,14 +190,17 @@ func (t *tx) popPreKeys(caller, user UserID) (PreKeys, error) {
 	if taken, err := t.takes(user, caller); err != nil || !taken {
 		return answer, err
 	}
-	k, value, err := t.oldestOneTime(user)
-	if err != nil || k == "" {
+	left := p.left(t.s.epoch)
+	if left == 0 {
+		return answer, nil
+	}
+	k := oneTimeKey(user, p.First)
+	if answer.OneTime, err = t.Get(k); err != nil {
 		return answer, err
 	}
-	answer.OneTime = value
-	p.Count--
-	if p.Count == LowOneTimes-1 || p.Count == 0 {
-		if err := t.emit(user, Event{Type: PreKeysEvent, Number: uint64(p.Count)}); err != nil {
+	p.First++
+	if left--; left == LowOneTimes-1 || left == 0 {
+		if err := t.emit(user, Event{Type: PreKeysEvent, Number: uint64(left)}); err != nil {
 			return answer, err
 		}
 	}
@@ -214,13 +221,12 @@ func (s *State) PreKeyStatus(ctx context.Context, user UserID) (st PreKeyStatus,
 		if err != nil {
 			return err
 		}
-		st = PreKeyStatus{Sequence: p.Sequence}
+		st = PreKeyStatus{Sequence: p.Sequence, OneTime: p.left(s.epoch)}
 		if there {
 			h := sha256.Sum256(p.Bundle)
 			st.BundleHash = h[:]
 		}
-		_, err = scan(t, key("onetime", string(user), ""), "", MaxOneTimes, func(string, []byte) error { st.OneTime++; return nil })
-		return err
+		return nil
 	})
 	return st, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +44,7 @@ func RunState(t *testing.T, open Open) {
 		"ShareOfASender":              shareOfASender,
 		"SendersNotTaken":             sendersNotTaken,
 		"PreKeyStatus":                preKeyStatus,
+		"ReplacedPreKeys":             replacedPreKeys,
 		"Expiry":                      expiry,
 		"F14_RestoredFromABackup":     restored,
 		"RefusedSwapsWriteNothing":    refusedSwaps,
@@ -269,8 +271,16 @@ func restored(t *testing.T, b *stateBench) {
 		t.Errorf("prekeys: %v, %v", p, err)
 	}
 	upload.Sequence = 2
-	if n, err := r.PutPreKeys(ctx, UserN(0), upload); n != 2 || err != nil {
+	upload.OneTime = slices.Repeat(upload.OneTime, state.LowOneTimes/2)
+	if n, err := r.PutPreKeys(ctx, UserN(0), upload); n != state.LowOneTimes || err != nil {
 		t.Errorf("a refill: %d, %v", n, err)
+	}
+	last, err := r.LastEvent(ctx, UserN(0))
+	if _, fetchErr := r.FetchPreKeys(ctx, UserN(1), UserN(0), requestN(1)); err != nil || fetchErr != nil {
+		t.Fatal(err, fetchErr)
+	}
+	if list, err := r.Events(ctx, UserN(0), r.Epoch(), last); err != nil || len(list) != 1 || list[0].Type != state.PreKeysEvent {
+		t.Errorf("one-time prekeys are low after the refill, and nobody is told: %+v, %v", list, err)
 	}
 	if v, err := r.Blob(ctx, UserN(0), "vault", 0); err != nil || string(v.Body) != "vault" {
 		t.Errorf("blob: %v", err)
