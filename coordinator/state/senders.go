@@ -11,6 +11,8 @@ import (
 // MaxSenders is how many users each list of Senders names at most.
 const MaxSenders = 1_000
 
+const idCost = 40 // bytes of a user's id in a record
+
 // Senders says whose messages a user takes. Those of others are answered as if they were taken, and dropped: nobody learns from an answer that somebody
 // does not want to hear from them.
 type Senders struct {
@@ -20,10 +22,14 @@ type Senders struct {
 	Blocked     []UserID `cbor:"4,keyasint,omitempty"`
 }
 
-// SetSenders changes the rules. A sequence that is not one more than that of those before is fault.Conflict, unless it is the last change made again.
+// SetSenders changes the rules. A sequence that is not one more than that of those before is fault.Conflict, unless it is the last change made again. Whoever writes
+// too much gets a WaitError.
 func (s *State) SetSenders(ctx context.Context, user UserID, r Senders) error {
 	if len(r.Allowed) > MaxSenders || len(r.Blocked) > MaxSenders {
 		return fault.New(fault.TooLarge, "a list names at most %d users", MaxSenders)
+	}
+	if err := s.pace.take(user, swapCost+idCost*int64(len(r.Allowed)+len(r.Blocked))); err != nil {
+		return err
 	}
 	return s.update(ctx, func(t *tx) error {
 		before, err := t.senders(user)

@@ -234,7 +234,11 @@ func tooMuchWritten(t *testing.T, b *stateBench) {
 	_, sendErr := b.Send(context.Background(), UserN(0), UserN(1), requestN(0), make([]byte, state.MaxMessage))
 	_, putErr := b.PutPreKeys(context.Background(), UserN(0), state.Upload{Sequence: 1, Bundle: []byte("x"), OneTime: slices.Repeat([][]byte{make([]byte, state.MaxOneTime)}, 100)})
 	linkErr := b.AddLink(context.Background(), UserN(0), state.Link{Sequence: 1, Body: make([]byte, state.MaxDeviceLink)})
-	for _, err := range []error{sendErr, putErr} {
+	rulesErr := error(nil)
+	for n := uint64(1); rulesErr == nil && n < 100; n++ {
+		rulesErr = b.SetSenders(context.Background(), UserN(0), state.Senders{Sequence: n, Blocked: slices.Repeat([]state.UserID{UserN(1)}, state.MaxSenders)})
+	}
+	for _, err := range []error{sendErr, putErr, rulesErr} {
 		if !errors.As(err, &wait) {
 			t.Errorf("something else that is written: %v", err)
 		}
