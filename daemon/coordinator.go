@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -200,6 +202,9 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 	}
 	s.joining.Lock()
 	defer s.joining.Unlock()
+	if err := a.mayJoin(settings.URL); err != nil {
+		return CoordinatorInfo{}, err
+	}
 	proof, err := a.vault.LoginProof(ctx, r.Password) // with joining held: no change of the password comes in between
 	if err != nil {
 		return CoordinatorInfo{}, err
@@ -234,7 +239,7 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 	if err = l.Join(ctx, own, invitation); err == nil {
 		a.setRecovery(ctx, l, settings.URL, own)
 		before.stop()
-		err = a.saveCoordinator(&coordinatorItem{URL: settings.URL, CA: settings.CA}, old.URL)
+		err = a.switchLink(s, l, before, coordinatorItem{URL: settings.URL, CA: settings.CA}, old)
 	}
 	if err != nil {
 		if before.Link != nil {
@@ -250,6 +255,54 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 		a.logout(ctx, before)
 	}
 	return nil
+}
+
+// switchLink saves the setting of a link that has joined. A vault that is kept there changes there, so the link is in place before.
+func (a *Agent) switchLink(s *session, l *link.Link, before runningLink, item, old coordinatorItem) error {
+	if item == old {
+		return nil
+	}
+	s.mu.Lock()
+	s.link = runningLink{Link: l, url: item.URL}
+	s.mu.Unlock()
+	err := a.saveCoordinator(&item, old.URL)
+	if err != nil {
+		s.mu.Lock()
+		s.link = before
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// homeKey names the coordinator that keeps, or kept, the vault: SHA-256 of its address. Sessions and devices are there.
+const homeKey = "meta/coordinator-home"
+
+// mayJoin is fault.Conflict for a coordinator other than the one that keeps the vault, or kept it: sessions and devices do not move.
+func (a *Agent) mayJoin(url string) error {
+	home := sha256.Sum256([]byte(url))
+	return a.db.View(func(tx *kv.Tx) error {
+		at, err := tx.Get(homeKey)
+		if errors.Is(err, fault.NotFound) || err == nil && bytes.Equal(at, home[:]) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return fault.New(fault.Conflict, "another coordinator keeps, or kept, this account; its sessions and devices cannot move")
+	})
+}
+
+// joinVault gives the vault to the coordinator. One that was left, and has not changed there since, takes what changed here.
+func (a *Agent) joinVault(ctx context.Context) error {
+	item, err := a.coordinatorItem()
+	if err != nil {
+		return err
+	}
+	home := sha256.Sum256([]byte(item.URL))
+	if err := a.db.Update(func(tx *kv.Tx) error { return tx.Set(homeKey, home[:]) }); err != nil {
+		return err
+	}
+	return a.vault.Join(ctx)
 }
 
 // setRecovery lets the recovery kit log in as well. A failure leaves an account that only its password logs in to.
@@ -332,6 +385,9 @@ func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) erro
 	before := s.currentLink()
 	before.stop()
 	err = a.db.Update(func(tx *kv.Tx) error { return s.noteJoined(tx, item.URL) })
+	if err == nil {
+		err = a.vault.Leave()
+	}
 	if err == nil {
 		err = a.saveCoordinator(nil, item.URL)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/messages"
+	"coldframe/daemon/remote"
 	"coldframe/internal/kv"
 	"coldframe/keystore"
 	"coldframe/ratchet"
@@ -57,7 +58,7 @@ func (y *syncer) takeSecret(ctx context.Context, r *messages.Received) error {
 		if err != nil {
 			return err
 		}
-		return tx.Detach(removal.Name, keystore.Mark{Counter: removal.Counter - 1, Hash: removal.Previous})
+		return tx.Detach(removal.Name, remote.Before(removal))
 	})
 	if rejection, ok := errors.AsType[*contacts.Rejection](err); ok {
 		return messages.Never(rejection)

@@ -21,6 +21,9 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 	defer clear(r.Kit)
 	defer clear(r.Password)
 	defer clear(r.NewPassword)
+	if len(r.Kit) == 0 || a.vault.State() == keystore.Locked {
+		return a.follow(ctx, r)
+	}
 	if (len(r.Password) == 0) == (len(r.NewPassword) == 0) {
 		return fault.New(fault.InvalidRequest, "either the password is needed or, where it is lost, a new one")
 	}
@@ -51,6 +54,80 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 	a.log.Info("vault fetched from the coordinator")
 	a.event(Event{Type: EventLogin})
 	return a.openForLogin(true, proof)
+}
+
+// follow opens the vault of this machine, which is locked, with the password that another device set. The kit is needed if the address
+// changed as well.
+func (a *Agent) follow(ctx context.Context, r LoginRequest) error {
+	if len(r.Password) == 0 || len(r.NewPassword) > 0 {
+		return fault.New(fault.InvalidRequest, "the account is on this machine: its present password is needed, and no new one")
+	}
+	settings, err := link.Settings{URL: r.URL, CA: r.CA}.Normal(a.coordinatorPolicy())
+	if err != nil {
+		return err
+	}
+	kit, err := optionalKit(r.Kit)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if kit != nil {
+			kit.Wipe()
+		}
+	}()
+	done, err := a.changing()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if a.hasSession() || a.vault.State() != keystore.Locked {
+		return fault.New(fault.Conflict, "nothing is locked here: a machine without an account needs the recovery kit, an open one nothing")
+	}
+	ctx, leave := a.untilStop(ctx)
+	defer leave()
+	proof, err := a.vault.FollowProof(ctx, r.Password, kit)
+	if err != nil {
+		return err
+	}
+	if err := a.followWith(ctx, settings, r.Password, kit, proof); err != nil {
+		proof.Wipe()
+		return ended(ctx, forCaller(err))
+	}
+	a.event(Event{Type: EventLogin})
+	return a.openForLogin(true, proof)
+}
+
+// optionalKit reads a kit if there is one.
+func optionalKit(text []byte) (*keystore.RecoveryKit, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	kit, err := keystore.ParseRecoveryKit(text)
+	return &kit, err
+}
+
+// followWith logs in with a proof and takes the vault over. A vault of which nothing is kept here ends the session.
+func (a *Agent) followWith(
+	ctx context.Context, settings link.Settings, password []byte, kit *keystore.RecoveryKit, proof keystore.Proof,
+) error {
+	user := a.vault.UserID()
+	device, err := a.deviceID(user)
+	if err != nil {
+		return err
+	}
+	own := proof.For(settings.URL)
+	defer own.Wipe()
+	b, err := link.Begin(ctx, link.Options{
+		Settings: settings, Policy: a.coordinatorPolicy(), User: user, Device: device, Now: a.clock.Now,
+	}, own, false)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err = a.vault.Follow(ctx, remote.NewReplica(b.Client), password, kit); err != nil {
+		a.endBeginning(ctx, b)
+	}
+	return err
 }
 
 // untilStop returns a context that ends when the agent stops, too: nothing else would end a call that is in no gate.

@@ -176,7 +176,7 @@ func (a *Agent) round(ctx context.Context, steady bool) {
 		return
 	}
 	defer leave()
-	if s.readOnly {
+	if s.writable() != nil {
 		return
 	}
 	steps := []func() error{func() error { return a.sweepUploads(ctx, s) }, a.clearAllBuried}

@@ -210,7 +210,7 @@ func (y *syncer) syncVault(ctx context.Context) error {
 		return err
 	}
 	if !joined {
-		return v.Join(ctx)
+		return y.a.joinVault(ctx)
 	}
 	before, _, err := v.Head()
 	if err != nil {
@@ -238,6 +238,9 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 		return err
 	}
 	if err := errNotListed(state); err != nil {
+		return err
+	}
+	if err := y.reseal(ctx); err != nil { // what a former round began
 		return err
 	}
 	if err := y.member.Rotate(ctx); err != nil {

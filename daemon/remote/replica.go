@@ -127,7 +127,10 @@ func (r *Replica) Swap(ctx context.Context, s keystore.Swap) error {
 // withProofs sends swaps with a change of what proves the user, in one transaction of the coordinator.
 func withProofs(k *keystore.Credentials) sender {
 	return func(ctx context.Context, c *coordinator.Client, list []coordinator.Swap) error {
-		p := coordinator.ProofChange{Proof: bytesOf(k.Old, c.URL()), NewProof: bytesOf(k.New, c.URL()), Swaps: &list, KeepSessions: new(true)}
+		p := coordinator.ProofChange{Proof: bytesOf(k.Old, c.URL()), NewProof: bytesOf(k.New, c.URL()), Swaps: &list}
+		if k.Old.Equal(k.New) { // a new password ends the sessions of whoever had the former one
+			p.KeepSessions = new(true)
+		}
 		defer secret.Wipe(p.Proof)
 		defer secret.Wipe(p.NewProof)
 		if !k.Recovery.IsZero() {
