@@ -45,7 +45,8 @@ until_text() { # until_text WHO TEXT COMMAND...: tries for 20 s until the output
   for _ in $(seq 200); do as "$who" "$@" 2>/dev/null | grep -qF -- "$text" && return; sleep 0.1; done
   echo "  never '$text': $who $*"; as "$who" "$@" || true; exit 1
 }
-id_of() { as "$1" coldframe status --json | sed -E 's/.*"user_id":"([^"]*)".*/\1/'; }
+field() { grep -oE "\"$1\": *\"[^\"]*\"" | head -1 | cut -d'"' -f4; } # field NAME: the first string of that name in JSON
+id_of() { as "$1" coldframe status --json | field user_id; }
 
 say "1. A coordinator, and three agents of three people"
 coldframe-coordinator serve --data-dir "$work/coordinator" --listen 127.0.0.1:0 --registration open > "$work/coordinator.log" 2>&1 &
@@ -62,7 +63,7 @@ show ada coldframe status
 say "2. Contacts: the coordinator finds people; who they are is compared by voice"
 until_ok ada coldframe contacts add grace@example.org --name Grace
 until_ok grace coldframe contacts add ada@example.org --name Ada
-number() { as "$1" coldframe contacts verify "$2" --json | sed -E 's/.*"digits":"([0-9]{60})".*/\1/'; }
+number() { as "$1" coldframe contacts verify "$2" --json | field digits; }
 same "safety number, read out by both" "$(number ada Grace)" "$(number grace Ada)"
 as ada coldframe contacts verify Grace --number "$(number grace Ada)" | sed 's/^/    /'
 as grace coldframe contacts verify Ada --number "$(number ada Grace)" | sed 's/^/    /'
@@ -77,7 +78,7 @@ start grace
 as grace coldframe unlock < "$work/grace.passphrase" | sed 's/^/    /'
 until_text grace "a place to remember" coldframe secrets list
 show grace coldframe secrets list
-ref=$(as grace coldframe secrets list --json | sed -E 's/.*"ref":"([0-9a-f]+)".*/\1/' | head -1)
+ref=$(as grace coldframe secrets list --json | field ref)
 same "what Grace reads" "$(as grace coldframe secrets show "$ref")" "$secret"
 
 say "4. A stranger waits for consent"
@@ -93,7 +94,7 @@ start laptop
 as laptop coldframe login --coordinator "$url" --kit "$work/ada.kit" < "$work/ada.passphrase" | sed 's/^/    /'
 as laptop coldframe devices ask > "$work/code"
 code=$(grep -oE '[0-9]{5}( [0-9]{5}){5}' "$work/code" | head -1)
-device=$(as laptop coldframe devices list --json | sed -E 's/.*"device":"([0-9a-f-]{36})".*/\1/')
+device=$(as laptop coldframe devices list --json | field device)
 until_text ada "$device" coldframe devices requests
 { cat "$work/ada.passphrase"; echo "$code"; } | as ada coldframe devices approve "$device" | sed 's/^/    /'
 until_text laptop listed coldframe devices list
