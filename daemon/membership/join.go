@@ -19,8 +19,8 @@ func (m *Member) begin(ctx context.Context) error {
 }
 
 // Ask puts the request of this machine to the coordinator, and returns the pairing code that is to be typed in on a listed device, in six
-// groups of digits; the caller wipes it. Asking again makes another code. fault.Conflict: this machine is listed. fault.Revoked: it was
-// removed, see Reset.
+// groups of digits; the caller wipes it. Asking again, under the same name, gives the same code while the request is there: an approval may be
+// on its way. fault.Conflict: this machine is listed. fault.Revoked: it was removed, see Reset.
 func (m *Member) Ask(ctx context.Context, name string) (code []byte, err error) {
 	ctx, leave, err := m.enter(ctx)
 	if err != nil {
@@ -36,6 +36,9 @@ func (m *Member) Ask(ctx context.Context, name string) (code []byte, err error) 
 		}
 		return nil, err
 	}
+	if code := m.askedBefore(ctx, name); code != nil {
+		return code, nil
+	}
 	sealed, c, err := m.device.Ask(m.o.Sealer, name, m.o.Now())
 	defer c.Wipe()
 	if err == nil {
@@ -47,6 +50,23 @@ func (m *Member) Ask(ctx context.Context, name string) (code []byte, err error) 
 	m.asked = true
 	m.conclude(nil)
 	return c.Text(), nil
+}
+
+// askedBefore returns the code of the request that is at the coordinator, if this machine made it with that code, under that name; or nil.
+func (m *Member) askedBefore(ctx context.Context, name string) []byte {
+	c, err := m.device.Code()
+	defer c.Wipe()
+	if err != nil {
+		return nil
+	}
+	r, err := m.request(ctx, m.device.ID)
+	if err == nil {
+		_, err = r.Approve(c)
+	}
+	if err != nil || r.Name != name {
+		return nil
+	}
+	return c.Text()
 }
 
 // Code returns the pairing code again, while this machine asks; the caller wipes it. fault.NotFound: it does not.

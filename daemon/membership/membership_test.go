@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -247,7 +248,11 @@ func TestApproval(t *testing.T) {
 	isCode(t, "no request", desk.Approve(t.Context(), laptop.DeviceID(), other.ask()), fault.NotFound)
 	first := laptop.ask()
 	isCode(t, "the code of another", desk.Approve(t.Context(), other.DeviceID(), first), fault.UntrustedKey)
+	w.records[devices.RequestName(laptop.DeviceID())][100] ^= 1
 	code := laptop.ask()
+	if bytes.Equal(code, first) || !bytes.Equal(code, laptop.ask()) {
+		t.Error("asking again: the same code for a request that is there, another one for one that is not in order")
+	}
 	isCode(t, "the code before", desk.Approve(t.Context(), laptop.DeviceID(), first), fault.UntrustedKey)
 	isCode(t, "no code", desk.Approve(t.Context(), laptop.DeviceID(), []byte("12345")), fault.InvalidRequest)
 	isCode(t, "by one that is not listed", other.Approve(t.Context(), laptop.DeviceID(), code), fault.Forbidden)
