@@ -174,6 +174,9 @@ type machine struct {
 	memory []byte
 }
 
+// GoString is what rapid prints of it.
+func (m *machine) GoString() string { return m.name }
+
 func (m *machine) Load() ([]byte, error) { return bytes.Clone(m.memory), nil }
 
 func (m *machine) Save(kept []byte) error {
