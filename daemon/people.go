@@ -157,6 +157,9 @@ func (a *Agent) AddContact(ctx context.Context, r AddContactRequest) (Contact, e
 	var out Contact
 	err := a.withPeople(ctx, true, func(ctx context.Context, s *session, b *contacts.Book) error {
 		c, err := b.Add(ctx, contacts.Addition{User: r.User, Email: r.Email, Name: r.Name})
+		if errors.Is(err, fault.NotFound) {
+			return fault.Wrap(fault.NotFound, err, "the coordinator knows nobody of this id or address, or they have published no keys yet")
+		}
 		if err != nil {
 			return err
 		}
