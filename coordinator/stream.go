@@ -95,7 +95,7 @@ func fatal(err error) bool {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && !errors.Is(e, fault.Busy) && !errors.Is(e, fault.Unavailable)
+	return ok && !errors.Is(e, fault.Busy) && !errors.Is(e, fault.Unavailable) && !errors.Is(e, fault.StorageFull)
 }
 
 // Follow is Events for one connection, which it does not make again: it ends with ctx, or with why the connection ended. A connection that falls silent is

@@ -138,6 +138,17 @@ func TestStreamsThatCloseAtOnce(t *testing.T) {
 	})
 }
 
+// What another try may not meet again ends no stream.
+func TestFatal(t *testing.T) {
+	for code, want := range map[fault.Code]bool{
+		fault.StorageFull: false, fault.Busy: false, fault.Unavailable: false, fault.Unauthorized: true, fault.Forbidden: true, fault.Policy: true,
+	} {
+		if got := fatal(&Error{Problem{Code: string(code)}}); got != want {
+			t.Errorf("%s: %v", code, got)
+		}
+	}
+}
+
 // How long a coordinator asks to be left alone counts, up to a bound.
 func TestPause(t *testing.T) {
 	ask := func(s int64) error {

@@ -8,6 +8,8 @@ package badgerstore
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 
 	"coldframe/coordinator/store"
@@ -22,6 +24,9 @@ const (
 	// table in memory (8 MiB).
 	maxBatchSmall = 192 << 10
 	maxBatch      = 1 << 20
+
+	// spare is room on the disk for urgent changes, in bytes: while it is full for all others, some 30,000 sessions go on, until what was deleted is given back.
+	spare = 16 << 20
 )
 
 // Options are those of internal/kv. The zero value is good.
@@ -40,6 +45,7 @@ type Store struct {
 // update is one caller's transaction.
 type update struct {
 	fn     func(store.Tx) error
+	urgent bool
 	err    error
 	panic  any
 	result chan struct{}
@@ -48,7 +54,7 @@ type update struct {
 // Open opens the store in a folder, which becomes 0700, and makes it if there is none. Failures are those of kv.Open: fault.Conflict (open
 // already), fault.StorageFull, fault.RolledBack (lost what it had acknowledged), fault.Unavailable.
 func Open(dir string, o Options) (*Store, error) {
-	o.LogValues = store.SmallValue
+	o.LogValues, o.Spare = store.SmallValue, spare
 	db, err := kv.Open(dir, o)
 	if err != nil {
 		return nil, err
@@ -60,7 +66,7 @@ func Open(dir string, o Options) (*Store, error) {
 
 // Update implements store.Store. A context that ends before the transaction began ends the call; later it does not.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
-	u := &update{fn: fn, result: make(chan struct{})}
+	u := &update{fn: fn, urgent: store.IsUrgent(ctx), result: make(chan struct{})}
 	if err := s.enqueue(ctx, u); err != nil {
 		return err
 	}
@@ -141,19 +147,22 @@ func (s *Store) commit(batch []*update) {
 	}
 }
 
-// commitSome runs the first transactions of a batch and returns how many.
+// commitSome runs the first transactions of a batch and returns how many. Where there is no room for them, those that are urgent are run again, alone.
 func (s *Store) commitSome(batch []*update) int {
-	n, err := s.run(batch)
-	for _, u := range batch[:n] {
-		if err != nil { // none of them is durable, whatever each of them returned
-			u.err, u.panic = err, nil
+	n, err := s.run(batch, s.db.Update)
+	if errors.Is(err, fault.StorageFull) {
+		urgent := slices.DeleteFunc(slices.Clone(batch[:n]), func(u *update) bool { return !u.urgent })
+		for len(urgent) > 0 {
+			done, _ := s.run(urgent, s.db.UpdateSpare)
+			urgent = urgent[done:]
 		}
 	}
 	return n
 }
 
-func (s *Store) run(batch []*update) (n int, err error) {
-	err = s.db.Update(func(raw *kv.Tx) error {
+// run runs the first transactions of a batch and returns how many, and the failure of all of them together.
+func (s *Store) run(batch []*update, in func(func(*kv.Tx) error) error) (n int, err error) {
+	err = in(func(raw *kv.Tx) error {
 		sum := weight{}
 		for n < len(batch) && (n == 0 || sum.small < maxBatchSmall && sum.all < maxBatch) {
 			u := batch[n]
@@ -171,6 +180,11 @@ func (s *Store) run(batch []*update) (n int, err error) {
 	})
 	if n == 0 { // refused before anything ran
 		n = len(batch)
+	}
+	for _, u := range batch[:n] {
+		if err != nil { // none of them is durable, whatever each of them returned
+			u.err, u.panic = err, nil
+		}
 	}
 	return n, err
 }

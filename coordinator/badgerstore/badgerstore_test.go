@@ -30,7 +30,7 @@ func TestF06_FullDisk(t *testing.T) {
 	var full atomic.Bool
 	s, err := Open(t.TempDir(), Options{FreeSpace: func(string) (uint64, error) {
 		if full.Load() {
-			return 1 << 20, nil
+			return 96 << 20, nil // what Badger needs by itself, and the room for urgent changes
 		}
 		return 1 << 40, nil
 	}})
@@ -46,14 +46,32 @@ func TestF06_FullDisk(t *testing.T) {
 	}
 	full.Store(true)
 	var wg sync.WaitGroup
-	for range 32 {
+	no := errors.New("no")
+	for i := range 32 { // among others that are refused, urgent changes are made, and fail for reasons of their own
 		wg.Go(func() {
 			if err := set("full"); !errors.Is(err, fault.StorageFull) {
 				t.Errorf("on a full disk: %v", err)
 			}
 		})
+		wg.Go(func() {
+			err := s.Update(store.Urgent(t.Context()), func(tx store.Tx) error { return tx.Set(fmt.Sprint("urgent/", i), nil) })
+			if err != nil {
+				t.Errorf("an urgent change on a full disk: %v", err)
+			}
+		})
+		wg.Go(func() {
+			if err := s.Update(store.Urgent(t.Context()), func(tx store.Tx) error { return no }); !errors.Is(err, no) {
+				t.Errorf("one that fails: %v", err)
+			}
+		})
 	}
 	wg.Wait()
+	urgent := 0
+	if err := s.View(t.Context(), func(tx store.Tx) error {
+		return tx.ScanFrom("urgent/", "", func(string, []byte) error { urgent++; return nil })
+	}); err != nil || urgent != 32 {
+		t.Errorf("%d urgent changes, %v", urgent, err)
+	}
 	read := func(want string) {
 		if err := s.View(t.Context(), func(tx store.Tx) error {
 			v, err := tx.Get("k")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"coldframe/coordinator"
 	"coldframe/coordinator/state"
@@ -101,6 +102,50 @@ func TestWhatIsFull(t *testing.T) {
 	}
 	if _, err := alice.Swap(t.Context(), next("a", coordinator.BlobVersion{}, "x")); err != nil {
 		t.Errorf("with room again: %v", err)
+	}
+}
+
+// A full disk locks nobody out and heals: who is logged in stays so, others log in, log out and remove devices, messages and blobs go, the operator is heard.
+func TestF06_FullDiskLocksNobodyOut(t *testing.T) {
+	b := newBench(t, open, Options{})
+	ctx := t.Context()
+	alice, bob, carol := b.agent(1, coordinator.Options{}), b.agent(2, coordinator.Options{}), b.agent(3, coordinator.Options{})
+	b.agent(1, coordinator.Options{Device: deviceID(8)})
+	made, err := bob.Swap(ctx, next("a", coordinator.BlobVersion{}, "x"))
+	if err := errors.Join(err, alice.Send(ctx, userID(2), coordinator.OutgoingMessage{Id: coordinator.NewRequestID(), Body: []byte("x")})); err != nil {
+		t.Fatal(err)
+	}
+	in, err := bob.Inbox(ctx, 0)
+	if err != nil || len(in.Messages) != 1 {
+		t.Fatal(in, err)
+	}
+	yes := true
+	removal := next("a", made.Versions[0], "")
+	removal.Delete = &yes
+	b.full.Store(true)
+	b.clock.add(20 * time.Minute)
+	if _, err := alice.Swap(ctx, next("a", coordinator.BlobVersion{}, "x")); !errors.Is(err, fault.StorageFull) {
+		t.Errorf("a swap on a full disk, after an exchange of tokens: %v", err)
+	}
+	_, swapErr := bob.Swap(ctx, removal)
+	for what, err := range map[string]error{
+		"login":               alice.Login(ctx, coordinator.Login{User: optional(userID(1)), Device: deviceID(9), Proof: fill(1, 32)}),
+		"acknowledgement":     bob.Acknowledge(ctx, coordinator.Acknowledgement{Sequence: in.Messages[0].Sequence, Id: in.Messages[0].Id}),
+		"deletion of a blob":  swapErr,
+		"login proof":         alice.ChangeProof(ctx, coordinator.ProofChange{Proof: fill(1, 32), NewProof: fill(11, 32), KeepSessions: &yes}),
+		"recovery proof":      alice.SetRecovery(ctx, coordinator.RecoveryChange{Proof: fill(11, 32), RecoveryProof: fill(12, 32)}),
+		"removal of a device": alice.EndSession(ctx, deviceID(8)),
+		"logout":              alice.Logout(ctx, false),
+		"deletion of a user":  carol.DeleteAccount(ctx, fill(3, 32)),
+		"operator":            b.state.Disable(ctx, storetest.UserN(2), true),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	b.clock.add(31 * 24 * time.Hour)
+	if n, err := b.state.Sweep(ctx); err != nil || n == 0 {
+		t.Errorf("%d records were swept, %v", n, err)
 	}
 }
 

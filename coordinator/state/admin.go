@@ -67,7 +67,7 @@ func (s *State) SetQuota(ctx context.Context, user UserID, q Quota) error {
 }
 
 func (s *State) changeAccount(ctx context.Context, user UserID, change func(t *tx, a *account) error) error {
-	return s.update(ctx, func(t *tx) error {
+	return s.urgent(ctx, func(t *tx) error {
 		a, there, err := loadOr[account](t, key("account", string(user)))
 		if err != nil {
 			return err

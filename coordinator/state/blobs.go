@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"coldframe/coordinator"
+	"coldframe/coordinator/store"
 	"coldframe/internal/fault"
 )
 
@@ -152,11 +154,19 @@ func (s *State) Swap(ctx context.Context, user UserID, list []Swap) (out Swapped
 	if err := s.pace.take(user, sizeOf(list)); err != nil {
 		return out, err
 	}
-	err = s.update(ctx, func(t *tx) error {
+	err = s.update(freeing(ctx, list), func(t *tx) error {
 		out, err = t.swapBlobs(user, list)
 		return err
 	})
 	return out, err
+}
+
+// freeing is a context for swaps: they are urgent if they delete and do nothing else.
+func freeing(ctx context.Context, list []Swap) context.Context {
+	if slices.ContainsFunc(list, func(sw Swap) bool { return !sw.Delete }) {
+		return ctx
+	}
+	return store.Urgent(ctx)
 }
 
 func checkSwaps(list []Swap) error {

@@ -79,7 +79,7 @@ func (s *State) saveClock(ctx context.Context) error {
 	if err != nil || s.clock.now().Sub(c.Time) < time.Minute {
 		return err
 	}
-	return s.update(ctx, func(t *tx) error { return save(t, clockKey, storedClock{t.now}) })
+	return s.urgent(ctx, func(t *tx) error { return save(t, clockKey, storedClock{t.now}) })
 }
 
 // ClockOff is how far the machine's clock is ahead of the one that records go by; negative: behind. Beyond an hour or so something is wrong with it.

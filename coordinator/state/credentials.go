@@ -36,7 +36,7 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error 
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(t *tx) error {
+	return s.update(freeing(ctx, p.Swaps), func(t *tx) error {
 		now, err := t.unchanged(c.User, before)
 		if err != nil {
 			return err

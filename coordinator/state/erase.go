@@ -28,7 +28,7 @@ func (s *State) Delete(ctx context.Context, c Caller, proof []byte) error {
 	if err != nil {
 		return err
 	}
-	err = s.update(ctx, func(t *tx) error {
+	err = s.urgent(ctx, func(t *tx) error {
 		now, err := t.unchanged(c.User, a)
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (s *State) erase(ctx context.Context, user UserID) error {
 			return err
 		}
 	}
-	return s.update(ctx, func(t *tx) error {
+	return s.urgent(ctx, func(t *tx) error {
 		return errors.Join(
 			t.Delete(key("prekeys", string(user))), t.Delete(key("senders", string(user))), t.Delete(key("counters", string(user))),
 		)
@@ -74,7 +74,7 @@ func (s *State) erase(ctx context.Context, user UserID) error {
 // eraseBelow removes all records below a prefix, in transactions of some.
 func (s *State) eraseBelow(ctx context.Context, prefix string) error {
 	for more := true; more; {
-		err := s.update(ctx, func(t *tx) (err error) {
+		err := s.urgent(ctx, func(t *tx) (err error) {
 			more, err = t.deleteSome(prefix)
 			return err
 		})
@@ -121,7 +121,7 @@ func (s *State) eraseDeleted(ctx context.Context) error {
 			err = s.erase(ctx, UserID(strings.TrimPrefix(k, key("erase", ""))))
 		}
 		if err == nil {
-			err = s.update(ctx, func(t *tx) error { return t.Delete(k) })
+			err = s.urgent(ctx, func(t *tx) error { return t.Delete(k) })
 		}
 	}
 	return err

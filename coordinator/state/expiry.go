@@ -48,7 +48,7 @@ func (s *State) Sweep(ctx context.Context) (int, error) {
 		if err != nil || len(due) == 0 {
 			return n, err
 		}
-		if err := s.update(ctx, func(t *tx) error { return t.sweep(due) }); err != nil {
+		if err := s.urgent(ctx, func(t *tx) error { return t.sweep(due) }); err != nil {
 			return n, err
 		}
 		n += len(due)

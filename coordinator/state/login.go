@@ -56,7 +56,7 @@ func (s *State) Login(ctx context.Context, l Login) (Tokens, error) {
 		return Tokens{}, fault.Unauthorized
 	}
 	refresh, access := newToken(user, l.Device), newToken(user, l.Device)
-	err = s.update(ctx, func(t *tx) error {
+	err = s.urgent(ctx, func(t *tx) error {
 		now, err := t.account(user)
 		if errors.Is(err, fault.NotFound) || err == nil && !now.proof(l.Kind).equal(a.proof(l.Kind)) { // disabled, or changed, meanwhile
 			return fault.Unauthorized
@@ -172,7 +172,7 @@ func (s *State) SetRecovery(ctx context.Context, c Caller, proof, recovery []byt
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, func(t *tx) error {
+	return s.urgent(ctx, func(t *tx) error {
 		now, err := t.unchanged(c.User, before)
 		if err != nil {
 			return err

@@ -119,7 +119,7 @@ type Acknowledgement struct {
 
 // Acknowledge removes messages and returns how many were there.
 func (s *State) Acknowledge(ctx context.Context, user UserID, list []Acknowledgement) (removed int, err error) {
-	err = s.update(ctx, func(t *tx) error {
+	err = s.urgent(ctx, func(t *tx) error {
 		removed = 0
 		for _, a := range list {
 			ok, err := t.removeMail(user, key("mail", string(user), number(a.Sequence)), a.ID)

@@ -156,7 +156,7 @@ func (s *State) Refresh(ctx context.Context, refresh, request string) (Tokens, e
 	}
 	var tokens Tokens
 	good := false
-	err := s.update(ctx, func(t *tx) error {
+	err := s.urgent(ctx, func(t *tx) error {
 		r, err := load[deviceRecord](t, deviceKey(k.user, k.device))
 		if err != nil {
 			return err
@@ -201,7 +201,7 @@ func (r *deviceRecord) exchange(k token, request string) bool {
 
 // Logout ends the caller's session with its credential, or all of the user's.
 func (s *State) Logout(ctx context.Context, c Caller, all bool) error {
-	return s.update(ctx, func(t *tx) error {
+	return s.urgent(ctx, func(t *tx) error {
 		if all {
 			return t.endSessions(c.User, allSessions)
 		}
@@ -215,7 +215,7 @@ func (s *State) Logout(ctx context.Context, c Caller, all bool) error {
 
 // EndSession ends the session of a device and its credential. One that is not there is no failure.
 func (s *State) EndSession(ctx context.Context, user UserID, device DeviceID) error {
-	return s.update(ctx, func(t *tx) error {
+	return s.urgent(ctx, func(t *tx) error {
 		r, there, err := loadOr[deviceRecord](t, deviceKey(user, device))
 		if err != nil || !there {
 			return err

@@ -161,6 +161,9 @@ func (s *State) update(ctx context.Context, fn func(t *tx) error) error {
 	return err
 }
 
+// urgent is update for what has to go on when the disk is full: sessions, what the operator says, and what gives room back.
+func (s *State) urgent(ctx context.Context, fn func(t *tx) error) error { return s.update(store.Urgent(ctx), fn) }
+
 func (s *State) view(ctx context.Context, fn func(t *tx) error) error {
 	return s.store.View(ctx, func(raw store.Tx) error {
 		return fn(&tx{Tx: raw, s: s, now: s.clock.now(), counters: map[UserID]*counters{}})

@@ -32,6 +32,8 @@ type Store interface {
 	// fn may be called more than once, by any goroutine, though never twice at a time; what it gives to the outside counts only once Update
 	// returned nil. An error of fn is returned as it is, and nothing is written. fn calls neither Update nor View.
 	//
+	// In a context of Urgent it may use room that an implementation keeps back for such changes.
+	//
 	// Failures: fault.StorageFull; fault.TooLarge beyond MaxValue, MaxTx or MaxSmallTx; fault.Unavailable, which leaves open whether the change was made.
 	Update(ctx context.Context, fn func(Tx) error) error
 
@@ -41,6 +43,14 @@ type Store interface {
 	// Close waits for transactions that run. A call after it is fault.Unavailable.
 	Close() error
 }
+
+type urgentKey struct{}
+
+// Urgent marks changes that have to be made where room is short, as they give some back, or as nobody gets in without them, and that are small or delete.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+// IsUrgent reports whether a context is one of Urgent.
+func IsUrgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }
 
 // Tx is a transaction, valid until its function returns, for one goroutine.
 type Tx interface {

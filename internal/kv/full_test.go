@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 
 	"coldframe/internal/fault"
@@ -119,4 +120,38 @@ func dump(t *testing.T, db *DB) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// UpdateSpare goes on where Update is refused, for as much as the spare, and no further: what Badger needs to clean up stays.
+func TestF06_Spare(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	db, err := Open(t.TempDir(), Options{Spare: 16 << 20, FreeSpace: func(string) (uint64, error) { return free.Load(), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		free.Store(1 << 40)
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	set := func(tx *Tx) error { return tx.Set("k", []byte("v")) }
+	tables, log, err := db.measure()
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := db.reserve(tables) + db.cleanRoom(log)
+	for _, c := range []struct {
+		free          uint64
+		update, spare bool
+	}{{least + 17<<20, true, true}, {least + 15<<20, false, true}, {least + 1<<20, false, true}, {least - 1, false, false}} {
+		free.Store(c.free)
+		if err := db.Update(set); (err == nil) != c.update || err != nil && !errors.Is(err, fault.StorageFull) {
+			t.Errorf("%d MiB beyond what is needed: Update: %v", int64(c.free-least)>>20, err)
+		}
+		if err := db.UpdateSpare(set); (err == nil) != c.spare || err != nil && !errors.Is(err, fault.StorageFull) {
+			t.Errorf("%d MiB beyond what is needed: UpdateSpare: %v", int64(c.free-least)>>20, err)
+		}
+	}
 }

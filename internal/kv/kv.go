@@ -140,9 +140,15 @@ func (db *DB) checkHealth() error {
 // Update calls fn with a transaction and makes what it wrote durable, all of it or nothing. An error of fn is returned as it is, and
 // nothing is written. fn must not call Update. Failures: fault.StorageFull; fault.TooLarge for more than about 1 MiB of values below
 // Options.LogValues; fault.Unavailable when the disk failed, after which the store refuses everything until it is opened again.
-func (db *DB) Update(fn func(tx *Tx) error) error {
+func (db *DB) Update(fn func(tx *Tx) error) error { return db.noted(db.checkFree, fn) }
+
+// UpdateSpare is Update for what has to go on where room is short, above all what gives some back: it may use Options.Spare.
+func (db *DB) UpdateSpare(fn func(tx *Tx) error) error { return db.noted(db.checkSpare, fn) }
+
+// noted is update, after which what was written may be a reason to clean.
+func (db *DB) noted(room func(size uint64) error, fn func(tx *Tx) error) error {
 	size := uint64(0)
-	err := db.update(func(n uint64) error { size = n; return db.checkFree(n) }, fn)
+	err := db.update(func(n uint64) error { size = n; return room(n) }, fn)
 	db.wrote(size, err)
 	return err
 }

@@ -28,6 +28,8 @@ type Options struct {
 	FreeSpace func(dir string) (uint64, error)
 	// MinFree is the reserve, in bytes. Default: DefaultMinFree.
 	MinFree uint64
+	// Spare is room beside the reserve that only UpdateSpare may use, in bytes.
+	Spare uint64
 	// Logger gets Badger's messages at debug level. They hold no keys and no values. Default: none.
 	Logger *slog.Logger
 	// LogValues is the size from which on a value is in the value log and not in a table, in bytes. Default: 256 KiB.

@@ -9,8 +9,11 @@ import (
 	"coldframe/internal/fault"
 )
 
-// checkFree refuses to write size bytes that would not leave the reserve, room for merging tables and room for cleaning.
-func (db *DB) checkFree(size uint64) error {
+// checkFree refuses to write size bytes that would not leave the reserve, room for merging tables, room for cleaning and the spare.
+func (db *DB) checkFree(size uint64) error { return db.checkSpare(size + db.o.Spare) }
+
+// checkSpare is checkFree for what may use the spare.
+func (db *DB) checkSpare(size uint64) error {
 	tables, log, err := db.measure()
 	if err != nil {
 		return err
