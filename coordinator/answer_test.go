@@ -208,7 +208,7 @@ func FuzzAnswer(f *testing.F) {
 		if checkShape(b) != nil {
 			return
 		}
-		var list BlobList
+		var list BlobPage
 		if json.Unmarshal(b, &list) == nil && len(list.Blobs) > maxValues {
 			t.Fatalf("%d blobs", len(list.Blobs))
 		}

@@ -141,12 +141,6 @@ type BlobBody struct {
 	Previous Bytes32 `json:"previous"`
 }
 
-// BlobList defines model for BlobList.
-type BlobList struct {
-	Blobs []Blob `json:"blobs"`
-	More  bool   `json:"more"`
-}
-
 // BlobName defines model for BlobName.
 type BlobName = string
 
@@ -532,12 +526,6 @@ type After = int64
 // User A UUID
 type User = UserID
 
-// ListBlobsParams defines parameters for ListBlobs.
-type ListBlobsParams struct {
-	After *BlobName `form:"after,omitempty" json:"after,omitempty"`
-	Limit *int      `form:"limit,omitempty" json:"limit,omitempty"`
-}
-
 // GetBlobParams defines parameters for GetBlob.
 type GetBlobParams struct {
 	// Counter Of the version; the newest if it is absent
@@ -777,11 +765,6 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/accounts (the `Register` operationId).
 	Register(ctx context.Context, body RegisterJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListBlobs The caller's blobs without their bytes, by name
-	//
-	// Corresponds with GET /v1/blobs (the `ListBlobs` operationId).
-	ListBlobs(ctx context.Context, params *ListBlobsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// SwapBlobsWithBody Put new versions in the place of those named, all or none
 	//
 	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
@@ -898,11 +881,6 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/messages/acknowledge (the `AcknowledgeMessages` operationId).
 	AcknowledgeMessages(ctx context.Context, body AcknowledgeMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// GetPreKeyCount How many one-time prekeys of the caller are left
-	//
-	// Corresponds with GET /v1/prekeys (the `GetPreKeyCount` operationId).
-	GetPreKeyCount(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutPreKeysWithBody Offer prekeys
 	//
@@ -1255,21 +1233,6 @@ func (c *Raw) Register(ctx context.Context, body RegisterJSONRequestBody, reqEdi
 	return c.Client.Do(req)
 }
 
-// ListBlobs The caller's blobs without their bytes, by name
-//
-// Corresponds with GET /v1/blobs (the `ListBlobs` operationId).
-func (c *Raw) ListBlobs(ctx context.Context, params *ListBlobsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListBlobsRequest(c.Server, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // SwapBlobsWithBody Put new versions in the place of those named, all or none
 //
 // A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
@@ -1517,21 +1480,6 @@ func (c *Raw) AcknowledgeMessagesWithBody(ctx context.Context, contentType strin
 // Corresponds with POST /v1/messages/acknowledge (the `AcknowledgeMessages` operationId).
 func (c *Raw) AcknowledgeMessages(ctx context.Context, body AcknowledgeMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAcknowledgeMessagesRequest(c.Server, body)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// GetPreKeyCount How many one-time prekeys of the caller are left
-//
-// Corresponds with GET /v1/prekeys (the `GetPreKeyCount` operationId).
-func (c *Raw) GetPreKeyCount(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetPreKeyCountRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2096,72 +2044,6 @@ func NewRegisterRequestWithBody(server string, contentType string, body io.Reade
 	return req, nil
 }
 
-// NewListBlobsRequest constructs an http.Request for the ListBlobs method
-func NewListBlobsRequest(server string, params *ListBlobsParams) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/v1/blobs")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if params.After != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.Limit != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	return req, nil
-}
-
 // NewSwapBlobsRequest calls the generic SwapBlobs builder with application/json body
 func NewSwapBlobsRequest(server string, body SwapBlobsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2554,33 +2436,6 @@ func NewAcknowledgeMessagesRequestWithBody(server string, contentType string, bo
 	}
 
 	req.Header.Add("Content-Type", contentType)
-
-	return req, nil
-}
-
-// NewGetPreKeyCountRequest constructs an http.Request for the GetPreKeyCount method
-func NewGetPreKeyCountRequest(server string) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/v1/prekeys")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
 
 	return req, nil
 }
@@ -3219,13 +3074,6 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/accounts (the `Register` operationId).
 	RegisterWithResponse(ctx context.Context, body RegisterJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterResponse, error)
 
-	// ListBlobsWithResponse The caller's blobs without their bytes, by name
-	//
-	// Returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with GET /v1/blobs (the `ListBlobs` operationId).
-	ListBlobsWithResponse(ctx context.Context, params *ListBlobsParams, reqEditors ...RequestEditorFn) (*ListBlobsResponse, error)
-
 	// SwapBlobsWithBodyWithResponse Put new versions in the place of those named, all or none
 	//
 	// A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
@@ -3350,13 +3198,6 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/messages/acknowledge (the `AcknowledgeMessages` operationId).
 	AcknowledgeMessagesWithResponse(ctx context.Context, body AcknowledgeMessagesJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeMessagesResponse, error)
-
-	// GetPreKeyCountWithResponse How many one-time prekeys of the caller are left
-	//
-	// Returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with GET /v1/prekeys (the `GetPreKeyCount` operationId).
-	GetPreKeyCountWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreKeyCountResponse, error)
 
 	// PutPreKeysWithBodyWithResponse Offer prekeys
 	//
@@ -3791,54 +3632,6 @@ func (r RegisterResponse) ContentType() string {
 	return ""
 }
 
-type ListBlobsResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *BlobList
-	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationproblemJSONDefault *Problem
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r ListBlobsResponse) GetJSON200() *BlobList {
-	return r.JSON200
-}
-
-// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListBlobsResponse) GetApplicationproblemJSONDefault() *Problem {
-	return r.ApplicationproblemJSONDefault
-}
-
-// GetBody returns the raw response body bytes
-func (r ListBlobsResponse) GetBody() []byte {
-	return r.Body
-}
-
-// Status returns HTTPResponse.Status
-func (r ListBlobsResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r ListBlobsResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r ListBlobsResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type SwapBlobsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4251,54 +4044,6 @@ func (r AcknowledgeMessagesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AcknowledgeMessagesResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
-type GetPreKeyCountResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *PreKeyCount
-	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationproblemJSONDefault *Problem
-}
-
-// GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetPreKeyCountResponse) GetJSON200() *PreKeyCount {
-	return r.JSON200
-}
-
-// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetPreKeyCountResponse) GetApplicationproblemJSONDefault() *Problem {
-	return r.ApplicationproblemJSONDefault
-}
-
-// GetBody returns the raw response body bytes
-func (r GetPreKeyCountResponse) GetBody() []byte {
-	return r.Body
-}
-
-// Status returns HTTPResponse.Status
-func (r GetPreKeyCountResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r GetPreKeyCountResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetPreKeyCountResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5007,19 +4752,6 @@ func (c *ClientWithResponses) RegisterWithResponse(ctx context.Context, body Reg
 	return ParseRegisterResponse(rsp)
 }
 
-// ListBlobsWithResponse The caller's blobs without their bytes, by name
-//
-// Returns a wrapper object for the known response body format(s).
-//
-// Corresponds with GET /v1/blobs (the `ListBlobs` operationId).
-func (c *ClientWithResponses) ListBlobsWithResponse(ctx context.Context, params *ListBlobsParams, reqEditors ...RequestEditorFn) (*ListBlobsResponse, error) {
-	rsp, err := c.ListBlobs(ctx, params, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseListBlobsResponse(rsp)
-}
-
 // SwapBlobsWithBodyWithResponse Put new versions in the place of those named, all or none
 //
 // A swap whose counter is not one more than that of the blob, or whose `previous` is not its hash, is `conflict`. The same list sent again succeeds, as long as none of its
@@ -5227,19 +4959,6 @@ func (c *ClientWithResponses) AcknowledgeMessagesWithResponse(ctx context.Contex
 		return nil, err
 	}
 	return ParseAcknowledgeMessagesResponse(rsp)
-}
-
-// GetPreKeyCountWithResponse How many one-time prekeys of the caller are left
-//
-// Returns a wrapper object for the known response body format(s).
-//
-// Corresponds with GET /v1/prekeys (the `GetPreKeyCount` operationId).
-func (c *ClientWithResponses) GetPreKeyCountWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreKeyCountResponse, error) {
-	rsp, err := c.GetPreKeyCount(ctx, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseGetPreKeyCountResponse(rsp)
 }
 
 // PutPreKeysWithBodyWithResponse Offer prekeys
@@ -5701,39 +5420,6 @@ func ParseRegisterResponse(rsp *http.Response) (*RegisterResponse, error) {
 	return response, nil
 }
 
-// ParseListBlobsResponse parses an HTTP response from a ListBlobsWithResponse call
-func ParseListBlobsResponse(rsp *http.Response) (*ListBlobsResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &ListBlobsResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest BlobList
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	return response, nil
-}
-
 // ParseSwapBlobsResponse parses an HTTP response from a SwapBlobsWithResponse call
 func ParseSwapBlobsResponse(rsp *http.Response) (*SwapBlobsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6003,39 +5689,6 @@ func ParseAcknowledgeMessagesResponse(rsp *http.Response) (*AcknowledgeMessagesR
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Acknowledged
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.JSON200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
-	}
-
-	return response, nil
-}
-
-// ParseGetPreKeyCountResponse parses an HTTP response from a GetPreKeyCountWithResponse call
-func ParseGetPreKeyCountResponse(rsp *http.Response) (*GetPreKeyCountResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &GetPreKeyCountResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest PreKeyCount
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -27,22 +27,6 @@ func (e *Error) Resource() string {
 
 var errOtherBlob = fault.New(fault.NotAuthentic, "the coordinator answered with another blob")
 
-// Blobs lists blobs by name, after one. That their hashes fit is checked.
-func (c *Client) Blobs(ctx context.Context, after string) (BlobList, error) {
-	p := &ListBlobsParams{}
-	if after != "" {
-		p.After = &after
-	}
-	list, err := do[BlobList](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.ListBlobs(ctx, p, e) })
-	for i := 0; err == nil && i < len(list.Blobs); i++ {
-		err = list.Blobs[i].check(c.User())
-	}
-	if err != nil {
-		return BlobList{}, err
-	}
-	return list, nil
-}
-
 // ReadBlobs returns blobs of one moment, or those that changed since a change. Each version is checked to fit its hash, each to follow the one before it, and
 // bodies to fit theirs; that they are the newest, and that none is missing, cannot be.
 func (c *Client) ReadBlobs(ctx context.Context, r BlobRead) (BlobPage, error) {
@@ -106,7 +90,7 @@ func (v *BlobVersion) check(user UserID, name string) error {
 	return nil
 }
 
-// Descends reports whether the newest version of a blob that ReadBlobs or Blobs returned is a known one, or descends from it. False is also that more than
+// Descends reports whether the newest version of a blob that ReadBlobs returned is a known one, or descends from it. False is also that more than
 // 9 versions came since: who must know then reads the versions between, as long as they are kept.
 func (b *Blob) Descends(counter int64, hash []byte) bool {
 	for _, v := range append([]BlobVersion{b.Newest}, b.Earlier...) {

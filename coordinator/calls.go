@@ -119,11 +119,6 @@ func (c *Client) Lookup(ctx context.Context, emailHash []byte) (UserID, error) {
 	return f.User, err
 }
 
-// PreKeyCount returns how many one-time prekeys are left.
-func (c *Client) PreKeyCount(ctx context.Context) (PreKeyCount, error) {
-	return do[PreKeyCount](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetPreKeyCount(ctx, e) })
-}
-
 // PreKeyStatus returns what the coordinator says that it hands out for the user.
 func (c *Client) PreKeyStatus(ctx context.Context) (PreKeyStatus, error) {
 	return do[PreKeyStatus](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetPreKeyStatus(ctx, e) })

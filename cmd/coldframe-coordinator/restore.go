@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"coldframe/coordinator/badgerstore"
-	"coldframe/coordinator/server"
 	"coldframe/coordinator/state"
 	"coldframe/internal/fault"
 )
@@ -37,10 +36,11 @@ func newRestore(at func() folder) *cobra.Command {
 
 func userIDs(list []string) (users []state.UserID, err error) {
 	for _, id := range list {
-		if !server.IsUserID(id) {
+		u := state.UserID(id)
+		if !u.Valid() {
 			return nil, usageError{errors.New("--disable takes ids of users, separated by commas")}
 		}
-		users = append(users, state.UserID(id))
+		users = append(users, u)
 	}
 	return users, nil
 }

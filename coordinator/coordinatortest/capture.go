@@ -53,11 +53,11 @@ func (c *Coordinator) Received() []byte { return c.bytes.Bytes() }
 func (c *Coordinator) Leaks(canaries ...string) []string {
 	places := map[string][]byte{"received bytes": c.Received()}
 	for _, r := range c.Records() {
-		query, err := url.QueryUnescape(r.Query)
+		target, err := url.QueryUnescape(r.Path + "?" + r.Query)
 		if err != nil {
-			query = r.Query
+			target = r.Path + "?" + r.Query
 		}
-		places[fmt.Sprintf("request %d, %s", r.Number, r.Operation)] = append(unfold(r.Body), query...)
+		places[fmt.Sprintf("request %d, %s", r.Number, r.Operation)] = append(unfold(r.Body), target...)
 	}
 	c.mu.Lock()
 	all := slices.Clone(c.all)

@@ -259,18 +259,18 @@ func TestLeaks(t *testing.T) {
 	w := newWorld(t)
 	key := "\x01\x02\x03 a key \xff"
 	w.swap(w.alice, "a-title", "some Text and "+hex.EncodeToString([]byte(key)))
-	if _, err := w.alice.Blobs(t.Context(), "in-a-query"); err != nil {
+	if _, err := w.alice.Blob(t.Context(), "in-a-path", 0); !errors.Is(err, fault.NotFound) {
 		t.Fatal(err)
 	}
 	w.Hook(func(e *Exchange) { e.Drop() })
 	if err := w.send(1, "never arrived"); err == nil {
 		t.Error("no failure")
 	}
-	got := w.Leaks("nowhere", "A-Title", "text AND", key, "in-a-query", "never arrived", string(UserN(1).EmailHash))
+	got := w.Leaks("nowhere", "A-Title", "text AND", key, "in-a-path", "never arrived", string(UserN(1).EmailHash))
 	want := []string{
 		"canary 1: received bytes", "canary 1: request 4, swapBlobs", "canary 1: store of branch 0",
 		"canary 2: request 4, swapBlobs", "canary 2: store of branch 0", "canary 3: request 4, swapBlobs", "canary 3: store of branch 0",
-		"canary 4: received bytes", "canary 4: request 5, listBlobs", "canary 5: received bytes", "canary 5: request 6, sendMessage",
+		"canary 4: received bytes", "canary 4: request 5, getBlob", "canary 5: received bytes", "canary 5: request 6, sendMessage",
 		"canary 6: received bytes", "canary 6: request 1, register",
 	}
 	slices.Sort(want)

@@ -6,7 +6,6 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"time"
 
 	"coldframe/coordinator/state"
@@ -37,11 +36,6 @@ type UserChange struct {
 	Quota    *state.Quota `json:"quota,omitempty"`
 }
 
-var userPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-
-// IsUserID reports whether s is the id of a user.
-func IsUserID(s string) bool { return userPattern.MatchString(s) }
-
 // Admin answers the operator's commands: POST /invite, GET /users?after=ID, POST /users/ID, GET /backup. It has no checks of its own for who calls.
 func (s *Server) Admin() *http.Server {
 	m := http.NewServeMux()
@@ -59,21 +53,21 @@ func (s *Server) Admin() *http.Server {
 }
 
 func (s *Server) changeUser(r *http.Request, q UserChange) (any, error) {
-	id := r.PathValue("id")
-	if !IsUserID(id) {
+	id := state.UserID(r.PathValue("id"))
+	if !id.Valid() {
 		return nil, fault.New(fault.InvalidRequest, "not the id of a user")
 	}
 	if q.Disabled != nil {
-		if err := s.state.Disable(r.Context(), state.UserID(id), *q.Disabled); err != nil {
+		if err := s.state.Disable(r.Context(), id, *q.Disabled); err != nil {
 			return nil, err
 		}
 	}
 	if q.Quota != nil {
-		if err := s.state.SetQuota(r.Context(), state.UserID(id), *q.Quota); err != nil {
+		if err := s.state.SetQuota(r.Context(), id, *q.Quota); err != nil {
 			return nil, err
 		}
 	}
-	s.o.Logger.Info("account changed by the operator", slog.String("user", id))
+	s.o.Logger.Info("account changed by the operator", slog.String("user", string(id)))
 	return struct{}{}, nil
 }
 

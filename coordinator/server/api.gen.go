@@ -143,12 +143,6 @@ type BlobBody struct {
 	Previous Bytes32 `json:"previous"`
 }
 
-// BlobList defines model for BlobList.
-type BlobList struct {
-	Blobs []Blob `json:"blobs"`
-	More  bool   `json:"more"`
-}
-
 // BlobName defines model for BlobName.
 type BlobName = string
 
@@ -534,12 +528,6 @@ type After = int64
 // User A UUID
 type User = UserID
 
-// ListBlobsParams defines parameters for ListBlobs.
-type ListBlobsParams struct {
-	After *BlobName `form:"after,omitempty" json:"after,omitempty"`
-	Limit *int      `form:"limit,omitempty" json:"limit,omitempty"`
-}
-
 // GetBlobParams defines parameters for GetBlob.
 type GetBlobParams struct {
 	// Counter Of the version; the newest if it is absent
@@ -635,9 +623,6 @@ type ServerInterface interface {
 	// Register Make an account and log in
 	// (POST /v1/accounts)
 	Register(ctx echo.Context) error
-	// ListBlobs The caller's blobs without their bytes, by name
-	// (GET /v1/blobs)
-	ListBlobs(ctx echo.Context, params ListBlobsParams) error
 	// SwapBlobs Put new versions in the place of those named, all or none
 	// (POST /v1/blobs)
 	SwapBlobs(ctx echo.Context) error
@@ -665,9 +650,6 @@ type ServerInterface interface {
 	// AcknowledgeMessages Remove messages that the caller has committed
 	// (POST /v1/messages/acknowledge)
 	AcknowledgeMessages(ctx echo.Context) error
-	// GetPreKeyCount How many one-time prekeys of the caller are left
-	// (GET /v1/prekeys)
-	GetPreKeyCount(ctx echo.Context) error
 	// PutPreKeys Offer prekeys
 	// (PUT /v1/prekeys)
 	PutPreKeys(ctx echo.Context) error
@@ -762,31 +744,6 @@ func (w *ServerInterfaceWrapper) Register(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Register(ctx)
-	return err
-}
-
-// ListBlobs converts echo context to params.
-func (w *ServerInterfaceWrapper) ListBlobs(ctx echo.Context) error {
-	var err error
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ListBlobsParams
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
-	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
-	}
-
-	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListBlobs(ctx, params)
 	return err
 }
 
@@ -920,15 +877,6 @@ func (w *ServerInterfaceWrapper) AcknowledgeMessages(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.AcknowledgeMessages(ctx)
-	return err
-}
-
-// GetPreKeyCount converts echo context to params.
-func (w *ServerInterfaceWrapper) GetPreKeyCount(ctx echo.Context) error {
-	var err error
-
-	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetPreKeyCount(ctx)
 	return err
 }
 
@@ -1153,7 +1101,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/v1/account/proof", wrapper.ChangeProof, options.OperationMiddlewares["changeProof"]...)
 	router.POST(options.BaseURL+"/v1/account/delete", wrapper.DeleteAccount, options.OperationMiddlewares["deleteAccount"]...)
 	router.POST(options.BaseURL+"/v1/lookup", wrapper.Lookup, options.OperationMiddlewares["lookup"]...)
-	router.GET(options.BaseURL+"/v1/prekeys", wrapper.GetPreKeyCount, options.OperationMiddlewares["getPreKeyCount"]...)
 	router.PUT(options.BaseURL+"/v1/prekeys", wrapper.PutPreKeys, options.OperationMiddlewares["putPreKeys"]...)
 	router.GET(options.BaseURL+"/v1/prekeys/status", wrapper.GetPreKeyStatus, options.OperationMiddlewares["getPreKeyStatus"]...)
 	router.GET(options.BaseURL+"/v1/senders", wrapper.GetSenders, options.OperationMiddlewares["getSenders"]...)
@@ -1162,7 +1109,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/users/:user/messages", wrapper.SendMessage, options.OperationMiddlewares["sendMessage"]...)
 	router.GET(options.BaseURL+"/v1/messages", wrapper.ListMessages, options.OperationMiddlewares["listMessages"]...)
 	router.POST(options.BaseURL+"/v1/messages/acknowledge", wrapper.AcknowledgeMessages, options.OperationMiddlewares["acknowledgeMessages"]...)
-	router.GET(options.BaseURL+"/v1/blobs", wrapper.ListBlobs, options.OperationMiddlewares["listBlobs"]...)
 	router.POST(options.BaseURL+"/v1/blobs", wrapper.SwapBlobs, options.OperationMiddlewares["swapBlobs"]...)
 	router.POST(options.BaseURL+"/v1/blobs/read", wrapper.ReadBlobs, options.OperationMiddlewares["readBlobs"]...)
 	router.GET(options.BaseURL+"/v1/blobs/:name", wrapper.GetBlob, options.OperationMiddlewares["getBlob"]...)
@@ -1374,45 +1320,6 @@ type RegisterdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RegisterdefaultApplicationProblemPlusJSONResponse) VisitRegisterResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListBlobsRequestObject struct {
-	Params ListBlobsParams
-}
-
-type ListBlobsResponseObject interface {
-	VisitListBlobsResponse(w http.ResponseWriter) error
-}
-
-type ListBlobs200JSONResponse BlobList
-
-func (response ListBlobs200JSONResponse) VisitListBlobsResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type ListBlobsdefaultApplicationProblemPlusJSONResponse struct {
-	Body       Problem
-	StatusCode int
-}
-
-func (response ListBlobsdefaultApplicationProblemPlusJSONResponse) VisitListBlobsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1787,44 +1694,6 @@ type AcknowledgeMessagesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AcknowledgeMessagesdefaultApplicationProblemPlusJSONResponse) VisitAcknowledgeMessagesResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetPreKeyCountRequestObject struct {
-}
-
-type GetPreKeyCountResponseObject interface {
-	VisitGetPreKeyCountResponse(w http.ResponseWriter) error
-}
-
-type GetPreKeyCount200JSONResponse PreKeyCount
-
-func (response GetPreKeyCount200JSONResponse) VisitGetPreKeyCountResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetPreKeyCountdefaultApplicationProblemPlusJSONResponse struct {
-	Body       Problem
-	StatusCode int
-}
-
-func (response GetPreKeyCountdefaultApplicationProblemPlusJSONResponse) VisitGetPreKeyCountResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2300,9 +2169,6 @@ type StrictServerInterface interface {
 	// Register Make an account and log in
 	// (POST /v1/accounts)
 	Register(ctx context.Context, request RegisterRequestObject) (RegisterResponseObject, error)
-	// ListBlobs The caller's blobs without their bytes, by name
-	// (GET /v1/blobs)
-	ListBlobs(ctx context.Context, request ListBlobsRequestObject) (ListBlobsResponseObject, error)
 	// SwapBlobs Put new versions in the place of those named, all or none
 	// (POST /v1/blobs)
 	SwapBlobs(ctx context.Context, request SwapBlobsRequestObject) (SwapBlobsResponseObject, error)
@@ -2330,9 +2196,6 @@ type StrictServerInterface interface {
 	// AcknowledgeMessages Remove messages that the caller has committed
 	// (POST /v1/messages/acknowledge)
 	AcknowledgeMessages(ctx context.Context, request AcknowledgeMessagesRequestObject) (AcknowledgeMessagesResponseObject, error)
-	// GetPreKeyCount How many one-time prekeys of the caller are left
-	// (GET /v1/prekeys)
-	GetPreKeyCount(ctx context.Context, request GetPreKeyCountRequestObject) (GetPreKeyCountResponseObject, error)
 	// PutPreKeys Offer prekeys
 	// (PUT /v1/prekeys)
 	PutPreKeys(ctx context.Context, request PutPreKeysRequestObject) (PutPreKeysResponseObject, error)
@@ -2607,31 +2470,6 @@ func (sh *strictHandler) Register(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(RegisterResponseObject); ok {
 		return validResponse.VisitRegisterResponse(ctx.Response())
-	} else if response != nil {
-		return fmt.Errorf("unexpected response type: %T", response)
-	}
-	return nil
-}
-
-// ListBlobs operation middleware
-func (sh *strictHandler) ListBlobs(ctx echo.Context, params ListBlobsParams) error {
-	var request ListBlobsRequestObject
-
-	request.Params = params
-
-	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.ListBlobs(ctx.Request().Context(), request.(ListBlobsRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListBlobs")
-	}
-
-	response, err := handler(ctx, request)
-
-	if err != nil {
-		return err
-	} else if validResponse, ok := response.(ListBlobsResponseObject); ok {
-		return validResponse.VisitListBlobsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2961,29 +2799,6 @@ func (sh *strictHandler) AcknowledgeMessages(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(AcknowledgeMessagesResponseObject); ok {
 		return validResponse.VisitAcknowledgeMessagesResponse(ctx.Response())
-	} else if response != nil {
-		return fmt.Errorf("unexpected response type: %T", response)
-	}
-	return nil
-}
-
-// GetPreKeyCount operation middleware
-func (sh *strictHandler) GetPreKeyCount(ctx echo.Context) error {
-	var request GetPreKeyCountRequestObject
-
-	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetPreKeyCount(ctx.Request().Context(), request.(GetPreKeyCountRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetPreKeyCount")
-	}
-
-	response, err := handler(ctx, request)
-
-	if err != nil {
-		return err
-	} else if validResponse, ok := response.(GetPreKeyCountResponseObject); ok {
-		return validResponse.VisitGetPreKeyCountResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -3417,123 +3232,122 @@ func (sh *strictHandler) FetchPreKeys(ctx echo.Context, user User) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"3F17cxs3kv8qqLmtyqZ2RD0syxZV+4edZG996yQuy9lUreXTgByQxGoIMABGNKPSd79CN4DBDEHxIUqX",
-	"u78skzN4NBr9/HXzLhvK6UwKJozO+nfZjCo6ZYYp+N+bkWHK/lEyPVR8ZrgUWT/7qZ4OmCLUfkvmEz6c",
-	"ECPJgI25yPKM20d+q5laZHkm6JRl/QwezfJMDydsSnHEEa0rk/WP8mwk1ZSarJ9xYc5Oszyb0q98Wk+z",
-	"/vnR0avj8/OTl6evTo/Oz4/zbMoFfnWUZ2YxY/gWGzOV3d/n2S8aFwyLmFEzadZQa1iCYr/VXLEy6xtV",
-	"s3hJf1JslPWz/zhsSHKI3+pDO+6777N7O4dieiaFZkCiD0oOKja1fw6lMEwY+yedzSo+pJZehzN84i//",
-	"1pZ4dxtO6MeFGdvkf0MUG9WaVkQqQsmI8qpWjPz549++I+enL199C5RwA8ExDoeyxoXNlJwxZTgu/rda",
-	"mrUreTO1L+vsPrckLLd7XG1M2PhkPvvDgglzt84v4cTl4N9saOwUbmvfs4ohde4yWpbc/k2rD9FmR7TS",
-	"LO/sf6akHK1b4duFYfrFydIS8eX0om6EnFesHCO52pMqNpW3+EX7XP8u52RKxYLIETETNiVzphjRhleV",
-	"/b9iWZLl4zX5sdesaurZdHNS8bUH/5H9VjNt7GHmmbb/EUO27qXv7OklNhLez+3MG2xHb7mfKdOajt3e",
-	"DJvqtXzdId89iKl3+OrJyzMQTe6/x2G9VCm6WNpdmDy5MXeBlhhnUMkB/LEkL7tckWcDy7TLLPbziMAo",
-	"ZM7NxDIVV2TCtZGKM50TKkrHfKRkt3zISMW1yfJNZnR7ug4zb/5OYqGfJtSQOeWGcAHrmVJeDeTXTdbS",
-	"ITaSzZMkmrS75tRhvK3kIHESslwkiWtXKticaUNumdJcipzwEeF2L5pQfcNKMpIq3oWdu9mENoqLsZ15",
-	"OKFizFYqX2lH1X4y9/BGB1VaWZmSP5+WFk+4dsyA4vUC5rS7v55QPbFfvzghvzMliaeum28gZcWosPMx",
-	"qiqeMiP+iZNoMmAjqRjhJvfzj7jSJievCTVkKoEFN7qk9rjcsHbq9iXMsxs2M+vkrtRe5k7oLXN3ZCBL",
-	"Hm8vIidaF+uX9ZN9zj4PO9xqIx2GhhnDQA2B3f4C66zi57eOe9M8vZ4xncje7IpbPtlYw+aZkBsoDXj+",
-	"+Mw+P1Pslsta76rE/WbcQqMB/VpypMwqYr7n2jwgqjfm2hS7TqUCWnTv1AoBB4+vWudPjk1n1BimLNv/",
-	"92d68PvRwfnBl7vj/Oz0/k+pw7avfqAoh55ii+ulXCRS8WH7ob2tdgH+gSGtKqY2k39sJoeT1dIbJtZ2",
-	"YJxOp8gyqqRMSLQ3dqW4MPCGNKEDeWsl24Y6lGtnYS+L0V2YIdDXrzhM4cmwil0+MlpuaVFR7yxuKgmd",
-	"UI2dQTfw8u4rPuWm9SiaXN5R9AYY/u94laDejmH9Qje380B+jPjXHW6a5k7y7dEbTh6tVytJ/e/V+pSW",
-	"zF8u64vleDnolOXEycyceFmZExCVYD42xsGfSznUh0MpVckFNVL1puW3WZ5QO9dbKon/2xrIHvXvbMPF",
-	"Gz5l6ZOKCPuNJsNKDm8uCCUTLlrCpqSGHcAoSzy3oyq8dl/DLtwKk2LE0Whp9cdnaC1a035ANYOtd82O",
-	"+Pa8OfgXXqC/HH65Ozm5/+tf07rKUXhpwhcnj5nw9MV9er7vHmDDTe5sUkp9D37Xu+9TyuWXX959T4z1",
-	"jOxlpGMmrE60ButIKjDN0Wvr7Obo4JwejL7cvb4/CH+fbvD38UlaUuES33Nxs6WGqNwrnX2hiU+Oz8g/",
-	"+NvEyUzp1/dMjM0k658cvz59DST0n5ymROn+gg+w5BR3N0RIeOqV/3gjVRPRc3cjEKd8wAjEWS6Z9sK/",
-	"I4fZuE7ohPdUG1JJjOxuIlTybKhYyYThtFoe7p2xGoZIwZCPuSZjKcuk3zislXJxqqVBnF+KZt83ab/T",
-	"3YWNiI9BK/Z1xtWKsImdTiPxLggdaHv3+IhIUS1wKWHXdnEVG5mNCabYUN4ytUjLeTepNSipCHEb4l8i",
-	"EIbE0I39HM4KP4SYg5CGKDar6JCVBG2MFLF8ZHfV6ROpCPvaGOBG3jChd1M0QUghz4Uob8Q4EVEaRkhx",
-	"9Q+3LBXY9k558hitiRyHZaRIHgt6AsujXDrp4M0jF0SyFLKXMHcuRHBNAs3ANM/tc5MQcRBIM2tK3bCF",
-	"JlSxJeZ5wDqAT7oLLNyKipwUMKf9w01wXcm5/S+egS7sagrF9EIMC2s+DCtuOXtGtWaa2BMg0kyY0mtP",
-	"Fb5NHdHfZC0SYfDHJgdSU70TA/l1eaqtY70/4guPEMdxkHGVRH4nRnJ5sSvcU+uLoNDDeC1Eq5jlfg13",
-	"3+ss78BeECrg5EDYYqqOkgEd3tQz4HrF7DCsTEukMddGUZ9SYcLaK58zOWOY4bvlBr/Ms2EldSvj0Axz",
-	"u8rTcBdxpuRY0ela1vLjdBb2kA/7HlTWOvOksyoB19RyF5CUTSmvwNrN45C4l7SY/wFjJB76RdfqaevD",
-	"DV2EHZRXWO0W09xwUba86sze/LlUli3a1PnV252oW7hlbc8X0UuR3HZ7SHHGdom3R2USG5N4Zb7uvZQ3",
-	"9czlr7a0aXcge2eB0QipxXlZtHvAduvUnSg3p3bb2v5jebTtJGLYmVvDA4Hdn2szllyMI9pvwRLp7FBw",
-	"c85PNvBzzk6OT0/XOjpbnWyHOECRlRT4oNg/2OK7NGxACnZtSXgNlkqjDKNTjpkiKfsra1rWs0rS8oIc",
-	"WWsMUtzOZhVsh0RfdNztFa7e4G53XjVv7UZ7P8DqhV0aaupUDrgWZcW2FfP/fw7sF1jAthcSiJZwJEEv",
-	"m0VONB8LVjorPIe9HiimpTLkHz/86D6/8NlI8nr9DT4+Oj9Zf4H9tleLi1M7FWF0OIlzoA9M/PL0bP28",
-	"UUT76GjZyHUOYyo0vyy2l3wY8OytI4MMMpZJj3OPQRp3vhE5VzPQyju1kSqNz2vtw1spxrW7S28pgM86",
-	"NqcsVyhZa/FZK9ehxi7wbnNtMJQxVnKezHiVzFCeiOi8GcjatIIxRM4FcRLuAkcdSeW+dsgT6sMayeQa",
-	"Z1UiGPFflz//RD5ISzFFuDASnXlZLsCn9vkJSA+SgGNMuzewuGsep9rir7WsVUoU/mrXXli/iY7Z9aiu",
-	"qqJPCkCnFfkSES5I4VAr7kvFhozf2q8vSFFyfeNfig2f9IKNWlzTNBrzkg2lKDUxEgEzDk2BedOvhhgw",
-	"xjewzHTQOSmrzVQsSa0VMYhaif5QVuXInkPfYSD7RfCegEM3iin4ycMC88y9HJ3jitshR9+FBPPTGvV5",
-	"dsPY7NqxtV4vOn8G59w/T8aSSIFhvMZh1EQbukiKT8Hm19t6Uds+7325rSfSczrbPNpyOaeztlJyGmxD",
-	"NJ13xBuSpLjho9vMTgzxTJRbsbHOaOndjRTTk13tWXj5GoK6EDCL7JiTdr7leLU8fYw9HC8gf9A+/tiJ",
-	"TW2xz2cKqkThsTYMYDji15/fHPzr5ODVl7uTs3R27dku6ePR2RF18k3iLA0DrE1uoh6NsptmwjFvFBAt",
-	"T5nivIRIwbaYYlpVco55lI0EXxNDaUTf8VHKIB9UcnjzJCNb++w6Wngn6iytfUVYpdk32mc6MEthKN7V",
-	"hy37PYJZVnqO0QbyrPnL0yzFiS4NmgbvxTp8iwSuT63er1FXYfjkwqwu3Ge46ZT8yN/mhFYVGsZWNRMj",
-	"x8yaHw+7sC9fnp+cHr1+GAK6kevmQcebOZSAnxtLpnN0FrjRPunRJ0I6k99aStbkIkdJJrRfdeuMVsB+",
-	"bzs45CBqnPEVWPb1wzy6Axb4mdGuDjncIH22Qbta1tzNvnhecxBnW7WDWaokZzMUKj7lgl8udww4OeSb",
-	"zZwsz2yJaBQWOkhVNlN6Q2gf8Pd0Uk0/jBf/hHn+JYrR4ZBpfa3R90xj6ispxpZODchjA/q4gYMpmjA2",
-	"0VaMpt5g2CUTd2ncx5tDraXnXRLlCSu3vZMU/d2MK+ylJ7WCQJMPa8XN4tLuHw8+ELCzHkFwv8TvDmgG",
-	"QplRFcdhJsbMsKyRuwR4ItFYhNjBQRQdKQgVes4UBDsA/6Z75J0BPaAdxg9xRYYMqUDsCy1zMqGi1ETW",
-	"xgcpc2tUzqkqY6tGlMSwqtJu6GCNKka4vhJaTpmZcDG2s4+YGU56JIFxdWPM3ToqRpXVLQsYDvUWfOcm",
-	"mdbaAEpnwCrOblnvSlyJ4usBrc2kIJou7FCSTOkCjOI+KYQUrCDMGv2oCgtnUhT2Sfs5gKxo+0icMi2+",
-	"HniPoSC00hJ3CbZBG1PUs88C7rqAwBqiDxQ1jMCniMMnViqAs5Pb56f064FdVOGCc7Uor4SrVQJTkgt3",
-	"TnOkK4gHu32E//XID7ACh5qxux4wAmgrOqZc2NcEjIacAEK4ktr08cyV4nCShJeeE3TLmQixQm2oYVci",
-	"1B71CGhNsG0DThSLak/PTl/nRLOh3SY5zcmMliUrv+1dCYAIDpnQDIskmTB8BNVO2ZsZHU7YwUnvqKlB",
-	"jj5rgmrZd57X40hgFuEnsmMw1WdM0BnP+tmL3jGMOqNmArfycMJoZSa/27/HDPRzOJd3Zda3H/4dHsk6",
-	"9csnR0ed2mXDvprDWUV5p1o5gEBuEin95SrlTkbX31w0Bp1Nlpa2YX1REXQji7L+5y95puvplKpF1s8u",
-	"7Q0p5E0BJ1vUgt5SXtFBxex14BVz0D1l74U2cgYRVjrWaIsrj1HAG5f1M0hm2RkPb48PaVM6vYquvrp6",
-	"LWHjovDtisH9FCvI7Be5M2kDMX/t+N+1dnLRXsRas4h0ftKYdE1Q30kOa30E8jSSB2vvOzQ+bHyEmdQJ",
-	"3OdbxM9NKa/yRo5HhaoOCNVEVK1gE0N2QQT6sWNmUIrxEsVJj/xq5QnAqVGecBQneRM/dzaY/cZyV20m",
-	"UvHfWVmgLNfSfkMRJtm7EsVIqgEvSyaKfgsvEwOyUHK0WQm3H3MTzOur9fbJSKFc/r5tysCpLPHx6fJR",
-	"/CfckUez20coV0fy48qApBQK3hEejCA1B3Dfgf0Qu9xltRArm9VmZSGsh9bC8spSMa1zQuGbtqYMSQ1w",
-	"PUCDNJGqPvreCpLkPdIJ+zNR5nExdhT7z0ktKqu+i1ZmAW2CK+SlOdfMKzRcivVZNaEaNeuFK2hNqPdA",
-	"4YAOZqK0ms+6xEOqWY9cNmqXG6Lr4ZCxUvdIAQMUHoUdQ47dWtpTXcCwAcmcWEzurBC4Ga0b5AwExu12",
-	"L6xdKEYVH5qi38Qzgk53pxSZP/a0U5cNz+ZDCLDv/6rF2addr9lHdzR7uWowVPfAInvUlTv6mMvOd81+",
-	"4s3ArP/y1dmr47PX66V/jIJP3spLf2eAVTpweHvfnCnHRNkjLR6K+NVamh0S9JaYQzPzsYExPgVzdJJR",
-	"u/LHJduH0r9kxl4gFXFI+3buS+zq1br9k6sz/EZb3cw1GusC3SZX69QSSOHktbWbeZk3IrqRyU0mBjwx",
-	"OdaEQxMDrGEEOUl9gYOXiGVOjJRWysmKDxdF/0rEsGNYHGCeL9pcJiS5pRWPZ23LK2d4bC2rcPbQvGj/",
-	"vBgl1DbixP0Zti68lLBrP7pNsxJOspLjMbOk3bv/8CO9YdEB+NkISLKH2N6B3hqeD+fk2T6UyCddB2ux",
-	"vnXV2nHbrc93G7bQ2izKfJ+nx8NVJ1tybVlaff/lCTkk9FhI8AhS7/EC8FMM3Gn64zhgE1cYscitMHIR",
-	"dM8XeMKPcIHyFfLwDSZq5mC9uXi9119W100xUUFFCN80lU1SufcKH94Pqg9SKVDQYL2ZIJt65JOXpOBH",
-	"RfEWb/XlBAItYkwc3tN1oLkSjmBUOwuijBb3mhg+ZRoLz3rkDeZ2vOXplLFivluCw4b5/WLzhAJaFxTk",
-	"z5oxCOfBsX+bk+P86PR1/vLVmXvQoTMvmvJCuyjX7uZKgELQrrfLjZBzAUkmIgUZKTl19bPoGPWWUF52",
-	"8sIjw4oLUgxqvSj6uFc7z1xxY8CXtMIEq0is1wz9i6ylzKdJt8+esxcDTyHe47TNM0t3n29JXN3w1aMv",
-	"74fagEsWsniuYRQaM6Glj724ZR77Yo+6xksGbkvmHyrXPiN9uX91wqWAa1H0vWDJ47VCc7+qagwd7CyR",
-	"h1ou+1SPOEhiMxBKrFbHFO0H9hcUh/AuVx7YXlvL58KJQPv1lfCvWAtJoIfrQ6RQWAZRkx55I6IAivUD",
-	"QUZNmTC5E0btHi4gfuBPF0aZyKrUmK2GWknoDeKvdI8U9p4VfUL1TWQAXokCtlI0CHWko1SeJs03OF2O",
-	"LMF1WHqBLVGKfkQGJJAfwu7XyioUGtY/tqtpzYK79hGeAgrTigtrOdKyOV6IE1h7YySVF0wuURBJw7QN",
-	"6OTeE0mJ0PPlmUVE6C/0hOr9kt0yRSvH1tS0mBOUZfB+XYm01UEeZrQPGfHi5NVDLjDKjDvLI/cPRZqh",
-	"iVLaWGy3OnVWym6tTtumY7IWxMnai7g5E+bE7b2C4vgVjWAb6EGzmH01z3hyOxRu3IoY/G2Tdn8ku74J",
-	"3fcgwDXAQ9+bxel4zhWAP+yRO4tQeJnrQ0RWzHExbmqMa1Ey7ECC5cdwr+LC4zGddW3OJRlHyzJqhfE0",
-	"ci7utbFj0OXNbMZEuRfbBYciFGnsKhqCJ9JuwekZwB/cIySR5wEsH48kTgfDX1JDQ5QXyi8w5QtNF6w1",
-	"77oFgCExlNbQH9DhDZos76k2B/DkwbvvMfPiU+KocC9cCjj2Btoa1j4LL9LQo6B3Jbz11J4AU7qK0WnH",
-	"mQhv2vXK6RQad2h0cSCHTo5fEu08IByAibLpkNpKoicNeHjpB6RlWjpPGMXCUycFW0tvycJOFyJECh/l",
-	"p0cI1/hyd5wfnyfRGl82S+zCmR/gmtvXZm1G121xf1lGwFUEMAV4mJinPfCngyR9KFubYv3w4le3Ubuh",
-	"lvTzyJNVmhZaMzyhNoHxU629XTUV1y0owL5jXv/0vWk9ssSHrpo+MthaYYNMeUvmYEwzBMAqKKyPdUwn",
-	"BIbfP42ob1f1P7Ndi01PEifsvnj0HXpXxu35nLATTRB8sAB1XNEBqypWEofS3z6ODyfkDzTupJLUGW8A",
-	"8KQx7w5lqzmpheEVoVFT9NhfRMePAuMfe/evwWT5mA46gIiHQscV2tKQkawqOV82JqzW/LFpwtKRyimK",
-	"N48c4u8e7BA5BaTqHyNwir1wEhwYqLLnwKmrdcwhNKBcowXHbr5796ZGS5ffDiPuWS1Oooeio38aHEWn",
-	"+fwzi5fWLwwksyf4OwB7g2iEC9mt0JlQDWYVNwZ7Ce144m0z9ezlyxdnngkc1OchfR23q3hCssfTrIK8",
-	"+evgV/34I/j7ym5hre7Hce8wfwp+ERvfu3w1IiZ0mFJce5iAFfCuKUQfMqlWoktF2G81rcABbPl8AdLC",
-	"Qwu/qK0EgunB08zdz8p0HM6U+T2rja/sfyogR9R44pnv+RqG+3k0Ymov1xxGCjy7PQPhCXZu8fHxq/Oz",
-	"09ede3zY1Jk/fJ0vfbn3E5PXzfN8F7pBWUb42May4SbCq48cXCB0ON/5artT0E1p4yry++rHp0wNuSlW",
-	"EF3VFdMXjcg5woZsHvJO+AhzkPgLOWw/0FepW3ouyFVDb5h+jDGziVB1JWfpvC6Qw+GbLqAa00nQ9aI1",
-	"AOm9aO2RH1u63Cc3oJ4T/oeGOaRMtevzswBKo3dYKjmbsfLCZZocP5ExM0TIro4iCNzrTgqNKmilGC0X",
-	"AFlMBlbanPgEqdGYCXeIBL4T9noO94GEvaQLlyd7Cg5si+Xz1y+OThtxEDes8ADsrps+lrXZEKZSVS3X",
-	"aKlP5pdNKPvDngKsP0A0A8J9GiMeLqsa+c77xbTnq8E+HsD4tHK1KWxOyFYMf7vwQLlvD9CFpvGKw6/n",
-	"RKBfRShpdfjdlegPYGZcxNy3mHaj9APGD+5RFx0Qg0ejiuNmrTkJVVJW5cAt7VQfQUSZT2fVIsLO9MjP",
-	"o0igvzi5Ep5CkNmBwI2fv9asBHwN0/Z16QqgMW/v0UgxBfE3kiCSUguMm+MPNcTNtU2tBCuJHI1yQslc",
-	"STGO4JExTuZKCKgc0yz07sL0z1LNg8MOuK/nUt1gydoNF2UoWKMmQt32SOE7hDoYZAy/JUUoSOunweMm",
-	"3F/A/3iMlt2CA63qNK6ZI8LTuk5WC10JAPqYCRMEMD54HG7aiLSoGGNgKA/pmJAXiGHvY2B2q4/DIJhw",
-	"aHUFH0tZumhY06wfIfjgrudXAjCq9qil8njVcPoA1ejOHAP4B4uQkMOxQdxZC/L8iJRwMG6oWidRBh7A",
-	"/TThWEQE/0Hwpe+fDFD6HsCjhDY/xrAVirSNnPbq+dAVC6/O18KvgtpHMFMV+E0C8m4lcrpwZ120+4bN",
-	"O6NZQWdFVA45OX5rZRgGYJfhVvg+doj3jjxV7ErMpTITMFLtFbSiy11MO7QvC4ln7QAFrU0J4hVuwgCM",
-	"YJCb9QxQ1WDBDujwJscUXtSzv0/MXKJO4q4I12EY4Zc2tZEVFIEmoTdI+adCX7caN/1h7sdP4Qj3fkF+",
-	"8L8j0D1uK6ka1tkefo3ntHR17vAi3rdN3BW2wzI2Ff7j+yUuJxqYKC+DtfLcli2Li6oahl4yyZw6bJk1",
-	"jzTB1oKQgvjbDYbUtOG6/+JO1No3+vDO/nMfA1hWWtzxj7Q8Ww7oj4SejwmQUoL4xaOZEcZpjNq9YVfu",
-	"tz00+PnvNL/EqcudBl3ldjxYlORbfobfRmviM1Alam006MKAZrX/odgovQOdKmLwfQgQVPyW9VIVRl5Z",
-	"2zevhDcJ3XsXS9D26Od1m+4IEBr5RhM9gXLWEahNrol954IUXECt07W3HvrEQOxHs2rUI5c1YmaamGY3",
-	"2mmkvLEfXgm3rNxJXGt4CwzyzXlVAe6em36rfypAFnzMqqGHN9Rx7YjocX4aLMQlEcLvtuCW05EnUfre",
-	"70+j9rsd5ncNQX2CLmz7QdHT8FM20F2XRr+5vG3gyRKwE3U6eXX0osnpta5mlODb6838tGzkhg4A8Lnj",
-	"DrhggkxkrRBQD+B83+u58Caue7oJH03BU3YW6LJlAKim58hN/S8Zj35rCcXyYW+5krfQ/brRLS5CA7ZO",
-	"J9QMwkM0HQvhsHfImIRET8eIDc2PPn+xPIdQNeTTWlWus5HuH7b6AbGvdDqrGHCpW8iS7Tn01ahR+4oo",
-	"ohqUYbJTknPDBGOllcEAfmz113bDNOmruxWAkAa54TE7EPmHlECMNwhDemmwPOQloxUr/S9eeWz9YEHs",
-	"yVPFDqgoD/SczprBBg7tvzQUtuaPDArdtTFTr2G3m5yM+LhWqBxqzfIGVOhG8Li2+y/3/xMAAP//",
+	"3H17cxu5se9XQc1N1WYrI+phWbaoyh/yrnPjG++uy/Jmq2L5akAOSCIaAlwAI4rr0nc/hW4AgxmC4kOU",
+	"T875yzI5g0ej0c9fN79mQzmdScGE0Vn/azajik6ZYQr+dzkyTNk/SqaHis8MlyLrZz/X0wFThNpvyXzC",
+	"hxNiJBmwMRdZnnH7yO81U4sszwSdsqyfwaNZnunhhE0pjjiidWWy/lGejaSaUpP1My7M2WmWZ1N6z6f1",
+	"NOufHx29Oj4/P3l5+ur06Pz8OM+mXOBXR3lmFjOGb7ExU9nDQ579qnHBsIgZNZNmDbWGJSj2e80VK7O+",
+	"UTWLl/QnxUZZP/s/hw1JDvFbfWjHffdj9mDnUEzPpNAMSPRByUHFpvbPoRSGCWP/pLNZxYfU0utwhk/8",
+	"5d/aEu/rhhP6cWHGNvkviWKjWtOKSEUoGVFe1YqRP3/82w/k/PTlq++BEm4gOMbhUNa4sJmSM6YMx8X/",
+	"XkuzdiWXU/uyzh5yS8Jyu8fVxoSNT+azPyyYMHfr/BJOXA7+zYbGTuG29iOrGFLna0bLktu/afUh2uyI",
+	"Vprlnf3PlJSjdSt8szBMvzhZWiK+nF7UrZDzipVjJFd7UsWm8g6/aJ/r3+WcTKlYEDkiZsKmZM4UI9rw",
+	"qrL/VyxLsny8Jj/2mlVNPZtuTiq+9uA/st9rpo09zDzT9j9iyNa99IM9vcRGwvu5nXmD7egt9zNlWtOx",
+	"25thU72WrzvkewAx9Q5fPXl5BqLJ/fc4rJcqRRdLuwuTJzfmLtAS4wwqOYA/luRllyvybGCZdpnFfhkR",
+	"GIXMuZlYpuKKTLg2UnGmc0JF6ZiPlOyODxmpuDZZvsmMbk83YebN30ks9NOEGjKn3BAuYD1TyquBvN9k",
+	"LR1iI9k8SaJJu2tOHcabSg4SJyHLRZK4dqWCzZk25I4pzaXICR8RbveiCdW3rCQjqeJd2LmbTWijuBjb",
+	"mYcTKsZspfKVdlTtJ3MPb3RQpZWVKfnzaWnxhGvHDCheL2BOu/ubCdUT+/WLE/IHU5J46rr5BlJWjAo7",
+	"H6Oq4ikz4p84iSYDNpKKEW5yP/+IK21y8ppQQ6YSWHCjS2qPyw1rp25fwjy7ZTOzTu5K7WXuhN4xd0cG",
+	"suTx9iJyonWxflk/2+fs87DDrTbSYWiYMQzUENjtL7DOKn5+47g3zdPrGdOJ7M2uuOWTjTVsngm5gdKA",
+	"54/P7PMzxe64rPWuStxvxi00GtCvJUfKrCLmz+74Z9QYpiw7/f/P9OCPo4Pzgy9fj/Oz04c/pYhoX/1A",
+	"8X6vkPIbM3yK09dLj0hU4cP2Q3sL7AL8A0NaVUxtJlfYTA4nq6UiTKztwDidTpFlVEmZkBSXdqW4MPAy",
+	"NKEDeWclxoa6iWtnuS6Lp6lULPXNCi0Cjwf6+hWHKTwZVrHLR0bLLS0V6p2wTSWME1axk+UGXt59xafc",
+	"tB5FU8Y7YN6wwf8drxKA2zGsX+jm9hPcyxG/3+Gmae4kyh69zOTRenGd1KteXU5pyfzlsj5OjpeDTllO",
+	"nCzKiZdBOQERBGZZo3T/XMqhPhxKqUouqJGqNy2/z/KEOL/ZUvj+z5bs9qj/YBsu3vApS59URNjvNBlW",
+	"cnh7QSiZcNESNiU17ABGWeK5HVXMjfsaduFWmBQjjkZLqz8+QyvMmswDqhlsvavO49tzefAvvEB/Ofzy",
+	"9eTk4a9/TesqR+GlCV+cPGXC0xcP6fl+eIQNN7mzSSn1I/gz735MKZdff333IzHW47CXkY6ZsDrRGoIj",
+	"qcDkRW+os5ujg3N6MPry9fXDQfj7dIO/j0/SkgqX+J6L2y01ROVe6ewLTWdyfEb+wd8kTmZK798zMTaT",
+	"rH9y/Pr0NZDQf3KaEqX7c+phySnuboiQ8IAr//FGqiaiZ8JC2lDv45Tu8dULvmLaC/+OHGbjOqET3lNt",
+	"SCUxYrqJUMmzoWIlE4bTanm4d8ZqGCIFQz7mmoylLJP+2LBWysV/lgZx/h6afd+l/Tl3FzYiPgaD2P2M",
+	"qxXhCDudRuJdEDrQ9u7xEZGiWuBSwq7t4io2MhsTTLGhvGNqkZbzblJrUFIR4iHEv0QgvIchEfs5nBV+",
+	"CL68kIYoNqvokJUEbYwUsXzEdNXpE6kIu28McCNvmdC7KZogpJDnQvQ0YpyIKA0jpLj67R1LBYy9s5s8",
+	"Rmsix+EOKZLHgp7A8ihXTjp488gFZyyF7CXMnQsRXJNAMzDNc/vcJHjyAmlmTalbttCEKrbEPI9YB/BJ",
+	"d4GFW1GRkwLmtH+4CW4qObf/xTPQhV1NoZheiGFhzYdhxS1nz6jWTBN7AkSaCVN67anCt6kj+pusRSK8",
+	"/NSge2qqd2Ig75en2jqG+hO+8ARxHAfvVknkd2Iklxe7wj21vggKPYyDQhSIWe7XcPe9zvIO7AWhAk4O",
+	"hC2mwCgZ0OFtPQOuV8wOw8q0RBpzbRT1qQomrL3yOZMzhpmzO27wyzwbVlK3IvnNMHerPA13EWdKjhWd",
+	"rmUtP05nYY/5sO9BZa0zTzqrEnBNLXcBSdmU8gqs3TwONXtJi3kVMEbioV90rZ62PtzQRdhBeYXVbjHN",
+	"LRdly6vO7M2fS2XZok2d37zdibqFW9b2fBG9FMltt4cUZ2yX0HpShq4xiVfmwd5LeVvPXF5oS5t2B7J3",
+	"FhiNkFqcl0W7B0K3TomJcnNqt63t/yyPtp2cCztza3gkYPpLbcaSi3FE+y1YIp11CW7O+ckGfs7ZyfHp",
+	"6VpHZ6uT7RAHKLKSAh8U+wdb/JBOx0vBbiwJb8BSaZRhdMoxUyRlf2VNy3pWSVpekCNrjUHq2Nmsgu2Q",
+	"QIuOu73C1Rvc7c6r5q3daO8HWL2wK0NNncqt1qKs2LZi/n/Pgf0KC9j2QgLREo4k6GWzyInmY8FKZ4Xn",
+	"sNcDxbRUhvzj7U/u8wuf5SOv19/g46Pzk/UX2G97tbg4tVMRRoeTOLf4yMQvT8/WzxtFtI+Olo1c5zCm",
+	"QvPLYnvJhwHP3joyyCBjmfQ49xikcecbkXM1A628Uxup0vi81j68lWJcu7v0lgKoq2NzynKFkrUWn7Vy",
+	"HRrrAu821wZDGWMl58mMV8kM5YmIzuVA1qYVjCFyLoiTcBc46kgq97VDdFAf1kgm1zirEsGI/3f1y8/k",
+	"g7QUU4QLI9GZl+UCfGqfn4D0IAn4wLR7A4u74XGqLf5ay1qlROFvdu2F9ZvomN2M6qoq+qQA1FeRLxHh",
+	"ghQODeK+VGzI+J39+oIUJde3/qXY8Ekv2KjFDU2jHK/YUIpSEyMRiOJQCpg3vTfEgDG+gWWmg85JWW2m",
+	"YklqrYhB1Er0h7IqR/Yc+g5b2C+C9wQculFMwU8eFphn7uXoHFfcDjn6ISSYn9eoz7NbxmY3jq31etH5",
+	"Czjn/nkylkQKDOM1DqMm2tBFUnwKNr/Z1ova9nnvy209kZ7T2ebRlqs5nbWVktNgG6LUvCPekCTFDR/d",
+	"ZnZiiG9EuRUb64yW3t1IMT3Z1Z6Fl28gqAsBs8iOOWnnW45Xy9On2MPxAvJH7eOPndjUFvv8RkGVKDzW",
+	"hgEMR/zm8+XBv04OXn35enKWzq59s0v6dNRzRJ18kzhLwwBrk5uoR6PspplwzBsFRMtzpjivIFKwLVaX",
+	"VpWcYx5lI8HXxFAa0Xd8lDLIB5Uc3j7LyNY+u4kW3ok6S2tfEVZp9p32mQ7MUhiKd/Vxy36PYJaVnmO0",
+	"gTxr/vI0S3GiS4O+5zoR3oh1+BYJXJ9afVijrsLwyYVZXbjPcNMp+Ym/yQmtKjSMrWomRo6ZNT8ed2Ff",
+	"vjw/OT16/Ti0ciPXzYN5N3MoAT83lkzn6Cxwo33So0+EdCa/tZSsyUWOkkxov+rW76yA09518L1B1Djj",
+	"K7Ds68d5dAeM7TdGkTpEboP02QZFallzN/vi25qDONuqHcxSpS6boVDxKRf8crljwMkh32zmZHlmS0Sj",
+	"sIBAqrKZ0htC+4CVp5Nq+nEc9ifM8y9RjA6HTOsbjb5nGqteSTG2dGpAHhvQxw0cTNGEsYm2YjT1BsMu",
+	"mbhL4z7dHGotPe+SKE9Yue2dpOjvZlxhLz2rFQSafFgrbhZXdv948IGAnfUIgvslfndAMxDKjKo4DjMx",
+	"ZoblgtwlwBOJxiLEDg6i6EhBqNBzpiDYAfg33SPvDOgB7TB+iCsyZEgFYl9omZMJFaUmsjY+SJlbo3JO",
+	"VRlbNaIkhlWVdkMHa1QxwvW10HLKzISLsZ19xMxw0iMJjKsbY+7WUTGqrG5ZwHCot+A7N8m01gZQOgNW",
+	"cXbHetfiWhT3B7Q2k4JourBDSTKlCzCK+6QQUrCCMGv0oyosnElR2Cft5wCyou0jccq0uD/wHkNBaKUl",
+	"7hJsgzamqGefBdx1AYE1RB8oahiBTxGHT6xUAGcnt89P6f2BXVThgnO1KK+FqwECU5ILd05zpCuIB7t9",
+	"hP/1yFtYgUPN2F0PGAG0FR1TLuxrAkZDTgAhXElt+njmSnE4ScJLzwm65UyEWKE21LBrEWp6egS0Jti2",
+	"ASeKxaqnZ6evc6LZ0G6TnOZkRsuSld/3rgVABIdMaIbFh0wYPoIqouxyRocTdnDSO2pqe6PPmqBa9oPn",
+	"9TgSmEX4iewYTPUZE3TGs372oncMo86omcCtPJwwWpnJH/bvMQP9HM7lXZn17Yd/h0eyTl3wydFRpybY",
+	"sHtzOKso71QBBxDIbSKlv1z928no+puLxqCzydLSNqwvKi5uZFHW//wlz3Q9nVK1yPrZlb0hhbwt4GSL",
+	"WtA7yis6qJi9DrxiDrqn7L3QRs4gwkrHGm1x5TEKeOOyfgbJLDvj4d3xIW1KklfR1VctryVsXGy9XZG1",
+	"n2IFmf0idyZtIOZvHf+71k4u2otYaxaRzk8ak64J6jvJYa2PQJ5G8mBNe4fGh42PMJM6gft8g/i5KeVV",
+	"3sjxqADUAaGaiKoVbGLILohAP3bMDEoxXqI46ZHfrDwBODXKE47iJG/i584Gs99Y7qrNRCr+BysLlOVa",
+	"2m8owiR716IYSTXgZclE0W/hZWJAFkqONivh9mNugnl9Fdw+GSmUoT+0TRk4lSU+Pl0+iv8Ld+TJ7PYR",
+	"ysCR/LgyICmFQnKEByNIzQHcd2A/xC53WS3Eyma1WVlg6qG1sLyyVEzrnFD4pq0pQ1IDXA/QIE2kqo++",
+	"t4IkeY90wv5MlHlc5BzF/nNSi8qq76KVWUCb4Bp5ac418woNl2J9Vk2oRs164QpFE+o9UDigg5koreaz",
+	"LvGQatYjV43a5YboejhkrNQ9UsAAhUdhx5Bjt5b2VBcwbEAyJxaTOysEbkbrBjkDgXG73QtrF4pRxYem",
+	"6DfxjKDT3SlF5o897dRlw7P5EALs+79qcfZp12v20R3NXq4aDNU9sMgedeWOPuay812zn3gzMOu/fHX2",
+	"6vjs9XrpH6Pgk7fyyt8ZYJUOHN7eN2fKMVH2SIuHIn61lmaHBL0l5tDMfGxgjM/BHJ1k1K78ccX2ofSv",
+	"mLEXSEUc0r6d+xK7erVu/+TqDL/TVjdzjca6QLfJ1Tq1BFI4eW3tZl7mjYhuZHKTiQFPTI414dAcAGsY",
+	"QU5SX+DgJWKZEyOllXKy4sNF0b8WMewYFgeY54s2lwlJ7mjF41nb8soZHlvLKpw9NAXaPy9GCbWNOHF/",
+	"hq0LLyXs2o9u06yEk6zkeMwsaffuP/xEb1l0AH42ApLsMbZ3oLeG58M5ebYPJfJpnr/EYPwcNLSLyXoZ",
+	"ZeXZFIPRVAQXvalekcq9V/gQbhBvEC4H0Lq1WAP/9cgnf1vAVo58aq/ZcwLOtBgTh+lz3TuuhWvGQrXT",
+	"EmW0uNfE8CnTWFzUI5cYv/fWhRO4ivmKeIf/8fvFAvkCytML8mfNGIRswNb/PifH+dHp6/zlqzP3oEPg",
+	"XTQlZHZRrlXItYBLr11fjFsh5wISCUQKMlJy6mok0fjtLSF57OSFR/8UF6QY1HpR9HGvdp654saAv2AZ",
+	"BisFrGcEvV+sNcSnSdPenvMbV5j/HFc4Ds1/4xvsY+qJKxy+erKG+lAbMLtDpsY120GFFdqhCDplZR7b",
+	"29EVxsu4jbe6ZMS07vWhci0S0pf7N24msjakgGtR9K0mw/L5aK3QGK2qGmWG3QPyUK9jn+oRBztrBkJf",
+	"odUVQ/uB/QXFIbxZnQe211a7Xbj2Svbra+FfsVpQoBfjw2BQPASecY9cishJtrY+yKgpEyZ3wqjdpwPE",
+	"D/zpXOWJrEqNGUmoh4P+D/5K90hh71nRJ1TfRkr+WhSwlaJBISMdpfI0ab7B6XJkCa7D0gtse1H0IzIg",
+	"gfwQdr9WVqHQsD6QXU1rFty19+ILKD4qLqx1QMvmeMEXtDrFuqxOMLlgcCQN03reyb1nkhKhr8c3FhGh",
+	"h0xCRuB+92HD3jFFK8fW1LSYE5Rl8HBcGazVQR5Ksg8Z8eLk1WNuDsqMr5ZHHh6LJkKjnLzV3/Jzsk2k",
+	"y+Xu1iaySUI/5Cvw/k7WXsQNeDDvae8VFECvaKLZpJebxeyrQcLDl2dmVLhxK+Ksd01q9Ynsehk6l0EQ",
+	"Y4CHvjsbpnnOFfk+7nU5i1B4mevDAFbMcTFu6khrUTLsMoElpnCv4uLSMZ11bc4lGUfLMmp38DxyLu6n",
+	"sKNjfTmbMVHuxXbBoaybaWnsUOsBJt5uX+gZwB/cEySR5wEsEY4kTgenXVJDQyQPIPaY1oPCemvNu4pw",
+	"MCSG0hr6Azq8RZPlPdXmAJ48ePcjRtd92hMV7oVL88XeQFvD2mfhRRrq0HvXwltP7QkwbacYnXacifCm",
+	"Xa+cTqE5g0YXB/Kk5Pgl0c4DwgGYKJvukq1EadKAh5feIi3T0nnCKBYXOinYWnpLFnY6zSAa9Cg/PcKU",
+	"/Jevx/nxeTIj/2Wz5B2c+QGuuX1t1mbt3Bb3l0mC3HlImIOHibm4A386SNLHMnIp1g8v3ruN2g21pJ9H",
+	"F6zStFB+/4zaBMZPtUV2FTNct9K9+45r/NP39fToAR+eaHqFYPn8BtnQlszBuFUIclRQPB3rmDal3ffP",
+	"I+rbldvf2K7FxhaJE3ZfPPkOvSvjFmxO2Ikm0DlYgDqu6IBVFSuJQ2JvH6uFE/IHGnfLSOqMSwC1aMyt",
+	"QmliTmpheEVo1FA69hfR8aPA+Mfe/WtwNz6mgw4gYl7QcYXWI2Qkq0rOl40JqzV/ahptdKRyiuLNI4fY",
+	"M96avykbFmmTbAQPaMSN+w4+q8GK/U4SHBio8nQm/BSbK66eLYfQgHLF9I7dfOfjTY2WLr8dRtyzWpxE",
+	"D0VH/zy58k7j7m8sXlrd2ZMRcuyhvrc0fLiQ3SqMCdVgVnFjsF/MjifeNlPPXr58ceaZwME5Hk3JhxY3",
+	"imufp7TSx1Wl9yGVY8WNVIT9XtMKvJOWQxJy6jz0EIvq2hHNC25Q7n4vouMNpWzDWW18afFzZZKjyvdv",
+	"zIRxH4gED/4yGjG1Fx6EkTyqJ+Ix/8k6HsMT7LDY8fGr87PT1x0mO2wKXVfZhq0mDM9OXjfPKhCdF76e",
+	"FPuEeUUAvUbtchMBZkcuXxlaLG97Ml15r5vaqlXk9+VXz5m3cFOsILqqK6YvGpFzhB2hPOaW8BEmyPCn",
+	"L9h+sHdSt4RwkL+G3jL9FE2bbyBUXc1LOukI5HAAiwsoB3MSdL1oDUheL1p75KeWovGRdygog/+h1Qj5",
+	"PO0ajSyA0ui6lErOZqy8cGkQx09kzAwRstuOgiByqDspVMrTSjFaLgAzlfT625z4DHm7mAl3CFO9E/Z6",
+	"DvcBxbuiC5fEeQ4ObIvl89cvjk4bcRBXzHsEaNeHHMvarAi8dH/CqapadvtSo74vm1D27Z6if2/B1YZY",
+	"lEZ33KX8Isduv6DaPC1Vra/kEVTPK1ebysqEbMXYrPNdy327Jy5uilccfhYjQh0qQkmrxeiuRLfidAWg",
+	"w4VzfY9bN0o/gIzgHnVT1zF6LSp5bNaak1CmYVUO3NJO+QOEO/l0Vi0iYEeP/DKKBPqLk2vhKQRpB4gq",
+	"+PlrzUoAfzBtX5euAhOTynMXj40piD9+Am5+LTCoi53i4+6+plaClUSORjmhZK6kGEf4rBjEcS0ElK5o",
+	"FpoHYW5iCXTtEtvu67lUt1gzc8tFGSpmqIlgfz1S+BaFDocV4/9IESpi+mn0qgn3F8Ap2qcZRelRczoN",
+	"rOQIMRMLDGVcC0ChmAkTBAAoeBxu2oi0qBhjZBoPuYIQtI5xt2NgdquPwyAYDW+1JR5LWbpQTdMtHDHA",
+	"4Evm1wJAcvaopfKAuXD6gCPozhwjiAeLkC3CsUHcWQvy/IiUcDBuqFonU+AeQfo8sUKEJP6HANzePxui",
+	"7T2g1whtusFvBWNrQze9ej501YqPwdncI5hGCfwmARa2ErpZuLMu2o2L5p3RrKCzIiqHhBG/szIMo4PL",
+	"WCB8H1tUe0eeKnYt5lKZCRip9gpa0eUuph3a49LjWTsoNmtTgniFmzAAIxjkZj0DWCdYsAM6vM0xvxQ1",
+	"De8TM5eok7irAnQAO/gJPW1kBVVoSVwIUv654J+tzjH/Mffj53CEe78gb30j8+5xW0nVsM72+E88p6Wr",
+	"8xUv4kPbxF1hOywDJ+E/vmHbchScifIqWCvf2rJlcVVHw9BLJplThy2z5okm2FqETBB/u2Fkmj5AD1/c",
+	"iVr7Rh9+tf88xOiKlRZ3/CsR3yxBseUvIz1rhiImQEoJ4hdPZkYYpzFq9waseNj20OB3fdP8EufVdhp0",
+	"ldvxaFWE7zkYfpypic9AmZq10aAMHM1q/wuQUe4BSuVjZHgIEFT8jvVSJQ5eWds3r4U3Cd17F0u46+h3",
+	"M5vybAiNfKeJnkA93QjUJtfEvnNBCi6g2OLGWw99YiD2o1k16pGrGgEdTUyzG+00Ut7aD6+FW1buJK41",
+	"vAUG+ea8qgAUzk2/1cAR8uk+ZtXQwxvquHaEmzg/DRbikgjhhyNwy+nIkyh98+nnUfvdFte7hqA+QRuo",
+	"/UC8afgtDWjvSaMfU9028GQJ2Ik6nbw6etEknFpXM84+7fNmflo2ckMJMnzuuAMumCATWStEewNy3Deb",
+	"LbyJ655uwkdT8JSdBbpsGQDk5lvkpv6bjEe/tYRi+bC3XMkbaL/b6BYXoQFbpxNqBuEhmpZpcNg7ZExC",
+	"oqdjxIbuK5+/WJ5DHBXyaa0q11pF9w9bDUnYPZ3OKgZc6hayZHsOfTlcVD8fRVSDMky2anFumGCsDD+v",
+	"32rw64Zp0ldfV6AVGliBB5RA5B9SAnEyPAzppcHykFeMVqz0P7njgd+DBbEnTxU7oKI80HM6awYbOCj6",
+	"0lDYGzwyKHTXxky9hu02cjLi41qhcqg1yxvEmxvBg64evjz8VwAAAP//",
 }
 
 // decodeSpec returns the document as JSON.

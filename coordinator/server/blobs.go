@@ -27,16 +27,6 @@ func blobOf(b state.Blob) Blob {
 	}
 }
 
-// ListBlobs lists the caller's blobs.
-func (h *handlers) ListBlobs(ctx context.Context, r ListBlobsRequestObject) (ListBlobsResponseObject, error) {
-	list, more, err := h.state.Blobs(ctx, user(ctx), deref(r.Params.After), or(r.Params.Limit, state.MaxRead))
-	out := ListBlobs200JSONResponse{Blobs: []Blob{}, More: more}
-	for _, b := range list {
-		out.Blobs = append(out.Blobs, blobOf(b))
-	}
-	return out, err
-}
-
 // ReadBlobs returns blobs of one moment.
 func (h *handlers) ReadBlobs(ctx context.Context, r ReadBlobsRequestObject) (ReadBlobsResponseObject, error) {
 	q := state.Read{

@@ -58,12 +58,6 @@ func (h *handlers) Lookup(ctx context.Context, r LookupRequestObject) (LookupRes
 	return Lookup200JSONResponse{User: string(id)}, err
 }
 
-// GetPreKeyCount tells how many one-time prekeys are left.
-func (h *handlers) GetPreKeyCount(ctx context.Context, _ GetPreKeyCountRequestObject) (GetPreKeyCountResponseObject, error) {
-	st, err := h.state.PreKeyStatus(ctx, user(ctx))
-	return GetPreKeyCount200JSONResponse{Sequence: int64(st.Sequence), OneTimeLeft: st.OneTime}, err
-}
-
 // GetPreKeyStatus tells what is handed out for the caller.
 func (h *handlers) GetPreKeyStatus(ctx context.Context, _ GetPreKeyStatusRequestObject) (GetPreKeyStatusResponseObject, error) {
 	st, err := h.state.PreKeyStatus(ctx, user(ctx))

@@ -59,7 +59,7 @@ type NewAccount struct {
 // address is taken, or the id was), fault.Busy.
 func (s *State) Register(ctx context.Context, n NewAccount) (Tokens, error) {
 	login := Login{User: n.User, Device: n.Device, Proof: n.Proof}
-	if len(n.Email) != EmailHashSize || !isUUID(string(n.User)) {
+	if len(n.Email) != EmailHashSize || !n.User.Valid() {
 		return Tokens{}, fault.New(fault.InvalidRequest, "the hash of an address has %d bytes, and the id of a user is a UUID", EmailHashSize)
 	}
 	if err := login.check(); err != nil {

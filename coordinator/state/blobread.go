@@ -37,15 +37,6 @@ func (s *State) Blob(ctx context.Context, user UserID, name string, counter uint
 	return b, err
 }
 
-// Blobs lists blobs in the order of their names, after the given one, without those that were deleted.
-func (s *State) Blobs(ctx context.Context, user UserID, after string, limit int) (list []Blob, more bool, err error) {
-	p, err := s.Read(ctx, user, Read{After: after, Limit: limit, there: true})
-	for _, b := range p.Blobs {
-		list = append(list, b.Blob)
-	}
-	return list, p.More, err
-}
-
 // Read asks for several blobs at one moment: those of Names, or those whose names begin with Prefix.
 type Read struct {
 	Names  []string
@@ -54,8 +45,6 @@ type Read struct {
 	Limit  int     // blobs in one answer, 1 to MaxRead
 	After  string  // those whose names come after it, by name
 	Since  *uint64 // instead: those that were changed after this change, by their newest changes
-
-	there bool // leave out those that were deleted
 }
 
 // Page is what there was at one moment. Blobs that were deleted are in it as long as they are known.
@@ -113,7 +102,6 @@ const versionsCost = 2_250
 
 // add puts blobs into the page, all or none of them, or returns errEnough if there is no room.
 func (g *gather) add(list ...Blob) error {
-	list = slices.DeleteFunc(list, func(b Blob) bool { return g.there && b.Deleted() })
 	size := int64(len(list)) * versionsCost
 	for i := range list {
 		size += list[i].Size

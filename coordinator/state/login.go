@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"coldframe/coordinator"
 	"coldframe/internal/fault"
 )
 
@@ -30,7 +31,7 @@ type Login struct {
 }
 
 func (l Login) check() error {
-	if !isUUID(string(l.Device)) {
+	if !coordinator.IsUUID(string(l.Device)) {
 		return fault.New(fault.InvalidRequest, "the id of a device is a UUID")
 	}
 	if l.Credential != nil && (len(l.Credential) != ProofSize || l.Kind != PasswordLogin) {

@@ -15,12 +15,16 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"coldframe/coordinator"
 	"coldframe/coordinator/store"
 	"coldframe/internal/fault"
 )
 
 // UserID is a user's UUID in its usual lower-case form. The user's agent chose it.
 type UserID string
+
+// Valid reports whether it is one.
+func (u UserID) Valid() bool { return coordinator.IsUUID(string(u)) }
 
 // Limits are what one user may have, and how long things stay.
 type Limits struct {

@@ -59,16 +59,6 @@ func uuidOf(digits string) (string, bool) {
 	return strings.Join([]string{digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]}, "-"), true
 }
 
-// isUUID reports whether s is a UUID in lower case.
-func isUUID(s string) bool {
-	digits := strings.ReplaceAll(s, "-", "")
-	if len(digits) != idLen {
-		return false
-	}
-	back, ok := uuidOf(digits)
-	return ok && back == s
-}
-
 func hashOf(secret string) []byte {
 	h := sha256.Sum256([]byte(secret))
 	return h[:]

@@ -164,10 +164,6 @@ func readPages(t *testing.T, b *stateBench) {
 			t.Errorf("%+v: %s", c.r, got)
 		}
 	}
-	list, more, err := b.Blobs(context.Background(), UserN(0), "big-b", 256)
-	if err != nil || more || len(list) != 3 {
-		t.Errorf("the list has %d blobs, %v", len(list), err)
-	}
 	if _, err := b.Read(context.Background(), UserN(0), state.Read{Limit: state.MaxRead + 1}); !errors.Is(err, fault.InvalidRequest) {
 		t.Error(err)
 	}

@@ -149,8 +149,8 @@ func quotas(t *testing.T, b *stateBench) {
 	if err != nil || u.Used != (state.Quota{Blobs: 6, Bytes: 900, Mail: 3, MailBytes: 90}) {
 		t.Fatalf("%+v, %v", u.Used, err)
 	}
-	if list, _, err := b.Blobs(ctx, UserN(0), "", 100); len(list) != 6 || err != nil {
-		t.Errorf("%d blobs, %v", len(list), err)
+	if p, err := b.Read(ctx, UserN(0), state.Read{Limit: 100}); len(p.Blobs) != 6 || err != nil {
+		t.Errorf("%d blobs, %v", len(p.Blobs), err)
 	}
 }
 
