@@ -202,10 +202,14 @@ func TestHandlerThatFails(t *testing.T) {
 	fails = fault.InvalidRequest
 	bob.receive()
 	list, err := bob.Asides()
-	if err != nil || len(list) != 2 || list[0].Code != fault.InvalidRequest || len(list[0].Body) == 0 {
+	if err != nil || len(list) != 2 || list[0].Code != fault.InvalidRequest || list[0].Size == 0 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if b, err := parseBody(list[0].Body); err != nil || string(b.Payload) != "three" {
+	one, err := bob.Aside(list[0].Number)
+	if err != nil || len(one.Body) != one.Size {
+		t.Fatal(err)
+	}
+	if b, err := parseBody(one.Body); err != nil || string(b.Payload) != "three" {
 		t.Error("it cannot be read later", err)
 	}
 	if err := bob.Forget(list[0].Number); err != nil {
@@ -380,23 +384,58 @@ func TestStrangersAreHeld(t *testing.T) {
 	}
 }
 
-// Only so many messages are kept that could not be read; the oldest goes.
+// Only so many messages are kept that could not be read, and so many bytes of them; the oldest goes, of the sender who has too many.
 func TestAsidesAreBounded(t *testing.T) {
-	_, alice, bob := pair(t)
+	w, alice, bob := pair(t)
 	sequence := uint64(0)
-	bob.remote.inbox = func(uint64) (list []Envelope, _ bool, _ error) {
-		for range 103 {
-			sequence++
-			list = append(list, Envelope{sequence, ID{}.String(), alice.p.id, fmt.Appendf([]byte{2, 0x44}, "rubbish %d", sequence)})
+	flood := func(sender string, n, size int) {
+		t.Helper()
+		bob.remote.inbox = func(uint64) (list []Envelope, _ bool, _ error) {
+			for range n {
+				sequence++
+				rubbish := append(fmt.Appendf([]byte{2, 0x44}, "rubbish %d", sequence), make([]byte, size)...)
+				list = append(list, Envelope{sequence, ID{}.String(), sender, rubbish})
+			}
+			return list, false, nil
 		}
-		return list, false, nil
-	}
-	for range 10 {
 		bob.receive()
 	}
+	bodies := func() (n, bytes int) {
+		t.Helper()
+		list, err := bob.Asides()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range list {
+			n, bytes = n+1, bytes+a.Size
+		}
+		if countOf(t, bob, asideBodies) != n || countOf(t, bob, asideSenders) != n || countOf(t, bob, asideNames) != n {
+			t.Error("what was dropped is left in part")
+		}
+		return n, bytes
+	}
+	carol := w.person()
+	flood(carol.id, 3, 0)
+	flood(alice.p.id, 300, 0)
 	list, err := bob.Asides()
-	if err != nil || len(list) != MaxAside || list[0].Number != 31 || list[MaxAside-1].Number != 1030 {
-		t.Errorf("%d, %v", len(list), err)
+	if err != nil || len(list) != 3+MaxAside/asideShare || list[0].Sender != carol.id || list[3].Number != 3+300-MaxAside/asideShare+1 {
+		t.Fatalf("%d, %v", len(list), err)
+	}
+	flood(alice.p.id, 30, 250<<10)
+	if n, bytes := bodies(); n != 3+16 || bytes > MaxAsideBytes/asideShare+1000 {
+		t.Errorf("%d with %d bytes", n, bytes)
+	}
+	for range 5 {
+		flood(w.person().id, 20, 250<<10)
+	}
+	if n, bytes := bodies(); bytes > MaxAsideBytes || n < 60 {
+		t.Errorf("%d with %d bytes", n, bytes)
+	}
+	for range 5 {
+		flood(w.person().id, MaxAside/asideShare, 0)
+	}
+	if n, _ := bodies(); n != MaxAside {
+		t.Errorf("%d are kept, want %d", n, MaxAside)
 	}
 	bob.remote.inbox = nil
 	bob.restart()

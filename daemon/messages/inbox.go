@@ -233,7 +233,7 @@ func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outc
 	}
 	body, err := parseBody(w.Body)
 	if err != nil {
-		return m.remove(ctx, removal, aside{Name: blob.Name, Sender: w.Sender, Code: string(fault.CodeOf(err)), Time: w.Time, Body: w.Body})
+		return m.remove(ctx, removal, aside{Name: blob.Name, Sender: w.Sender, Code: string(fault.CodeOf(err)), Time: w.Time, body: w.Body})
 	}
 	if had, err := m.seen(w.Sender, body.ID); err != nil || had {
 		if err == nil {
@@ -283,7 +283,7 @@ func (m *Messages) admitStored(ctx context.Context, sender string, removal BlobC
 func (m *Messages) unknownKind(ctx context.Context, removal BlobChange, body *Body, w *wireReceived) (outcome, bool, error) {
 	a := aside{Name: removal.Name, Sender: w.Sender, Kind: body.Kind, Code: string(fault.Policy), Time: w.Time}
 	if m.unknown >= maxUnknown {
-		a.Body = w.Body
+		a.body = w.Body
 		return m.remove(ctx, removal, a)
 	}
 	m.unknown++
@@ -304,7 +304,7 @@ func (m *Messages) refused(ctx context.Context, r *Received, w *wireReceived, ca
 	case transient(cause), errors.Is(cause, fault.Incomplete):
 		return later, false, nil
 	}
-	a := aside{Name: blob.Name, Sender: w.Sender, Kind: r.Kind, Code: string(fault.CodeOf(cause)), Time: w.Time, Body: w.Body}
+	a := aside{Name: blob.Name, Sender: w.Sender, Kind: r.Kind, Code: string(fault.CodeOf(cause)), Time: w.Time, body: w.Body}
 	return m.remove(ctx, removalOf(blob), a)
 }
 
