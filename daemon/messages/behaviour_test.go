@@ -2,14 +2,17 @@ package messages
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"coldframe/coordinator"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/ratchet"
 )
 
@@ -477,6 +480,82 @@ func TestOutbox(t *testing.T) {
 	alice.enqueue(&person{id: "00000000-0000-4000-8000-00000000ffff"}, "to nobody")
 	alice.send()
 	wantWaiting(t, alice, &person{id: "00000000-0000-4000-8000-00000000ffff"}, Queued, fault.NotFound)
+}
+
+// A receiver who takes nothing uses up a share of the outbox and no more, and messages for an account that is no more lapse: they are still
+// seen, until they are cancelled.
+func TestOutboxIsShared(t *testing.T) {
+	w, alice, bob := pair(t)
+	gone := &person{id: "00000000-0000-4000-8000-00000000ffff"}
+	if err := alice.db.Update(func(tx *kv.Tx) error {
+		for range maxQueuedOf {
+			if _, err := alice.EnqueueIn(tx, gone.id, "text", nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := alice.Enqueue(gone.id, "text", nil)
+		wantCode(t, "one too many", err, fault.StorageFull)
+		alice.restart()
+	}
+	say(t, alice, bob, "somebody else")
+	list, err := alice.Outbox()
+	if err != nil || len(list) != maxQueuedOf {
+		t.Fatal(len(list), err)
+	}
+	if err := alice.db.Update(func(tx *kv.Tx) error {
+		for _, o := range list[3:] {
+			key := ""
+			if err := tx.Keys(outPrefix, func(k string) error {
+				if strings.HasSuffix(k, hex.EncodeToString(o.ID[:])) {
+					key = k
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			if err := tx.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	alice.enqueue(gone, "there is room again")
+	if _, err := alice.Enqueue(gone.id, KindHeads, nil); err != nil {
+		t.Fatal(err)
+	}
+	alice.send()
+	wantWaiting(t, alice, gone, Queued, fault.NotFound)
+	w.later(lapseAfter)
+	for range 6 {
+		if err := alice.p.client.Login(t.Context(), login(alice.p)); err != nil {
+			t.Fatal(err)
+		}
+		alice.send()
+		w.later(2 * personLimit)
+	}
+	list, err = alice.Outbox()
+	if err != nil || len(list) != 4 {
+		t.Fatalf("%d, %v", len(list), err)
+	}
+	for _, o := range list {
+		waits, err := alice.Waits(o.ID)
+		if o.State != Lapsed || o.Code != fault.NotFound || err != nil || !waits {
+			t.Errorf("%+v, %v", o, err)
+		}
+		if err := alice.Cancel(o.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	if list, err = alice.Outbox(); err != nil || len(list) > 0 {
+		t.Error(list, err)
+	}
 }
 
 // Nothing is made or posted for whom a person said no to, be it while the message was made; what waits is known by its id.

@@ -129,7 +129,7 @@ type Messages struct {
 	step func(string) // called around each durable step; tests end the world in it
 
 	lastPlace atomic.Int64   // of the newest entry of the outbox
-	waiting   atomic.Int64   // at least so many entries are in the outbox; 0: not counted yet
+	queued    queued
 	sending   sync.Mutex     // one Send at a time
 	turns     map[string]int // number of the next head to tell each peer, of those that do not fit into one message
 	receiving sync.Mutex     // one Receive at a time, and what is below it

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"coldframe/internal/fault"
@@ -15,11 +16,16 @@ import (
 )
 
 const (
-	outPrefix = "messages/out/"
+	outPrefix    = "messages/out/"
+	lapsedPrefix = "messages/lapsed/" // those of receivers who are no more
 
 	maxQueued   = 10_000 // entries in all
+	maxQueuedOf = 1_000  // for one receiver
 	retryLimit  = 5 * time.Minute
 	personLimit = time.Hour // between looks at what waits for a person
+
+	lapseAfter      = 30 * 24 * time.Hour // in the outbox, if there is no such receiver
+	lapseHeadsAfter = 2 * 24 * time.Hour  // of heads alone: others will tell more
 )
 
 // Sending is where an entry of the outbox stands.
@@ -29,6 +35,7 @@ type Sending string
 const (
 	Queued    Sending = "queued"    // no message was made of it yet
 	Encrypted Sending = "encrypted" // its message is stored, and waits to be posted
+	Lapsed    Sending = "lapsed"    // there is no such receiver: it will not be posted, and stays to be seen until it is cancelled
 )
 
 // Outgoing is an entry of the outbox.
@@ -75,7 +82,10 @@ func (e *entry) outgoing() Outgoing {
 		ID: ID(e.ID), Receiver: e.Receiver, Kind: e.Kind, Queued: time.Unix(e.Queued, 0).UTC(), State: Queued,
 		Code: fault.Code(e.Code), Tries: e.Tries, Next: time.UnixMilli(e.Next).UTC(),
 	}
-	if len(e.Ciphertext) > 0 {
+	switch {
+	case strings.HasPrefix(e.key, lapsedPrefix):
+		o.State = Lapsed
+	case len(e.Ciphertext) > 0:
 		o.State = Encrypted
 	}
 	return o
@@ -91,7 +101,8 @@ func (m *Messages) Enqueue(receiver, kind string, payload []byte) (id ID, err er
 }
 
 // EnqueueIn is Enqueue in a transaction of the caller's. One of KindHeads is the one that waits already, if its message was not made yet: it
-// tells what is so then. Errors: fault.InvalidRequest, fault.TooLarge, fault.StorageFull if too many wait.
+// tells what is so then. Errors: fault.InvalidRequest, fault.TooLarge, fault.StorageFull if too many wait, in all or for
+// the receiver.
 func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (ID, error) {
 	id := newID()
 	if !validUser(receiver) || receiver == m.user {
@@ -105,7 +116,7 @@ func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (
 			return waiting.id(), err
 		}
 	}
-	if err := m.room(tx); err != nil {
+	if err := m.room(tx, receiver); err != nil {
 		return id, err
 	}
 	if payload == nil {
@@ -142,27 +153,45 @@ func (m *Messages) place() int64 {
 	}
 }
 
+// queued is how many entries are in the outbox at most, in all and for each receiver.
+type queued struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // nil: not counted yet
+}
+
 // room is fault.StorageFull if too many entries wait. They are counted when it may be so; between, each new one counts.
-func (m *Messages) room(tx *kv.Tx) error {
-	if n := m.waiting.Add(1); n > 1 && n <= maxQueued {
-		return nil
+func (m *Messages) room(tx *kv.Tx, receiver string) error {
+	q := &m.queued
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.of == nil || q.full(receiver) {
+		if err := m.countEntries(tx); err != nil {
+			return fault.Wrap(fault.Internal, err, "the outbox cannot be counted")
+		}
 	}
-	var n, last int64
-	err := tx.Scan(outPrefix, func(key string, _ []byte) error {
-		n++
-		place, err := strconv.ParseInt(key[strings.LastIndex(key, "/")+1:][:16], 16, 64)
-		last = max(last, place)
+	if q.full(receiver) {
+		return fault.New(fault.StorageFull, "%d messages wait to be sent, or %d to one receiver", maxQueued, maxQueuedOf)
+	}
+	q.all++
+	q.of[receiver]++
+	return nil
+}
+
+func (q *queued) full(receiver string) bool { return q.all >= maxQueued || q.of[receiver] >= maxQueuedOf }
+
+// countEntries counts the entries. The caller holds the lock.
+func (m *Messages) countEntries(tx *kv.Tx) error {
+	q := &m.queued
+	q.all, q.of = 0, map[string]int{}
+	return tx.Keys(outPrefix, func(key string) error {
+		receiver, name, _ := strings.Cut(strings.TrimPrefix(key, outPrefix), "/")
+		q.all++
+		q.of[receiver]++
+		place, err := strconv.ParseInt(name[:min(16, len(name))], 16, 64)
+		m.lastPlace.Store(max(m.lastPlace.Load(), place)) // of before the start; the clock may have been set back since
 		return err
 	})
-	if err != nil {
-		return fault.Wrap(fault.Internal, err, "the outbox cannot be counted")
-	}
-	m.waiting.Store(n + 1)
-	m.lastPlace.Store(max(m.lastPlace.Load(), last)) // of before the start; the clock may have been set back since
-	if n >= maxQueued {
-		return fault.New(fault.StorageFull, "%d messages wait to be sent", maxQueued)
-	}
-	return nil
 }
 
 // validUser reports whether s is a UUID in lower case.
@@ -218,17 +247,23 @@ func (m *Messages) openEntry(key string, sealed []byte) (*entry, error) {
 	return e, nil
 }
 
-// Outbox returns what waits, by receiver, in order.
+// eachEntry calls fn with all entries, the lapsed ones last.
+func (m *Messages) eachEntry(tx *kv.Tx, fn func(e *entry)) error {
+	each := func(key string, sealed []byte) error {
+		e, err := m.openEntry(key, sealed)
+		if err == nil {
+			fn(e)
+		}
+		return err
+	}
+	return errors.Join(tx.Scan(outPrefix, each), tx.Scan(lapsedPrefix, each))
+}
+
+// Outbox returns what waits, by receiver, in order, and what lapsed.
 func (m *Messages) Outbox() (list []Outgoing, err error) {
 	err = m.DB.View(func(tx *kv.Tx) error {
 		list = nil
-		return tx.Scan(outPrefix, func(key string, sealed []byte) error {
-			e, err := m.openEntry(key, sealed)
-			if err == nil {
-				list = append(list, e.outgoing())
-			}
-			return err
-		})
+		return m.eachEntry(tx, func(e *entry) { list = append(list, e.outgoing()) })
 	})
 	return list, err
 }
@@ -237,14 +272,15 @@ func (m *Messages) Outbox() (list []Outgoing, err error) {
 func (m *Messages) Waiting() (ids map[ID]bool, err error) {
 	err = m.DB.View(func(tx *kv.Tx) error {
 		ids = map[ID]bool{}
-		return tx.Scan(outPrefix, func(key string, _ []byte) error {
+		add := func(key string) error {
 			id, err := hex.DecodeString(key[strings.LastIndex(key, "-")+1:])
 			if err != nil || len(id) != len(ID{}) {
 				return fault.New(fault.Internal, "the key of an entry of the outbox is not one")
 			}
 			ids[ID(id)] = true
 			return nil
-		})
+		}
+		return errors.Join(tx.Keys(outPrefix, add), tx.Keys(lapsedPrefix, add))
 	})
 	return ids, err
 }
@@ -261,12 +297,10 @@ func (m *Messages) Cancel(id ID) error {
 	defer m.sending.Unlock()
 	return m.DB.Update(func(tx *kv.Tx) error {
 		found := ""
-		err := tx.Scan(outPrefix, func(key string, sealed []byte) error {
-			e, err := m.openEntry(key, sealed)
-			if err == nil && ID(e.ID) == id {
-				found = key
+		err := m.eachEntry(tx, func(e *entry) {
+			if ID(e.ID) == id {
+				found = e.key
 			}
-			return err
 		})
 		if err != nil {
 			return err

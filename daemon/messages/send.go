@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 	"time"
 
 	"coldframe/internal/fault"
@@ -149,11 +150,32 @@ func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
 	return err
 }
 
+// lapses reports whether an entry that fails is given up.
+func (m *Messages) lapses(e *entry, code fault.Code) bool {
+	age := m.Now().Sub(time.Unix(e.Queued, 0))
+	return code == fault.NotFound && age >= lapseAfter || e.Kind == KindHeads && age >= lapseHeadsAfter && code != fault.Unavailable
+}
+
+// lapse gives an entry up: what is left of it says so. Of heads alone nothing is left.
+func (m *Messages) lapse(e *entry, code fault.Code) error {
+	return m.DB.Update(func(tx *kv.Tx) error {
+		if err := tx.Delete(e.key); err != nil || e.Kind == KindHeads {
+			return err
+		}
+		e.key = lapsedPrefix + strings.TrimPrefix(e.key, outPrefix)
+		e.Code, e.Payload, e.Ciphertext = string(code), []byte{}, []byte{}
+		return m.setEntry(tx, e)
+	})
+}
+
 // wait writes down why an entry did not go, and when it is tried again. It returns the failures that concern all entries.
 func (m *Messages) wait(ctx context.Context, e *entry, cause error) (time.Time, error) {
 	code := fault.CodeOf(cause)
 	if ctx.Err() != nil || code == fault.Locked || code == fault.Unauthorized {
 		return time.Time{}, cause
+	}
+	if m.lapses(e, code) {
+		return m.Now(), m.lapse(e, code)
 	}
 	limit := retryLimit
 	if !transient(cause) && code != fault.Incomplete {

@@ -56,6 +56,13 @@ func TestTransactionIsWholeOrNothing(t *testing.T) {
 	if err != nil || !slices.Equal(got, []string{"a/1", "a/2"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
+	var keys []string
+	if err := db.Update(func(tx *Tx) error {
+		err := put(tx, "a/4")
+		return errors.Join(err, tx.Keys("a/", func(k string) error { keys = append(keys, k); return nil }))
+	}); err != nil || !slices.Equal(keys, []string{"a/1", "a/2", "a/4"}) {
+		t.Errorf("keys %v, %v", keys, err)
+	}
 }
 
 func TestSecondOpenIsRefused(t *testing.T) {

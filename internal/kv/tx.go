@@ -104,8 +104,25 @@ func (tx *Tx) Scan(prefix string, fn func(key string, value []byte) error) error
 // ScanFrom is Scan without the records whose key is before from.
 func (tx *Tx) ScanFrom(prefix, from string, fn func(key string, value []byte) error) error {
 	o := badger.DefaultIteratorOptions
-	o.Prefix = []byte(prefix)
 	o.PrefetchSize = 16
+	return tx.iterate(o, prefix, from, func(key string, item *badger.Item) error {
+		value, err := valueOf(item)
+		if err != nil {
+			return err
+		}
+		return fn(key, value)
+	})
+}
+
+// Keys is Scan without the values, which are not read.
+func (tx *Tx) Keys(prefix string, fn func(key string) error) error {
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	return tx.iterate(o, prefix, "", func(key string, _ *badger.Item) error { return fn(key) })
+}
+
+func (tx *Tx) iterate(o badger.IteratorOptions, prefix, from string, fn func(key string, item *badger.Item) error) error {
+	o.Prefix = []byte(prefix)
 	it := tx.t.NewIterator(o)
 	defer it.Close()
 	for it.Seek([]byte(max(prefix, from))); it.Valid(); it.Next() {
@@ -113,11 +130,7 @@ func (tx *Tx) ScanFrom(prefix, from string, fn func(key string, value []byte) er
 		if key[0] == 0 { // our own
 			continue
 		}
-		value, err := valueOf(it.Item())
-		if err != nil {
-			return err
-		}
-		if err := fn(key, value); err != nil {
+		if err := fn(key, it.Item()); err != nil {
 			return err
 		}
 	}
