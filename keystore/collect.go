@@ -29,7 +29,8 @@ func (v *Vault) Collect(ctx context.Context) (removed int, err error) {
 		return 0, err
 	}
 	defer end()
-	return v.collect(ctx, r)
+	removed, err = v.collect(ctx, r)
+	return removed, v.orLocked(err)
 }
 
 // collect is Collect for a caller that holds writing.

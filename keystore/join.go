@@ -27,7 +27,7 @@ func (v *Vault) Join(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	return v.suspicious(v.join(ctx, r))
+	return v.orLocked(v.suspicious(v.join(ctx, r)))
 }
 
 // Leave makes the vault a local one again: changes need no replica. What the replica has stays there. A change whose answer was lost is dropped; if
@@ -138,6 +138,10 @@ func (v *Vault) Republish(ctx context.Context) error {
 		return err
 	}
 	defer end()
+	return v.orLocked(v.republish(ctx, r, c))
+}
+
+func (v *Vault) republish(ctx context.Context, r Replica, c *contents) error {
 	there, err := one(ctx, r, remoteRoot)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"coldframe/internal/kv"
 )
 
-// Sync takes over what other devices changed, after verifying all of it, and decides a change whose answer was lost. The vault must be
+// Sync takes over what other devices changed, after verifying all of it, and decides a change whose answer was lost. The vault must be open.
 // Failures, after which everything is as it was:
 //
 //   - fault.RolledBack: the replica has an older vault than this machine, or none
@@ -43,13 +43,13 @@ func (v *Vault) Sync(ctx context.Context) error {
 	}
 	defer end()
 	_, err = v.catchUp(ctx, r)
-	return v.suspicious(v.orLocked(err))
+	return v.orLocked(v.suspicious(err))
 }
 
 // suspicious tells the event of an answer that was refused.
 func (v *Vault) suspicious(err error) error {
 	switch {
-	case err == nil || errors.Is(err, fault.Unavailable):
+	case err == nil || errors.Is(err, fault.Unavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, error(errOtherKey)):
 		v.notify(EventPasswordElsewhere)

@@ -71,7 +71,7 @@ func (v *Vault) tryReplicated(ctx context.Context, fn func(tx *Tx) error) error 
 	mark, err := v.catchUp(ctx, r)
 	if err != nil {
 		p.tx.discard()
-		return err
+		return v.suspicious(err)
 	}
 	if c, err := v.writable(); err != nil || c != p.tx.c {
 		p.tx.discard()
@@ -159,7 +159,7 @@ func (v *Vault) change(ctx context.Context, r Replica, p *proposal, mark Mark) e
 // outcome finds out what became of a swap that failed. What the replica has refused for certain is dropped. Any other failure is undecided.
 func (v *Vault) outcome(ctx context.Context, r Replica, p *proposal, failed error) (ours bool, err error) {
 	failed = remoteFault(failed)
-	certain := isRefusal(failed) || errors.Is(failed, fault.Busy) || errors.Is(failed, fault.Unauthorized)
+	certain := isAnswer(failed)
 	if certain && !errors.Is(failed, fault.Conflict) {
 		if err := v.dropPending(); err != nil {
 			return false, undecided(err)
@@ -202,13 +202,18 @@ func (v *Vault) makeRoom(ctx context.Context, r Replica, failed error) error {
 	return errMoved
 }
 
+// isAnswer reports whether an error of a swap is the replica's: the swap was not made. Any other leaves that open.
+func isAnswer(err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.Unavailable, fault.Internal, fault.Locked:
+		return false
+	}
+	return err != nil
+}
+
 // isRefusal reports whether a replica refused a swap, and would again.
 func isRefusal(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.Conflict, fault.TooLarge, fault.StorageFull, fault.InvalidRequest, fault.Forbidden, fault.Policy, fault.NotFound:
-		return true
-	}
-	return false
+	return isAnswer(err) && !errors.Is(err, fault.Busy) && !errors.Is(err, fault.Unauthorized)
 }
 
 // apply makes the pending change that the replica has, next being what the vault is by it.

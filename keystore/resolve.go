@@ -26,11 +26,19 @@ func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Re
 	case f == made:
 		return v.reload()
 	case f == waiting:
-		if err := v.sendAgain(ctx, r, h, there.Mark); !isRefusal(err) {
+		err := v.sendAgain(ctx, r, h, there.Mark)
+		if err == nil {
+			return v.reload()
+		}
+		if !errors.Is(err, errRefused) {
 			return err
 		}
-		if now, err := one(ctx, r, remoteRoot); err != nil || now.Mark != there.Mark {
-			return errors.Join(err, error(errMoved))
+		now, err := one(ctx, r, remoteRoot)
+		if err != nil {
+			return err
+		}
+		if now.Mark != there.Mark {
+			return errMoved
 		}
 		// the root is the same, so it is something else in the swap that the replica does not take
 	}
@@ -77,7 +85,10 @@ func (c *contents) fateOf(counter uint64, before, change [32]byte) (fate, error)
 	return overtaken, nil
 }
 
-// sendAgain swaps in a pending change as it was written down.
+// errRefused is the cause of a failure that is the replica's refusal of a pending change.
+var errRefused = errors.New("keystore: the pending change is refused")
+
+// sendAgain swaps in a pending change as it was written down. A refusal is errRefused.
 func (v *Vault) sendAgain(ctx context.Context, r Replica, h *pendingHead, mark Mark) error {
 	c, err := v.writable()
 	if err != nil {
@@ -97,10 +108,11 @@ func (v *Vault) sendAgain(ctx context.Context, r Replica, h *pendingHead, mark M
 	if err != nil {
 		return err
 	}
-	if err := v.swapIn(ctx, r, parts, b, h.attached(), cred, mark); err != nil {
-		return remoteFault(err)
+	err = remoteFault(v.swapIn(ctx, r, parts, b, h.attached(), cred, mark))
+	if isRefusal(err) {
+		err = errors.Join(err, errRefused)
 	}
-	return v.reload()
+	return err
 }
 
 // pendingBlobs reads the pending change as blobs. Its parts are sealed under the present vault key, which a change of password keeps among

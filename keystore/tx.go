@@ -91,8 +91,8 @@ func (v *Vault) Update(fn func(tx *Tx) error) error { return v.UpdateContext(con
 // UpdateContext calls fn and makes what it changed durable in one transaction, records of the caller's own included. An error of fn is
 // returned as it is and nothing is changed. Changes run one after the other; fn must not call Update or Lock.
 //
-// A vault that a replica keeps changes there first: fn is called up to six times, each time on the vault as it is then, and what it does
-// besides must bear that. fault.Unavailable then means that the change was not made, or (where the answer was lost) is decided when the
+// A vault that a replica keeps changes there first: fn is called up to nine times, each time on the vault as it is then, and what it does
+// besides must bear that. fault.Unavailable then means that the change was not made or, if Undecided says so, is decided when the
 // replica can be reached again. A change of the caller's records alone stays local.
 //
 // Failures: fault.Locked, fault.RolledBack (read-only), fault.Conflict (a version that does not rise; three others were faster at

@@ -1,0 +1,99 @@
+package keystore_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"coldframe/internal/fault"
+	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
+)
+
+// A refused vault is told of wherever it is met, not in Sync alone.
+func TestEventsOfARefusedVault(t *testing.T) {
+	a, remote, _ := joinedRig(t)
+	old := remote.Records()
+	a.put("x", "y")
+	remote.Set(old)
+	wantCode(t, a.tryPut("x", "z"), fault.RolledBack)
+	if !a.saw(keystore.EventRolledBack) {
+		t.Fatal(a.events)
+	}
+}
+
+// What a replica refuses is not made, whatever the reason, and the next change is not kept waiting for it.
+func TestRefusedSwapsAreNotPending(t *testing.T) {
+	for _, code := range []fault.Code{
+		fault.Revoked, fault.Stale, fault.NotAuthentic, fault.Unauthorized, fault.Busy, fault.UntrustedKey, fault.Replayed, fault.Incomplete,
+		fault.Forbidden, fault.Policy, fault.InvalidRequest, fault.TooLarge, fault.NotFound, fault.StorageFull,
+	} {
+		r, remote, _ := joinedRig(t)
+		remote.OnSwap = func(keystore.Swap) error { return fault.New(code, "no") }
+		err := r.tryPut("x", "y")
+		wantCode(t, err, code)
+		if keystore.Undecided(err) || pendingWrites(r, "vault/root") {
+			t.Error(code, "is undecided")
+		}
+		remote.OnSwap = nil
+		r.put("x", "z")
+	}
+}
+
+// A change that is sent again and refused by a replica that wants a login, or is busy, waits; any other refusal drops it.
+func TestRefusedAgain(t *testing.T) {
+	for code, stays := range map[fault.Code]bool{fault.Unauthorized: true, fault.Busy: true, fault.Unavailable: true, fault.Revoked: false, fault.Forbidden: false} {
+		r, remote, _ := joinedRig(t)
+		mend := loseAnswer(remote, false)
+		wantCode(t, r.tryPut("x", "y"), fault.Unavailable)
+		mend()
+		remote.OnSwap = func(keystore.Swap) error { return fault.New(code, "no") }
+		if err := r.vault.Sync(t.Context()); (err != nil) != stays {
+			t.Error(code, err)
+		}
+		if pendingWrites(r, "vault/root") != stays || r.saw(keystore.EventChangeDropped) == stays {
+			t.Error(code, r.events)
+		}
+	}
+}
+
+// silent is a replica that answers when the caller gives up.
+type silent struct {
+	keystore.Replica
+	once    sync.Once
+	reached chan struct{}
+}
+
+func (s *silent) Read(ctx context.Context, _ []string) ([]keystore.Remote, error) {
+	s.once.Do(func() { close(s.reached) })
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Whoever waits for a replica when the vault is locked gets that for an answer.
+func TestLockBreaksOff(t *testing.T) {
+	for name, do := range map[string]func(*rig) error{
+		"change":    func(r *rig) error { return r.tryPut("x", "y") },
+		"sync":      func(r *rig) error { return r.vault.Sync(t.Context()) },
+		"join":      func(r *rig) error { return r.vault.Join(t.Context()) },
+		"republish": func(r *rig) error { return r.vault.Republish(t.Context()) },
+		"collect":   func(r *rig) error { _, err := r.vault.Collect(t.Context()); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r *rig
+			if name == "join" {
+				r = newRigInMemory(t)
+				r.register()
+			} else {
+				r, _, _ = joinedRig(t)
+			}
+			remote := &silent{Replica: keystoretest.NewReplica(), reached: make(chan struct{})}
+			r.vault.Connect(remote)
+			done := make(chan error)
+			go func() { done <- do(r) }()
+			<-remote.reached
+			go r.vault.Lock()
+			wantCode(t, <-done, fault.Locked)
+		})
+	}
+}
