@@ -9,7 +9,8 @@ import (
 )
 
 // resolve decides a change that was pending when its process ended or its answer was lost. there is the replica's root blob; the change is
-// made if that is its own or came of it, sent again if it is still the one before, and dropped if it is another device's.
+// made if that is its own or came of it, sent again if it is still the one before, and dropped if it is another device's, or if the replica does
+// not take it.
 func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Remote) error {
 	b, err := parseRootBlob(there.Body)
 	if err != nil {
@@ -40,9 +41,21 @@ func (v *Vault) resolve(ctx context.Context, r Replica, h *pendingHead, there Re
 		if now.Mark != there.Mark {
 			return errMoved
 		}
-		// the root is the same, so it is something else in the swap that the replica does not take
+		// The root is the same, so it is something else in the swap that the replica does not take.
+		if err := fence(ctx, r, there); err != nil {
+			return err
+		}
 	}
 	return v.giveUpPending()
+}
+
+// fence puts the root blob in its own place: a request of before that is still on its way finds another mark, and is refused.
+func fence(ctx context.Context, r Replica, there Remote) error {
+	err := r.Swap(ctx, Swap{Changes: []RemoteChange{{Name: remoteRoot, Before: there.Mark, Body: there.Body}}})
+	if errors.Is(err, fault.Conflict) {
+		return errMoved
+	}
+	return remoteFault(err)
 }
 
 // fate is what became of a pending change.

@@ -31,6 +31,14 @@ func (r *rig) own(key string) string {
 	return string(v)
 }
 
+// refuseChanges is a hook that refuses swaps of more than the root alone.
+func refuseChanges(s keystore.Swap) error {
+	if len(s.Changes) == 1 {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "no")
+}
+
 func pendingWrites(r *rig, key string) (there bool) {
 	r.t.Helper()
 	err := r.db.View(func(tx *kv.Tx) (err error) {
@@ -329,7 +337,7 @@ func TestNothingOfADroppedChangeStays(t *testing.T) {
 		}
 		b.vault.Connect(remote)
 		remote.OnSwap = func(keystore.Swap) error {
-			remote.OnSwap = func(keystore.Swap) error { return fault.New(fault.Forbidden, "no") }
+			remote.OnSwap = refuseChanges
 			disk.counting, disk.count, disk.after = 1, 0, room
 			return fault.New(fault.Forbidden, "no")
 		}
@@ -388,4 +396,25 @@ func TestOnCommitRunsWhileReadersWait(t *testing.T) {
 	if calls != 5 || !r.vault.Readable() {
 		t.Fatal(calls)
 	}
+}
+
+// A pending change is sent again and refused, and dropped; its first request was slow, and comes now. It must not be made any more.
+func TestALateRequestFindsTheDoorClosed(t *testing.T) {
+	a, remote, kit := joinedRig(t)
+	var late keystore.Swap
+	mend := loseAnswer(remote, false)
+	lose := remote.OnSwap
+	remote.OnSwap = func(s keystore.Swap) error { late = s; return lose(s) }
+	if err := a.tryPut("x", "dropped"); !keystore.Undecided(err) {
+		t.Fatal(err)
+	}
+	mend()
+	remote.OnSwap = func(keystore.Swap) error { remote.OnSwap = nil; return fault.New(fault.TooLarge, "not today") }
+	a.sync()
+	if !a.saw(keystore.EventChangeDropped) {
+		t.Fatal(a.events)
+	}
+	wantCode(t, remote.Swap(t.Context(), late), fault.Conflict)
+	a.put("y", "next")
+	sameVault(t, a, fetched(t, remote, kit))
 }
