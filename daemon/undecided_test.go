@@ -189,5 +189,6 @@ func TestVaultThatLocksItself(t *testing.T) {
 	if err := a.Unlock(t.Context(), UnlockRequest{Password: []byte(replacement)}); err != nil {
 		t.Fatal(err)
 	}
+	a.vault.Connect(remote) // opening has made it the coordinator's, and none is set
 	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
 }
