@@ -85,8 +85,12 @@ func (a *Agent) newLink(s *session, settings link.Settings) (*link.Link, error) 
 	if err != nil {
 		return nil, err
 	}
+	device, err := a.deviceID(s.user)
+	if err != nil {
+		return nil, err
+	}
 	return link.New(link.Options{
-		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, Device: s.sync.member.DeviceID().String(), EmailHash: hash[:],
+		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, Device: device, EmailHash: hash[:],
 		Store: linkStore{a, s, settings.URL}, Now: a.clock.Now,
 		Changed: a.linkChanged,
 		Notice:  s.sync.notice, Online: func(context.Context) { s.sync.poke(allTasks) },
@@ -202,14 +206,14 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 	}
 	s.joining.Lock()
 	defer s.joining.Unlock()
-	if err := a.mayJoin(settings.URL); err != nil {
-		return CoordinatorInfo{}, err
-	}
 	proof, err := a.vault.LoginProof(ctx, r.Password) // with joining held: no change of the password comes in between
 	if err != nil {
 		return CoordinatorInfo{}, err
 	}
 	defer proof.Wipe()
+	if err := a.mayJoin(settings.URL); err != nil {
+		return CoordinatorInfo{}, err
+	}
 	if err := a.join(ctx, s, settings, proof, r.Invitation); err != nil {
 		return CoordinatorInfo{}, ended(ctx, err)
 	}
@@ -249,12 +253,13 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 		return forCaller(err)
 	}
 	a.linkLog.forget()
+	err = a.setHome(settings.URL) // before the vault is given to it
 	a.runLink(s, l, settings.URL)
 	a.log.Info("coordinator joined")
 	if before.Link != nil && before.url != settings.URL {
 		a.logout(ctx, before)
 	}
-	return nil
+	return err
 }
 
 // switchLink saves the setting of a link that has joined. A vault that is kept there changes there, so the link is in place before.
@@ -298,11 +303,15 @@ func (a *Agent) joinVault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	home := sha256.Sum256([]byte(item.URL))
-	if err := a.db.Update(func(tx *kv.Tx) error { return tx.Set(homeKey, home[:]) }); err != nil {
+	if err := a.setHome(item.URL); err != nil {
 		return err
 	}
 	return a.vault.Join(ctx)
+}
+
+func (a *Agent) setHome(url string) error {
+	home := sha256.Sum256([]byte(url))
+	return a.db.Update(func(tx *kv.Tx) error { return tx.Set(homeKey, home[:]) })
 }
 
 // setRecovery lets the recovery kit log in as well. A failure leaves an account that only its password logs in to.

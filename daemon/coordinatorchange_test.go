@@ -8,16 +8,15 @@ import (
 	"coldframe/internal/fault"
 )
 
-// A coordinator that cannot be joined changes nothing about the one that is set: its link goes on as it is.
-func TestFailedJoinChangesNothing(t *testing.T) {
-	c, away := newCoordinator(t, state.Open), newCoordinator(t, state.Open)
+// Another coordinator than the one that keeps the account is refused, also after that was left, and changes nothing.
+func TestAnotherCoordinator(t *testing.T) {
+	c, other := newCoordinator(t, state.Open), newCoordinator(t, state.Open)
 	a := startAgent(t, t.TempDir(), local)
 	a.register()
 	a.connect(c)
-	a.becomes("online")
-	away.down()
+	a.settled()
 	before, link := a.coordinatorNow(), a.session.currentLink()
-	if err := a.tryConnect(away.url(), testPassword); !errors.Is(err, fault.Unavailable) {
+	if err := a.tryConnect(other.url(), testPassword); !errors.Is(err, fault.Conflict) {
 		t.Fatal(err)
 	}
 	if link.stopped() || a.session.currentLink().done != link.done {
@@ -26,6 +25,18 @@ func TestFailedJoinChangesNothing(t *testing.T) {
 	if after := a.coordinatorNow(); after != before {
 		t.Errorf("%+v became %+v", before, after)
 	}
+	if err := a.DisconnectCoordinator(t.Context(), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.tryConnect(other.url(), testPassword); !errors.Is(err, fault.Conflict) {
+		t.Fatal(err)
+	}
+	if conns, _ := other.traffic(); conns != 0 {
+		t.Errorf("%d connections to the other", conns)
+	}
+	a.create("made while there was none")
+	a.connect(c)
+	a.settled()
 }
 
 // coordinatorNow is the status's.
@@ -36,33 +47,6 @@ func (r *running) coordinatorNow() CoordinatorStatus {
 		r.t.Fatal(st.Coordinator, err)
 	}
 	return *st.Coordinator
-}
-
-// Another coordinator is another link: it is an event when it is online, and none of the former's sessions is kept, worked its link or not.
-func TestAnotherCoordinator(t *testing.T) {
-	c, other := newCoordinator(t, state.Open), newCoordinator(t, state.Open)
-	a := startAgent(t, t.TempDir(), local)
-	a.register()
-	a.connect(c)
-	a.awaitEvents(EventCoordinatorOnline, 1)
-	a.connect(other)
-	a.awaitEvents(EventCoordinatorOnline, 2)
-	if st := a.coordinatorNow(); st.URL != other.url() {
-		t.Errorf("%+v", st)
-	}
-	s := a.session
-	s.currentLink().stop()
-	s.mu.Lock()
-	s.link, s.linkURL, s.linkErr = runningLink{}, other.url(), fault.Policy // as after a start under another configuration
-	s.mu.Unlock()
-	a.connect(c)
-	a.becomes("online")
-	if n := countPrefix(t, a, linkPrefix); n != 1 {
-		t.Errorf("%d records of links", n)
-	}
-	if st := a.coordinatorNow(); st.URL != c.url() || st.Error != "" {
-		t.Errorf("%+v", st)
-	}
 }
 
 // A call that outlived its session, because it did not end in time, must not work on in the next one: its keys are gone.

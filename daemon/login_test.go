@@ -127,10 +127,12 @@ func TestLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = startAgent(t, dir, local)
-	if err := b.Login(t.Context(), f.with(c, testPassword)); !errors.Is(err, fault.Conflict) {
-		t.Errorf("over a locked account: %v", err)
+	if err := b.Login(t.Context(), f.with(c, otherPassword)); !errors.Is(err, fault.Forbidden) || b.state() != StateLocked {
+		t.Errorf("a locked account with a wrong password: %v", err)
 	}
-	b.unlock()
+	if err := b.Login(t.Context(), f.with(c, testPassword)); err != nil {
+		t.Errorf("a locked account: %v", err)
+	}
 	b.isOf(f)
 	b.becomes("online")
 	if b.keyFileID() != own {

@@ -79,7 +79,7 @@ func (s *session) objects() (columnar.Store, error) {
 func (s *session) people() (*contacts.Book, error) { return s.sync.book, nil }
 
 // member returns this machine's place among the user's devices.
-func (s *session) member() (*membership.Member, error) { return s.sync.member, nil }
+func (s *session) member() (*membership.Member, error) { return s.sync.member, s.sync.memberErr }
 
 func (s *session) wipe() {
 	if s.sync != nil {

@@ -55,6 +55,7 @@ type syncer struct {
 	records   *remote.Records
 	own       ratchet.Local
 	member    *membership.Member
+	memberErr error // why there is none
 	mail      *messages.Messages
 	book      *contacts.Book
 
@@ -233,6 +234,9 @@ func (y *syncer) syncVault(ctx context.Context) error {
 
 // syncDevices follows the device list, begins it, or replaces the state key, and has everything sealed again that a former one sealed.
 func (y *syncer) syncDevices(ctx context.Context) error {
+	if y.memberErr != nil {
+		return y.memberErr
+	}
 	state, err := y.member.Sync(ctx)
 	if err != nil {
 		return err
@@ -308,7 +312,10 @@ var taskNames = []struct {
 
 // status says how the last round went.
 func (y *syncer) status() SyncStatus {
-	state, _ := y.member.State() // the failure is that of the task
+	state := membership.Unknown
+	if y.member != nil {
+		state, _ = y.member.State() // the failure is that of the task
+	}
 	st := SyncStatus{Device: string(state), Fresh: y.s.fresh.Load()}
 	y.mu.Lock()
 	defer y.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 	"coldframe/internal/atomicfile"
 	"coldframe/internal/fault"
 	"coldframe/internal/seal"
+	"coldframe/internal/secret"
 	"coldframe/keystore"
 	"coldframe/ratchet"
 )
@@ -35,11 +36,11 @@ func (a *Agent) newSyncer(s *session, own ratchet.Local) (y *syncer, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if y.member, err = a.newMember(s, y.client); err != nil {
-		return nil, err
+	if y.member, y.memberErr = a.newMember(s, y.client); y.memberErr != nil { // which must not keep the account closed
+		a.log.Warn("this machine is no device of its user", failure(y.memberErr)...)
 	}
 	y.mail = messages.New(messages.Config{
-		Local: &y.own, DB: a.db, LocalKey: s.local.key, LocalID: s.local.id, StateKeys: y.member,
+		Local: &y.own, DB: a.db, LocalKey: s.local.key, LocalID: s.local.id, StateKeys: stateKeys{y},
 		Blobs: remote.NewBlobs(y.client, s.user), Mailbox: remote.Mailbox{Client: y.client}, Bundles: y.book, Contacts: y.book, Gate: gateOf{y.book},
 		Handlers: map[string]messages.Handler{contacts.KindSecret: y.takeSecret},
 		MaySend:  func(_ context.Context, peer string) error { return y.book.MaySend(peer) },
@@ -67,6 +68,25 @@ func (a *Agent) newMember(s *session, client remote.Client) (*membership.Member,
 		Links: remote.Links{Client: client}, Records: remote.NewRecords(client), Memory: deviceMemory{a, s},
 		Remembered: a.notedDevices, Note: a.noteDevices, Name: name, Now: a.clock.Now,
 	})
+}
+
+// stateKeys are those of the device list; there are none on a machine whose device key cannot be read.
+type stateKeys struct{ y *syncer }
+
+// Current implements messages.StateKeys.
+func (k stateKeys) Current(ctx context.Context) (uint64, secret.Key, error) {
+	if k.y.member == nil {
+		return 0, secret.Key{}, fault.Wrap(fault.Locked, k.y.memberErr, "there is no state key")
+	}
+	return k.y.member.Current(ctx)
+}
+
+// At implements messages.StateKeys.
+func (k stateKeys) At(ctx context.Context, epoch uint64) (secret.Key, error) {
+	if k.y.member == nil {
+		return secret.Key{}, fault.Wrap(fault.Locked, k.y.memberErr, "there is no state key")
+	}
+	return k.y.member.At(ctx, epoch)
 }
 
 // client returns the coordinator's client of the present connection: fault.Unavailable without one.
@@ -123,7 +143,9 @@ func (y *syncer) peopleChanged(user string, kind peopleChange) {
 // wipe ends the use of all keys.
 func (y *syncer) wipe() {
 	y.mail.Wipe()
-	y.member.Close()
+	if y.member != nil {
+		y.member.Close()
+	}
 	y.own.Identity.Wipe()
 }
 
