@@ -162,8 +162,11 @@ type BlobPage struct {
 
 // BlobRead defines model for BlobRead.
 type BlobRead struct {
-	After  *BlobName   `json:"after,omitempty"`
-	Bodies *bool       `json:"bodies,omitempty"`
+	After  *BlobName `json:"after,omitempty"`
+	Bodies *bool     `json:"bodies,omitempty"`
+
+	// Epoch Of `since`: that of the answer which it is from
+	Epoch  *string     `json:"epoch,omitempty"`
 	Limit  *int        `json:"limit,omitempty"`
 	Names  *[]BlobName `json:"names,omitempty"`
 	Prefix *string     `json:"prefix,omitempty"`
@@ -259,6 +262,8 @@ type Found struct {
 
 // Inbox defines model for Inbox.
 type Inbox struct {
+	// Epoch Of the sequence numbers: where it is another one than before, begin after 0
+	Epoch    string    `json:"epoch"`
 	Messages []Message `json:"messages"`
 	More     bool      `json:"more"`
 }
@@ -791,7 +796,7 @@ type ClientInterface interface {
 	//
 	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 	// read by name, and take for deleted what is not there.
 	//
 	// Takes any type of body and a specified content type.
@@ -803,7 +808,7 @@ type ClientInterface interface {
 	//
 	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 	// read by name, and take for deleted what is not there.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1279,7 +1284,7 @@ func (c *Raw) SwapBlobs(ctx context.Context, body SwapBlobsJSONRequestBody, reqE
 //
 // Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 // changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 // read by name, and take for deleted what is not there.
 //
 // Takes any type of body and a specified content type.
@@ -1301,7 +1306,7 @@ func (c *Raw) ReadBlobsWithBody(ctx context.Context, contentType string, body io
 //
 // Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 // changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 // read by name, and take for deleted what is not there.
 //
 // Takes a body of the `application/json` content type.
@@ -3100,7 +3105,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 	// read by name, and take for deleted what is not there.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3112,7 +3117,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 	// changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+	// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 	// read by name, and take for deleted what is not there.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -4790,7 +4795,7 @@ func (c *ClientWithResponses) SwapBlobsWithResponse(ctx context.Context, body Sw
 //
 // Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 // changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 // read by name, and take for deleted what is not there.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4808,7 +4813,7 @@ func (c *ClientWithResponses) ReadBlobsWithBodyWithResponse(ctx context.Context,
 //
 // Without `since`: by name, those named or all with the prefix, after a name. With `since`: by their newest changes, those changed after that one, deletions too; blobs that
 // changed in one swap are in one answer. An answer is of one moment, whose newest change is `change`, and holds 4 MiB of bodies at most. `more`: ask again with
-// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or `since` is of another `epoch`;
+// `after` the last name, or `since` the last change, of this answer. `missed`: deletions after `since` are not known any more, or it is of another `epoch`, if that is given with it;
 // read by name, and take for deleted what is not there.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -40,7 +40,9 @@ func (h *handlers) ReadBlobs(ctx context.Context, r ReadBlobsRequestObject) (Rea
 			return nil, apicheck.InvalidField("/after", "is one of after and since, and not both")
 		}
 		since := uint64(*r.Body.Since)
-		q.Since = &since
+		q.Since, q.Epoch = &since, deref(r.Body.Epoch)
+	} else if r.Body.Epoch != nil {
+		return nil, apicheck.InvalidField("/epoch", "goes with since")
 	}
 	p, err := h.state.Read(ctx, user(ctx), q)
 	out := ReadBlobs200JSONResponse{

@@ -65,7 +65,7 @@ func TestReadWhatChanged(t *testing.T) {
 	if got, err := c.Blob(t.Context(), "read", 0); err != nil || string(got.Body) != "8" {
 		t.Errorf("a blob with the name of an operation: %v", err)
 	}
-	for _, q := range []string{`{"names":["a"],"prefix":"a"}`, `{"since":1,"after":"a"}`, `{"since":-1}`, `{"limit":257}`, `{"names":[]}`, `{"names":["A"]}`} {
+	for _, q := range []string{`{"names":["a"],"prefix":"a"}`, `{"since":1,"after":"a"}`, `{"epoch":"A"}`, `{"since":-1}`, `{"limit":257}`, `{"names":[]}`, `{"names":["A"]}`} {
 		b.send("POST", "/v1/blobs/read", b.user(1).AccessToken, q).want(t, 400, fault.InvalidRequest)
 	}
 }

@@ -123,7 +123,7 @@ func usersAs[To, From ~string](list []From) []To {
 // ListMessages returns what is in the caller's mailbox.
 func (h *handlers) ListMessages(ctx context.Context, r ListMessagesRequestObject) (ListMessagesResponseObject, error) {
 	list, more, err := h.state.Inbox(ctx, user(ctx), uint64(deref(r.Params.After)), or(r.Params.Limit, 64))
-	out := ListMessages200JSONResponse{Messages: []Message{}, More: more}
+	out := ListMessages200JSONResponse{Messages: []Message{}, More: more, Epoch: h.state.Epoch()}
 	for _, m := range list {
 		out.Messages = append(out.Messages, Message{Sequence: int64(m.Sequence), Id: m.ID, Sender: string(m.Sender), Time: m.Time.UTC(), Body: m.Body})
 	}

@@ -45,6 +45,7 @@ type Read struct {
 	Limit  int     // blobs in one answer, 1 to MaxRead
 	After  string  // those whose names come after it, by name
 	Since  *uint64 // instead: those that were changed after this change, by their newest changes
+	Epoch  string  // in which Since was a change; empty: this one
 }
 
 // Page is what there was at one moment. Blobs that were deleted are in it as long as they are known.
@@ -53,7 +54,7 @@ type Page struct {
 	More   bool   // others follow: read again, with After the last name or Since the last change of this page
 	Change uint64 // number of the newest change
 	Floor  uint64 // a new blob begins above it
-	Missed bool   // after Since blobs were deleted that are not known any more: what a Read by name does not have is not there
+	Missed bool   // Since is of another epoch, or after it blobs were deleted that are not known any more: what a Read by name does not have is not there
 }
 
 // BlobAndBody is a blob with its newest body.
@@ -79,7 +80,7 @@ func (s *State) Read(ctx context.Context, user UserID, r Read) (p Page, err erro
 			return g.byName()
 		case r.Since == nil:
 			return g.named()
-		case *r.Since > 0 && *r.Since < c.Forgotten, *r.Since > c.Changes:
+		case *r.Since > 0 && *r.Since < c.Forgotten, *r.Since > c.Changes, r.Epoch != "" && r.Epoch != s.epoch:
 			p.Missed = true
 			return nil
 		}

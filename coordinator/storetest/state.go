@@ -292,6 +292,17 @@ func restored(t *testing.T, b *stateBench) {
 	if n, err := r.Acknowledge(ctx, UserN(0), []state.Acknowledgement{{Sequence: 2, ID: requestN(1)}}); n != 0 || err != nil {
 		t.Errorf("an acknowledgement from before: %d, %v", n, err)
 	}
+	for i := range 3 { // the numbers of the lost history are reached again
+		if _, err := r.Swap(ctx, UserN(0), []state.Swap{next(fmt.Sprintf("after-%d", i), state.Version{}, 1, "x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	since := uint64(2)
+	for e, missed := range map[string]bool{epoch: true, r.Epoch(): false, "": false} {
+		if p, err := r.Read(ctx, UserN(0), state.Read{Since: &since, Epoch: e, Limit: 256}); err != nil || p.Missed != missed || missed && len(p.Blobs) > 0 {
+			t.Errorf("changes since one of epoch %q: %+v, %v", e, p, err)
+		}
+	}
 	if list, err := r.Events(ctx, UserN(0), epoch, 1); err != nil || len(list) != 1 || list[0].Type != state.ResyncEvent {
 		t.Errorf("events: %v, %v", list, err)
 	}
