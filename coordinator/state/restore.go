@@ -20,8 +20,9 @@ type Restored struct {
 }
 
 // notRestored are keys, or the beginnings of keys, that a backup does not bring back: sessions and credentials, as one that was ended since would be good
-// again; one-time prekeys, as those handed out since would be handed out again; invitations, as those used since would be good again; and the epoch.
-var notRestored = []string{epochKey, "session/", "onetime/", "fetch/", "invite/"}
+// again; one-time prekeys, as those handed out since would be handed out again; invitations, as those used since would be good again; the epoch; and the clock, which
+// would go on from the time of the backup and catch up for as long as that is old.
+var notRestored = []string{epochKey, clockKey, "session/", "onetime/", "fetch/", "invite/"}
 
 // Restore fills an empty store from a backup and turns off the accounts that are named: those that were turned off since, or whose login proof was stolen
 // and replaced since, as the backup knows neither.

@@ -47,6 +47,7 @@ func RunState(t *testing.T, open Open) {
 		"ReplacedPreKeys":             replacedPreKeys,
 		"Expiry":                      expiry,
 		"F14_RestoredFromABackup":     restored,
+		"RestoredLater":               restoredLater,
 		"RefusedSwapsWriteNothing":    refusedSwaps,
 		"SwapsAgainAfterOthers":       swapsAgain,
 		"R05_DeletedNames":            deletedNames,
