@@ -25,12 +25,16 @@ func (t *tx) of(user UserID) (*counters, error) {
 		return c, nil
 	}
 	c, _, err := loadOr[counters](t, key("counters", string(user)))
-	t.counters[user] = &c
+	t.counters[user], t.loaded[user] = &c, c
 	return &c, err
 }
 
+// saveCounters writes those that were changed.
 func (t *tx) saveCounters() error {
 	for user, c := range t.counters {
+		if *c == t.loaded[user] {
+			continue
+		}
 		if err := save(t, key("counters", string(user)), c); err != nil {
 			return err
 		}

@@ -73,23 +73,26 @@ func (s *State) erase(ctx context.Context, user UserID) error {
 
 // eraseBelow removes all records below a prefix, in transactions of some.
 func (s *State) eraseBelow(ctx context.Context, prefix string) error {
+	from := ""
 	for more := true; more; {
+		last := from
 		err := s.urgent(ctx, func(t *tx) (err error) {
-			more, err = t.deleteSome(prefix)
+			last, more, err = t.deleteSome(prefix, from)
 			return err
 		})
 		if err != nil {
 			return err
 		}
+		from = last
 	}
 	return nil
 }
 
-// deleteSome removes records below a prefix and reports whether there are more.
-func (t *tx) deleteSome(prefix string) (more bool, err error) {
+// deleteSome removes records below a prefix, from a key on, and reports where it ended, and whether there are more.
+func (t *tx) deleteSome(prefix, from string) (last string, more bool, err error) {
 	var keys []string
 	size := 0
-	more, err = scan(t, prefix, "", eraseBatch, func(k string, v []byte) error {
+	more, err = scan(t, prefix, from, eraseBatch, func(k string, v []byte) error {
 		if size += len(v); size > eraseBatchSize && len(keys) > 0 {
 			return errEnough
 		}
@@ -97,9 +100,9 @@ func (t *tx) deleteSome(prefix string) (more bool, err error) {
 		return nil
 	})
 	for _, k := range keys {
-		err = errors.Join(err, t.Delete(k))
+		last, err = k, errors.Join(err, t.Delete(k))
 	}
-	return more, err
+	return last, more, err
 }
 
 // eraseDeleted erases, once more, what a crash or requests in work left of users who were deleted a while ago.

@@ -32,27 +32,36 @@ func (s *State) Sweep(ctx context.Context) (int, error) {
 	if err := errors.Join(s.saveClock(ctx), s.eraseDeleted(ctx)); err != nil {
 		return n, err
 	}
-	for {
-		var due []string
-		err := s.view(ctx, func(t *tx) error {
-			end := key("expiry", number(uint64(max(0, t.now.Unix()))))
-			_, err := scan(t, key("expiry", ""), "", sweepBatch, func(k string, _ []byte) error {
-				if k >= end {
-					return errEnough
-				}
-				due = append(due, k)
-				return nil
-			})
-			return err
-		})
-		if err != nil || len(due) == 0 {
+	for from := ""; ; {
+		due, err := s.due(ctx, from)
+		switch {
+		case err != nil || len(due) == 0 && from == "":
 			return n, err
+		case len(due) == 0: // once more from the beginning: a record that was swept may have another end, which is over, too
+			from = ""
+			continue
 		}
 		if err := s.urgent(ctx, func(t *tx) error { return t.sweep(due) }); err != nil {
 			return n, err
 		}
-		n += len(due)
+		n, from = n+len(due), due[len(due)-1]
 	}
+}
+
+// due returns expiries that are over, from a key on: before it is what was swept, which a scan would pass over one by one.
+func (s *State) due(ctx context.Context, from string) (due []string, err error) {
+	err = s.view(ctx, func(t *tx) error {
+		end := key("expiry", number(uint64(max(0, t.now.Unix()))))
+		_, err := scan(t, key("expiry", ""), from, sweepBatch, func(k string, _ []byte) error {
+			if k >= end {
+				return errEnough
+			}
+			due = append(due, k)
+			return nil
+		})
+		return err
+	})
+	return due, err
 }
 
 func (t *tx) sweep(due []string) error {

@@ -58,8 +58,14 @@ type loggedSent struct {
 	entry sentID
 }
 
+// oldestSent begins where the oldest entry is, by their count: before it is what was removed, which a scan would pass over one by one.
 func (t *tx) oldestSent(user UserID, n int) (list []loggedSent, there bool, err error) {
-	_, err = scan(t, key("sentlog", string(user), ""), "", n, func(k string, v []byte) error {
+	c, err := t.of(user)
+	if err != nil || c.Sent <= 0 {
+		return nil, false, err
+	}
+	first := key("sentlog", string(user), number(c.SentLast-uint64(c.Sent)+1))
+	_, err = scan(t, key("sentlog", string(user), ""), first, n, func(k string, v []byte) error {
 		list = append(list, loggedSent{key: k})
 		return decode(v, &list[len(list)-1].entry)
 	})

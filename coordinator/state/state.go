@@ -146,6 +146,7 @@ type tx struct {
 	s        *State
 	now      time.Time
 	counters map[UserID]*counters
+	loaded   map[UserID]counters // what they were
 	woken    []UserID
 }
 
@@ -153,7 +154,7 @@ type tx struct {
 func (s *State) update(ctx context.Context, fn func(t *tx) error) error {
 	var t *tx
 	err := s.store.Update(ctx, func(raw store.Tx) error {
-		t = &tx{Tx: raw, s: s, now: s.clock.now(), counters: map[UserID]*counters{}}
+		t = s.newTx(raw)
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -166,12 +167,18 @@ func (s *State) update(ctx context.Context, fn func(t *tx) error) error {
 }
 
 // urgent is update for what has to go on when the disk is full: sessions, what the operator says, and what gives room back.
-func (s *State) urgent(ctx context.Context, fn func(t *tx) error) error { return s.update(store.Urgent(ctx), fn) }
+func (s *State) urgent(ctx context.Context, fn func(t *tx) error) error {
+	return s.update(store.Urgent(ctx), fn)
+}
 
 func (s *State) view(ctx context.Context, fn func(t *tx) error) error {
 	return s.store.View(ctx, func(raw store.Tx) error {
-		return fn(&tx{Tx: raw, s: s, now: s.clock.now(), counters: map[UserID]*counters{}})
+		return fn(s.newTx(raw))
 	})
+}
+
+func (s *State) newTx(raw store.Tx) *tx {
+	return &tx{Tx: raw, s: s, now: s.clock.now(), counters: map[UserID]*counters{}, loaded: map[UserID]counters{}}
 }
 
 var (

@@ -62,6 +62,7 @@ func RunState(t *testing.T, open Open) {
 		"KeptSessionsAndKits":         keptSessionsAndKits,
 		"ChangedAddress":              changedAddress,
 		"DeletedAccount":              deletedAccount,
+		"RemovedKeys":                 removedKeys,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newStateBench(t, open, state.Options{Registration: state.Open})) })
 	}
