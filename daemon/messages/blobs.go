@@ -24,6 +24,10 @@ type Blob struct {
 	Hash    [hashSize]byte
 	Body    []byte // nil in lists; empty if the blob was emptied or removed
 	Removed bool   // known in lists, too
+
+	// Before are the hashes of the versions before this one, newest first: 9, or all there are. Each is part of what the one after it is the
+	// hash of.
+	Before [][hashSize]byte
 }
 
 // Blobs are the user's sealed blobs at the coordinator, which is believed in nothing that it says about them.

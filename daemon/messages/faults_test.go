@@ -307,7 +307,10 @@ func TestWipeDoesNotWaitForTheNetwork(t *testing.T) {
 	for _, do := range []func() error{
 		func() error { _, err := bob.Send(t.Context()); return err },
 		func() error { _, err := bob.Receive(t.Context()); return err },
-		func() error { _, err := bob.NewBundles(t.Context(), 1, ratchet.BundleOptions{OneTime: true}); return err },
+		func() error {
+			_, err := bob.NewBundles(t.Context(), 1, ratchet.BundleOptions{OneTime: true})
+			return err
+		},
 		func() error { return bob.Reseal(t.Context()) },
 	} {
 		entered := make(chan struct{})

@@ -21,6 +21,7 @@ const (
 
 	maxCopied = 640 << 10 // bytes of one change that are copied; what is larger is read from the coordinator
 	readTries = 3
+	maxBefore = 9 // versions of which the coordinator tells how they follow one another
 )
 
 // recordFault is a failure of a record, and not of what was to be done with it.
@@ -32,12 +33,15 @@ func (f recordFault) Unwrap() error { return f.error }
 type mark struct {
 	version uint64
 	counter uint64
-	hash    [hashSize]byte // of the head's blob
+	head    version // the head's blob
 }
+
+func (r *record) mark() mark { return mark{r.version, r.counter, r.head} }
 
 func (k mark) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, k.version)
-	return append(binary.BigEndian.AppendUint64(b, k.counter), k.hash[:]...)
+	b = binary.BigEndian.AppendUint64(b, k.counter)
+	return append(binary.BigEndian.AppendUint64(b, k.head.counter), k.head.hash[:]...)
 }
 
 func readMark(tx *kv.Tx, base string) (k mark, err error) {
@@ -48,10 +52,11 @@ func readMark(tx *kv.Tx, base string) (k mark, err error) {
 	if err != nil {
 		return k, err
 	}
-	if len(b) != 16+hashSize {
+	if len(b) != 24+hashSize {
 		return k, fault.New(fault.NotAuthentic, "a mark of a record is not one")
 	}
-	return mark{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), [hashSize]byte(b[16:])}, nil
+	head := version{binary.BigEndian.Uint64(b[16:]), [hashSize]byte(b[24:])}
+	return mark{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), head}, nil
 }
 
 // load opens a record: from the local copy, or the one at the coordinator. One that does not exist yet is an empty record.
@@ -105,7 +110,7 @@ func (m *Messages) loadCopy(ctx context.Context, tx *kv.Tx, base string, at mark
 	switch {
 	case errors.Is(err, fault.Locked), errors.Is(err, fault.Unavailable):
 		return nil, nil, err
-	case err != nil || r == nil || r.version != at.version || r.head.hash != at.hash:
+	case err != nil || r == nil || r.version != at.version || r.head.hash != at.head.hash:
 		return nil, nil, nil //nolint:nilerr // a copy that is not right is none
 	}
 	return r, c, nil
@@ -204,7 +209,7 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 	if r == nil {
 		r, c = &record{base: base, fresh: true, parts: map[ratchet.PartID]part{}}, &contents{}
 	}
-	if err := m.judge(ctx, r, at, blobs); err != nil {
+	if err := m.judge(r, at, named(blobs, headName(base))); err != nil {
 		return nil, nil, err
 	}
 	if r.version == 0 {
@@ -223,20 +228,32 @@ func (m *Messages) assembleRemote(ctx context.Context, base string, known *recor
 }
 
 // judge holds a record of the coordinator against the mark (THREATS R5). What is wrong once stays wrong.
-func (m *Messages) judge(ctx context.Context, r *record, at mark, blobs []Blob) error {
+func (m *Messages) judge(r *record, at mark, head Blob) error {
 	switch {
 	case r.version < at.version:
 		return m.condemn(r.base, fault.RolledBack, "the coordinator has an older record than there was")
-	case r.version == at.version && r.head.hash != at.hash:
+	case r.version == at.version && r.head.hash != at.head.hash:
 		return m.condemn(r.base, fault.Forked, "the coordinator has another record than there was")
-	case r.version == at.version+1 && at.version > 0:
-		_, w, err := m.openHead(ctx, r.base, named(blobs, headName(r.base)))
-		if err != nil {
-			return err
-		}
-		if w.Begun != w.Version && [hashSize]byte(w.Previous) != at.hash {
-			return m.condemn(r.base, fault.Forked, "the coordinator has a record that does not follow the one there was")
-		}
+	case r.version > at.version && at.version > 0 && r.begun <= at.version: // one that began since need not follow
+		return m.descends(r, at, head)
+	}
+	return nil
+}
+
+// descends checks that a record follows the one at the mark: the head names the hash of the blob before it, and that hash was made of the
+// one before that.
+func (m *Messages) descends(r *record, at mark, head Blob) error {
+	since := head.Counter - at.head.counter
+	switch {
+	case len(head.Before) == 0 || head.Before[0] != r.previous:
+		return fault.New(fault.NotAuthentic, "the coordinator's history of the record is not the one that its head names")
+	case head.Counter <= at.head.counter || since <= uint64(len(head.Before)) && head.Before[since-1] != at.head.hash:
+		return m.condemn(r.base, fault.Forked, "the coordinator has a record that does not follow the one there was")
+	case since <= uint64(len(head.Before)):
+	case since <= maxBefore:
+		return fault.New(fault.NotAuthentic, "the coordinator leaves out how the record came about")
+	default:
+		m.Event(Event{What: Unproven, Peer: peerOf(r.base)})
 	}
 	return nil
 }
@@ -287,7 +304,7 @@ func (m *Messages) keepCopies(tx *kv.Tx, r *record, blobs []Blob) error {
 			return err
 		}
 	}
-	return tx.Set(markPrefix+r.base, mark{r.version, r.counter, r.head.hash}.encode())
+	return tx.Set(markPrefix+r.base, r.mark().encode())
 }
 
 func dropCopies(tx *kv.Tx, base string) error {
@@ -353,5 +370,5 @@ func (m *Messages) commit(tx *kv.Tx, p *plan) error {
 			return err
 		}
 	}
-	return tx.Set(markPrefix+p.next.base, mark{p.next.version, p.next.counter, p.next.head.hash}.encode())
+	return tx.Set(markPrefix+p.next.base, p.next.mark().encode())
 }

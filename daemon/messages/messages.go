@@ -90,6 +90,7 @@ const (
 	Dropped     EventType = "dropped"      // one was dropped: replayed, our own, of a sender who is refused, or one too many of a stranger
 	Held        EventType = "held"         // a message waits for consent, or for somebody to look at a changed key
 	RecordFault EventType = "record_fault" // the record of a session, or that of the prekeys, is not what it was
+	Unproven    EventType = "unproven"     // a record is so far ahead that nobody can say whether it follows the one that was seen last
 	PassedOver  EventType = "passed_over"  // Reseal left a record, or a body if there is no peer, that no state key opens
 	HeadFault   EventType = "head_fault"   // heads that cannot both be right
 )
@@ -128,7 +129,7 @@ type Messages struct {
 	user string
 	step func(string) // called around each durable step; tests end the world in it
 
-	lastPlace atomic.Int64   // of the newest entry of the outbox
+	lastPlace atomic.Int64 // of the newest entry of the outbox
 	queued    queued
 	sending   sync.Mutex     // one Send at a time
 	turns     map[string]int // number of the next head to tell each peer, of those that do not fit into one message

@@ -178,7 +178,9 @@ func (m *Messages) room(tx *kv.Tx, receiver string) error {
 	return nil
 }
 
-func (q *queued) full(receiver string) bool { return q.all >= maxQueued || q.of[receiver] >= maxQueuedOf }
+func (q *queued) full(receiver string) bool {
+	return q.all >= maxQueued || q.of[receiver] >= maxQueuedOf
+}
 
 // countEntries counts the entries. The caller holds the lock.
 func (m *Messages) countEntries(tx *kv.Tx) error {

@@ -28,8 +28,10 @@ type record struct {
 	epoch   uint64  // of the key that the head is sealed under
 	counter uint64  // the ratchet's own
 	begun   uint64  // version in which it last began
-	fresh   bool    // it has no contents: it is the first one, or the one before was given up
-	parts   map[ratchet.PartID]part
+
+	previous [hashSize]byte // hash of the head's blob before, of a record that was read
+	fresh    bool           // it has no contents: it is the first one, or the one before was given up
+	parts    map[ratchet.PartID]part
 }
 
 // part is one that the record has now, or had: then its blob, whatever it still holds, waits for the next one of this id.
@@ -200,7 +202,7 @@ func (m *Messages) openHead(ctx context.Context, base string, b Blob) (r *record
 	if w.Version != r.version {
 		return nil, nil, malformed
 	}
-	r.counter, r.begun = w.Counter, w.Begun
+	r.counter, r.begun, r.previous = w.Counter, w.Begun, [hashSize]byte(w.Previous)
 	for _, p := range w.Parts {
 		r.parts[p.ID] = part{version: p.Version, epoch: p.Epoch, blob: version{p.Counter, [hashSize]byte(p.Hash)}}
 	}

@@ -142,6 +142,45 @@ func TestRestartOnTwoDevices(t *testing.T) {
 	}
 }
 
+// A coordinator that grants one swap twice, and shows the other branch only when it is longer, is found out: a record has to descend from
+// the one that was seen last. Of one that is further on than the coordinator tells of, the user learns that nobody can say.
+func TestForkIsFoundHoweverLongTheOtherBranch(t *testing.T) {
+	for _, ahead := range []int{1, 2, 3, 8, 9, 10} {
+		_, alice, bob := pair(t)
+		say(t, alice, bob, "one")
+		second := alice.p.device()
+		second.enqueue(bob.p, "two")
+		second.send()
+		honest := alice.p.device()
+		if _, _, err := honest.load(t.Context(), sessionBase(bob.p.id), true); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := alice.load(t.Context(), sessionBase(bob.p.id), true); err != nil {
+			t.Fatal(err)
+		}
+		alice.Wipe()
+		alice.p.w.lies = true
+		alice.remote.swap = func(context.Context, []BlobChange) error { return nil } // yes, and nothing is done
+		alice.remote.post = func(_, _ string, _ []byte) error { return nil }
+		alice.enqueue(bob.p, "on a branch of its own")
+		alice.send()
+		alice.remote.swap, alice.remote.post = nil, nil
+		for i := range ahead + 1 {
+			second.enqueue(bob.p, fmt.Sprint(i))
+			second.send()
+		}
+		_, _, err := alice.load(t.Context(), sessionBase(bob.p.id), true)
+		_, _, also := honest.load(t.Context(), sessionBase(bob.p.id), true)
+		unproven := func(d *device) bool { return slices.Contains(d.events, Event{Unproven, bob.p.id, ""}) }
+		if forked := errors.Is(err, fault.Forked); forked != (ahead <= 9) || unproven(alice) != (ahead > 9) {
+			t.Errorf("%d ahead: %v, events %v", ahead, err, alice.events)
+		}
+		if also != nil || unproven(honest) != (ahead+1 > 9) {
+			t.Errorf("%d ahead, of the right branch: %v, events %v", ahead+1, also, honest.events)
+		}
+	}
+}
+
 func wantWaiting(t *testing.T, d *device, to *person, state Sending, code fault.Code) {
 	t.Helper()
 	list, err := d.Outbox()

@@ -77,10 +77,19 @@ func blobsOf(list []coordinator.Blob) (out []messages.Blob) {
 		v := &list[i].Newest
 		out = append(out, messages.Blob{
 			Name: list[i].Name, Counter: uint64(v.Counter), Hash: [coordinator.HashSize]byte(v.Hash), Body: bodyOf(&list[i]),
-			Removed: list[i].IsDeleted(),
+			Removed: list[i].IsDeleted(), Before: hashesBefore(&list[i]),
 		})
 	}
 	return out
+}
+
+// hashesBefore returns the hashes of the versions before the newest, newest first, as far as the answer has them.
+func hashesBefore(b *coordinator.Blob) [][coordinator.HashSize]byte {
+	list := [][coordinator.HashSize]byte{[coordinator.HashSize]byte(b.Newest.Previous)}
+	for _, v := range b.Earlier {
+		list = append(list, [coordinator.HashSize]byte(v.Previous))
+	}
+	return list
 }
 
 // Mailbox is the user's mailbox, and the way into those of others.
