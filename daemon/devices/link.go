@@ -51,7 +51,7 @@ type Link struct {
 	Wraps      Hash       `cbor:"10,keyasint"` // SHA-256 of the wraps record as sealed
 	Slot       uint8      `cbor:"11,keyasint"` // of the author's blobs, the one with the wraps record
 	Devices    []Entry    `cbor:"12,keyasint"` // sorted by id
-	Removed    []DeviceID `cbor:"13,keyasint"` // sorted: every device there ever was and is not now
+	Removed    []DeviceID `cbor:"13,keyasint"` // sorted: every device there was since the last recovery, and those that it removed
 }
 
 // device returns the entry of a device.

@@ -198,9 +198,14 @@ func gone(a, b *Link) []DeviceID {
 	return out
 }
 
-// removedAfter returns the removed ids that b must have after a, sorted.
+// removedAfter returns the removed ids that b must have after a, sorted. A recovery has only those that it removes itself: a device gone bad
+// may have filled the list.
 func removedAfter(a, b *Link) []DeviceID {
-	out := append(append([]DeviceID{}, a.Removed...), gone(a, b)...)
+	out := []DeviceID{}
+	if !b.Recovery {
+		out = append(out, a.Removed...)
+	}
+	out = append(out, gone(a, b)...)
 	slices.SortFunc(out, compareIDs)
 	return out
 }

@@ -178,3 +178,26 @@ func TestRecovery(t *testing.T) {
 	}
 	isCode(t, "a first link in its place", second(a.list.Recovered(first.Link)), fault.RolledBack)
 }
+
+// A listed device that fills the removed ids, so that nobody can remove it any more, does not keep its user from beginning again.
+func TestRecoveryFromAFullList(t *testing.T) {
+	w := setup(t)
+	a := w.begin("desk")
+	b := a.add("gone bad")
+	a.follow()
+	full := *a.list
+	for range MaxRemoved {
+		full.Removed = append(full.Removed, NewDeviceID())
+	}
+	slices.SortFunc(full.Removed, compareIDs)
+	_, err := full.Sign(a.author(), a.record(), a.ring, Changes{Remove: []DeviceID{b.d.ID}})
+	isCode(t, "a removal", err, fault.TooLarge)
+	u, err := full.Recover(w.machine().author(), "new")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := full.Recovered(u.Link)
+	if err != nil || len(l.Removed) != 2 || !l.removed(a.d.ID) || !l.removed(b.d.ID) {
+		t.Errorf("%d are removed, %v", len(l.Removed), err)
+	}
+}
