@@ -8,6 +8,7 @@ import (
 	"math/bits"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/secret"
 	"coldframe/internal/signed"
 )
 
@@ -90,6 +91,7 @@ func (b *Body) encode(random [randomSize]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer secret.Wipe(inner)
 	out := make([]byte, padme(prefixSize+len(inner)))
 	copy(out, random[:])
 	binary.BigEndian.PutUint32(out[randomSize:], uint32(len(inner)))
@@ -125,7 +127,9 @@ func parseBody(p []byte) (*Body, error) {
 	if err := b.check(); err != nil {
 		return nil, fault.Wrap(fault.NotAuthentic, err, "not the body of a message")
 	}
-	if again, err := signed.Marshal(b.wire()); err != nil || !bytes.Equal(again, inner) {
+	again, err := signed.Marshal(b.wire())
+	defer secret.Wipe(again)
+	if err != nil || !bytes.Equal(again, inner) {
 		return nil, malformed
 	}
 	return b, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/secret"
 	"coldframe/ratchet"
 )
 
@@ -225,6 +226,7 @@ func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outc
 	if err != nil { // changed at the coordinator: what is right may come yet
 		return m.withRecordFault(ctx, sender, err)
 	}
+	defer secret.Wipe(w.Body) // what the handler has is a copy
 	removal := removalOf(blob)
 	if sender == "" {
 		if o, admitted, err := m.admitStored(ctx, w.Sender, removal); err != nil || !admitted {

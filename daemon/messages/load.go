@@ -9,6 +9,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/internal/secret"
 	"coldframe/ratchet"
 )
 
@@ -83,6 +84,7 @@ func (m *Messages) load(ctx context.Context, base string, remote bool) (r *recor
 			err = fault.New(wrong, "this record was found to be wrong; it can be begun anew")
 		}
 	case remote || r == nil:
+		c.wipe()
 		r, c, err = m.fetch(ctx, base, at, r)
 	}
 	if err != nil {
@@ -110,8 +112,11 @@ func (m *Messages) loadCopy(ctx context.Context, tx *kv.Tx, base string, at mark
 	switch {
 	case errors.Is(err, fault.Locked), errors.Is(err, fault.Unavailable):
 		return nil, nil, err
-	case err != nil || r == nil || r.version != at.version || r.head.hash != at.head.hash:
+	case err != nil || r == nil:
 		return nil, nil, nil //nolint:nilerr // a copy that is not right is none
+	case r.version != at.version || r.head.hash != at.head.hash:
+		c.wipe()
+		return nil, nil, nil
 	}
 	return r, c, nil
 }
@@ -167,10 +172,12 @@ func (m *Messages) assemble(ctx context.Context, base string, read reader, known
 		}
 		if missing := slices.ContainsFunc(r.names(), func(n string) bool { return !slices.Contains(names, n) }); missing {
 			names = r.names()
+			secret.Wipe(w.Head)
 			continue
 		}
 		c, err := m.openParts(ctx, r, got)
 		if err != nil {
+			secret.Wipe(w.Head)
 			return nil, nil, err
 		}
 		c.head = w.Head
@@ -184,6 +191,7 @@ func (m *Messages) openParts(ctx context.Context, r *record, got []Blob) (*conte
 	for _, id := range r.present() {
 		p, err := m.openPart(ctx, r, id, named(got, partName(r.base, id)))
 		if err != nil {
+			c.wipe()
 			return nil, err
 		}
 		c.parts = append(c.parts, p)
@@ -209,13 +217,15 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 	if r == nil {
 		r, c = &record{base: base, fresh: true, parts: map[ratchet.PartID]part{}}, &contents{}
 	}
-	if err := m.judge(r, at, named(blobs, headName(base))); err != nil {
+	err = m.judge(r, at, named(blobs, headName(base)))
+	if err == nil && r.version > 0 {
+		err = m.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
+	}
+	if err != nil {
+		c.wipe()
 		return nil, nil, err
 	}
-	if r.version == 0 {
-		return r, c, nil
-	}
-	return r, c, m.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
+	return r, c, nil
 }
 
 // assembleRemote reads the record at the coordinator, and returns its blobs with it.

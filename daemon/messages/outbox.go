@@ -12,6 +12,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/internal/secret"
 	"coldframe/internal/signed"
 )
 
@@ -77,6 +78,8 @@ func (e *entry) id() (id ID) {
 	return id
 }
 
+func (e *entry) wipe() { secret.Wipe(e.Payload) }
+
 func (e *entry) outgoing() Outgoing {
 	o := Outgoing{
 		ID: ID(e.ID), Receiver: e.Receiver, Kind: e.Kind, Queued: time.Unix(e.Queued, 0).UTC(), State: Queued,
@@ -108,7 +111,8 @@ func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (
 	if !validUser(receiver) || receiver == m.user {
 		return id, fault.New(fault.InvalidRequest, "the receiver is not a user, or oneself")
 	}
-	if _, err := (&Body{ID: id, Kind: kind, Payload: payload}).encode([randomSize]byte{}); err != nil {
+	fits, err := (&Body{ID: id, Kind: kind, Payload: payload}).encode([randomSize]byte{})
+	if secret.Wipe(fits); err != nil {
 		return id, err
 	}
 	if kind == KindHeads {
@@ -135,6 +139,8 @@ func (m *Messages) queuedHeads(tx *kv.Tx, receiver string) (found *entry, err er
 		e, err := m.openEntry(key, sealed)
 		if err == nil && e.Kind == KindHeads && len(e.Ciphertext) == 0 {
 			found = e
+		} else if err == nil {
+			e.wipe()
 		}
 		return err
 	})
@@ -227,6 +233,7 @@ func (m *Messages) setEntry(tx *kv.Tx, e *entry) error {
 	if err != nil {
 		return err
 	}
+	defer secret.Wipe(b)
 	sealed, err := m.sealLocal(e.key, b)
 	if err != nil {
 		return err
@@ -239,6 +246,7 @@ func (m *Messages) openEntry(key string, sealed []byte) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer secret.Wipe(b)
 	e := &entry{key: key}
 	if err := signed.Unmarshal(b, e); err != nil {
 		return nil, err
@@ -255,6 +263,7 @@ func (m *Messages) eachEntry(tx *kv.Tx, fn func(e *entry)) error {
 		e, err := m.openEntry(key, sealed)
 		if err == nil {
 			fn(e)
+			e.wipe()
 		}
 		return err
 	}
@@ -330,6 +339,7 @@ func (m *Messages) Hurry(receiver string) error {
 		for _, e := range list {
 			e.Next = 0
 			err = errors.Join(err, m.setEntry(tx, e))
+			e.wipe()
 		}
 		return err
 	})

@@ -70,6 +70,7 @@ func (m *Messages) openReceived(ctx context.Context, b *Blob) (*wireReceived, er
 	if err != nil {
 		return nil, err
 	}
+	defer secret.Wipe(plaintext)
 	w := &wireReceived{}
 	if err := signed.Unmarshal(plaintext, w); err != nil {
 		return nil, err

@@ -180,7 +180,7 @@ func (m *Messages) putHead(ctx context.Context, p *plan, before version, e edit)
 	return nil
 }
 
-// openHead reads a head, and the hash of the one that it followed. The record's own contents are not opened yet.
+// openHead reads a head. The record's other parts are not opened yet; w.Head is the caller's to wipe.
 func (m *Messages) openHead(ctx context.Context, base string, b Blob) (r *record, w *wireIndex, err error) {
 	malformed := fault.New(fault.NotAuthentic, "not the head of this record")
 	if len(b.Body) < 8 {
@@ -200,6 +200,7 @@ func (m *Messages) openHead(ctx context.Context, base string, b Blob) (r *record
 		return nil, nil, err
 	}
 	if w.Version != r.version {
+		secret.Wipe(w.Head)
 		return nil, nil, malformed
 	}
 	r.counter, r.begun, r.previous = w.Counter, w.Begun, [hashSize]byte(w.Previous)
@@ -219,7 +220,10 @@ func parseIndex(b []byte) (*wireIndex, error) {
 	for i, p := range w.Parts {
 		ok = ok && len(p.Hash) == hashSize && p.ID != ratchet.HeadPart && p.Version <= w.Version && (i == 0 || w.Parts[i-1].ID < p.ID)
 	}
-	if again, err := signed.Marshal(*w); !ok || err != nil || !bytes.Equal(again, b) {
+	again, err := signed.Marshal(*w)
+	defer secret.Wipe(again)
+	if !ok || err != nil || !bytes.Equal(again, b) {
+		secret.Wipe(w.Head)
 		return nil, fault.New(fault.NotAuthentic, "not the head of a record")
 	}
 	return w, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/secret"
 	"coldframe/ratchet"
 )
 
@@ -154,6 +155,7 @@ func (m *Messages) resealBody(ctx context.Context, blob *Blob, epoch uint64) err
 	if err != nil {
 		return recordFault{err}
 	}
+	defer secret.Wipe(w.Body)
 	sealed, err := m.sealReceived(ctx, blob.Name, blob.Counter+1, *w)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/internal/secret"
 	"coldframe/ratchet"
 )
 
@@ -72,7 +73,8 @@ func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record
 		return nil, err
 	}
 	if err == nil && len(head) == 1 && len(head[0].Body) > 0 {
-		if stored, _, err := m.openHead(ctx, base, head[0]); err == nil {
+		if stored, w, err := m.openHead(ctx, base, head[0]); err == nil {
+			secret.Wipe(w.Head)
 			r.version, r.counter = max(r.version, stored.version), max(r.counter, stored.counter)
 		}
 	}

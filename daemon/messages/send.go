@@ -9,6 +9,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/internal/secret"
 )
 
 // Send posts what is ready, in order for each receiver, and returns when the next try is due, zero if nothing waits. What fails waits, and
@@ -63,11 +64,14 @@ func (m *Messages) sendTo(ctx context.Context, e *entry) (due time.Time, err err
 	receiver := e.Receiver
 	for e != nil && e.Receiver == receiver {
 		if due := time.UnixMilli(e.Next); due.After(m.Now()) && due.Before(m.Now().Add(personLimit)) { // not later: the clock was wrong
+			e.wipe()
 			return due, nil
 		}
 		if err := m.sendOne(ctx, e); err != nil {
+			defer e.wipe()
 			return m.wait(ctx, e, err)
 		}
+		e.wipe()
 		if e, err = m.firstEntry(outPrefix + receiver + "/"); err != nil {
 			return time.Time{}, err
 		}
@@ -138,6 +142,7 @@ func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
+	defer secret.Wipe(plaintext)
 	msg, from, err := m.encrypt(ctx, e.Receiver, plaintext)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/secret"
 	"coldframe/ratchet"
 )
 
@@ -80,10 +81,13 @@ func (m *Messages) openSession(peer string, r *record, c *contents, pin [32]byte
 		}
 		if known := stored.Info().RemoteIdentity; pin == [32]byte{} || known == [32]byte{} || known == pin {
 			s = stored
+		} else {
+			stored.Wipe()
 		}
 	}
 	if pin != [32]byte{} {
 		if err := s.Pin(pin); err != nil {
+			s.Wipe()
 			return nil, err
 		}
 	}
@@ -273,7 +277,8 @@ func (m *Messages) tryDecrypt(ctx context.Context, peer string, msg ratchet.Mess
 	if err != nil {
 		return err
 	}
-	_, err = s.Decrypt(msg, keys, m.save(ctx, s, p, further))
+	body, err := s.Decrypt(msg, keys, m.save(ctx, s, p, further))
+	secret.Wipe(body) // it was sealed in the swap
 	return err
 }
 
