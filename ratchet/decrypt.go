@@ -13,7 +13,8 @@ import (
 // fault.TooLarge for a jump of more than 25,000 messages; fault.Policy for other versions and for a handshake without its post-quantum
 // part; fault.KeyChanged for another identity than the pinned one; fault.Stale for prekeys that are not in p: used, expired, or made by
 // another agent since p was opened (open both again and try once more); fault.Locked; fault.NotFound without a session; fault.Conflict
-// after an error of save; that error. All but fault.KeyChanged and what comes from save may be a forger's doing.
+// after an error of save; that error. All but what comes from save may be a forger's doing: also fault.KeyChanged, for whoever makes a message
+// may put another identity key into it.
 //
 // save is called with p locked: it may ask p for Counter and Remaining and nothing else.
 func (s *Session) Decrypt(m Message, p *PreKeys, save Save) ([]byte, error) {

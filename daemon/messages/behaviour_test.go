@@ -174,6 +174,63 @@ func TestUnknownKindWaitsForANewerAgent(t *testing.T) {
 	}
 }
 
+// Bodies of kinds that nobody here knows stay at the coordinator, of each sender a share; the rest is set aside here alone.
+func TestUnknownKindsAreShared(t *testing.T) {
+	w, alice, bob := pair(t)
+	carol := w.person().device()
+	for range maxUnknownOf + 5 {
+		if _, err := alice.Enqueue(bob.p.id, "future", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := carol.Enqueue(bob.p.id, "future", nil); err != nil {
+		t.Fatal(err)
+	}
+	alice.send()
+	carol.send()
+	for range 2 {
+		bob.receive()
+		names, err := bob.listStored(t.Context())
+		if err != nil || len(names) != maxUnknownOf+1 {
+			t.Errorf("%d stay, want %d of one and one of the other; %v", len(names), maxUnknownOf, err)
+		}
+		bob.restart()
+	}
+	if list, err := bob.Asides(); err != nil || len(list) != maxUnknownOf+6 || list[len(list)-1].Sender != carol.p.id {
+		t.Error(len(list), err)
+	}
+}
+
+// Messages that say they come under another key stay in the mailbox for a person to look, so many of one sender: anybody can make one.
+func TestForgedKeyChangesAreBounded(t *testing.T) {
+	_, alice, bob := pair(t)
+	say(t, alice, bob, "one")
+	bob.p.pins[alice.p.id] = alice.p.local.Identity.Public()
+	mallory := alice.p.w.person().device()
+	var forged []byte
+	mallory.remote.post = func(_, _ string, body []byte) error { forged = body; return nil }
+	mallory.enqueue(bob.p, "not alice")
+	mallory.send()
+	bob.remote.inbox = func(after uint64) (list []Envelope, _ bool, _ error) {
+		for i := range uint64(maxChanged + 10) {
+			list = append(list, Envelope{after + i + 1, ID{byte(i >> 8), byte(i)}.String(), alice.p.id, forged})
+		}
+		return list, false, nil
+	}
+	before := bob.remote.acks
+	for range 2 {
+		bob.receive()
+		if acks := bob.remote.acks - before; acks != 10 || bob.events[0] != (Event{Held, alice.p.id, fault.KeyChanged}) {
+			t.Fatalf("%d acknowledged, want 10; %v", acks, bob.events[0])
+		}
+		before = bob.remote.acks
+		bob.Rescan()
+	}
+	bob.remote.inbox = nil
+	bob.restart()
+	say(t, alice, bob, "two")
+}
+
 // What the application refuses for good is set aside with its code; what it could not do now stays for the next time.
 func TestHandlerThatFails(t *testing.T) {
 	_, alice, bob := pair(t)

@@ -16,7 +16,10 @@ const (
 
 	maxHeld    = 16   // messages of one sender that wait in the mailbox for a person
 	maxAllHeld = 1024 // senders that have some
+	maxChanged = 256  // messages of one sender that say they come under another key
 	maxUnknown = 256  // bodies of unknown kinds that stay at the coordinator
+
+	maxUnknownOf = 32 // and of one sender
 
 	lookAgainAfter = 15 * time.Minute
 )
@@ -111,6 +114,7 @@ func (m *Messages) mayRescan(ctx context.Context) {
 	}
 	m.after, m.listed, m.stored, m.lookAgain = 0, false, nil, time.Time{}
 	clear(m.held)
+	clear(m.changed)
 	clear(m.postponed)
 }
 
@@ -142,7 +146,8 @@ func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bo
 		return m.withRecordFault(ctx, e.Sender, err)
 	case errors.Is(err, fault.Replayed):
 		return m.again(ctx, e, name)
-	case errors.Is(err, fault.KeyChanged):
+	case errors.Is(err, fault.KeyChanged) && m.changed[e.Sender] < maxChanged:
+		m.changed[e.Sender]++
 		return m.untrusted(e.Sender, err)
 	case transient(err), ctx.Err() != nil:
 		return leave, false, err
@@ -161,7 +166,8 @@ func (m *Messages) hold(e Envelope, code fault.Code) outcome {
 	return leave
 }
 
-// untrusted leaves the message of somebody whose key a person has to look at. They are a contact: the mailbox is limit enough.
+// untrusted leaves the message of somebody whose key a person has to look at. They are a contact: the mailbox is limit enough. That a message
+// says it comes under another key proves nothing: the event is a reason to ask for their bundle, and no more.
 func (m *Messages) untrusted(sender string, err error) (outcome, bool, error) {
 	if transient(err) {
 		return leave, false, err
@@ -284,11 +290,15 @@ func (m *Messages) admitStored(ctx context.Context, sender string, removal BlobC
 // unknownKind leaves a body at the coordinator, for an agent that knows the kind, unless too many are there.
 func (m *Messages) unknownKind(ctx context.Context, removal BlobChange, body *Body, w *wireReceived) (outcome, bool, error) {
 	a := aside{Name: removal.Name, Sender: w.Sender, Kind: body.Kind, Code: string(fault.Policy), Time: w.Time}
-	if m.unknown >= maxUnknown {
+	all := 0
+	for _, n := range m.unknown {
+		all += n
+	}
+	if all >= maxUnknown || m.unknown[w.Sender] >= maxUnknownOf {
 		a.body = w.Body
 		return m.remove(ctx, removal, a)
 	}
-	m.unknown++
+	m.unknown[w.Sender]++
 	return acknowledge, false, m.setAside(a)
 }
 

@@ -142,7 +142,8 @@ type Messages struct {
 	stored    []string       // those of them that were not looked at yet
 	held      map[string]int
 	postponed map[string]Acknowledgement // bodies that wait for the next Receive, by name; with the message that each came in, if it is known
-	unknown   int                        // bodies of unknown kinds that this agent left at the coordinator
+	changed   map[string]int             // messages of each sender, left in the mailbox, that say they come under another key
+	unknown   map[string]int             // bodies of unknown kinds of each sender that are left at the coordinator
 
 	life   sync.Mutex
 	opened context.Context         // what is under way ends with it
@@ -170,6 +171,7 @@ func New(c Config) *Messages {
 	m := &Messages{
 		Config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
 		postponed: map[string]Acknowledgement{}, turns: map[string]int{},
+		changed: map[string]int{}, unknown: map[string]int{},
 	}
 	m.renew()
 	return m

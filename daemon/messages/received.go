@@ -146,7 +146,8 @@ func (m *Messages) takeStored(ctx context.Context) (n int, err error) {
 		if m.stored, err = m.listStored(ctx); err != nil {
 			return 0, err
 		}
-		m.unknown, m.listed = 0, true
+		m.listed = true
+		clear(m.unknown)
 	}
 	for name := range m.postponed {
 		if !slices.Contains(m.stored, name) {
