@@ -65,11 +65,17 @@ func TestRefusedAgain(t *testing.T) {
 // silent is a replica that answers when the caller gives up.
 type silent struct {
 	keystore.Replica
+	first   func(ctx context.Context, names []string) ([]keystore.Remote, error) // answers until it gives nothing
 	once    sync.Once
 	reached chan struct{}
 }
 
-func (s *silent) Read(ctx context.Context, _ []string) ([]keystore.Remote, error) {
+func (s *silent) Read(ctx context.Context, names []string) ([]keystore.Remote, error) {
+	if s.first != nil {
+		if answer, err := s.first(ctx, names); err != nil || answer != nil {
+			return answer, err
+		}
+	}
 	s.once.Do(func() { close(s.reached) })
 	<-ctx.Done()
 	return nil, ctx.Err()
@@ -100,5 +106,64 @@ func TestLockBreaksOff(t *testing.T) {
 			go r.vault.Lock()
 			wantCode(t, <-done, fault.Locked)
 		})
+	}
+}
+
+// While a device follows, or another fetches, over a replica that does not answer: passwords are judged, a change waits no longer than its
+// context, and Lock ends it.
+func TestFollowDoesNotStallTheVault(t *testing.T) {
+	for _, locked := range []bool{false, true} {
+		a, b, remote, _ := behind(t)
+		if err := a.vault.ChangePassword(t.Context(), []byte(password), []byte(another)); err != nil {
+			t.Fatal(err)
+		}
+		if locked {
+			b.vault.Lock()
+		}
+		s := &silent{Replica: remote, reached: make(chan struct{})}
+		root := true
+		s.first = func(ctx context.Context, names []string) ([]keystore.Remote, error) { // the root alone is answered
+			if !root {
+				return nil, nil
+			}
+			root = false
+			return remote.Read(ctx, names)
+		}
+		done := make(chan error)
+		go func() { done <- b.vault.Follow(t.Context(), s, []byte(another), nil) }()
+		<-s.reached
+		if err := b.vault.CheckPassword(t.Context(), []byte(password)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(fault.New(fault.Busy, "the caller went away"))
+		wantCode(t, b.vault.UpdateContext(ctx, func(*keystore.Tx) error { return nil }), fault.Busy)
+		wantCode(t, b.vault.Sync(ctx), fault.Busy)
+		b.vault.Lock()
+		wantCode(t, <-done, fault.Locked)
+		if err := b.unlock(); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.vault.Follow(t.Context(), remote, []byte(another), nil); err != nil {
+			t.Fatal(err)
+		}
+		sameVault(t, a, b)
+	}
+}
+
+func TestLockEndsAFetch(t *testing.T) {
+	_, remote, kit := joinedRig(t)
+	n := newRigInMemory(t)
+	s := &silent{Replica: remote, reached: make(chan struct{})}
+	done := make(chan error)
+	fetch := func(r keystore.Replica) error {
+		return n.vault.Fetch(t.Context(), r, keystore.FetchOptions{Kit: kit, Password: []byte(password)})
+	}
+	go func() { done <- fetch(s) }()
+	<-s.reached
+	n.vault.Lock()
+	wantCode(t, <-done, fault.Locked)
+	if err := fetch(remote); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -16,7 +16,9 @@ import (
 // parts for its next root finds the mark moved and uploads again what is gone.
 func (v *Vault) Collect(ctx context.Context) (removed int, err error) {
 	defer scrubbed()()
-	v.writing.Lock()
+	if err := v.writing.LockContext(ctx); err != nil {
+		return 0, err
+	}
 	defer v.writing.Unlock()
 	if m, err := v.membership(); err != nil || !m.replicated() {
 		return 0, err
@@ -30,7 +32,7 @@ func (v *Vault) Collect(ctx context.Context) (removed int, err error) {
 	}
 	defer end()
 	removed, err = v.collect(ctx, r)
-	return removed, v.orLocked(err)
+	return removed, orLocked(ctx, err)
 }
 
 // collect is Collect for a caller that holds writing.

@@ -91,6 +91,12 @@ func (v *Vault) Fetch(ctx context.Context, r Replica, o FetchOptions) error {
 	if err := o.check(v.o.Profile); err != nil {
 		return err
 	}
+	ctx, end := v.untilLocked(ctx)
+	defer end()
+	return orLocked(ctx, v.fetchFrom(ctx, r, o))
+}
+
+func (v *Vault) fetchFrom(ctx context.Context, r Replica, o FetchOptions) error {
 	if err := v.emptyInTurn(ctx); err != nil {
 		return err
 	}
@@ -123,7 +129,7 @@ func (v *Vault) fetchAnew(ctx context.Context, r Replica, b rootBlob, h *header,
 	}
 	if err != nil {
 		v.Connect(nil)
-		v.Lock()
+		v.lockAgain()
 		return right, errors.Join(err, v.undoRestore())
 	}
 	return true, nil
@@ -215,6 +221,12 @@ func (v *Vault) fetch(ctx context.Context, r Replica, b rootBlob, h *header, o F
 // first, see FollowProof. A kit is needed where the address changed as well, nil otherwise: the derivation is the one that is known here, or the kit's, never the replica's. The rules of Unlock apply.
 // A change that was pending here is made first if the vault there came of it, and dropped if not.
 func (v *Vault) Follow(ctx context.Context, r Replica, password []byte, kit *RecoveryKit) error {
+	ctx, end := v.untilLocked(ctx)
+	defer end()
+	return orLocked(ctx, v.followFrom(ctx, r, password, kit))
+}
+
+func (v *Vault) followFrom(ctx context.Context, r Replica, password []byte, kit *RecoveryKit) error {
 	b, h, err := rootOf(ctx, r)
 	if err != nil {
 		return v.suspicious(err)
@@ -224,13 +236,15 @@ func (v *Vault) Follow(ctx context.Context, r Replica, password []byte, kit *Rec
 		return v.suspicious(err)
 	}
 	defer account.Wipe()
-	return v.attempt(ctx, func() (bool, error) {
-		key, err := openByPassword(ctx, h, password, account)
-		if err != nil {
-			return false, err
-		}
-		return true, v.suspicious(v.follow(ctx, r, b, h, key))
+	var key secret.Key
+	err = v.attempt(ctx, func() (right bool, err error) { // and no longer: what follows may take long, and others are judged meanwhile
+		key, err = openByPassword(ctx, h, password, account)
+		return err == nil, err
 	})
+	if err != nil {
+		return err
+	}
+	return v.suspicious(v.follow(ctx, r, b, h, key))
 }
 
 // FollowProof returns the login proof of a password that another device set, for the coordinator that is to be logged in to before Follow: it ended
@@ -291,7 +305,11 @@ func (v *Vault) followable(h *header, kit *RecoveryKit) (AccountKey, error) {
 
 // follow takes over a root blob with the vault key that its header gave, if it came of the newest vault that was ever here.
 func (v *Vault) follow(ctx context.Context, r Replica, b rootBlob, h *header, key secret.Key) error {
-	v.writing.Lock()
+	defer scrubbed()()
+	if err := v.writing.LockContext(ctx); err != nil {
+		key.Wipe()
+		return err
+	}
 	defer v.writing.Unlock()
 	next, top, err := v.openRemote(b, h, key)
 	if err != nil {

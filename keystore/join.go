@@ -13,7 +13,9 @@ import (
 // Failures: those of Sync; fault.Conflict if the replica has a vault of the user of which nobody can tell whether it came of this one.
 func (v *Vault) Join(ctx context.Context) error {
 	defer scrubbed()()
-	v.writing.Lock()
+	if err := v.writing.LockContext(ctx); err != nil {
+		return err
+	}
 	defer v.writing.Unlock()
 	if _, err := v.writable(); err != nil {
 		return err
@@ -27,7 +29,7 @@ func (v *Vault) Join(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	return v.orLocked(v.suspicious(v.join(ctx, r)))
+	return orLocked(ctx, v.suspicious(v.join(ctx, r)))
 }
 
 // Leave makes the vault a local one again: changes need no replica. What the replica has stays there. A change whose answer was lost is dropped; if
@@ -124,7 +126,9 @@ func (v *Vault) joinThere(ctx context.Context, r Replica, there Remote) error {
 // other devices changed since, if that is lost there, is lost. It is for a user who was told of fault.RolledBack and decided; it is logged.
 func (v *Vault) Republish(ctx context.Context) error {
 	defer scrubbed()()
-	v.writing.Lock()
+	if err := v.writing.LockContext(ctx); err != nil {
+		return err
+	}
 	defer v.writing.Unlock()
 	c, err := v.writable()
 	if err != nil {
@@ -138,7 +142,7 @@ func (v *Vault) Republish(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	return v.orLocked(v.republish(ctx, r, c))
+	return orLocked(ctx, v.republish(ctx, r, c))
 }
 
 func (v *Vault) republish(ctx context.Context, r Replica, c *contents) error {

@@ -24,7 +24,7 @@ func (v *Vault) changePassword(ctx context.Context, oldPassword, newPassword []b
 		}
 		defer j.root.Wipe()
 		return true, v.orStayLocked(func() error {
-			if err := v.enter(j.header, j.key, false); err != nil {
+			if err := v.enter(ctx, j.header, j.key, false); err != nil {
 				return err
 			}
 			account, err := v.accountKeyOf(j.header)
@@ -56,7 +56,7 @@ func (v *Vault) Recover(ctx context.Context, kit RecoveryKit, newPassword []byte
 			return false, err
 		}
 		return true, v.orStayLocked(func() error {
-			if err := v.enter(h, key, false); err != nil {
+			if err := v.enter(ctx, h, key, false); err != nil {
 				return err
 			}
 			if err := v.keepAccountKey(h, kit.AccountKey); err != nil {
@@ -103,7 +103,7 @@ func (v *Vault) orStayLocked(fn func() error) error {
 	v.mu.RUnlock()
 	err := fn()
 	if err != nil && !wasOpen {
-		v.Lock()
+		v.lockAgain()
 	}
 	return err
 }

@@ -86,7 +86,7 @@ func (v *Vault) UnlockForLogin(ctx context.Context, password []byte, o UnlockOpt
 			return false, err
 		}
 		defer j.root.Wipe()
-		if err := v.enter(j.header, j.key, o.AcceptRollback); err != nil {
+		if err := v.enter(ctx, j.header, j.key, o.AcceptRollback); err != nil {
 			return true, err
 		}
 		if want() {

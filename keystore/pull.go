@@ -23,7 +23,9 @@ import (
 //   - fault.Unavailable
 func (v *Vault) Sync(ctx context.Context) error {
 	defer scrubbed()()
-	v.writing.Lock()
+	if err := v.writing.LockContext(ctx); err != nil {
+		return err
+	}
 	defer v.writing.Unlock()
 	if _, _, err := v.opened(); err != nil {
 		return err
@@ -43,7 +45,7 @@ func (v *Vault) Sync(ctx context.Context) error {
 	}
 	defer end()
 	_, err = v.catchUp(ctx, r)
-	return v.orLocked(v.suspicious(err))
+	return orLocked(ctx, v.suspicious(err))
 }
 
 // suspicious tells the event of an answer that was refused.

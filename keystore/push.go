@@ -47,7 +47,7 @@ func (v *Vault) updateReplicated(ctx context.Context, fn func(tx *Tx) error) err
 	for range maxTries {
 		err := v.tryReplicated(ctx, fn)
 		if !errors.Is(err, error(errMoved)) {
-			return v.orLocked(err)
+			return err
 		}
 	}
 	return fault.New(fault.Conflict, "other devices changed the vault each time that this change was tried")
@@ -68,6 +68,11 @@ func (v *Vault) tryReplicated(ctx context.Context, fn func(tx *Tx) error) error 
 		return err
 	}
 	defer end()
+	return orLocked(ctx, v.trySwap(ctx, r, p, fn))
+}
+
+// trySwap is tryReplicated with the replica, for a proposal on the vault as it is here.
+func (v *Vault) trySwap(ctx context.Context, r Replica, p *proposal, fn func(tx *Tx) error) error {
 	mark, err := v.catchUp(ctx, r)
 	if err != nil {
 		p.tx.discard()

@@ -125,26 +125,34 @@ func (v *Vault) Connect(r Replica) {
 	v.replica = r
 }
 
-// connection returns the replica and a context that ends with ctx, and when the vault is being locked. The caller ends it.
+// connection returns the replica and the context of work with it, see working. The caller ends it.
 func (v *Vault) connection(ctx context.Context) (Replica, context.Context, func(), error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if v.replica == nil {
 		return nil, nil, nil, errNoReplica
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := func() bool { return true }
-	if v.life != nil {
-		stop = context.AfterFunc(v.life, func() { cancel(errLocked) })
-	}
-	return v.replica, ctx, func() { stop(); cancel(nil) }, nil
+	ctx, end := working(ctx, v.life)
+	return v.replica, ctx, end, nil
 }
 
-// orLocked gives a call that Lock broke off its code.
-func (v *Vault) orLocked(err error) error {
+// working returns a context that ends with ctx and, with the cause errLocked, when the vault is being locked. The caller ends it.
+func working(ctx, life context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { cancel(errLocked) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// untilLocked is connection for a replica that the caller names.
+func (v *Vault) untilLocked(ctx context.Context) (context.Context, func()) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if errors.Is(err, context.Canceled) && fault.CodeOf(err) == fault.Internal && v.life != nil && v.life.Err() != nil {
+	return working(ctx, v.life)
+}
+
+// orLocked gives a failure of work with a replica that Lock broke off its code. What is undecided stays so.
+func orLocked(ctx context.Context, err error) error {
+	if err != nil && !Undecided(err) && errors.Is(context.Cause(ctx), error(errLocked)) {
 		return errLocked
 	}
 	return err

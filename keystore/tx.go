@@ -98,7 +98,9 @@ func (v *Vault) Update(fn func(tx *Tx) error) error { return v.UpdateContext(con
 // Failures: fault.Locked, fault.RolledBack (read-only), fault.Conflict (a version that does not rise; three others were faster at
 // the replica), those of kv.DB.Update, and those of Sync.
 func (v *Vault) UpdateContext(ctx context.Context, fn func(tx *Tx) error) error {
-	v.writing.Lock()
+	if err := v.writing.LockContext(ctx); err != nil {
+		return err
+	}
 	defer v.writing.Unlock()
 	return v.update(ctx, fn)
 }

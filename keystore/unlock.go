@@ -54,7 +54,7 @@ func (v *Vault) UnlockUnattended(ctx context.Context, credential secret.Key) err
 	if err != nil {
 		return v.refused(err)
 	}
-	return v.enter(h, key, false)
+	return v.enter(ctx, h, key, false)
 }
 
 // judged is what a right password led to.

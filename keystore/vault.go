@@ -76,16 +76,35 @@ type Vault struct {
 
 	unsettled atomic.Bool // a decided change is not applied yet: nothing opens before it is
 
-	writing sync.Mutex // held over a change, from reading the contents to moving the anchor
-	awaited *awaited   // of the pending change, if this process made it; guarded by writing
+	writing mutex    // held over a change, from reading the contents to moving the anchor
+	awaited *awaited // of the pending change, if this process made it; guarded by writing
 
 	mu       sync.RWMutex
 	c        *contents       // nil while locked
 	readOnly bool            // opened over a rollback
 	replica  Replica         // nil: not connected
-	life     context.Context // ends when the vault is locked; nil while it is
+	life     context.Context // ends at the next Lock
 	end      context.CancelFunc
 	pending  map[string]*entry // of a change that is being committed: the database may already show it
+}
+
+// mutex is a lock whose wait ends with a context. It is made with room for one.
+type mutex chan struct{}
+
+func (m mutex) Lock()   { m <- struct{}{} }
+func (m mutex) Unlock() { <-m }
+
+// LockContext is Lock, or returns why ctx ended.
+func (m mutex) LockContext(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case m <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // New returns the vault of a database. There may be one Vault for a database at a time.
@@ -103,7 +122,8 @@ func New(db *kv.DB, o Options) *Vault {
 	if o.Files == nil {
 		o.Files = atomicfile.OS
 	}
-	v := &Vault{db: db, o: o, attempts: make(chan struct{}, 1)}
+	v := &Vault{db: db, o: o, attempts: make(chan struct{}, 1), writing: make(mutex, 1)}
+	v.life, v.end = context.WithCancel(context.Background())
 	if err := v.undoRestore(); err != nil {
 		o.Logger.Error("an interrupted restore was not removed", "code", string(fault.CodeOf(err)))
 	}
@@ -195,13 +215,23 @@ func (v *Vault) readHeader() (*header, error) {
 	return parseHeader(raw)
 }
 
-// Lock wipes the keys. It waits for a change that is being committed; one that waits for the replica is broken off.
+// Lock wipes the keys. It waits for a change that is being committed; whatever waits for the replica is broken off.
 func (v *Vault) Lock() {
 	v.mu.RLock()
-	if v.end != nil {
-		v.end()
-	}
+	v.end()
 	v.mu.RUnlock()
+	v.writing.Lock()
+	defer v.writing.Unlock()
+	v.mu.Lock()
+	v.life, v.end = context.WithCancel(context.Background())
+	v.mu.Unlock()
+	if v.leave() {
+		v.notify(EventLocked)
+	}
+}
+
+// lockAgain is Lock that breaks nothing off: for a call that opened the vault and failed.
+func (v *Vault) lockAgain() {
 	v.writing.Lock()
 	defer v.writing.Unlock()
 	if v.leave() {
@@ -214,10 +244,6 @@ func (v *Vault) leave() bool {
 	v.mu.Lock()
 	was := v.c
 	v.c, v.readOnly, v.pending = nil, false, nil
-	if v.end != nil {
-		v.end()
-		v.life, v.end = nil, nil
-	}
 	if was != nil {
 		was.keys.wipe()
 	}
@@ -231,8 +257,11 @@ func (v *Vault) leave() bool {
 }
 
 // enter makes the vault open under a vault key that a wrap of h gave; it takes the key. An open vault stays as it is.
-func (v *Vault) enter(h *header, vaultKey secret.Key, acceptRollback bool) error {
-	v.writing.Lock()
+func (v *Vault) enter(ctx context.Context, h *header, vaultKey secret.Key, acceptRollback bool) error {
+	if err := v.writing.LockContext(ctx); err != nil {
+		vaultKey.Wipe()
+		return err
+	}
 	defer v.writing.Unlock()
 	if open, err := v.isOpen(acceptRollback); open || err != nil {
 		vaultKey.Wipe()
@@ -272,10 +301,6 @@ func (v *Vault) isOpen(acceptRollback bool) (bool, error) {
 func (v *Vault) become(c *contents, readOnly bool) {
 	v.mu.Lock()
 	v.c, v.readOnly, v.pending = c, readOnly, nil
-	if v.end != nil {
-		v.end()
-	}
-	v.life, v.end = context.WithCancel(context.Background())
 	v.mu.Unlock()
 	if readOnly {
 		v.o.Logger.Warn("an older vault was opened for reading, as the user asked", "counter", c.counter)
