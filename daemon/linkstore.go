@@ -185,7 +185,7 @@ func (s *session) joined(tx *kv.Tx) (list []string, err error) {
 		err = signed.Unmarshal(plain, &list)
 	}
 	if err != nil || len(list) > maxJoined {
-		return nil, nil
+		return nil, nil //nolint:nilerr // see above
 	}
 	return list, nil
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"strings"
 	"testing"
 
 	"coldframe/coordinator/state"
@@ -62,6 +61,6 @@ func TestSecretBetweenTwo(t *testing.T) {
 	}
 	eventually(t, "noted as sent", func() bool {
 		list, err := ada.Secrets(t.Context())
-		return err == nil && len(list) == 1 && strings.EqualFold(string(list[0].State), "sent")
+		return err == nil && len(list) == 1 && list[0].State == "sent"
 	})
 }

@@ -159,7 +159,7 @@ func (y *syncer) round(ctx context.Context, due task) (left task, next time.Dura
 		{taskHeads, y.checkHeads, false},
 	}
 	for _, step := range steps {
-		if due&step.task == 0 && !(step.required && y.failed(step.task)) {
+		if due&step.task == 0 && (!step.required || !y.failed(step.task)) {
 			continue
 		}
 		err := step.do(ctx)

@@ -29,7 +29,7 @@ func TestNormalURL(t *testing.T) {
 			}
 		}
 	}
-	for _, url := range []string{"https://h:0", "https://h:65536", "https://h.", "https://bü‍cher..de", "https://" + strings.Repeat("h", 600)} {
+	for _, url := range []string{"https://h:0", "https://h:65536", "https://h.", "https://bü\u200dcher..de", "https://" + strings.Repeat("h", 600)} {
 		if _, err := (Settings{URL: url}).Normal(all); !errors.Is(err, fault.InvalidRequest) {
 			t.Errorf("%q: %v", url, err)
 		}
