@@ -86,6 +86,7 @@ type Status struct {
 	StoreKind  string // "folder", "s3" or ""
 
 	Coordinator *CoordinatorStatus // nil: none is set, or locked
+	Device      *DeviceStatus      // nil without a coordinator, or locked
 
 	Cache    *CacheInfo
 	Datasets int

@@ -47,6 +47,9 @@ func (a *Agent) deviceID(user string) (string, error) {
 	if errors.Is(err, fault.Incomplete) {
 		d, err = a.createDevice(devices.UserID(u))
 	}
+	if errors.Is(err, fault.NotAuthentic) { // not to be taken for a wrong password
+		err = fault.Wrap(fault.Incomplete, err, "the device key of this machine is damaged or another user's; moved away, it becomes a new device")
+	}
 	if err != nil {
 		return "", err
 	}

@@ -19,6 +19,7 @@ import (
 	"coldframe/coordinator"
 	"coldframe/coordinator/coordinatortest"
 	"coldframe/internal/fault"
+	"coldframe/keystore"
 )
 
 const otherPassword = "canary quarry mellow lantern fig 93"
@@ -277,10 +278,10 @@ func TestL24_StopWhileLoggingIn(t *testing.T) {
 }
 
 // A vault whose user left the coordinator lacks the setting: it is written by who came back.
-func TestLoginAfterDisconnect(t *testing.T) {
+func TestLoginWithoutTheSetting(t *testing.T) {
 	c := coordinatortest.New(t, coordinatortest.Options{})
 	f := newFirstMachine(t, c, testMail)
-	if err := f.DisconnectCoordinator(t.Context(), []byte(testPassword)); err != nil {
+	if err := f.vault.Update(func(tx *keystore.Tx) error { return tx.Delete(itemCoordinator) }); err != nil {
 		t.Fatal(err)
 	}
 	b := startAgent(t, t.TempDir(), local)

@@ -281,7 +281,7 @@ func (a *Agent) Status(context.Context) (Status, error) {
 		return st, nil
 	}
 	st.State, st.Email = StateUnlocked, a.vault.Email()
-	st.StoreKind, st.Coordinator = s.storeKind(), s.coordinatorStatus()
+	st.StoreKind, st.Coordinator, st.Device = s.storeKind(), s.coordinatorStatus(), s.deviceStatus()
 	if s.readOnly {
 		st.Warnings = append(st.Warnings, "an older vault was accepted at unlock: the account is read-only")
 	}
