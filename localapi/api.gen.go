@@ -131,6 +131,36 @@ func (e DatasetState) Valid() bool {
 	}
 }
 
+// Defines values for DeviceState.
+const (
+	DeviceStateAsking    DeviceState = "asking"
+	DeviceStateListed    DeviceState = "listed"
+	DeviceStateRecovered DeviceState = "recovered"
+	DeviceStateRemoved   DeviceState = "removed"
+	DeviceStateUnknown   DeviceState = "unknown"
+	DeviceStateUnlisted  DeviceState = "unlisted"
+)
+
+// Valid indicates whether the value is a known member of the DeviceState enum.
+func (e DeviceState) Valid() bool {
+	switch e {
+	case DeviceStateAsking:
+		return true
+	case DeviceStateListed:
+		return true
+	case DeviceStateRecovered:
+		return true
+	case DeviceStateRemoved:
+		return true
+	case DeviceStateUnknown:
+		return true
+	case DeviceStateUnlisted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HeadFindingCode.
 const (
 	HeadFindingCodeForked     HeadFindingCode = "forked"
@@ -671,6 +701,82 @@ type DecryptionKey struct {
 	Key []byte `json:"key"`
 }
 
+// Device defines model for Device.
+type Device struct {
+	// Added To the list
+	Added time.Time `json:"added"`
+	Id    string    `json:"id"`
+
+	// KeyTime Of its present key, which it replaces daily
+	KeyTime time.Time `json:"key_time"`
+	Name    string    `json:"name"`
+
+	// This This machine
+	This bool `json:"this"`
+}
+
+// DeviceApproval defines model for DeviceApproval.
+type DeviceApproval struct {
+	// Code As the other machine shows it; spaces and hyphens do not matter
+	Code     string   `json:"code"`
+	Password Password `json:"password"`
+}
+
+// DeviceList defines model for DeviceList.
+type DeviceList struct {
+	// Devices By id; absent where they cannot be had
+	Devices *[]Device `json:"devices,omitempty"`
+
+	// Error Code of what is wrong, or why there are no devices here; absent: nothing
+	Error *string `json:"error,omitempty"`
+
+	// Id Of this machine
+	Id string `json:"id"`
+
+	// State `unknown`: the list was not seen yet; `recovered`: another machine began the list again, and a person must say whether that was the user
+	State DeviceState `json:"state"`
+}
+
+// DeviceName defines model for DeviceName.
+type DeviceName struct {
+	// Name 1 to 64 bytes of printable UTF-8
+	Name MachineName `json:"name"`
+}
+
+// DeviceRecovery defines model for DeviceRecovery.
+type DeviceRecovery struct {
+	// Name 1 to 64 bytes of printable UTF-8
+	Name     MachineName `json:"name"`
+	Password Password    `json:"password"`
+}
+
+// DeviceRequest defines model for DeviceRequest.
+type DeviceRequest struct {
+	Device string    `json:"device"`
+	Name   string    `json:"name"`
+	Time   time.Time `json:"time"`
+}
+
+// DeviceRequests defines model for DeviceRequests.
+type DeviceRequests struct {
+	Requests []DeviceRequest `json:"requests"`
+}
+
+// DeviceState `unknown`: the list was not seen yet; `recovered`: another machine began the list again, and a person must say whether that was the user
+type DeviceState string
+
+// DeviceStatus The place of this machine among the user's; absent without a coordinator
+type DeviceStatus struct {
+	// Error Code of what is wrong; absent: nothing
+	Error *string `json:"error,omitempty"`
+
+	// Id Of this machine
+	Id string `json:"id"`
+
+	// State `unknown`: the list was not seen yet; `recovered`: another machine began the list again, and a person must say whether that was the user
+	State DeviceState `json:"state"`
+}
+
 // EmptyObject defines model for EmptyObject.
 type EmptyObject = map[string]interface{}
 
@@ -784,6 +890,21 @@ type Invitation = string
 // Label UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
 type Label = string
 
+// LoginRequest With the password or, where that is lost, with a new one
+type LoginRequest struct {
+	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+	Ca          *Authorities `json:"ca,omitempty"`
+	NewPassword *Password    `json:"new_password,omitempty"`
+	Password    *Password    `json:"password,omitempty"`
+	RecoveryKit string       `json:"recovery_kit"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
+// MachineName 1 to 64 bytes of printable UTF-8
+type MachineName = string
+
 // Member defines model for Member.
 type Member struct {
 	Role   MemberRole `json:"role"`
@@ -792,6 +913,12 @@ type Member struct {
 
 // MemberRole defines model for Member.Role.
 type MemberRole string
+
+// PairingCode defines model for PairingCode.
+type PairingCode struct {
+	// Code 30 digits in six groups
+	Code string `json:"code"`
+}
 
 // Password defines model for Password.
 type Password = string
@@ -1018,6 +1145,9 @@ type Status struct {
 	// Datasets 0 while locked
 	Datasets int `json:"datasets"`
 
+	// Device The place of this machine among the user's; absent without a coordinator
+	Device *DeviceStatus `json:"device,omitempty"`
+
 	// Email Only while unlocked
 	Email *string `json:"email,omitempty"`
 
@@ -1038,7 +1168,7 @@ type Status struct {
 	// Uploads Transfers to the store in work
 	Uploads int `json:"uploads"`
 
-	// UserId Like email, store, cache, coordinator and datasets, only for callers with the scope admin
+	// UserId Like email, store, cache, coordinator, device and datasets, only for callers with the scope admin
 	UserId *string `json:"user_id,omitempty"`
 
 	// Version Version of this API
@@ -1212,6 +1342,9 @@ type ContactID = string
 
 // DatasetID defines model for DatasetID.
 type DatasetID = string
+
+// DeviceID defines model for DeviceID.
+type DeviceID = string
 
 // ExpectVersion defines model for ExpectVersion.
 type ExpectVersion = int64
@@ -1421,6 +1554,27 @@ type DeleteDatasetJSONRequestBody = EmptyObject
 // RenameDatasetJSONRequestBody defines body for RenameDataset for application/json ContentType.
 type RenameDatasetJSONRequestBody = DatasetRequest
 
+// AcceptRecoveryJSONRequestBody defines body for AcceptRecovery for application/json ContentType.
+type AcceptRecoveryJSONRequestBody = PasswordRequest
+
+// AskToJoinJSONRequestBody defines body for AskToJoin for application/json ContentType.
+type AskToJoinJSONRequestBody = DeviceName
+
+// RecoverDevicesJSONRequestBody defines body for RecoverDevices for application/json ContentType.
+type RecoverDevicesJSONRequestBody = DeviceRecovery
+
+// ResetDeviceJSONRequestBody defines body for ResetDevice for application/json ContentType.
+type ResetDeviceJSONRequestBody = PasswordRequest
+
+// RemoveDeviceJSONRequestBody defines body for RemoveDevice for application/json ContentType.
+type RemoveDeviceJSONRequestBody = PasswordRequest
+
+// RenameDeviceJSONRequestBody defines body for RenameDevice for application/json ContentType.
+type RenameDeviceJSONRequestBody = DeviceName
+
+// ApproveDeviceJSONRequestBody defines body for ApproveDevice for application/json ContentType.
+type ApproveDeviceJSONRequestBody = DeviceApproval
+
 // PrepareImportJSONRequestBody defines body for PrepareImport for application/json ContentType.
 type PrepareImportJSONRequestBody = ImportRequest
 
@@ -1429,6 +1583,9 @@ type UnwrapKeyJSONRequestBody = UnwrapRequest
 
 // LockJSONRequestBody defines body for Lock for application/json ContentType.
 type LockJSONRequestBody = EmptyObject
+
+// LoginJSONRequestBody defines body for Login for application/json ContentType.
+type LoginJSONRequestBody = LoginRequest
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
@@ -1891,6 +2048,142 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/datasets/{id}/versions (the `ListVersions` operationId).
 	ListVersions(ctx context.Context, id DatasetID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListDevices The user's machines, and the place of this one among them
+	//
+	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+	ListDevices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptRecoveryWithBody Say that it was the user who began the list again on another machine
+	//
+	// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+	AcceptRecoveryWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptRecovery Say that it was the user who began the list again on another machine
+	//
+	// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+	AcceptRecovery(ctx context.Context, body AcceptRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AskToJoinWithBody Ask the user's devices to list this machine
+	//
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+	AskToJoinWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AskToJoin Ask the user's devices to list this machine
+	//
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+	AskToJoin(ctx context.Context, body AskToJoinJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RecoverDevicesWithBody Begin the list again with this machine alone
+	//
+	// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+	RecoverDevicesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RecoverDevices Begin the list again with this machine alone
+	//
+	// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+	RecoverDevices(ctx context.Context, body RecoverDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDeviceRequests Machines that ask to be listed
+	//
+	// Nothing of them is known to be true before the code was compared.
+	//
+	// Corresponds with GET /v1/devices/requests (the `ListDeviceRequests` operationId).
+	ListDeviceRequests(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResetDeviceWithBody Make this machine another one, which may ask to be listed
+	//
+	// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+	ResetDeviceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResetDevice Make this machine another one, which may ask to be listed
+	//
+	// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+	ResetDevice(ctx context.Context, body ResetDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveDeviceWithBody Remove a machine for ever
+	//
+	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+	RemoveDeviceWithBody(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveDevice Remove a machine for ever
+	//
+	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+	RemoveDevice(ctx context.Context, id DeviceID, body RemoveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenameDeviceWithBody Change what a machine is called
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+	RenameDeviceWithBody(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RenameDevice Change what a machine is called
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+	RenameDevice(ctx context.Context, id DeviceID, body RenameDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveDeviceWithBody List a machine that asks, with the code that it shows
+	//
+	// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+	ApproveDeviceWithBody(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveDevice List a machine that asks, with the code that it shows
+	//
+	// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+	ApproveDevice(ctx context.Context, id DeviceID, body ApproveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StreamEvents What happens, as server-sent events
 	//
 	// Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -1956,6 +2249,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/lock (the `Lock` operationId).
 	Lock(ctx context.Context, body LockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LoginWithBody Log in on a further machine of a user
+	//
+	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+	// `not_authentic`: it is another user's, or was changed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/login (the `Login` operationId).
+	LoginWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Login Log in on a further machine of a user
+	//
+	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+	// `not_authentic`: it is another user's, or was changed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/login (the `Login` operationId).
+	Login(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangePasswordWithBody Change the password
 	//
@@ -3000,6 +3317,302 @@ func (c *Raw) ListVersions(ctx context.Context, id DatasetID, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
+// ListDevices The user's machines, and the place of this one among them
+//
+// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+func (c *Raw) ListDevices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDevicesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptRecoveryWithBody Say that it was the user who began the list again on another machine
+//
+// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+func (c *Raw) AcceptRecoveryWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptRecoveryRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptRecovery Say that it was the user who began the list again on another machine
+//
+// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+func (c *Raw) AcceptRecovery(ctx context.Context, body AcceptRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptRecoveryRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AskToJoinWithBody Ask the user's devices to list this machine
+//
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+func (c *Raw) AskToJoinWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAskToJoinRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AskToJoin Ask the user's devices to list this machine
+//
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+func (c *Raw) AskToJoin(ctx context.Context, body AskToJoinJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAskToJoinRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RecoverDevicesWithBody Begin the list again with this machine alone
+//
+// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+func (c *Raw) RecoverDevicesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRecoverDevicesRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RecoverDevices Begin the list again with this machine alone
+//
+// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+func (c *Raw) RecoverDevices(ctx context.Context, body RecoverDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRecoverDevicesRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeviceRequests Machines that ask to be listed
+//
+// Nothing of them is known to be true before the code was compared.
+//
+// Corresponds with GET /v1/devices/requests (the `ListDeviceRequests` operationId).
+func (c *Raw) ListDeviceRequests(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeviceRequestsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResetDeviceWithBody Make this machine another one, which may ask to be listed
+//
+// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+func (c *Raw) ResetDeviceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResetDeviceRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResetDevice Make this machine another one, which may ask to be listed
+//
+// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+func (c *Raw) ResetDevice(ctx context.Context, body ResetDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResetDeviceRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveDeviceWithBody Remove a machine for ever
+//
+// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+func (c *Raw) RemoveDeviceWithBody(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveDeviceRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveDevice Remove a machine for ever
+//
+// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+func (c *Raw) RemoveDevice(ctx context.Context, id DeviceID, body RemoveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveDeviceRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenameDeviceWithBody Change what a machine is called
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+func (c *Raw) RenameDeviceWithBody(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenameDeviceRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RenameDevice Change what a machine is called
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+func (c *Raw) RenameDevice(ctx context.Context, id DeviceID, body RenameDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRenameDeviceRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveDeviceWithBody List a machine that asks, with the code that it shows
+//
+// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+func (c *Raw) ApproveDeviceWithBody(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveDeviceRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveDevice List a machine that asks, with the code that it shows
+//
+// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+func (c *Raw) ApproveDevice(ctx context.Context, id DeviceID, body ApproveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveDeviceRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StreamEvents What happens, as server-sent events
 //
 // Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -3126,6 +3739,50 @@ func (c *Raw) LockWithBody(ctx context.Context, contentType string, body io.Read
 // Corresponds with POST /v1/lock (the `Lock` operationId).
 func (c *Raw) Lock(ctx context.Context, body LockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLockRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LoginWithBody Log in on a further machine of a user
+//
+// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+// `not_authentic`: it is another user's, or was changed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/login (the `Login` operationId).
+func (c *Raw) LoginWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLoginRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Login Log in on a further machine of a user
+//
+// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+// `not_authentic`: it is another user's, or was changed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/login (the `Login` operationId).
+func (c *Raw) Login(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLoginRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5298,6 +5955,361 @@ func NewListVersionsRequest(server string, id DatasetID) (*http.Request, error) 
 	return req, nil
 }
 
+// NewListDevicesRequest constructs an http.Request for the ListDevices method
+func NewListDevicesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAcceptRecoveryRequest calls the generic AcceptRecovery builder with application/json body
+func NewAcceptRecoveryRequest(server string, body AcceptRecoveryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAcceptRecoveryRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAcceptRecoveryRequestWithBody constructs an http.Request for the AcceptRecovery method, with any body, and a specified content type
+func NewAcceptRecoveryRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/accept-recovery")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewAskToJoinRequest calls the generic AskToJoin builder with application/json body
+func NewAskToJoinRequest(server string, body AskToJoinJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAskToJoinRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAskToJoinRequestWithBody constructs an http.Request for the AskToJoin method, with any body, and a specified content type
+func NewAskToJoinRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/ask")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRecoverDevicesRequest calls the generic RecoverDevices builder with application/json body
+func NewRecoverDevicesRequest(server string, body RecoverDevicesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRecoverDevicesRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRecoverDevicesRequestWithBody constructs an http.Request for the RecoverDevices method, with any body, and a specified content type
+func NewRecoverDevicesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/recover")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListDeviceRequestsRequest constructs an http.Request for the ListDeviceRequests method
+func NewListDeviceRequestsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/requests")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewResetDeviceRequest calls the generic ResetDevice builder with application/json body
+func NewResetDeviceRequest(server string, body ResetDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewResetDeviceRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewResetDeviceRequestWithBody constructs an http.Request for the ResetDevice method, with any body, and a specified content type
+func NewResetDeviceRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/reset")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveDeviceRequest calls the generic RemoveDevice builder with application/json body
+func NewRemoveDeviceRequest(server string, id DeviceID, body RemoveDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRemoveDeviceRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewRemoveDeviceRequestWithBody constructs an http.Request for the RemoveDevice method, with any body, and a specified content type
+func NewRemoveDeviceRequestWithBody(server string, id DeviceID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRenameDeviceRequest calls the generic RenameDevice builder with application/json body
+func NewRenameDeviceRequest(server string, id DeviceID, body RenameDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRenameDeviceRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewRenameDeviceRequestWithBody constructs an http.Request for the RenameDevice method, with any body, and a specified content type
+func NewRenameDeviceRequestWithBody(server string, id DeviceID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewApproveDeviceRequest calls the generic ApproveDevice builder with application/json body
+func NewApproveDeviceRequest(server string, id DeviceID, body ApproveDeviceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApproveDeviceRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewApproveDeviceRequestWithBody constructs an http.Request for the ApproveDevice method, with any body, and a specified content type
+func NewApproveDeviceRequestWithBody(server string, id DeviceID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/%s/approve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewStreamEventsRequest constructs an http.Request for the StreamEvents method
 func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Request, error) {
 	var err error
@@ -5441,6 +6453,46 @@ func NewLockRequestWithBody(server string, contentType string, body io.Reader) (
 	}
 
 	operationPath := fmt.Sprintf("/v1/lock")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewLoginRequest calls the generic Login builder with application/json body
+func NewLoginRequest(server string, body LoginJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewLoginRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewLoginRequestWithBody constructs an http.Request for the Login method, with any body, and a specified content type
+func NewLoginRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/login")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -6560,6 +7612,146 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/datasets/{id}/versions (the `ListVersions` operationId).
 	ListVersionsWithResponse(ctx context.Context, id DatasetID, reqEditors ...RequestEditorFn) (*ListVersionsResponse, error)
 
+	// ListDevicesWithResponse The user's machines, and the place of this one among them
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+	ListDevicesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListDevicesResponse, error)
+
+	// AcceptRecoveryWithBodyWithResponse Say that it was the user who began the list again on another machine
+	//
+	// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+	AcceptRecoveryWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptRecoveryResponse, error)
+
+	// AcceptRecoveryWithResponse Say that it was the user who began the list again on another machine
+	//
+	// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+	AcceptRecoveryWithResponse(ctx context.Context, body AcceptRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptRecoveryResponse, error)
+
+	// AskToJoinWithBodyWithResponse Ask the user's devices to list this machine
+	//
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+	AskToJoinWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AskToJoinResponse, error)
+
+	// AskToJoinWithResponse Ask the user's devices to list this machine
+	//
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+	AskToJoinWithResponse(ctx context.Context, body AskToJoinJSONRequestBody, reqEditors ...RequestEditorFn) (*AskToJoinResponse, error)
+
+	// RecoverDevicesWithBodyWithResponse Begin the list again with this machine alone
+	//
+	// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+	RecoverDevicesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RecoverDevicesResponse, error)
+
+	// RecoverDevicesWithResponse Begin the list again with this machine alone
+	//
+	// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+	RecoverDevicesWithResponse(ctx context.Context, body RecoverDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*RecoverDevicesResponse, error)
+
+	// ListDeviceRequestsWithResponse Machines that ask to be listed
+	//
+	// Nothing of them is known to be true before the code was compared.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/devices/requests (the `ListDeviceRequests` operationId).
+	ListDeviceRequestsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListDeviceRequestsResponse, error)
+
+	// ResetDeviceWithBodyWithResponse Make this machine another one, which may ask to be listed
+	//
+	// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+	ResetDeviceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResetDeviceResponse, error)
+
+	// ResetDeviceWithResponse Make this machine another one, which may ask to be listed
+	//
+	// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+	ResetDeviceWithResponse(ctx context.Context, body ResetDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ResetDeviceResponse, error)
+
+	// RemoveDeviceWithBodyWithResponse Remove a machine for ever
+	//
+	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+	RemoveDeviceWithBodyWithResponse(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveDeviceResponse, error)
+
+	// RemoveDeviceWithResponse Remove a machine for ever
+	//
+	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+	RemoveDeviceWithResponse(ctx context.Context, id DeviceID, body RemoveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveDeviceResponse, error)
+
+	// RenameDeviceWithBodyWithResponse Change what a machine is called
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+	RenameDeviceWithBodyWithResponse(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenameDeviceResponse, error)
+
+	// RenameDeviceWithResponse Change what a machine is called
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+	RenameDeviceWithResponse(ctx context.Context, id DeviceID, body RenameDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*RenameDeviceResponse, error)
+
+	// ApproveDeviceWithBodyWithResponse List a machine that asks, with the code that it shows
+	//
+	// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+	ApproveDeviceWithBodyWithResponse(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveDeviceResponse, error)
+
+	// ApproveDeviceWithResponse List a machine that asks, with the code that it shows
+	//
+	// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+	ApproveDeviceWithResponse(ctx context.Context, id DeviceID, body ApproveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveDeviceResponse, error)
+
 	// StreamEventsWithResponse What happens, as server-sent events
 	//
 	// Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -6627,6 +7819,30 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/lock (the `Lock` operationId).
 	LockWithResponse(ctx context.Context, body LockJSONRequestBody, reqEditors ...RequestEditorFn) (*LockResponse, error)
+
+	// LoginWithBodyWithResponse Log in on a further machine of a user
+	//
+	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+	// `not_authentic`: it is another user's, or was changed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/login (the `Login` operationId).
+	LoginWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LoginResponse, error)
+
+	// LoginWithResponse Log in on a further machine of a user
+	//
+	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+	// `not_authentic`: it is another user's, or was changed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/login (the `Login` operationId).
+	LoginWithResponse(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*LoginResponse, error)
 
 	// ChangePasswordWithBodyWithResponse Change the password
 	//
@@ -8276,6 +9492,396 @@ func (r ListVersionsResponse) ContentType() string {
 	return ""
 }
 
+type ListDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDevicesResponse) GetJSON200() *DeviceList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcceptRecoveryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AcceptRecoveryResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AcceptRecoveryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcceptRecoveryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcceptRecoveryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcceptRecoveryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AskToJoinResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PairingCode
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AskToJoinResponse) GetJSON200() *PairingCode {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AskToJoinResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AskToJoinResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AskToJoinResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AskToJoinResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AskToJoinResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RecoverDevicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RecoverDevicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RecoverDevicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RecoverDevicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RecoverDevicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RecoverDevicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListDeviceRequestsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeviceRequests
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDeviceRequestsResponse) GetJSON200() *DeviceRequests {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDeviceRequestsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDeviceRequestsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDeviceRequestsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDeviceRequestsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDeviceRequestsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResetDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResetDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResetDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResetDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResetDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResetDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RenameDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RenameDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RenameDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RenameDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RenameDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RenameDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApproveDeviceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApproveDeviceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApproveDeviceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApproveDeviceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApproveDeviceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApproveDeviceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type StreamEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8448,6 +10054,47 @@ func (r LockResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r LockResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type LoginResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r LoginResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r LoginResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LoginResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LoginResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LoginResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9876,6 +11523,242 @@ func (c *ClientWithResponses) ListVersionsWithResponse(ctx context.Context, id D
 	return ParseListVersionsResponse(rsp)
 }
 
+// ListDevicesWithResponse The user's machines, and the place of this one among them
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/devices (the `ListDevices` operationId).
+func (c *ClientWithResponses) ListDevicesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListDevicesResponse, error) {
+	rsp, err := c.ListDevices(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDevicesResponse(rsp)
+}
+
+// AcceptRecoveryWithBodyWithResponse Say that it was the user who began the list again on another machine
+//
+// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+func (c *ClientWithResponses) AcceptRecoveryWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptRecoveryResponse, error) {
+	rsp, err := c.AcceptRecoveryWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptRecoveryResponse(rsp)
+}
+
+// AcceptRecoveryWithResponse Say that it was the user who began the list again on another machine
+//
+// This machine stops at such a list until then, as somebody who stole an open vault can begin one, too; afterwards it is `removed`. `not_found`: there is none.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/accept-recovery (the `AcceptRecovery` operationId).
+func (c *ClientWithResponses) AcceptRecoveryWithResponse(ctx context.Context, body AcceptRecoveryJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptRecoveryResponse, error) {
+	rsp, err := c.AcceptRecovery(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptRecoveryResponse(rsp)
+}
+
+// AskToJoinWithBodyWithResponse Ask the user's devices to list this machine
+//
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+func (c *ClientWithResponses) AskToJoinWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AskToJoinResponse, error) {
+	rsp, err := c.AskToJoinWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAskToJoinResponse(rsp)
+}
+
+// AskToJoinWithResponse Ask the user's devices to list this machine
+//
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/ask (the `AskToJoin` operationId).
+func (c *ClientWithResponses) AskToJoinWithResponse(ctx context.Context, body AskToJoinJSONRequestBody, reqEditors ...RequestEditorFn) (*AskToJoinResponse, error) {
+	rsp, err := c.AskToJoin(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAskToJoinResponse(rsp)
+}
+
+// RecoverDevicesWithBodyWithResponse Begin the list again with this machine alone
+//
+// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+func (c *ClientWithResponses) RecoverDevicesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RecoverDevicesResponse, error) {
+	rsp, err := c.RecoverDevicesWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRecoverDevicesResponse(rsp)
+}
+
+// RecoverDevicesWithResponse Begin the list again with this machine alone
+//
+// For a user who has lost all other machines: they are removed, and sessions with contacts begin anew. `conflict`: this machine is listed, or was removed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/recover (the `RecoverDevices` operationId).
+func (c *ClientWithResponses) RecoverDevicesWithResponse(ctx context.Context, body RecoverDevicesJSONRequestBody, reqEditors ...RequestEditorFn) (*RecoverDevicesResponse, error) {
+	rsp, err := c.RecoverDevices(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRecoverDevicesResponse(rsp)
+}
+
+// ListDeviceRequestsWithResponse Machines that ask to be listed
+//
+// Nothing of them is known to be true before the code was compared.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/devices/requests (the `ListDeviceRequests` operationId).
+func (c *ClientWithResponses) ListDeviceRequestsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListDeviceRequestsResponse, error) {
+	rsp, err := c.ListDeviceRequests(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDeviceRequestsResponse(rsp)
+}
+
+// ResetDeviceWithBodyWithResponse Make this machine another one, which may ask to be listed
+//
+// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+func (c *ClientWithResponses) ResetDeviceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResetDeviceResponse, error) {
+	rsp, err := c.ResetDeviceWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResetDeviceResponse(rsp)
+}
+
+// ResetDeviceWithResponse Make this machine another one, which may ask to be listed
+//
+// For one that was removed, or was shown a list that cannot be. Its device key goes, and what was sealed for it alone. `conflict`: it is listed, and all is well.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
+func (c *ClientWithResponses) ResetDeviceWithResponse(ctx context.Context, body ResetDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ResetDeviceResponse, error) {
+	rsp, err := c.ResetDevice(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResetDeviceResponse(rsp)
+}
+
+// RemoveDeviceWithBodyWithResponse Remove a machine for ever
+//
+// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+func (c *ClientWithResponses) RemoveDeviceWithBodyWithResponse(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveDeviceResponse, error) {
+	rsp, err := c.RemoveDeviceWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveDeviceResponse(rsp)
+}
+
+// RemoveDeviceWithResponse Remove a machine for ever
+//
+// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/devices/{id} (the `RemoveDevice` operationId).
+func (c *ClientWithResponses) RemoveDeviceWithResponse(ctx context.Context, id DeviceID, body RemoveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveDeviceResponse, error) {
+	rsp, err := c.RemoveDevice(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveDeviceResponse(rsp)
+}
+
+// RenameDeviceWithBodyWithResponse Change what a machine is called
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+func (c *ClientWithResponses) RenameDeviceWithBodyWithResponse(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenameDeviceResponse, error) {
+	rsp, err := c.RenameDeviceWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenameDeviceResponse(rsp)
+}
+
+// RenameDeviceWithResponse Change what a machine is called
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/devices/{id} (the `RenameDevice` operationId).
+func (c *ClientWithResponses) RenameDeviceWithResponse(ctx context.Context, id DeviceID, body RenameDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*RenameDeviceResponse, error) {
+	rsp, err := c.RenameDevice(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRenameDeviceResponse(rsp)
+}
+
+// ApproveDeviceWithBodyWithResponse List a machine that asks, with the code that it shows
+//
+// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+func (c *ClientWithResponses) ApproveDeviceWithBodyWithResponse(ctx context.Context, id DeviceID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveDeviceResponse, error) {
+	rsp, err := c.ApproveDeviceWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveDeviceResponse(rsp)
+}
+
+// ApproveDeviceWithResponse List a machine that asks, with the code that it shows
+//
+// `untrusted_key`: the request was made with another code; `not_found`: it does not ask; `revoked`: it was removed once. After a failure the same again finishes it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
+func (c *ClientWithResponses) ApproveDeviceWithResponse(ctx context.Context, id DeviceID, body ApproveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveDeviceResponse, error) {
+	rsp, err := c.ApproveDevice(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveDeviceResponse(rsp)
+}
+
 // StreamEventsWithResponse What happens, as server-sent events
 //
 // Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -9984,6 +11867,42 @@ func (c *ClientWithResponses) LockWithResponse(ctx context.Context, body LockJSO
 		return nil, err
 	}
 	return ParseLockResponse(rsp)
+}
+
+// LoginWithBodyWithResponse Log in on a further machine of a user
+//
+// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+// `not_authentic`: it is another user's, or was changed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/login (the `Login` operationId).
+func (c *ClientWithResponses) LoginWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LoginResponse, error) {
+	rsp, err := c.LoginWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLoginResponse(rsp)
+}
+
+// LoginWithResponse Log in on a further machine of a user
+//
+// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
+// `not_authentic`: it is another user's, or was changed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/login (the `Login` operationId).
+func (c *ClientWithResponses) LoginWithResponse(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*LoginResponse, error) {
+	rsp, err := c.Login(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLoginResponse(rsp)
 }
 
 // ChangePasswordWithBodyWithResponse Change the password
@@ -11387,6 +13306,279 @@ func ParseListVersionsResponse(rsp *http.Response) (*ListVersionsResponse, error
 	return response, nil
 }
 
+// ParseListDevicesResponse parses an HTTP response from a ListDevicesWithResponse call
+func ParseListDevicesResponse(rsp *http.Response) (*ListDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcceptRecoveryResponse parses an HTTP response from a AcceptRecoveryWithResponse call
+func ParseAcceptRecoveryResponse(rsp *http.Response) (*AcceptRecoveryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcceptRecoveryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAskToJoinResponse parses an HTTP response from a AskToJoinWithResponse call
+func ParseAskToJoinResponse(rsp *http.Response) (*AskToJoinResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AskToJoinResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PairingCode
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRecoverDevicesResponse parses an HTTP response from a RecoverDevicesWithResponse call
+func ParseRecoverDevicesResponse(rsp *http.Response) (*RecoverDevicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RecoverDevicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListDeviceRequestsResponse parses an HTTP response from a ListDeviceRequestsWithResponse call
+func ParseListDeviceRequestsResponse(rsp *http.Response) (*ListDeviceRequestsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDeviceRequestsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeviceRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResetDeviceResponse parses an HTTP response from a ResetDeviceWithResponse call
+func ParseResetDeviceResponse(rsp *http.Response) (*ResetDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResetDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveDeviceResponse parses an HTTP response from a RemoveDeviceWithResponse call
+func ParseRemoveDeviceResponse(rsp *http.Response) (*RemoveDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRenameDeviceResponse parses an HTTP response from a RenameDeviceWithResponse call
+func ParseRenameDeviceResponse(rsp *http.Response) (*RenameDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RenameDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseApproveDeviceResponse parses an HTTP response from a ApproveDeviceWithResponse call
+func ParseApproveDeviceResponse(rsp *http.Response) (*ApproveDeviceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApproveDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseStreamEventsResponse parses an HTTP response from a StreamEventsWithResponse call
 func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11488,6 +13680,35 @@ func ParseLockResponse(rsp *http.Response) (*LockResponse, error) {
 	}
 
 	response := &LockResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseLoginResponse parses an HTTP response from a LoginWithResponse call
+func ParseLoginResponse(rsp *http.Response) (*LoginResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LoginResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -14,7 +14,7 @@ import (
 
 func (a *app) accountCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.statusCommand(), a.registerCommand(), a.unlockCommand(), a.lockCommand(), a.passwordCommand(),
+		a.statusCommand(), a.registerCommand(), a.loginCommand(), a.unlockCommand(), a.lockCommand(), a.passwordCommand(),
 		a.recoverCommand(), a.unattendedCommand(), a.passphraseCommand(),
 	}
 }
@@ -53,6 +53,9 @@ func (a *app) printStatus(s localapi.Status) error {
 	}
 	if s.Coordinator != nil {
 		rows = append(rows, []string{"coordinator", printable(s.Coordinator.Url) + " " + standing(string(s.Coordinator.State), s.Coordinator.Error)})
+	}
+	if s.Device != nil {
+		rows = append(rows, []string{"device", place(s.Device.State, s.Device.Error)})
 	}
 	if s.State == localapi.StatusStateUnlocked {
 		rows = append(rows, []string{"datasets", fmt.Sprint(s.Datasets)})

@@ -90,7 +90,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only what was asked for")
 	root.AddCommand(a.accountCommands()...)
 	root.AddCommand(a.storeCommand(), a.coordinatorCommand(), a.appsCommand(), a.eventsCommand())
-	root.AddCommand(a.contactsCommand(), a.secretsCommand())
+	root.AddCommand(a.contactsCommand(), a.secretsCommand(), a.devicesCommand())
 	root.AddCommand(a.dataCommands()...)
 	root.AddCommand(a.backupCommands()...)
 	return root

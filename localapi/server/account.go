@@ -33,6 +33,13 @@ func suggest(err error) error {
 	return &statusError{cause: e, problemExtra: problemExtra{passphrase: passphrase.New()}}
 }
 
+// Login makes this a further machine of a user.
+func (h *handlers) Login(ctx context.Context, r LoginRequestObject) (LoginResponseObject, error) {
+	return Login204Response{}, h.agent.Login(ctx, daemon.LoginRequest{
+		URL: r.Body.Url, CA: deref(r.Body.Ca), Kit: []byte(r.Body.RecoveryKit), Password: bytesOf(r.Body.Password), NewPassword: bytesOf(r.Body.NewPassword),
+	})
+}
+
 // Unlock opens the vault.
 func (h *handlers) Unlock(ctx context.Context, r UnlockRequestObject) (UnlockResponseObject, error) {
 	err := h.agent.Unlock(ctx, daemon.UnlockRequest{Password: []byte(r.Body.Password), AcceptRollback: deref(r.Body.AcceptRollback)})

@@ -134,6 +134,36 @@ func (e DatasetState) Valid() bool {
 	}
 }
 
+// Defines values for DeviceState.
+const (
+	DeviceStateAsking    DeviceState = "asking"
+	DeviceStateListed    DeviceState = "listed"
+	DeviceStateRecovered DeviceState = "recovered"
+	DeviceStateRemoved   DeviceState = "removed"
+	DeviceStateUnknown   DeviceState = "unknown"
+	DeviceStateUnlisted  DeviceState = "unlisted"
+)
+
+// Valid indicates whether the value is a known member of the DeviceState enum.
+func (e DeviceState) Valid() bool {
+	switch e {
+	case DeviceStateAsking:
+		return true
+	case DeviceStateListed:
+		return true
+	case DeviceStateRecovered:
+		return true
+	case DeviceStateRemoved:
+		return true
+	case DeviceStateUnknown:
+		return true
+	case DeviceStateUnlisted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HeadFindingCode.
 const (
 	HeadFindingCodeForked     HeadFindingCode = "forked"
@@ -674,6 +704,82 @@ type DecryptionKey struct {
 	Key []byte `json:"key"`
 }
 
+// Device defines model for Device.
+type Device struct {
+	// Added To the list
+	Added time.Time `json:"added"`
+	Id    string    `json:"id"`
+
+	// KeyTime Of its present key, which it replaces daily
+	KeyTime time.Time `json:"key_time"`
+	Name    string    `json:"name"`
+
+	// This This machine
+	This bool `json:"this"`
+}
+
+// DeviceApproval defines model for DeviceApproval.
+type DeviceApproval struct {
+	// Code As the other machine shows it; spaces and hyphens do not matter
+	Code     string   `json:"code"`
+	Password Password `json:"password"`
+}
+
+// DeviceList defines model for DeviceList.
+type DeviceList struct {
+	// Devices By id; absent where they cannot be had
+	Devices *[]Device `json:"devices,omitempty"`
+
+	// Error Code of what is wrong, or why there are no devices here; absent: nothing
+	Error *string `json:"error,omitempty"`
+
+	// Id Of this machine
+	Id string `json:"id"`
+
+	// State `unknown`: the list was not seen yet; `recovered`: another machine began the list again, and a person must say whether that was the user
+	State DeviceState `json:"state"`
+}
+
+// DeviceName defines model for DeviceName.
+type DeviceName struct {
+	// Name 1 to 64 bytes of printable UTF-8
+	Name MachineName `json:"name"`
+}
+
+// DeviceRecovery defines model for DeviceRecovery.
+type DeviceRecovery struct {
+	// Name 1 to 64 bytes of printable UTF-8
+	Name     MachineName `json:"name"`
+	Password Password    `json:"password"`
+}
+
+// DeviceRequest defines model for DeviceRequest.
+type DeviceRequest struct {
+	Device string    `json:"device"`
+	Name   string    `json:"name"`
+	Time   time.Time `json:"time"`
+}
+
+// DeviceRequests defines model for DeviceRequests.
+type DeviceRequests struct {
+	Requests []DeviceRequest `json:"requests"`
+}
+
+// DeviceState `unknown`: the list was not seen yet; `recovered`: another machine began the list again, and a person must say whether that was the user
+type DeviceState string
+
+// DeviceStatus The place of this machine among the user's; absent without a coordinator
+type DeviceStatus struct {
+	// Error Code of what is wrong; absent: nothing
+	Error *string `json:"error,omitempty"`
+
+	// Id Of this machine
+	Id string `json:"id"`
+
+	// State `unknown`: the list was not seen yet; `recovered`: another machine began the list again, and a person must say whether that was the user
+	State DeviceState `json:"state"`
+}
+
 // EmptyObject defines model for EmptyObject.
 type EmptyObject = map[string]interface{}
 
@@ -787,6 +893,21 @@ type Invitation = string
 // Label UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
 type Label = string
 
+// LoginRequest With the password or, where that is lost, with a new one
+type LoginRequest struct {
+	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
+	Ca          *Authorities `json:"ca,omitempty"`
+	NewPassword *Password    `json:"new_password,omitempty"`
+	Password    *Password    `json:"password,omitempty"`
+	RecoveryKit string       `json:"recovery_kit"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
+// MachineName 1 to 64 bytes of printable UTF-8
+type MachineName = string
+
 // Member defines model for Member.
 type Member struct {
 	Role   MemberRole `json:"role"`
@@ -795,6 +916,12 @@ type Member struct {
 
 // MemberRole defines model for Member.Role.
 type MemberRole string
+
+// PairingCode defines model for PairingCode.
+type PairingCode struct {
+	// Code 30 digits in six groups
+	Code string `json:"code"`
+}
 
 // Password defines model for Password.
 type Password = string
@@ -1021,6 +1148,9 @@ type Status struct {
 	// Datasets 0 while locked
 	Datasets int `json:"datasets"`
 
+	// Device The place of this machine among the user's; absent without a coordinator
+	Device *DeviceStatus `json:"device,omitempty"`
+
 	// Email Only while unlocked
 	Email *string `json:"email,omitempty"`
 
@@ -1041,7 +1171,7 @@ type Status struct {
 	// Uploads Transfers to the store in work
 	Uploads int `json:"uploads"`
 
-	// UserId Like email, store, cache, coordinator and datasets, only for callers with the scope admin
+	// UserId Like email, store, cache, coordinator, device and datasets, only for callers with the scope admin
 	UserId *string `json:"user_id,omitempty"`
 
 	// Version Version of this API
@@ -1215,6 +1345,9 @@ type ContactID = string
 
 // DatasetID defines model for DatasetID.
 type DatasetID = string
+
+// DeviceID defines model for DeviceID.
+type DeviceID = string
 
 // ExpectVersion defines model for ExpectVersion.
 type ExpectVersion = int64
@@ -1424,6 +1557,27 @@ type DeleteDatasetJSONRequestBody = EmptyObject
 // RenameDatasetJSONRequestBody defines body for RenameDataset for application/json ContentType.
 type RenameDatasetJSONRequestBody = DatasetRequest
 
+// AcceptRecoveryJSONRequestBody defines body for AcceptRecovery for application/json ContentType.
+type AcceptRecoveryJSONRequestBody = PasswordRequest
+
+// AskToJoinJSONRequestBody defines body for AskToJoin for application/json ContentType.
+type AskToJoinJSONRequestBody = DeviceName
+
+// RecoverDevicesJSONRequestBody defines body for RecoverDevices for application/json ContentType.
+type RecoverDevicesJSONRequestBody = DeviceRecovery
+
+// ResetDeviceJSONRequestBody defines body for ResetDevice for application/json ContentType.
+type ResetDeviceJSONRequestBody = PasswordRequest
+
+// RemoveDeviceJSONRequestBody defines body for RemoveDevice for application/json ContentType.
+type RemoveDeviceJSONRequestBody = PasswordRequest
+
+// RenameDeviceJSONRequestBody defines body for RenameDevice for application/json ContentType.
+type RenameDeviceJSONRequestBody = DeviceName
+
+// ApproveDeviceJSONRequestBody defines body for ApproveDevice for application/json ContentType.
+type ApproveDeviceJSONRequestBody = DeviceApproval
+
 // PrepareImportJSONRequestBody defines body for PrepareImport for application/json ContentType.
 type PrepareImportJSONRequestBody = ImportRequest
 
@@ -1432,6 +1586,9 @@ type UnwrapKeyJSONRequestBody = UnwrapRequest
 
 // LockJSONRequestBody defines body for Lock for application/json ContentType.
 type LockJSONRequestBody = EmptyObject
+
+// LoginJSONRequestBody defines body for Login for application/json ContentType.
+type LoginJSONRequestBody = LoginRequest
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
@@ -1564,6 +1721,33 @@ type ServerInterface interface {
 	// ListVersions Versions, the newest first
 	// (GET /v1/datasets/{id}/versions)
 	ListVersions(ctx echo.Context, id DatasetID) error
+	// ListDevices The user's machines, and the place of this one among them
+	// (GET /v1/devices)
+	ListDevices(ctx echo.Context) error
+	// AcceptRecovery Say that it was the user who began the list again on another machine
+	// (POST /v1/devices/accept-recovery)
+	AcceptRecovery(ctx echo.Context) error
+	// AskToJoin Ask the user's devices to list this machine
+	// (POST /v1/devices/ask)
+	AskToJoin(ctx echo.Context) error
+	// RecoverDevices Begin the list again with this machine alone
+	// (POST /v1/devices/recover)
+	RecoverDevices(ctx echo.Context) error
+	// ListDeviceRequests Machines that ask to be listed
+	// (GET /v1/devices/requests)
+	ListDeviceRequests(ctx echo.Context) error
+	// ResetDevice Make this machine another one, which may ask to be listed
+	// (POST /v1/devices/reset)
+	ResetDevice(ctx echo.Context) error
+	// RemoveDevice Remove a machine for ever
+	// (DELETE /v1/devices/{id})
+	RemoveDevice(ctx echo.Context, id DeviceID) error
+	// RenameDevice Change what a machine is called
+	// (PATCH /v1/devices/{id})
+	RenameDevice(ctx echo.Context, id DeviceID) error
+	// ApproveDevice List a machine that asks, with the code that it shows
+	// (POST /v1/devices/{id}/approve)
+	ApproveDevice(ctx echo.Context, id DeviceID) error
 	// StreamEvents What happens, as server-sent events
 	// (GET /v1/events)
 	StreamEvents(ctx echo.Context, params StreamEventsParams) error
@@ -1576,6 +1760,9 @@ type ServerInterface interface {
 	// Lock Wipe the keys from memory
 	// (POST /v1/lock)
 	Lock(ctx echo.Context) error
+	// Login Log in on a further machine of a user
+	// (POST /v1/login)
+	Login(ctx echo.Context) error
 	// ChangePassword Change the password
 	// (PUT /v1/password)
 	ChangePassword(ctx echo.Context) error
@@ -2346,6 +2533,108 @@ func (w *ServerInterfaceWrapper) ListVersions(ctx echo.Context) error {
 	return err
 }
 
+// ListDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDevices(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDevices(ctx)
+	return err
+}
+
+// AcceptRecovery converts echo context to params.
+func (w *ServerInterfaceWrapper) AcceptRecovery(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AcceptRecovery(ctx)
+	return err
+}
+
+// AskToJoin converts echo context to params.
+func (w *ServerInterfaceWrapper) AskToJoin(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AskToJoin(ctx)
+	return err
+}
+
+// RecoverDevices converts echo context to params.
+func (w *ServerInterfaceWrapper) RecoverDevices(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RecoverDevices(ctx)
+	return err
+}
+
+// ListDeviceRequests converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeviceRequests(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeviceRequests(ctx)
+	return err
+}
+
+// ResetDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) ResetDevice(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResetDevice(ctx)
+	return err
+}
+
+// RemoveDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DeviceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveDevice(ctx, id)
+	return err
+}
+
+// RenameDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) RenameDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DeviceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RenameDevice(ctx, id)
+	return err
+}
+
+// ApproveDevice converts echo context to params.
+func (w *ServerInterfaceWrapper) ApproveDevice(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DeviceID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApproveDevice(ctx, id)
+	return err
+}
+
 // StreamEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) StreamEvents(ctx echo.Context) error {
 	var err error
@@ -2399,6 +2688,15 @@ func (w *ServerInterfaceWrapper) Lock(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Lock(ctx)
+	return err
+}
+
+// Login converts echo context to params.
+func (w *ServerInterfaceWrapper) Login(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Login(ctx)
 	return err
 }
 
@@ -2672,10 +2970,20 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/v1/datasets/:id/data", wrapper.ReplaceData, options.OperationMiddlewares["replaceData"]...)
 	router.GET(options.BaseURL+"/v1/datasets/:id/files", wrapper.ListFiles, options.OperationMiddlewares["listFiles"]...)
 	router.GET(options.BaseURL+"/v1/datasets/:id/versions", wrapper.ListVersions, options.OperationMiddlewares["listVersions"]...)
+	router.GET(options.BaseURL+"/v1/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
+	router.DELETE(options.BaseURL+"/v1/devices/:id", wrapper.RemoveDevice, options.OperationMiddlewares["removeDevice"]...)
+	router.PATCH(options.BaseURL+"/v1/devices/:id", wrapper.RenameDevice, options.OperationMiddlewares["renameDevice"]...)
+	router.POST(options.BaseURL+"/v1/devices/:id/approve", wrapper.ApproveDevice, options.OperationMiddlewares["approveDevice"]...)
+	router.POST(options.BaseURL+"/v1/devices/accept-recovery", wrapper.AcceptRecovery, options.OperationMiddlewares["acceptRecovery"]...)
+	router.POST(options.BaseURL+"/v1/devices/ask", wrapper.AskToJoin, options.OperationMiddlewares["askToJoin"]...)
+	router.POST(options.BaseURL+"/v1/devices/recover", wrapper.RecoverDevices, options.OperationMiddlewares["recoverDevices"]...)
+	router.GET(options.BaseURL+"/v1/devices/requests", wrapper.ListDeviceRequests, options.OperationMiddlewares["listDeviceRequests"]...)
+	router.POST(options.BaseURL+"/v1/devices/reset", wrapper.ResetDevice, options.OperationMiddlewares["resetDevice"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.StreamEvents, options.OperationMiddlewares["streamEvents"]...)
 	router.POST(options.BaseURL+"/v1/imports", wrapper.PrepareImport, options.OperationMiddlewares["prepareImport"]...)
 	router.POST(options.BaseURL+"/v1/kms/unwrap", wrapper.UnwrapKey, options.OperationMiddlewares["unwrapKey"]...)
 	router.POST(options.BaseURL+"/v1/lock", wrapper.Lock, options.OperationMiddlewares["lock"]...)
+	router.POST(options.BaseURL+"/v1/login", wrapper.Login, options.OperationMiddlewares["login"]...)
 	router.PUT(options.BaseURL+"/v1/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
 	router.POST(options.BaseURL+"/v1/recover", wrapper.Recover, options.OperationMiddlewares["recover"]...)
@@ -3996,6 +4304,322 @@ func (response ListVersionsdefaultApplicationProblemPlusJSONResponse) VisitListV
 	return err
 }
 
+type ListDevicesRequestObject struct {
+}
+
+type ListDevicesResponseObject interface {
+	VisitListDevicesResponse(w http.ResponseWriter) error
+}
+
+type ListDevices200JSONResponse DeviceList
+
+func (response ListDevices200JSONResponse) VisitListDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListDevicesdefaultApplicationProblemPlusJSONResponse) VisitListDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcceptRecoveryRequestObject struct {
+	Body *AcceptRecoveryJSONRequestBody
+}
+
+type AcceptRecoveryResponseObject interface {
+	VisitAcceptRecoveryResponse(w http.ResponseWriter) error
+}
+
+type AcceptRecovery204Response struct {
+}
+
+func (response AcceptRecovery204Response) VisitAcceptRecoveryResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type AcceptRecoverydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AcceptRecoverydefaultApplicationProblemPlusJSONResponse) VisitAcceptRecoveryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AskToJoinRequestObject struct {
+	Body *AskToJoinJSONRequestBody
+}
+
+type AskToJoinResponseObject interface {
+	VisitAskToJoinResponse(w http.ResponseWriter) error
+}
+
+type AskToJoin200JSONResponse PairingCode
+
+func (response AskToJoin200JSONResponse) VisitAskToJoinResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AskToJoindefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AskToJoindefaultApplicationProblemPlusJSONResponse) VisitAskToJoinResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RecoverDevicesRequestObject struct {
+	Body *RecoverDevicesJSONRequestBody
+}
+
+type RecoverDevicesResponseObject interface {
+	VisitRecoverDevicesResponse(w http.ResponseWriter) error
+}
+
+type RecoverDevices204Response struct {
+}
+
+func (response RecoverDevices204Response) VisitRecoverDevicesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RecoverDevicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RecoverDevicesdefaultApplicationProblemPlusJSONResponse) VisitRecoverDevicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeviceRequestsRequestObject struct {
+}
+
+type ListDeviceRequestsResponseObject interface {
+	VisitListDeviceRequestsResponse(w http.ResponseWriter) error
+}
+
+type ListDeviceRequests200JSONResponse DeviceRequests
+
+func (response ListDeviceRequests200JSONResponse) VisitListDeviceRequestsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeviceRequestsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListDeviceRequestsdefaultApplicationProblemPlusJSONResponse) VisitListDeviceRequestsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetDeviceRequestObject struct {
+	Body *ResetDeviceJSONRequestBody
+}
+
+type ResetDeviceResponseObject interface {
+	VisitResetDeviceResponse(w http.ResponseWriter) error
+}
+
+type ResetDevice204Response struct {
+}
+
+func (response ResetDevice204Response) VisitResetDeviceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ResetDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResetDevicedefaultApplicationProblemPlusJSONResponse) VisitResetDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveDeviceRequestObject struct {
+	Id   DeviceID `json:"id"`
+	Body *RemoveDeviceJSONRequestBody
+}
+
+type RemoveDeviceResponseObject interface {
+	VisitRemoveDeviceResponse(w http.ResponseWriter) error
+}
+
+type RemoveDevice204Response struct {
+}
+
+func (response RemoveDevice204Response) VisitRemoveDeviceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveDevicedefaultApplicationProblemPlusJSONResponse) VisitRemoveDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RenameDeviceRequestObject struct {
+	Id   DeviceID `json:"id"`
+	Body *RenameDeviceJSONRequestBody
+}
+
+type RenameDeviceResponseObject interface {
+	VisitRenameDeviceResponse(w http.ResponseWriter) error
+}
+
+type RenameDevice204Response struct {
+}
+
+func (response RenameDevice204Response) VisitRenameDeviceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RenameDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RenameDevicedefaultApplicationProblemPlusJSONResponse) VisitRenameDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApproveDeviceRequestObject struct {
+	Id   DeviceID `json:"id"`
+	Body *ApproveDeviceJSONRequestBody
+}
+
+type ApproveDeviceResponseObject interface {
+	VisitApproveDeviceResponse(w http.ResponseWriter) error
+}
+
+type ApproveDevice204Response struct {
+}
+
+func (response ApproveDevice204Response) VisitApproveDeviceResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ApproveDevicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ApproveDevicedefaultApplicationProblemPlusJSONResponse) VisitApproveDeviceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StreamEventsRequestObject struct {
 	Params StreamEventsParams
 }
@@ -4164,6 +4788,39 @@ type LockdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LockdefaultApplicationProblemPlusJSONResponse) VisitLockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LoginRequestObject struct {
+	Body *LoginJSONRequestBody
+}
+
+type LoginResponseObject interface {
+	VisitLoginResponse(w http.ResponseWriter) error
+}
+
+type Login204Response struct {
+}
+
+func (response Login204Response) VisitLoginResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type LogindefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response LogindefaultApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5006,6 +5663,33 @@ type StrictServerInterface interface {
 	// ListVersions Versions, the newest first
 	// (GET /v1/datasets/{id}/versions)
 	ListVersions(ctx context.Context, request ListVersionsRequestObject) (ListVersionsResponseObject, error)
+	// ListDevices The user's machines, and the place of this one among them
+	// (GET /v1/devices)
+	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
+	// AcceptRecovery Say that it was the user who began the list again on another machine
+	// (POST /v1/devices/accept-recovery)
+	AcceptRecovery(ctx context.Context, request AcceptRecoveryRequestObject) (AcceptRecoveryResponseObject, error)
+	// AskToJoin Ask the user's devices to list this machine
+	// (POST /v1/devices/ask)
+	AskToJoin(ctx context.Context, request AskToJoinRequestObject) (AskToJoinResponseObject, error)
+	// RecoverDevices Begin the list again with this machine alone
+	// (POST /v1/devices/recover)
+	RecoverDevices(ctx context.Context, request RecoverDevicesRequestObject) (RecoverDevicesResponseObject, error)
+	// ListDeviceRequests Machines that ask to be listed
+	// (GET /v1/devices/requests)
+	ListDeviceRequests(ctx context.Context, request ListDeviceRequestsRequestObject) (ListDeviceRequestsResponseObject, error)
+	// ResetDevice Make this machine another one, which may ask to be listed
+	// (POST /v1/devices/reset)
+	ResetDevice(ctx context.Context, request ResetDeviceRequestObject) (ResetDeviceResponseObject, error)
+	// RemoveDevice Remove a machine for ever
+	// (DELETE /v1/devices/{id})
+	RemoveDevice(ctx context.Context, request RemoveDeviceRequestObject) (RemoveDeviceResponseObject, error)
+	// RenameDevice Change what a machine is called
+	// (PATCH /v1/devices/{id})
+	RenameDevice(ctx context.Context, request RenameDeviceRequestObject) (RenameDeviceResponseObject, error)
+	// ApproveDevice List a machine that asks, with the code that it shows
+	// (POST /v1/devices/{id}/approve)
+	ApproveDevice(ctx context.Context, request ApproveDeviceRequestObject) (ApproveDeviceResponseObject, error)
 	// StreamEvents What happens, as server-sent events
 	// (GET /v1/events)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
@@ -5018,6 +5702,9 @@ type StrictServerInterface interface {
 	// Lock Wipe the keys from memory
 	// (POST /v1/lock)
 	Lock(ctx context.Context, request LockRequestObject) (LockResponseObject, error)
+	// Login Log in on a further machine of a user
+	// (POST /v1/login)
+	Login(ctx context.Context, request LoginRequestObject) (LoginResponseObject, error)
 	// ChangePassword Change the password
 	// (PUT /v1/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
@@ -6214,6 +6901,380 @@ func (sh *strictHandler) ListVersions(ctx echo.Context, id DatasetID) error {
 	return nil
 }
 
+// ListDevices operation middleware
+func (sh *strictHandler) ListDevices(ctx echo.Context) error {
+	var request ListDevicesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDevices(ctx.Request().Context(), request.(ListDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDevicesResponseObject); ok {
+		return validResponse.VisitListDevicesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AcceptRecovery operation middleware
+func (sh *strictHandler) AcceptRecovery(ctx echo.Context) error {
+	var request AcceptRecoveryRequestObject
+
+	var body AcceptRecoveryJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AcceptRecovery(ctx.Request().Context(), request.(AcceptRecoveryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcceptRecovery")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AcceptRecoveryResponseObject); ok {
+		return validResponse.VisitAcceptRecoveryResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AskToJoin operation middleware
+func (sh *strictHandler) AskToJoin(ctx echo.Context) error {
+	var request AskToJoinRequestObject
+
+	var body AskToJoinJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AskToJoin(ctx.Request().Context(), request.(AskToJoinRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AskToJoin")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AskToJoinResponseObject); ok {
+		return validResponse.VisitAskToJoinResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RecoverDevices operation middleware
+func (sh *strictHandler) RecoverDevices(ctx echo.Context) error {
+	var request RecoverDevicesRequestObject
+
+	var body RecoverDevicesJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RecoverDevices(ctx.Request().Context(), request.(RecoverDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RecoverDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RecoverDevicesResponseObject); ok {
+		return validResponse.VisitRecoverDevicesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDeviceRequests operation middleware
+func (sh *strictHandler) ListDeviceRequests(ctx echo.Context) error {
+	var request ListDeviceRequestsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeviceRequests(ctx.Request().Context(), request.(ListDeviceRequestsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeviceRequests")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeviceRequestsResponseObject); ok {
+		return validResponse.VisitListDeviceRequestsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResetDevice operation middleware
+func (sh *strictHandler) ResetDevice(ctx echo.Context) error {
+	var request ResetDeviceRequestObject
+
+	var body ResetDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetDevice(ctx.Request().Context(), request.(ResetDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResetDeviceResponseObject); ok {
+		return validResponse.VisitResetDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveDevice operation middleware
+func (sh *strictHandler) RemoveDevice(ctx echo.Context, id DeviceID) error {
+	var request RemoveDeviceRequestObject
+
+	request.Id = id
+
+	var body RemoveDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveDevice(ctx.Request().Context(), request.(RemoveDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveDeviceResponseObject); ok {
+		return validResponse.VisitRemoveDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RenameDevice operation middleware
+func (sh *strictHandler) RenameDevice(ctx echo.Context, id DeviceID) error {
+	var request RenameDeviceRequestObject
+
+	request.Id = id
+
+	var body RenameDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameDevice(ctx.Request().Context(), request.(RenameDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RenameDeviceResponseObject); ok {
+		return validResponse.VisitRenameDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ApproveDevice operation middleware
+func (sh *strictHandler) ApproveDevice(ctx echo.Context, id DeviceID) error {
+	var request ApproveDeviceRequestObject
+
+	request.Id = id
+
+	var body ApproveDeviceJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApproveDevice(ctx.Request().Context(), request.(ApproveDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApproveDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ApproveDeviceResponseObject); ok {
+		return validResponse.VisitApproveDeviceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // StreamEvents operation middleware
 func (sh *strictHandler) StreamEvents(ctx echo.Context, params StreamEventsParams) error {
 	var request StreamEventsRequestObject
@@ -6374,6 +7435,52 @@ func (sh *strictHandler) Lock(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(LockResponseObject); ok {
 		return validResponse.VisitLockResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Login operation middleware
+func (sh *strictHandler) Login(ctx echo.Context) error {
+	var request LoginRequestObject
+
+	var body LoginJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Login(ctx.Request().Context(), request.(LoginRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Login")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(LoginResponseObject); ok {
+		return validResponse.VisitLoginResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7087,215 +8194,243 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L3pkhs3tiD8Krj8boTt7qxVUllmhSO+uiWprWttrZLkmHFpimDmIYlmEqABZFFshSb6KeYR7oP1k0zg",
-	"HCAXJpJLLbb7jv/YKmYm1rOvn3upms2VBGlNr/+5N+eaz8CCxr/O8lwtXsHiBV+qwrpfMjCpFnMrlOz1",
-	"e+/4FBhnlg9zYIuJMsBSlRczaZjSzC7nYFgmRiPQbKTVjFl8RY2YnQCTsABj2TVo40ZLesIN+UsBetlL",
-	"epLPoNfvcbeCKwmLq5zWkPRMOoEZd4txE/T6vaFSOXDZ+/Il6Z3N58+fuGc42JzbSTWWyHpJT8MvhdCQ",
-	"9fpWF1Afbc6tBe0++18/872/H+59t/fx81Fy8vDLv/eSMJexWsgxTWU/+KW3z6XanhgxPjQgbccGq+1X",
-	"KxkpPePWrVjak4e9pDcTUsyKWa9/VC5ESAtj0LiS84sPTyAXM2FBtxdzfvGhzxYTbpkBd70WDBsJyDOT",
-	"MCWBpROueWpB77MzlqrZjG9cdFbOVl/2jH96AXJsJ7jOmZC1v9rHd37x4Qfg2ZoVg52ARlAZCW0sy4UE",
-	"NlF5Zgh++AxMACYPdvvsuWWZArNxCxOaewM4nV98eFXkeccSuWSF/KVQFjI6UWbdMcMvBc/dGoVhFj5Z",
-	"JgyTRZ7vMwcXMJvbpX990yLdV11HfPKw41T/6ha0DgxwxYZxWkQECDJVOITG9zauEd+6DRwoaXlqCWvb",
-	"aJTS468MKwxohjh8O9w+3PuO740+fn785eu98o+HX775/OBL9ffRcQfWP+GWG7C/FpF5+mkO6XpC4ykI",
-	"wR4C3UILd3GGDbmBjCmZsEM2UppJJeGUcakQs9y9C8PSQmuQts8GqZKjXKR20HHVgIvZklQdRknV8wxm",
-	"c2VBpssfYRmBUschJBsuCatzAdIS3hg+A5byPGcLYSf4GH+awpLxMReSjcGaGrng0ixAMy4zNuGGScUM",
-	"pEpmDEYj2gbusSQEfpO1Fe65JXZB9vHjVdiu3+2/7f3vj3+OX+nz2VzpKLy/4fqXAmwfNzFU2dJdD8hU",
-	"L+cWslP8WXgiM3jz+uIdO7g+OhA4nhmwMb8GvGZhjTsWk7CxUhn+5O4awaLjammQ3hpQPd779uPno5MO",
-	"OH3nRIBnHhg+R6fwoFKfAqSDlJ97qbl272V/M8gJudZq0XMHiufR+9g540U5VPMkXyFvcFdPQogaBQ6R",
-	"MCGNBZ6534QcgXYjuqOd9dnALRU/YT9LZZFqf0zYP//xX4PTUrLB4xeezeBb7iOuwQ8HGTNWIOGGT3w2",
-	"z2nh3C2N0QYSZmE2B81toYFlkIoZz7/+Ljn+puN6/JF1weLJg8cPN1Pad5pLMwIdA73nGXFSx7L8a0xI",
-	"NtdqrMEYBtdOQkxYGsHPU5ZpvpAbOUUYuHdzgviFaCsY+x8qE4BC6lPHUN0/HKtws/c/9/h8nosUj/wA",
-	"gar/uTbnv2sY9fq9/++gkn0P6Kk5wNFeD//mKATOtwJYyk7wApWjLJ6ZK3yd8POcFrH3zgGRo8VcOvHA",
-	"0a1AsnoBelcW/aeDPzXXWRLXoZAcT7LjPCpeQ7+YuZKGTueNVsMcZmvOZ05v/DmcUwm07ovMTZerdAqB",
-	"r4GxVyLr9XuHR3979OnBL4fDb92FWm4L0+s/PH6Q9KywCPTInXiRowRUDuL3UGjZT1WejZzC0feL6Pu3",
-	"viRbXlfYXuSqzpiGUWF4jnfFRlzkDtu+fvvsnH338NG33yBS+IFQ25nPESK1moO2Hro81neSGIvXasXM",
-	"KUAg6S81BckW3LAZz5DiWpiZmogZ7q88DK41X7q/Uw3cusus3X7GLey5GdoAkLiHTh7B0befRmTR1whR",
-	"Iw9MqubQnGPdrVy419vzNqD1ZxKVcMpyguoAKpqvPDKicndenU/znjhd3rpVuft1a3K3E9nlyurcgOHl",
-	"jsW8EMZGV7L9SYU1rTsnHLBjCW8JI3HeLBMONnn+praeEc8NJLsBdVOn8oq9Eyhq0D3jSzbh15CwIRiR",
-	"AQleSlnQ5qtTpHclP9hnr2W+JLltEAB2QOzZ0UR392wwnbnfciVhn53T1JcSmW2qZsBybp00pwF5bqqu",
-	"QUO2fynr6FXniYfHm1hi4t5/Tt8eHR4e4uvh7zbO1DFtlXmWZxZeCtJ4OC5hnBi2ci71pe/EB5sr9xvt",
-	"XnlA6/Xia2uOOTdmoXS2kQaH925BKKr9PFq3maRXSPFLAf5xxfEqbGkSlCjaFHaitAjIsKKAOCwZOd4I",
-	"xklAb56+pLtEyGTXqkgnKFEThiidCcktXi3eab9p5DJLY2HWSxqa+6NHD042nv45TycRNf4nlD6dfD+3",
-	"DLU+4dhMOhESvjIsE2bq5kZF33GgEdh0AlmwvwEbFukUbMIM8NwpFbRs3BJnI5VnoBNEzcUEnEyLs9lC",
-	"S6dJjka9VVriJ7gaLm3sPN86UXtlcmaETJFiOOxtqZCramPSmwi7eXxRG5fxsduUsVxbFDq2mARNWtU0",
-	"W3yhuRxH14S/u2sgoDPRrwvTfWqvSZBwt7nN4ldQoDZyc1vlkutHmqxcYQxliB63ed2ucgT9sLrbM8Q0",
-	"t+EBEYYBK+3QUW2zS4rAN+Prn825Fl7CXcsp2wYWw0dgl0wWs6HjQMQFyYSCnG/CDRM2YSDwtwG9OHBi",
-	"58BJ0INem/9msJk0cikhO3evuiPFQTd95LSO7BW9+uVL9CDQnBaBOEczlMP1ATdTyAZul5r0WuW4d2Ec",
-	"YXByPiB5cFJpa2M8y3YRXtOJA8eNDMYv+hzfdt/BjIs8Ckd2Aku2cAvPlZpCxop5bGK3vJjl+XkG0iJn",
-	"IKKPI2mY5zyFLKGLzzMwlmxMdQa+bgPPcDo/+DImkAeMiWxIeNNnynO0KiM7aUvo7mLaI/jL7DPOjEXk",
-	"12zBhUVxhKVOTXQK/MDfxKDvrx03bheKOcZuGB+qAsUZob1lSZIi7AAG+QdxDC+sGT9HIa3IGWdz0EZJ",
-	"psGo/NrxVXdywfiDK+wlPZ6mMCdqPSyVxQAhHyNbdqcSpTLXoMVIQHbFbYyBgqyWlCJhAC+I1hG9YuhS",
-	"oS0uEw1Gsgaw2+RY98INJR5HPnYjp4fzFrHVwE3MCPwayQ5dixNMFooNC5nlJMA4qQXhlxUy8/6UYDg1",
-	"tWuYwvIqnDZuc9px7AZA+pO9wWH4TVTDrDmIuH7lPQLbC5mB5m3Ss8qB1yzplcfTHZStgNrrlviCDyHv",
-	"RUXZNYvZVvlrgstTz6YcWBKTQnLa5lIlla3JrsePNmtVO2y4QuJ1L783aLTsYGilCB4BFX4LAR+JVGtz",
-	"oLWKuSxVBqXcPQWYOyJHcukQHJ1UMhcyygRRaN2eZ5aEvjSeKykhte5x0iunUaOR/1euxkJeSYDM2/BG",
-	"Tj6Mo/ZSphvlkqVML8ja565P55tNKe6liv7Rfj+uv8sb2jU22gvrut+XpCfktSDL/KYPn1dv3lA19ke1",
-	"nlKVB/D+7YuOcyzn3nCE/pJaSPH7geAVUaUOqCSIMAMGfZsgMyd/BYuRhE+WFdJJCZU3MJwLG8JYSBPc",
-	"nKds4EHej1lT2olfkpd5JMaFxgtOmOFLw6Sqccc7RLL7QhkHMe1DnVg7N/2Dg4ky9uf+XGn7cdA0Rzw6",
-	"Ot5I0r3Xuw1MHfrrc1LnjFUattO+aybJLZk6aqR3YULvUGJn4MTA7Vf0Ekjtaq9Iq8W2JoUWdUcPE0IU",
-	"z5ZRePLelsgOinm220lcd8UZHPZLgX/BKcDAgmRLsDcwT6AcTauuQLyKg8LTSnrBOBEAo7rYamPVJcVw",
-	"wwNtXIqM+k3WXW9AgU1SZDnwmiXdjLuVF12Xx7zZeq3jt748GmTN2mqxJiu6PbLONmy8L+NyWvDUQR0u",
-	"illpHxV/rxwO3lpWeqIrmNiGgOyK9hNuJpG1/XC2d/zopFrfWELGZlyKEYbzSTaBT9y77HtRq7m2dSdc",
-	"3V64PR2oYeKu6NWJSbSyOh75K/VnEQUKwOgToaQP19kBXomu7uqTmULdmf9UpipzT/q9ITeA+29e2NFJ",
-	"wo4fOkb+4JjhVt0llS9XPvQl0pnach42F+PWVvfCnO39T3LE/Png45+//3yYdIWEtWib20LsMOuxBZuO",
-	"sv1xiAN6JvKYqYj56CE2EjmQVDRTWZFzHUKIULQ5e3px9Zfzl1cfjpIqtMg77hIMppqB5Y6IsTc/vnx3",
-	"1NIKdzGQw6e50FH7NmGXE1mSLdE1biFDdwhnuZBTZpWTWGd8yYYUKQZZHEHtpMPiXrlSEiZGlQjDhCmd",
-	"I7Ehd0BsL/2tiEutuchRcur+BVyDZgZSDXYj/HlDeAPzo6B47SNBIseJhngHAQMKuVUjxpkBfQ16D219",
-	"GAxEkbh9JjKTsFRlPt6KjGembRkm/3w3i9hKRszigk7aZdVew5tSVUi75cRZJf7e5u4RtLfmT1ZZHjNy",
-	"e6tkIadSLbZkjmXo1TqnjA/8MSgm+A/2QwRYrzyF/cBgPq6XIHflW/jYH1IMZB3duys/lJOmQwRWyzxc",
-	"hp03Ix3wpynUwrDKSPHqDHf0VdVW0rXlLiPobupS7fC+dIY2RI/KsZPt52lyqdvpQreApbChiF5R6RO0",
-	"s+i5N/01rdNHv8ZOahX6I7qhTViz4mac8IwNASoPRQTsVm0GuKradLGt/QA8eyYkyVQd3NSTU1T1rMqr",
-	"0FCeItWsQl/5WIMXNhY+MGECGjodnivGCa0ck74a8nSKLioJC9BlQHuY/pQNyB3h3imNOsbyHAaldwbS",
-	"iYKMcbn0oQwZhosENbo2U+XdQO2zgXpbsJSfMLzDTeekjQU3sRtXpZDX/JiiIZVmGVyLFMxGfu4H8rwv",
-	"dqEUTh4x81Wy15ZmkHKgDUQshIqHGbpXdTM9l/Psaq5hJD7tpAi8mwA7O3vC6NMqAAvl4VlhLFLxU7aY",
-	"iHQC14h1Pp2oHpG1TmE4/K4Zt3MjjSHxSW2p1R0ZdeRH5RLlWHLJIY6pwjqsEyn02SAI8ufv3l59OBqQ",
-	"cTSgzjGbcx+C4oPo9/7Gr3lCm2c58Gt0cYPQLIdryMsIjDQHrqMsbgrLqxm3oAWJJVtfjA+JdosZXP34",
-	"9H9cvTx79/Tt87MXV89ev7365z/+a9CIIRS5k763U+GOjo4eP3y8YsC84a2gP3Rra1BDL941lNBMxfxq",
-	"IrIMIra2F+5ymLvrVgAmZpIpy8biGuRpCRPCUtwD14CkcogjDzZzDNxyFH0bfpEOHaFmSP/KMIX5DEpj",
-	"Gkr91kp/ReNa0pG4cleDaSXHJ/ErIS9hW6p/92zvMaolls2Usez40YlX/RU5vHNU4cL5zLiehojMQofQ",
-	"Kg0ppmQ45gafbBOwjh+dRNbjTbxtz7zKG0ZbtZCoKGLGjfZSHujOKIarqPwaCSO4ovQy1SEvvqm5pWLn",
-	"v6stJoxXRSTs4veGxdVN/GS7f7NyULUNN9aw7sRuxqnubqnRtVWpGysMMkTKtNkHZjtR6JIq8owUF5Qj",
-	"a+E1O6QjROU2x2mnQqJc6NMqKPklF8ZStNjYS9t1nbIM6hHymuciu/LpJFG0yMDGY7xCJBJZeJDyLCTz",
-	"QyXMFOmEccO0WiBHJBpKNoxrnhdAp1NKsCNhT2nJGBCFYxqSaPEDkZEaGI0iE5BHLuE/L16/Ym+U0000",
-	"E9KqMp+v9DdiyhiuaU2gYzPfJqrFWr284qNo2vcFJjs6CRqDsdgQRkpD5T61mFC0pUuq6LBom2I8BmMh",
-	"QyybTzQ3ELP2jUBDRgkyvHLUOgHfe0rdlY0LMAZ14Z28XPGY0kE8v6jKOkDQ3ugtCTaJyllVmCCNN+4n",
-	"hsB/LUAvb0ZZzC+rkTfbRI2vrN4NElvXW8D0iZut7KZkXdOky6upsFvwp8dH3x3vttvGBFuQ/rcwFsbe",
-	"9BhuGhx1G4545ehUJGlHlYr5FJanzWAIimpSc5AUtxzeVJL0ba+JbpYVacMbwk/CmcYytFYBYIWnIE1S",
-	"bK6Fjya1CsNQTp14215/kO3qm+3dkXhVX2h8l0blRZCOdwi9+wkzoCQsBmuixZ2QXxPw2UDl2SBhkj74",
-	"jWLJk57l04aMK2HRS3oqz+Lp2Q0q6j7tOEirNNwsjvGnVuCP99liMqb/95Cn02KOfLcMFAr3y6aCII0Q",
-	"IQyzz1473PCOoBVxoTQE1zCODMOYKHMpKQSortCWy7NKUb7aikMNl7iTRo0qWFkAgAZAvWuD4nxrHfnX",
-	"k+l/BYbhDz4GmBcPdmQH5K9bZdkPGgt6EDMz8qtR1J/bGabazEAjt1zMTNWOXJXZ3Aml7bkwRozxLMNU",
-	"/xD5gCOfsrMZ/7uSX5lySg1jpzbXbWaNgJSHjzucrlfGLhsyXM24VNn7ViPTIlLv2FPejdVwGrdNNxS9",
-	"bbS8vyriyn0gsLth50qOkEk51Z7oxs62CiTGIpZuenLI6FFSBfMryYbKTnCyqEV6rFUxN3FdjkZzizs6",
-	"ZvQiqnbiepfk9VUXDK2+nHmNCbt+/uaPC7jpBSB53igK1GH9NndWEyl2vhun+BkaoMoNrS7rK/dUA8it",
-	"7cAnK/VPbsjeKB25JuRo4Fmw4zn9b8I1pfDMhGPk05mJGi8uKFijHS2rst2Cm57vAq7uJHcKgUAwiZcA",
-	"EHYX2C4DwCOpVuQkY78UUEDm5DANKYhryIKn8IZpDzQgJhIhDwrD7hgja9VOR7bZldtKJGu7ckPmc5sN",
-	"+sDaOJUwIDM0eHnh50bZV6OeBxTcemXaCDOHy2xE5tKWE4LfKDVAgH8uR6oN9H+A5R9geZ9g2Q2P8dAZ",
-	"iqTboUZFBdubZJ4wdPeSbmZs2plvnHnH2Mmj5NED7xu7b91QRKDv6IRpLjM1qyJza+HT8XJi/QrDI+X+",
-	"ROar/XXU9ItVenzQseIS/bbKVCSU3CZPMekVshsjL0Bmjvzw3E5UMZ6ECJbuVOR+FczgncC2URmz/KHu",
-	"jyWTQxyjV+0zai1t78gjS0OBkrVpOvgSepIaeZpbZsFViYbd1XcO2WIicmgVGKvHIcfrBVBVIvyYksni",
-	"AcMiy+HKPb4iYOsQ4im2x71nGPpkmFFsxuWSuQE8oJpTdthnEkhp36bGCPAuu+8Z0yrPhzydBp2dluD4",
-	"mroGrTEMoM/cEAgP04RqQBqMFAieFzIy1kOxojwg1FK5eaJqIXVlHk4qd2B59tGUVEwh2+bq0JSnfAEY",
-	"iqNWmJsX5i/jt82DuCdeOtohsxjSnrFUA8YD8rxmjaYD97iJJxSuAgvQRA+ymOeKR4HIx9yiz64WDy7x",
-	"7rpqyATr9koQiZgCQ7BPaJiEIb4mdSoR6nggYiUdXtCqQlfQerZPG/O5RGX84Nmb57HvF1xLIcc71bBb",
-	"5bxeKqjQpXGf9TjQkpJUV1FBdwzbawuM00cPobchj1Mhs4Z1nUB3E8iGXIY22jzYKNY8aIcDuUV0bvF8",
-	"Aum0vU817bLoqeEulcDcFG/cNxvvWk175fCdq6Whtk1+DlW1FlrJcVXLxCqWKV/8JF4OYE1WCoavahHn",
-	"KfFTiydzqGn3Nm8YYZmmYMzVFJZXrSQtjHza4MQcKR1TrHw7AKo2suI3UTkJNnMNmENSw8JIqOEKNmxG",
-	"g5u4JGJpQGdDdO0Bc48DLS+nXxcLGjun7bAw8XrDVXUtdxPAFUPvDQ7ci6VMn1FIT7chNla9izMfYhEV",
-	"tLmZ1u8T2SYqLSEKeq7B16PxCjNp0G69Eye+bONkxFpp3QbLqm5Faws/qAWWj7NcZqYZzp5h5ezACBu1",
-	"A3wlsJwby7QqZMZG+F+kFCvZxuRkj8iNjep9hDl8pqgiNdZ9+sqEYPEy5ydxMo8TpDK3iCnWIw5/a5ip",
-	"69KiQVUyo8ZCuuQdCHQNMiKm5xHlFGw/Xj0RITaehlh67ivSlYZFKwSVijZURfDLwsNVr5G+r2bohASK",
-	"l65XsaJMXzdQl+SmCjtUn9qLegnGYLg1Bd5xgZxjCCsj1eOmHLYbEUOn5mApRvE5CjoE5q3Rm3JfQkAH",
-	"HWG57PqstfuvXV0MbepRAOscIYgiZs5TMAmlDYLDJay+v5xPAMOYQWPcfQhWXvEcPmymsp8ctrR5dnlp",
-	"Ly/15aXc+/inqEr/vpT5zkt5PULIGs8igShOCqbSndmee9mEwL13b15utGbVRo+d6HvUV27OuOf2Kuh9",
-	"Eb1ojiF2BPzW0zBkX+4vCn3GAGlHtAy6WEZIKnjma7zE89vuN9L1vVxofsNaxrXctR1r6Fbiz0ro4Iw7",
-	"JfVHWD5/MggyQD0zesX3tDnoy+1uDlng7CvT+adPnv64xWybxbPOVDi/3+Zyuq9jDpnP+W8e+D0n6G+Q",
-	"YbqWbOJ9Dc4CDxWO4rP3758/cWcc8mQedlgMb9AbJgnabtzq7Gfcud5IKMexSSkqx4+dzk9aWHgLxkld",
-	"25bweeN0HtmwRKCZFvknIWpy69xpmOd8GQ1kn0Bo4GIVdlrgOhegw9xBJBOGtRu2tMlXyDqNVilaTFQO",
-	"uxUbqedTtxpptPtm9G6ZKb3GA/N6tPOdbJ8rW3lfQg2RWg+P8vLaEEcqTaGFXWKHFl+/JhTeb1+1R1K1",
-	"kBRtn2BEHrcMeDqJGNZQrsAS2Kh6HJ4cHvrEMeTTHN/mktX6XISuIwgZWFOhOpqJtXNqISG8C7MjoIQm",
-	"H5Rx5dnAQyna7GqzGarN7Z0WZVEJJ487MiTFJ2YU1sImqyU7Ov52/3D/cP+IfT1X2rJvH3/72In5YMyl",
-	"DOXJnHxqJ6AXwsA3++yHd+/eHBztHyHb3meZSs1BrlKe87nYn2XMQp4bNlGLAB1k+E0nkE6driCkzwdU",
-	"uqz67d42VgOfGSfB7V/KSzn4tIcWQAxNXVCOsM+ND2mVfTaQSsKASRVucMDlcoCvo9BXy6VIGOQGapZF",
-	"vFpOnXRO65pPCRDo7rETmDGe57jSSzlAg+SgMjKgR8TnMeI5mX3m1o7bEXI8cGqa4z8YxSkVG6K+5m8q",
-	"R45aBo46NcMdCMjMm/MfHDJTxh0HDMcZgnAzuJR+hgWXdiUQG71WfnWUDOIkL8BIVLK44lgz/mnPPR4E",
-	"3cUvcsQ4w8wSagwlPSutV2l3Z3DEXor/oDDTXKQgKR9DoEA6Eo5i9c7mPJ3A3vH+YdWbp/Zb5RjrnQc4",
-	"ZwhW3n5bUq7eEWpFc5B8Lnr93oP9Ixxzzu0EMf5gAjy3k7+7f48hEnn4TIPPg8Fbxg6E6AQkeKDs3ABs",
-	"qUNoM60hIsaLq2soezI59ZiiBHy6i9PqURGp6jlgdni4lv6lJKuUUiN3hD+8PDvfCzWgqGCu/+tr/Pob",
-	"QuHLXkkCDq6PDtKJuz85hsse++c//g87xP9KdEZUf/+gjEWky9UC9F7KDdS9oW7zvllE5htf+DtFpZ/a",
-	"m3G/VFoa9+HHDnVIMZ5wQ5dP6ZhCyedZr+8O/we8CioDVbb4/LlFjP0CEiwDkCsZAqRxL2rUkOGalbCi",
-	"3dRKCNo7D2e0ZfunfilvdfSC+rjS6ej48HCly5GFT/ZgnnPR7GtEBuR2F7KGnbXeYikimiD4EYKiHkv7",
-	"xnVUW37jripibXp5dt7yhPtyQ0G8SbnWAtzJp9Fza60SlzniXsKLCZblYdWaJlV8utf/+WPSM8VsxvWy",
-	"1+9d8KVhAzUdnJYcrrkWy8eY1UeOro9JzzOJXp+cF27wgxlYLVJTw/8WXL70r+x4m2uOYvXCniHrJC/y",
-	"jY6oPBQ/UqDi1psKZiRvvNFqBnYCmCG25ni4JPHdUY7QLCh6Orkw9mw+3+Jsbt7vLLQxijXQyvO6SEPE",
-	"ySSN1Bv6DTmzgfz6Tk75rDVn/Tx9M6TacaJb8kvSmysTYTEY02lYEBYcOaNWQy0Wvd8im1Qp7ww7Qa2Q",
-	"zdjGqlcOVvpcErEKjeu26VZX68IWmsEqC0PlaRd12fEBqh+3bpdW6xgVax7XgrOju4Sz0Lurg6Z60dBM",
-	"UOiboPs+hTuAp5e+SzWyttAMs6kZbISuGroefBbZF4KzHCjCoQk19PtNoIa6V0eAJb7tWiNE6lvYa9/g",
-	"w1jLnGvlm+zd8mRppHC2O5xjlfMUkLZ5hP75rkizZc/AlZz/rTBhHcVVqQXr1YwbdHBsowJtH5tZU6zJ",
-	"Ip7rJgybqZnXhxPM6fS9fUuNczXh7Q5uvazx5dfZjD7ipKwsmiozCebBk24a7t8AM5RRR2BT2Zupg/Iq",
-	"IOEvQa+rGoGhMF7rD9HJVs/DS/fIWutdLCIXHZaQsOESNd87uJqfJj6ZAjvG4KGHZl7K6U7GO6ZC6cBw",
-	"9nNQc6opUh00JTt08tUzHG3VJzoXPjLKtwsktUyW7Xh9xxkqS+BBZIkq2mmjRc1E+RYyQ6CGMmVVsn1G",
-	"kbSGjZUPlJqVYV9CrwQ5L7gpAyv3L2XV4rpflcyhcDGlmW87Q81dyypoZHkQZYLcKRvUeqUMklp1MlV2",
-	"YgneFt8KjrTRUzaQyl6hl7hdjN7jiFfkAn47XdAtp5y7kPyai5wPsfpZGeomVauwfWUU0OC0+yymGfIs",
-	"C/1RbiGi+ADL3ljzFP5//2Bf6XGlCf7FPdq+setKi5NfWVopW8bE6XNadZS5raybZcyoGZBBaLhkAl3Q",
-	"wyWDPXem4eK3w9UVChiRVFo1QnTZrNL3uvJZEMby5T47yzLwpquEEKZeCdNUoN2WnSkQoRO27liiwaCH",
-	"u9DwlB5DvQbisLAh81XUmixlkKKTu6JZ21LTLj24flL3y5DuH6pfy2q0bZnMToKy34kXlufcppP2oWpw",
-	"pOem1G2nI8W2ULeWI3+nt0nVv4LhPyCGML7GdkiYuiF9OqCYBjIG3gIGokJKJ6eu0Jkomn/nlA2wrMI/",
-	"//FfB75b3cB3tMOGf20yR6u/BzL3rwgoJNyhK6yki0guC4my1WlT5rOldHctjPCFn24IRTj+XQHRijLq",
-	"hv7jht0NP9FqHnoLC+rUUUkvIWy6ivFycj0leEu1YEre4n49Nt4TmZCwGDDLp7CqvKBQRHFSuD2Ouksr",
-	"lzLo57PTVZnfp9qgxQUFibFS2T4V9fFttlpfyIxlWs1NKAQ7870byVdVejZrukyIY3S6SqgYW/bsnK1o",
-	"LP2qOzTWGQpagg+U9HuKKQv+Eu5AYaBqQlg+aGuVoFZ26b8rq32KxelafLZsy3lT7CFo3asKP3VJoY3y",
-	"EPd4os2SHx3nuoJcNbR0SDUXWD8CLV+UCRY7tCR8rgysoPQd3FdtlTh2lY/uZmBiFNR5Q7YMuwCQZQ/f",
-	"+5WLo4DQTEuN26998uryD5a3DEktdLlUPP7+1ZlikyQbo+DB8luBYxXt6yT0tui64ZZ3cFB5stI7On7w",
-	"8BE7+fbxd4fsFv/exUpU9nX/78oSXikLgSdsbFq9I4topGR3urOE8d0v6712f0eumYexNBGJVlFswnn7",
-	"O3ihxliQ3UlmhYEVY+tpoyAgWWSN5cu60a5+1ls5OCpL0aqoWrMgS79NAxHNFG1KzQu7N1yopunEh9or",
-	"d+DmEOmkYTtvtCcpDJgqmnElsUvYddfSDiqIEeOXXlOozYnXjrpursYYISJG3gJPEMFzbOFJ60LwYB6t",
-	"sDKyk18qJ5rAevpyn71aabNfq+JcugKF8RFi5NvRYjyxGElXOx81upQhJM6wHEa29JmgzO8B6W9KSHDq",
-	"SdVFoM+4ZFWfZFQWsMalj7WlNPuyM4FS2SlbcbOs2LJRSwnsqnF+p2wwV7lIlzjrpQwf2KrlQK1Pb60N",
-	"TZ6rBa5HKkZFBugV410uvLATkFakVcMYrKMIxrf6NiytCi62vCyVJwWXGVON7oBE1jhqRR1641xksKek",
-	"UHJvVmie79nCTPf+DkPN90a5wAwz7CrXC71+axe/HwbdgaW2mnD/6qx1LTn5T4TRO6AibiDUGepXdnOC",
-	"7blqvVBJp/v5SeX+XhuOiWUuwohMjRh84qnNfR5GKJKEkZe/FIABBt7dVpYsL498Q2HNLeIpb36l9Va8",
-	"kSt9UtagGC79ru7AVhWOraQeVT+3kEnpL7ves7e6V3zpS5dVkGLDnpTJE79dfFiI1l4AxwrRW6P6Sjfi",
-	"X9nHWjZUjksMWdVv+U7ivyTDVtqsSndZf/tU83EVq7cM/qrA4j7dnk9wrrsghTQSNcahpZ8iU0SLy1gx",
-	"TuJCgj+GNs3cybkLmG99lt3Oz/p53S8Jun9wey1hayArScxOxMNvZRvv5++QPu0dHx6f3C+R+heEGu9k",
-	"pfr1tuEK25k+4V+dOTcYa7ucAxlJQ/29M/RjVj3FlISqav7gTwd/GiReDD6/+EAdGWfcDkKhMTBOV8Gu",
-	"O765XJmA42Yp5BStVcH86NQTCt9D7nwpR1zkZc7cgmORu9QtYzRqxJsDRReWo0LGwGcgJ8wo4vWUU/XD",
-	"u3dvQjaRAe/Z8WUP4s4Nnj2hfOu1MtlPXDqVzTdnSygZwGlBlERnwH2N0ZFY02/GzSnj1PHHtxXCXynI",
-	"7JdCWSzxRWeLf2IzHCHdQe+z56HMesKwGGJoBdfshjFxk0gMhiw1K2FWmsFVCTCGdLnEwgyPoNBdYmTV",
-	"LTUqSG7XlCYq1Wq1IOWLUhDd5tLSmkfMxSF3H7MtsYXTnOXCgub5IPGKqjviwdmrJ4N95qA6tKCjrwff",
-	"s3/7nl0Wh4cPUvwv+D/8//wz/yt871soDp5fsFfvX7wY+CRD9+frd/6nAIo8LIX0bFwf9u12GoKPH8Qb",
-	"F05LLYY50NUiKPhP6QOy2yWUSyIkM0KOy7fZ1zw3Ck8p41jC0wofSXkpfVFPyotcko3Dg803CRu8e/v+",
-	"KXUVeXb24uKp3x0mbA6hbIblQ3dpC18ZJAx0mKH5oFP2QwGSqjLNgpBASbcEX43lUlIao88K9RWffJhF",
-	"Z3qqGjFZuH+45b3irxAzW6DKvmdfSaXt5Ct29uoJqwFuuD52fLj/qAOKFz5EJQrDWzWO2By6X8vU/9xR",
-	"jTXUg9QYlotHX3qlRkU+Ejkb4FIHHfvIxQzNV5EA85DsPRNSzIpZr38YS/zeuI13fJjDMxrUvR5N6iNe",
-	"0XWe0fYTO2qX1zLb55iSus+1Vov9mwXXJ12D+qaotxvv057M2tLENqNgKltqrm+dLPCW8vSj2Ycfuqoy",
-	"YrFSXwDDBj+S14jXQFYLmtxyHh6e7CDx3D7hxDEN6uVX1irYQsKOZQvcUuiO2gT4fA6yQ4jYUeDeguLk",
-	"uVq8gsULvlSF3eaLp5/mkDbo1CZq4Ks9YFHjzVvAns/bvYt05oKAbYvXzy8+PAGkfmjf2Ob9vzoOuuW7",
-	"PxCB2+7lV0We3yxHCzd9r17xeqGXrqAKWJTYH5wTCcsKHRZ3BxHtjsGdshl6SXhjRqQ3IewJmJMR5lw3",
-	"8oDWqTsdiFzYmP6L1fT+QMY/kPH/XWR8C6EYK3Qj5S1wL2p9GIkcTHfJD6V9nhQ1xUZ+/obkMfZSZUXO",
-	"NfMphlg72qvXPqOxj5VZTaiX4Etkux1RlVZfW+b92xehgiL10aeaj0IyjEo2zCpFBVhG4hou5UzIwoIh",
-	"1QfV61TNgGJXB2WnvenMHBRYHG2wz36aKIx0pfLq5OStQkhxYb4Mf59Ka5fZkKFnMZWK8dEcVOuFarqE",
-	"gLcZl2IExsbMFbkw9hme9M5ZxhXVuU+fj1tcl8MHFx7KKKDhJGiiWHnqLiIEwB8plNmqAcgQPhtSJMtF",
-	"3eDm2zpVCOB+uJXAGMWTekm4Tk/hh/DSPd5UvXBd5LLKJdz+WsJQSa0qK2VW/Aqmcn8JviRbF316ytMJ",
-	"lW3zcQpM+JhcLQwZcOoliih/AZswINq+4MbuPXWf7z1/QjV7Fj4LdiaMoZK9bMR1KB9M+dHGijzHCYXd",
-	"ZwN3BGUBKKz6RPXMcOD9S3mGNkRfgwYDQ8jmefSImX125kmr93wiTQoR4o7kYSErYTDIfB5PCyVC/zRU",
-	"r1s59KhVoLHzziI/h3vfffx8lBx9d5uaPng90YT7jRqz39JdUBjuIMRpfGSFo4aZe+E2pN1QBqZTM/Vw",
-	"KlCCM/UiCW1OSrQMIW8ND6XwQW8XxsplfMYWWllv6/OVFkUA99Dqc0BrGFRd6h0cKgls8Ob9O7IulvlS",
-	"BLNuKZSngJXv0OV+WkVvO0YX6vbNYKb0khXSihw71SSMe0uZBck8S06oWwoxVF+2eSHmEKqykQXDSSj7",
-	"7McwBVVwpSmpudClbJV1ffPjy3dHjVKr7Gtf+NTdJ1UoRfsk+T5TMZ+ARkMt9qfmY1+G6+zpxd5fzl9W",
-	"fFvgANwYlQp0BbjBy+b/pnIFXErPBL45pUqG7j4rI3+1MFFh8BDtzw7pktJhW2bj2gkYoHz7GFrPNThZ",
-	"g5SDe4rhpMF/o6ACv7MI4v8I87vw0/2A9S18hlN57Fx2yBllDWaKzasKasaZXSj+1+sfHT96fPzd0XG3",
-	"y68SRrtJRFm4cuDFVhJ7fnx5EZgYxtA5fG+Am4Ok5RwIRYhG+IWysSqrDpoinfhxTJUYLspG3G4aIY3l",
-	"MgXHldwUbv5L6V0mK5E5tUKO1y0HVoJ0p/wiLKfZmdt9UgXIxjCAzoHqxN4H9DdLWf/K3upG4eY1Lmt3",
-	"E3eACzQd4+WYpFEFRuOFEA8MFX6MvNayXtz2UF6mdUYNrvj0foNsXlBvqjsQGMS8VjkBNUvigF01cOLx",
-	"hfVK7FHDFyWJvKmahtxnoD6FLdw4Tv/cZ7bdafxErV/KjWoLhZMm51snbb346wsH20+KdPrkP/YZ2pNI",
-	"+qhaamH5YvTum6DteIafIJPOyoBHLNhCPcxqQQBl2VbDvh5c9ka5GE+sYceHxyeXvcE3FEbBLcxKfYQE",
-	"hUvJgyf54umLp+fvEqaCpQIhj8tlJU1U68VC0tgWbp+9cwzArSe0iigrMJO06HZKgQqDvzwl+0g7CsV7",
-	"5stFXkqsxrqYUBqcL3zrY0Zi9Dp4QHdT++7XjXn36PRXt8s7Yxp/eE+3L7WmvUeR6qSRrfZXd2u+lgFP",
-	"SbRc3CZieY1K6QvBdfPT8ML9QPlbGv22yV3BcF4mwPgy0TJrZtCUfSVvf0EXWBOoMWmp7DWq6+3EykM7",
-	"zG4ec1bNVzdmjwswBrIaufZxej57pjwL35OLqdGIKvi64eYTzQ2GJg1MMR6DsZBdVQ8GsVpOfqF3UCKM",
-	"Z3ylQNhuyS47lAugRf9GmujbqtdpLHCjfEpJhR5UiVvWIQoNfPdUElWW8YMrTpZdwbhs0tpFVeiF+6Iq",
-	"pt4J8aZUxQ9zN2VRyS3FQ4FM7KPijntclban9tXheDsOvGYPODw8OXlw7GSSrnuoNTbvdCf4im/3Wtqh",
-	"6r0eAXy/gIgD4C6o9Go5OxN6hYS6do3q1UKzIeqDt6uE+RyR1DuzkPuQlZLcuEv2SwEFzhyEXi9Ao+vg",
-	"lAkbQqYrqbiWuUn96rB8IxsU0uoC6fUUllUuYyMhvOoL3kgN99GtVWfywaX0SY2Y7rGuVFZtzFjJrEay",
-	"aLPwky+p2UwJDQYCAlgMP8OLImsqEqKByAanbGCVusq5HsOgz2ZKA/ZFkI229lHvBciMgOE2HIsQr8d/",
-	"+FBkf/mwfDn+/vte1RtjIUaiR13he49Gh+nx8NHx3oP0kO89zB4/2PuOn8DeyehwdDI8HD3mR0fbMy5a",
-	"+W9kQqLJn8uR6pKY0Xy95upEVpY7DSZr91qGTQGSO+Wx6xf7V8S7O6Er2APD7xmrm62vbliR7e8ePzh8",
-	"2F2CwZPsjVllVEyzC6R/p7U0aaTq4NDwgCDiu/sgrTyt2vVg5ZyvDEvVfNmqoHCjopq1E7tXfOnEFXya",
-	"sAE2+t47V9JqlQ+8nXoPxYTBHSmQASWpyIHBPkE3LFfTtZGvDBtoGJXh6dhDubSniGBsrCjVGi8wtnZ5",
-	"cBx3Awf0KPv1dl4wvXGfF0wzxEQZ/+T29MVyW6ZiBJHc11EvQwQ2yuS1riKlPN59bEEev7dTUxo6sYIe",
-	"3lGQT0hHHatT7ypGiaVswlonIjTz2kofq5JE7axuIEcYMk1h//D+5x4m3WATTexwXjU237XgA3Uv7x0Y",
-	"fX1QtqKi897hgn4rGePXAI7ziVIGyrhAyskaFum0kZZbA4ht3QL4yUHqCPq62trPQ/syAzxHQ78Fg4GA",
-	"JImPBCY9YVc4HwpEqwsdqvdZGcRWlXh3s9a7VjupKtK3JgeukeX8qwkLoe06xoisWCXKthJOnByBdTpR",
-	"ECpg7dWuvcgJrPMw4uMOEvB7qIOHSzvHPUQQ6qdwXJa6iVUlkRYg76Q6nl5iKwctLCQItoxTiG3Cinmu",
-	"OLVD5dqSgdZjyw63VJQdvTcUKePDHKr237/zAmWvR6O7OP1CS1YdEJupzGHJ6LTO/tiE40NVlOWj1Bxk",
-	"oCI39pJ21MaqxZOF9o3VYnxv1rnvGUYawD7DoBrqmt/suv71oPm3DyIYfIOxVE4Re/fm5WktjrIMB5kC",
-	"zJmIRk6D/P2Cyl3GgkQ64UdIxOu7qIP6AurNfqiqN1KDpY/S40wDtfGtUqipmuFtvfRkOl/jQsH5R8Ix",
-	"F63kuPSo1MNvsZo1RRgZSJUjVKoY5o7JWkUfl+GIWL8NuyMOC7MceM+LBquXV7jZiAPFL/JXqwi2tRj4",
-	"Hhd2W2r2/u48bTRUu+HVti6JZkvLsun0zx+/fHRP9HXQcauSaf2Dg7L7cv/bx98+xrwIP1srHEiMtlHV",
-	"vEocltrOCY8lKFSaTDVCEIfjSrm+DhGwI6UX3AH1DIzhY99uiTLtvASaqjnZusvaDvWajNFOsBQa6CNJ",
-	"6u2ta1ucz03k83NfPkCNKDrMeySFZtdVRoMfonRmx4YJTbIQ7byBv+wyICsBcFaN500d7dEo7YQOZkl7",
-	"2yEVqZqA8kFafV2xw27ig7+9kE+tR6vTQvj48vHL/w0AAP//",
+	"7L37chs3tjf6Ktg8u8rJTIu62FYcqlJ1NLI91o5vY9lOnRP5qMFukMSwCXQAtGiOy6fmKb5H2A82T/IV",
+	"1gL6wkbzJirJ7C//JBbZBNDAWgvr+ltfeomc5VIwYXRv8KWXU0VnzDAFf51nmZy/ZvOXdCELYz9JmU4U",
+	"zw2XojfovadTRigxdJgxMp9IzUgis2ImNJGKmEXONEn5aMQUGSk5IwYekSNiJowINmfakFumtB0t6nE7",
+	"5C8FU4te1BN0xnqDHrUruBFsfpPhGqKeTiZsRu1i7AS9QW8oZcao6H39GvXO8/zyqf0OBsupmVRj8bQX",
+	"9RT7peCKpb2BUQWrj5ZTY5iyP/v/fqYH/zg6+P7g05fj6PTR1//sRX4ubRQXY5zKfHRLb+9L9Xp8ROhQ",
+	"M2E6XrB6/WolI6lm1NgVC3P6qBf1ZlzwWTHrDY7LhXBh2JgpWMnF1cenLOMzbphqL+bi6uOAzCfUEM3s",
+	"8RqmyYizLNURkYKRZEIVTQxTfXJOEjmb0bWLTsvZ6sue0c8vmRibCaxzxkXtr/b2XVx9fMFoumLFzEyY",
+	"AlIZcaUNybhgZCKzVCP90BnTnpgc2fXJpSGpZHrtK0xw7jXkdHH18XWRZR1LpIIU4pdCGpbijhJjt5n9",
+	"UtDMrpFrYthnQ7gmosiyPrF0wWa5WbjH1y3S/qpri08fdezq3+yCVpEBrFgTiosIEEEqC8vQ8NzaNcJT",
+	"d6EDKQxNDHJtm40S/PqBJoVmigAP3423jw6+pwejT1+efP3moPzj0ddvvzz8Wv19fNLB9U+poZqZX0vI",
+	"PGW3PGH7mO1ur/3sc86S1QLPSTLkASD+ueKWgDQZUs1SIkVEjshIKiKkYGeECgkcbumPa5IUSjFhBiRO",
+	"pBhlPDFxB8kxWMyGIvMoKDIvUzbLpWEiWfzIFgFusTeVIMMFSpeMM2GQfzWdMZLQLCNzbibwNXw0ZQtC",
+	"x5QLMmZG18QWFXrOFKEiJROqiZBEs0SKlLDRCF8D3rEUSO4lays8sEvs4rCTJ8s8Vj/1/zj4/z/9OXyk",
+	"l7NcqiDfvaXql4KZAbzEUKYLezxMJGqRG5aewcfcCbv47Zur9+Tw9viQw3g6JmN6y+CYudF2W3RExlKm",
+	"8JE9ayCLjqPFQXorWObk4LtPX45PO+j0vVVFnjti+BKcwpFKfQomLKX83Ev0rX0u/buGG5kqJec9u6Gw",
+	"H71PnTNelUM1d/I13FH26FEZkiN/U0WEC20YTe1nXIyYsiParZ0NSGyXCj8hPwtp4Pb4FJF//fO/47NS",
+	"w4Lt5+66g6fsj6hibjiWEm04XCDsM53lGS6c2qURfIGIGDbLmaKmUIykLOEzmn3zfXTybcfxuC3rosXT",
+	"h08erZf47xUVesRUiPQuU7zR7dXpHiNckFzJsWJaE3ZrNdWIJAH+PCOponOx9sbyA/d2F8xfUeoybf4i",
+	"U85AWX5mL3b7D3tl2dkHX3o0zzOewJYfAlENvtTm/E/FRr1B7/86rHTwQ/xWH8Job4Z/txIC5lsiLGkm",
+	"cIDSShanVEh4HPnzAhdx8N4SkZXFVFg1xcotL7J6nnqXFv2nwz8111kK1yEXFHayYz+qWwg/0bkUGnfn",
+	"rZLDjM1W7E+OT/zZ71NJtPYXqZ0uk8mU+RuPaXPD096gd3T898efH/5yNPzOHqihptC9waOTh1HPcANE",
+	"D7cTLTLQxMpB3DsUSgwSmaUja/gM3CIG7qmv0YbH5V8vcFTnRLFRoWkGZ0VGlGeW27559/yCfP/o8Xff",
+	"AlO4gcDqynOgSCVzpoyjLsf1nSLGwLEaPrOGGBP4l5wyQeZUkxlNQeIaNtM1VdefX7kZVCm6sH8nilFj",
+	"D7N2+ik17MDO0CaAyH5p9SIYffNpeBp8DBk18IVOZM6ac6w6lSv7eHveBrX+jEoUTFlOUG1AJfOlY0Yw",
+	"Mi+q/WmeE8XDW7Uqe752TfZ0Am+5tDo7oH+4YzEvuTbBlWy+U35Nq/YJBuxYwjvkSJg3TbmlTZq9ra1n",
+	"RDPNou2IumnbOQeDVShq1D2jCzKhtywiQ6Z5ylDxktIwpR+cgbwr74M+eSOyBeptsSfYGK9nKxPt2ZN4",
+	"OrOfZVKwPrnAqa8FXLaJnDGSUWO1OcXgzk3kLVMs7V+LOnvV78Sjk3VXYmSfv8TfHh8dHcHj/u82z9Q5",
+	"bfnyLPfMP+S1cb9dXFs1bGlf6kvf6h5srty9aPfKPVuvVl9bc+RU67lU6VoZ7J+7g6Co3ufxqpeJeoXg",
+	"vxTMfV3deBW3NAVKkG0KM5GKe2ZYMkAsl4zs3ci01YDePnuFZwmUSW5lkUxAo0YOkSrlgho4WjjTQdPZ",
+	"phfasFkvangQHj9+eLp29y9oMgm4E34C7dPq97khYPVxe80kEy7YA01Srqd2bnA42BtoxEwyYan3AzIy",
+	"LJIpMxHRjGbWqMBlwytRMpJZylQErDmfMKvTwmymUMJakqNRb1mWuAluhgsT2s93VtVempxoLhKQGJZ7",
+	"WybkstkY9SbcrB+f18YldGxfShuqDCgdG0wCrrVqmg1+oagYB9cEn9tjQKLTwV8XunvX3qAiYU9zk8Uv",
+	"sUBt5OZrlUuub2m0dIQhlkF53L7rttUj8IPltz0HTrMvHKNgiEnpDw9am11aBDwZXv8sp4o7DXflTdl2",
+	"sGg6YmZBRDEb2hsIb0F0ocDNN6GacBMRxuGzGB+MrdoZWw067rXv35StF41UCJZe2EftlsKg635krY70",
+	"NT769WtwI8CtF6A4KzOk5fWY6ilLY/uWCu1aaW/vQlvBYPV8BuLBaqWtF6Npuo3ymkwsOa69YNyiL+Bp",
+	"+zs2ozwL0pGZsAWZ24VnUk5ZSoo8NLFdXsgDfpkyYeBmQKEPIymWZzRhaYQHn6VMG/Qx1S/wVS/wHKZz",
+	"gy9CCrnnmMALceeCTWgG3m24Ttoauj2Y9gjuMAeEEm2A+RWZU25AHSGJNROtAR+7k4gH7tjhxc1cEnux",
+	"a0KHsgB1hivnWRJoCFuCgfsDbwynrGk3RyEMzwglOVNaCqKYltmtvVftznnnD6ywF/VokrAcpfWwNBY9",
+	"hXwKvLLdlaCUuWWKjzhLb6gJXaBMVEtKQDAwp4jWGb260IUEX1zKGxfJCsJui2PV8ycUOR751M2cjs5b",
+	"wlYxqkNO4DcgdvBYrGIyl2RYiDRDBcZqLUC/pBCpi+t4x6muHcOULW78bsNrTju2XTMm3M7usBnuJaph",
+	"VmxE2L5ykYnNlUwv89bZWeXAK5b02vHpFsaWZ+1VS3xJhyzrBVXZFYvZ1Phrksszd01ZssRLCsRp+5Yq",
+	"pWxNdz15vN6q2uKFKyZe9fAHDU7LjgutVMEDpELvoOCDkGq9HFNKhkKnMmWl3j1lLLdCDvXSIbNyUoqM",
+	"i+AlCErr5ndmKehL57kUgiXGfh31ymnkaOT+lckxFzeCsdT58EZWPwyz9kIka/WShUiu0Ntnj09l610p",
+	"9qFK/uH7flp9ljv6Ndb6C+u239eox8UtR8/8uh9eVk/uaBq7rVotqcoN+PDuZcc+lnOv2UJ3SC2m+P1Q",
+	"8JKqUidUVESIZhpim0ykVv/yHiPBPhtSCKslVNFAvy9kyMZcaB/mPCOxI3k3Zs1ox/sSo90jPi4UHHBE",
+	"NF1oImTtdtwjk90Xy1iKaW/qxJhcDw4PJ1Kbnwe5VOZT3HRHPD4+WSvSXfS9TUwd9uslmnPaSMU2s75r",
+	"LskNL3WwSPfhQu8wYmfMqoGbr+gVQ7OrvSIl55u6FFrSHSJMQFE0XQTpyUVbAm9Q5Ol2O3HblWdwNCgV",
+	"/jnFBAPDBFkws4N7AvRoXHVF4lU+FuxW1PPOCU8Y1cFWL1YdUog3HNGGtchg3GTV8XoWWKdFlgOvWNJu",
+	"t1t50HV9zLmtVwZ+68vDQVasrZZrsmTbw9XZpo0PZX5Qi546pMNVMSv9o/wfVcDBecvKSHRFE5sIkG3Z",
+	"fkL1JLC2F+cHJ49Pq/WNBUvJjAo+grRCQSbsM3Uh+17Qa65MPQhX9xduLgdqnLgte3VyEq6szkfuSN1e",
+	"BImCQfYJl8Kl62xBryhXt43JTFk9mP9MJDK13wx6Q6oZvH/zwI5PI3LyyF7kD08IvKo9pPLhKoa+ADlT",
+	"W86j5mLs2upRmPOD/xcDMX8+/PTnH74cRV05Wi3ZZl8hvJm3PAkY9qXXbMn3KIEEM67Nho6HzrvMGvfw",
+	"k5DfjxtNcsXAjTNli4jMJzyZWO3Peb40SSnPFhsvotv9O+E6lMRWhTCq4erpoF3+Xty42uu5Kbo3/zzP",
+	"lbyl2dYB07TLPeddwe4FiJ7IuVWdz4jOYe8gAW2RT5jQJJUQvZwBmdX3s1Tqo1VRuodHewnTtfwekKSw",
+	"0q7A3eu4SuG7wMH+ZUF4FWHCeBI4aBMq7DYMGZnQdFMnquOegH61iUUDaZHSZe7MJ4uae1tI4l6B2M/q",
+	"jj9Qebr5rMVKJkjKAdNn/YtewaNB6sdRuo/pnpxUr/C9YPSNXVW4oncMAvaL+17VHrjBiZYNuKGmxYUY",
+	"YsvImJPOO7hU3XRVFIyvOQtYtg45mKtvtmBJvw/rNONy+O61XXW4BgoxFXIunAVvb0SwQ6wQ0QwNEbDz",
+	"XVpIPCiTnL1YHrIxFdWvIWMYHQplLGBWaGNN/1oJhAui2585L763y9yKICPBjoj6lJ6ivCg/UWwmb92/",
+	"3OKCRlz1+oUOp3mjD182ZQyhM4nZq7C+B7qSttxMZGEIrfs72i7eLSTnv7NcrGd1rhNB7R/7DOznPAtp",
+	"AcTlbZMRzxj6o2YyLTKqfPI2OJXOn13d/PXi1c3H46hK6nYpUxGksc+YodZ8JG9/fPX+uHVY26QmsM85",
+	"V8HMArRrPrx7ubU6F0hEoSTjYkqMtNrijC7slZ7QLGNp2DQyk45ch4o8IsJHlfPIUp9PSwkNuYVJ5fxu",
+	"S46q1lyYonJm/8WoYopolihm1kphJ3wbNleQFG9dDm5gOyEFwlJAjEVXckQo0UzdMnUAXA1p2FiLNSA8",
+	"1RGxyhvqmBi21O2YPGZGdhvnG3nn0vC1lXTlE6zwCiSyEGbDidPK8XiXs9/mdo16RhoaSi9w4q8S/ZvM",
+	"7JPeV6XDuJRrDQ4a94O+z73vlbvQ96b9p9W+u209BvD1Cr3Byr19ZQApRlOf+94KzJeFh80cU/hoyhYB",
+	"47Dawy2zhGor6XrlrvDzdo7q2uZ97UwqDW6VvU42n6d5S93NC30HWvIvFPDoVp5cfLPgvjczZVq7Dxkl",
+	"Wzm0IROkm9q40UsJXhOakqFVKn1uyHqfBK6qNl3o1V4wmj7nAr1ZHbepE6eodMqsKsqhCUjNquiIjhVz",
+	"yobX0qzx2tvMcxEraS/pmyFNppAcJNicqbKU0E9/RmJMBKkU6jMSa0MzFpd5MSyZSJYSKhYuiTSFRF2v",
+	"KNdmqvJKQFdrsN4GV8pPkFhrp7Paxpzq0InLUslr/hjrUKTypv7a+9wN5O6+0IFiIV8gwFrpXhs67cqB",
+	"1ggxX6TnZ+he1W4RBkrTm1yxEf+8lQvWmifn508J/rRKfQd9GKwqK8XP0K/IboHrXEF5PRd+lav26Ptm",
+	"xvROvtrIwRokRnVgKmAGGxWgx2IyVGlJCWl4wgYk9or8xft3Nx+PY7QiPeuckJy65F9Xvnjwd3pLvVM1",
+	"Y/QWkgsZVyRjtywrc1+TjFEVvOKmbHEzo4YpjmrJxgfjitHsYuKbH5/9Pzevzt8/e3d5/vLm+Zt3N//6",
+	"53/HjeoNnlntezPn+fHx8ZNHT5ZCxzueCmSibe5zqEckti3i0FOe30x4mrJAlPOlPRxiz7pV+gJYAtKQ",
+	"Mb9l4qykCW7QoUkVA1E5hJHj9TcGvHKQfRsZKR02Qs2kf6CJhEpSqaAAuMOpXDuWZMRv7NFAQe/JafhI",
+	"MD+rrdW/f37wBMwSQ2ZSG3Ly+NQFXSSmGmZgwvn9mVE19bUwhfJJ7YolUAxrLzf22TQJ6+TxaWg9cszF",
+	"bvluP7USRKSKSm80dcWJ2uCq8S60r9K7c3aRYPObXTKFdvmNcy8tbqa8aVuFIwtPjr9fn/Wxr4ylxtpC",
+	"RF/34bZo7pgYSU4feTIbkVxxgdA3QI5LxTXrI4wuUaPt/pRZI/VCzgU4HaBuXjmLganOXOSboC0USAa+",
+	"QfgI2WF7vKXc/vTCaW6b6HMPj0jKx1aX5YJo/pmMlSzy9UpOp27ztkaC64JUm0R1/XhVbvM2YYBfjY+W",
+	"tqf2wo01rNqx3TSv/S01uLaqCHxJ4fM59211CHAT0AMuiyxFQxzsolqi/haFzUG6tZrjlAuwc1yB9lnl",
+	"pIe6k7GzHus+krI8gItbmvH0xoUWgqyZMhOuFvE1DeixhJt0LogbKiK6SCaEaqLkHDQ81AnQJ3dLs8Ld",
+	"HqVFNuLmDJcMpRUwpvZ3CiwT3RrBehTOssAh/NfVm9fkrbS2tiJcGFkig5SZiwA+AWtaUTLVrNwPemWM",
+	"WtzQURDI6gpgU6xFCGUdZMhGEiO5mIhp1GIzX5guwxuB74rxmGnDUuCyfKKoDmYrjJhiKZba0+pGtwar",
+	"y7m0RzYumNbg29kqXy5cnRaHkQqq+mUXP1+Td+V9bFXaW6G9ddk4nxAD/61garGbZNG/LOfwb1J/urR6",
+	"O0hoXS6uu9vKdhXr+1d1WoHK2gQbiP53bMy12XUbdi2zuMuNeGPlVKD8X5aOpilbnDW1ZqyPkDkTGBD1",
+	"T0rhdOYyDr3G9sEXXhNi93sawnpYJoClOwVkkkQ1EZlUQkL7mTXX2uv3tkr9ZXt7UvHWKb7vmJZZ4a29",
+	"bY2aWLB5vKLu1Fo2NYOVxDJL44gI/MFvVJUa9QydNvRswea9qCezNAz01JCi9qcdG2mkYnuzEEcVrIv7",
+	"95Am0yLH9CH/vD9fMuXG5RJYRvDD9Mkbyxs+Vt9UF8rARo3jMNABJffXAosJ6g6acnlGSkS+WAoQwxK3",
+	"8hCBS6GEEsMBwI+wxhF0Z5/Pv7dtvESWbuNDhHn1cMvrAOPPy1f2w2YeYMhtTm9GwfyEzoK3JpYFhplD",
+	"btd2DZxIc6uUtueCahNC0xRAw3wONYx8Rs5n9B9SPNDllIqNuWzihjVS2x896UgiuNFm0dDhas7Syn+9",
+	"XOMS0HrHTvKuxfdsnDaeUPC0IZL0ugg7GLyA3Y47l9AGdEIRxa6bO9smEPgG2sd16t0GUVUWLAUZSjOB",
+	"yYIRFudaCNpylRPi+MT5IMC047fbwGAthxRx9eXMK0Iy9f3XfxzArgcA4nmtKlCn9bucWU2l2PpsrOGn",
+	"cYAKZaY6rAf2W8WY2DiucbqEpLjj9YbARjUlRzHIdPYYnHpCFWawz7i9yKczHXReXGHyUbvuTqbblUlc",
+	"bkOudie3SukBMgmDiXGzDW2XpaQB0AYM+pJfClaw1OphiiWM37LUR753LKDGAQGSAO4gP+yW1XZGbrVl",
+	"61MTWpAU7dQEj6HUvgZdiV5YSmgmUnB4OeVnJxyHUc8RCrx65drwM/vDbNT44StHSL9BaQAEfylGsk30",
+	"f5DlH2R5n2TZTY/hVDDMDN0C7a6i7XU6jx+6e0m7OZu2vjfOXaD39HH0+KGL9d63bRhKIj8+JYqKVM6q",
+	"Gr9aIWYYmHhQcXgAOJynDje8Ax08BOL+sGPFJftthHmCLLkJ4knUK0Q3R14xkVrxQzMzkcV44jOyukGN",
+	"BlVyjktqMA2s//KDen4BuhzCHL3sn5ErZXsHIkXioQ5XRprhIYgkNRBfNoxOV5Al3TieR2Q+4RlrQRXX",
+	"85HL0p7NKhVwyg68MkRFhSkRzCKcNs/TjN3Yr2+QRDtUf8xws89pApEcoiWZUbEgdgBH3vqMHA2IYLfN",
+	"8sMVGIeMdnmLz4mSWTakydRb+rgEexvKW6YUJMMMiB0CqGgaIQa9hnwZH69B12Q9ITF4c3gsx92Bcgqh",
+	"KqdyVAURy70PQuIAhMUmRwcOQOkAKLGaALNI/PxlFYN+GM4hEFbiiGAt8DlJFIOsWJrVfNi44Y6jYYf8",
+	"UQAAZnAjizyTNEhELvMcIn21qggBZ9eFYel94kupVHzKCJB9hMNEBLg8asKvIDt5PEFgy6gjhlohBXub",
+	"aXP4CodpUGbTnr+9DP1+TpXgYrwVlvbyve10ioptGudaz4ou5VB1JBWVh7i+tsCwdHWUehfhOuUibfjm",
+	"kYTXka6v7Gmzz8O1StHDdnKcXUTnK15MWDJtv6ecdvkD5XAbRGI7xVv7m7VnLae9cvjO1eJQm4Iw/VQv",
+	"uKswFY0kqXQgjGFYshU1WpDMrXj4bgnvWri0SU67X3PHfOMkYVrfTNnipgUWAXmAa0KgI6lCZplrj4YV",
+	"k0tRF5mhWuQBD2pcGEi8XeKG9WywS0AjVBR3PoTAICP2ay/Ty+lXZUaH9mkzLoyc1XFTHct+0r9C7L0m",
+	"/Hu1EMlzTAjaNAcOUYQpcQkaQTWd6mn9POH67EW9qiYgV8zhYjpzG+1vu96JVWM2CVECZnO3u7PCz2u9",
+	"wgs5BxhrQ0Wqm8UdKXTw8Rdh4xJ1BcoZ1YYoWYiUjOC/ICm6KtO7ITgeaMc5y7XFvnSirICLiK99touY",
+	"Ql8U/7crfHb+EFf5HGJhPOQtBHSNMgKO6xFW2Gw+Xr0sJzSeYiGYoNdoaQ2LVkI2gsdVzbjKBihV78WB",
+	"Q1W3SgJWD9TRdBFxyA7UpcHJwgzl5/aiXjGtofjAFa5zuDmGbGmketaV5XbNQ+zUHCyBHEAH2uF82esq",
+	"wXw6CG5huez6rLXzrx1diG3qOQSrwijAIoi8EmERLbO8VAdhgdTvW/RkQer+UtzxURNS6/So5Qsg19fm",
+	"+lpdX4uDT38KOgQ+lDrfRam3BwRZ47tAGovVgrGFQHpgH9Y+7e/921frk3ur0UM7+gHslt0v7tzcePsv",
+	"YB/lkKCHxO+z7OH6sn9hIQCUC1ihpSFAMwJRQVOHNRmu9rzfPNkPYq7ojj1VapWcW/byqNSfpcTDGbXG",
+	"6o9scfk09jpAHSdg68x3+3Y5S/3NvjSd+/bpsx83mG29etZZGOret7mc7uPIWeqwx5obfs9AYWt0mK4l",
+	"63B/tXN/h3Ir8cmHD5dP7R77qrFHHf7GHZpGRt7aDfus3Yxb4x56WMB1RlE5fmh3flLcsHdMW61rUyjR",
+	"t9bmEQ2PBDh54f5ERo3ujCTA8owugmnwE+YbSRoJHd+oyjhTfm6vknFN2o0j2+LL12AH0VLnE5mx7UAP",
+	"6+gCrYZ+7f59vTviBqyI33iQly3OZPPK8Sp247EMa70Ey8NrUxyaNIXiZgGdIh2Opm8A1j5qx6RyLjBX",
+	"P4J8PmoIo8kk4GADvQJa8YDpcXR6dOTKKKWDD5IjSzW1fnu++yFQBiCMVFszMSbHVnbcBUA70lFw8rjM",
+	"Sk9jR6Xgu6vNprFHkAt5lBArVh+3Ykjwz0RL6MmD3ktyfPJd/6h/1D8m3+RSGfLdk++eWDWfaX0tPEyy",
+	"1U/NhKk51+zbPnnx/v3bw+P+MVzbfZLKRB9mMqEZzXl/lhLDskyTiZx76kAHcDJhydTaCly46lipyu5D",
+	"9mltFKMzbTW4/rW4FvHnA/AAQmLrHCvmHVKELzIekFhIwWIipD/BmIpFDI+D0lerxIgIyzSreRbhaCl2",
+	"9DyrWz4lQUCwyEzYjNAsg5VeixgcknHlZIB4iqvqhX3SfWLXDq/DxTi2Zpq9fyAHVEgyBHvNnVQGN2qZ",
+	"dmrNDLshTKTOrf/wiOgya9lzOMzglZv4WrgZ5lSYpTRuiHm51WEpidW8GOSxoscVxprRzwf269jbLm6R",
+	"I0IJ1KVgg1rhrtJ6tyi7B8fkFf8LJqlmPGECqzk4KKQjbiVW7zynyYQdnPSPqh6htc+qsFrvwtM5AbJy",
+	"/ttScvWOwSrKmaA57w16D/vHMGZOzQQ4/nDCaGYm/7D/HrNA3uJzxVwVDZwydGSHECLSA9aqe2JLLEPr",
+	"aY0RIdtc3rKyN6w1jzHHwBXLWKseDJEK3QSwEvyxDK4FeqWkHNktfPHq/OLAY9Fi4w731zfw62+Rha97",
+	"pQg4vD0+TCb2/MSYXffIv/75v8gR/FdAUKL6+wUUu3JBMjln6iChmtVjqfblXdO61DXgc2cKRj+2WaZu",
+	"qbg06pKXLeugYTyhGg8fi5O5FJdpb2A3/wUcBcLRYr2S7g1+bmOf4gIiAMXIpPDp1fAuctTQ4ZqIvMGu",
+	"ziUFHVz4PdqwDe2g1Lc6etJ+Wuq4enJ0tNRt1bDP5jDPKG/2V0UHcrsbcsPPWm/1GlBNgPyQQcGOxfeG",
+	"dVSv/NYeVcDb9Or8ohVHd+BbXr1JqFKc2Z1PgvvWWiUsc0SdhhdSLMvNqjVvre7p3uDnT1FPF7MZVYve",
+	"oHdFF5rEchqflTdccy2GjqEmEANen6KeuyR6Awxe2MEPZ8wonuga/7fo8pV7ZMvTXLEVywf2HK5OjEHv",
+	"tEXlpriRvBQ3zlUwQ33jrZIzZiYM6stWbA8VqL5byeGblgZ3J+PanOf5Bnuze99l30411Mg3y+oqDQon",
+	"HTUKd/AzuJk1y273ssvnrTnr++masta2E8KSX6NeLnXgioGMUE28smDFGbY8bV3R/ZbYRMTuc+hIuyQ2",
+	"Qy9WPXK41G8fhZVvoL1J1+xaN2gnSoU0bCid7MJuny699dPGbZtrnWtDTaxbdHa8TzrzPYQ7ZKpTDfUE",
+	"lL4JhPERd/iO9PQKw1J4t/qm/E3LYC111dj18AtPvyKdZQwzHZpUg5/vQjXneX75NEQs4deuNWTH/um9",
+	"9gk+CrXuvJWu2fcddxZH8nu7xT5WFVOeaZtb6L7flmk27F2+hBiwESeskrgyMcw4M2OHTvJtVsDX75NL",
+	"Xzc5D1fKcU1mcubs4QgqQpvwu1GrXG4Pp14i3rl1NrOQKBor86bJjIq5j6TrRvjX0wzW4yHZVP5mexxt",
+	"QoJPvF1XNSQGZbzWp67zWr3wD93j1Vrvphc4aL+EiAwXYPnu4Wh+mrhSDOhcCZvumwpLaztpF5jyQJp+",
+	"73Mmc0RFqTYaSyU679VzGG05JppzlyHl2pajWSawZz+AOUDnSwQ1cCSyABPtrNEqcyJdK8shw8aWJUZf",
+	"n2AeriZj6RKmZmX6F1dLKdJzqsu0zP61iBMpRhlPDCJaI4AUpo1JRVz7ywhNRI8JiJ4HXpbXnZG41rMx",
+	"jmpYfbLsCOmjLa4lNVqjZyQW0txAlLjdFMvxiDPkPH9bW9Aup5y7EPSW8owOAQuwTHkTstVgq3IKKGat",
+	"+zRkGdI09X0a76CiuETL3ljRhP3f7ou+VOPKEvyr/aq3saay1GrxV9ZWytaVYfmcVJ0t76rrpinRcsbQ",
+	"ITRcEA4h6OGCsAO7p/7gN+PVJQkY0FRaCCOqbJrveu66Ggpt6KJPztOUpR60HRimjgurK9Ju686YiNBJ",
+	"W3vWaBDtfQ8WnlRjVkcEHRbG183yWrPXlCUQ5K5k1qbStMsOru/U/V5I90/Vb0Q12qaXzFaKsnsTpyzn",
+	"1CST9qYqZkXPrtJtqy11vTnuqEf+Tk8TscO8498zBtcOcd6XW+0onw4xpwGdgXeggaCS0nlTV+yMEs09",
+	"c0ZiAGX41z//+9B1zY5dZ21oPN4Wc7j6exBz/46EgsodhMJKuQjishCgW501dT5Tane3XHMHG7UjFcH4",
+	"+yKiJWPUDv3HCdsTfqpkjmeI2rkc1bQXnzZd5XhZvR7Lw4WcEynucL6OG+9JTAg2j4mhU7ZsvIBShHlS",
+	"8HoUbJdWJaa3z2dnyzq/K7kBjwsoEmMp0z5CArl2v61fiJSkSubawyLPXA95jFWVkc2aLePzGK2t4vGT",
+	"qcfZmy1ZLAN/gg6lyFsJLlHSvVPIWHCHsAeDAbGIAHxoY5OgBtr0P/WqfQbQdq17Fg/uDtyD1HpQwUZ1",
+	"aaENcIl73NEmYEjHvi4xV40tLVPlHNAnwPOFFWGhTYv8z6VmSyy9h/OqrRLGrqrZ7QyEj7w5r9GXYeaM",
+	"Qexodv96cZAQmkWtYf+1K31d/HHlLXxRCx4utlK4f3OmWKfJhiS49/xW5Fhl+1oNva26rjnlLQJUTqz0",
+	"jk8ePnpMTr978v0RucO/t/ESzXKquP4ffCW8lob5O8E1zOuuM9/yimgUdHeGs7h2XfgvGh3tfjehmUeh",
+	"MhEBXtFC78Ur9FKOoT2B1cwKzZacrWcNOEH0yGpDF3WnXX2vNwpwVJ6iZVW15kEW7jU1C1im4FNqHti9",
+	"8UI1TSc/1B7ZQ5iDJ5OG77zRrKfQTFfZjEuFXdysOpZ2UkFIGL9ylkJtTjh2sHUzOYYMET5yHnjX8TZT",
+	"jHozCciDOLYCXGWrv1RBNA7dJUSfvK4VKKHBXGJAl6FArl2GGMZ2FB9PDGTS1fZHjq6FT4nTJGMjU8ZM",
+	"fN8F+8XfJRfMmidVT40BoYLwsjsGGAuAkOlybbHcvuzTIWV6RpbCLEu+bLBS/HXV2L8zEucy48kCZr0W",
+	"/gemasCBibC4lKopU5bJOaxHSIJgA/iIdiEXWpgJE4YnVfskQGFkCIpolbOkgmtsRVmqSAosM2Qa7UFE",
+	"1m7USjr0xhlP2YEUXIqDWaFodmAKPT34BxsqejDKOFSYQccIRIEcHNYFe98PusWVWv54bwHyvYqT/wIa",
+	"3YMUsQO1+rTuLrDdrVqHOekMPz+twt8r0zEB7sKPSOSIsM80MZmrw/AQS5B5+UvBIMHAhdtKwPNyy9fA",
+	"cm6QT7n7kbr37QqFPy0xKIYL91Z78FX5bSulR9Xd0FdSusMuz6xxB8BDX7u8gpgb9rQsnvjt8sN8tvac",
+	"UcCX3pjV3eJ/oxir37oOjcGXpewr/0sQZo1SUpW7rD59RIxc5uoNk78qsrjPsOdTmGsfohBHwjZRuPQz",
+	"uBTB4zKWhKK6EMGHWOWDtSR6zvKN97I7+Fnfr/sVQfdPbm8E25jIShGzlfBwr7JJ9PN3KJ8OTo5OTu9X",
+	"SP0bUo0LsiL6vWmEwraWT/BXZ80N5NoucoZOUo/edw5xzKrDnhSswtyP/3T4pzhyavDF1UfsTzqjJvaA",
+	"Y0xbWwV69rhWi2UBjp2lEFPwVnn3ozVPMH0PbudrMaI8K2vm5hQg8hK7jNGokW/OMLuwHJWlhLkK5Iho",
+	"iXc91lS9eP/+ra8m0sxFdhzsQTi4QdOnWG+9Uif7iQprsrlWhREWA1grCIvoNLO/huxIQAScUX1GKPYL",
+	"ck2J4FNMMvulkAagvnBv4U9opcOF3eg+ufQg7REBKEXfGLHZS2NiJxGQDFlaVlwvtUasCmA02nKRYTPY",
+	"gkJ1qZFV7+CgIrlZS5ugVqvkHI0vLEG0L5eU3jy8XCxzD6DaEhpA5STjhimaxZEzVO0Wx+evn8Z9Yqna",
+	"N2TEX8c/kP/4gVwXR0cPE/gvc3+4/7nv3KfsB9dQNL68Iq8/vHwZuyJD++eb9+4jT4rULwXtbFgfdLG3",
+	"FoLLH4QT59ZKLYYZw6MFUnA/xR+g3y7CWhJoIifG5dPkG5ppCbuUUgAANdxlUl4LBwmKdZEL9HE4svk2",
+	"IvH7dx+eYU+S5+cvr565t4OCzSErW2m51F18hQcaBANupm/FaY19D0BSIdPMkQmksEtwaCzXAssYXVWo",
+	"Q3xyaRad5alyRERh/2GX95q+Bs5skSr5gTwQUpnJA3L++impEa4/PnJy1H/cQcVzl6ISpOGN2k6sT92v",
+	"Vep/6cBy9biQCtJyYevLqNSoyEY8IzEsNe54j4zPwH0VSDD3xd4zLvismPUGR6HC77Wv8Z4OM/YcB7WP",
+	"B4v68K7o2s9g84otrctbkfYplKT2qVJy3t8tuT7qGtS1CL7beJ8PRNrWJjYZBUrZEn1752KBd1inH6w+",
+	"/NiFygigpQ4Aw/g4krOIV1BWi5rsch4dnW6h8dy94MReGtgJsMQq2EDDDlUL3FHpDvoEaJ4z0aFEbKlw",
+	"byBxskzOX7P5S7qQhdnkF88+5yxpyKl10sChPQAk8vpXgA7omz0LcuYKiW2Dxy+uPj5lIP3Av7HJ83+z",
+	"N+iGz75AAbfZw6+LLNutRgte+l6j4nWgl66kCjYvud8HJyKSFsovbg8Z7faCOyMziJLQxowgb3zaEyNW",
+	"R8ipatQBrTJ3Ohi5MCH7F9D0/mDGP5jx/1xmfMc8GCvrZso78F7Q+zDiGdPdkB9SuTopbOsN9/lb1MfI",
+	"K5kWGVXElRgCdrQzr11F4wCQWbXHS3BQ2faNEKXVYct8ePfSIyhS4bETwVaHrGRNjJQIwDLit+xazLgo",
+	"DNNo+oB5ncgZw9zVuOzTN53pwwLA0eI++WkiIdMVYdYxyFulkMLCHIj/AKG1y2pI3/EYoWJcNgdivSCm",
+	"i094m1HBR0ybkLsi49o8h53eusq4kjr3GfOxi+sK+MDCPYwCOE68JQrIU/vIEGBuS1lZreqJDOizoUWS",
+	"jNcdbq4pVMUA9oM7KYxBPqlDwnVGCj/6h+7xpOrAdYHDKpdw92PxQ0U1VFasrPgVXOX+EBzo8Mr4bAlM",
+	"fH+eZZiiE3tDN6Seqw2FxNH9ZK06gC03vkuXgbQSuDB8+SlAJXivTz1p1e/iiiJ/94gr8DnwVej1qv9u",
+	"NGQrQHNNqHH94LEzfSEMz6AnCji+fO0B1AtrIzOI88mcCZdHg8J/zAX6s42UZwjmNacq1c7pGjvM5Ljf",
+	"qs/1tbWCdVX+vPNv9ftOiHsurYK6l1jhFV2Uhd1zh4EN5eb2EIZs7PJO4bwQ9KyNS9BFSBsnWXjSQlzx",
+	"LnLCHvH+nnF4klx7jBFZrj2CxZtFzpAocM3NDsJcO5DtM0c3kJAlJCKwgdbhPLBCOg0HZ+yTcwDpdrvh",
+	"NDC3IXaB/aWEqYoLrkVt1tiVkWBCEjptgHCjmorid0YxzUzsJoMuyTifFCxURN5IFtugalxP38v/kgDE",
+	"cFdcm4RlGd0mawHe8LeouHxLueJijE24u/Ic070Y0Q7mrgkAbykW2KpOIrvJZCeMu5nnOcQwSr6eUE0y",
+	"qSHVjjRYWdeQFEp6hBxHpuGuR3XWlyE4cUwFm3eTfcVrGIOsSD1UZw5vUr+x90KP0ZZJeFvSb3lv7CrR",
+	"3y/tF+b6Zwu4spsCaw8E+Rc4tSW5XmHw+nXQTO5PuHvQ0k5T0ifHoukwW06EtbPUE2bhLmgAggSNKn8+",
+	"bvJ7VwHLmQIi5VWpnp0+srrQzPLqPjKicFhXV2CFDeyYI5cdJYpHYe+UJyVlNu4ux+B4J1Mv4NByx7hj",
+	"n1waLwQB8XIsma7qTfHnjGauwhI681mVrSFfuKlLFUC1zCAGO2dZFhIrmjlS+J2rdh/E3rj8FdY61Rm6",
+	"UhsiF6mf0cXGJLMty68DLLlElR40fF/z6mWdpwDXjdqqcCEKKFu2+AwXEA2YfVNlyFvCG3HB9SR851ja",
+	"/begjv1Bo+BINa3YwxfvfPhbG/Mw+kZpb/d5NNsqoIFTObda1Kiu4nltCutG9w/bUdMUELZjNymPiB05",
+	"oC5vX4vfPMBwKX4hjCqsTLmZsoUzTkrQf2o3KvWJVDUTaglai9daj1E9XWE7QV5rn5wDwjf1+WEVdDtq",
+	"Ok4UWEsq4AjA7diR5moKKPbX2qSK8r6103N4JZrtTOAv93UlvQR1s2mJUz3VUb0pV1ohgFs1Qt/1OnJd",
+	"G7r0zmc0mWBnB1fKRLgr21dcY45XHcUcIU6gXyus+SXV5uCZ/fnB5VOE9Z671c+41tjVi4yo8h3GEEJR",
+	"G55lMCE3fRKn1NASIx6A4bHlAQzcvxbnkGboYKrBVYFpkcePie6Tcxd9ccUR4CXwF6qV64B1zzXgUORh",
+	"HwDGgp75BhdLkiCYONR4804c8KOD7z99OY6Ov78L7DccTxCTc21SjXulfQQhqKWQPAfYZFBS1S1TB/40",
+	"hFmDFN2ZvOLolEOQV6/WujHcAZS3IsyGjOUkKjQ3oDMyV9K4dMDKeYbk7jDRSIxriEl5/pYOraYfv/3w",
+	"HhMQS0glpFm7FIQyAQkLVTlnFcADVaxs7TFjM6kWTbevS6YzTBAXtYuwsTLG3JxyP+c5840b0OZQ3L7L",
+	"j34KbPKEU2L38mvR6vz09sdX748b3ZjIN643kj1PbGIEKYxYHpHwfMIU5HKCP52OHVL/+bOrg79evKqE",
+	"FocBqNYy4ZAtbAcv9VFdZQtfCxcn+vYMm53Y86zygKuF8YqDh5CiapkuKms6SsA+M2GaISRniK1zxaxx",
+	"jPkD96RB4eC/Ud2Re7MA4//I8n0oXi8AAteBIJXbTkVHKLI0YNCgqnruhONhvj9Ib3B88vjJyffHJ91V",
+	"AVW8ultElL1tYhfZxsjoj6+u/CUGmpTl9wa5WUpa5AxZBGWEWyiY564xCQRvcBxdYUfy1Gu/dhoutKGo",
+	"hcEUdv5r4bKql4r3ar1ebls57lHlYahVMtWa0Nr57U8qVTHEAbgP2ErqPqi/2e3uV/ZhN3q7rahqsSex",
+	"B17A6Qgtx8SkC3/ROCXEEUPFHyOX2LA6Iu+ovER+C+Zkwrf3W4f3EtvY70Fh4HkNXBU8GXgDdsFkh9XX",
+	"TI6xSUaHUsAMVL5XcAPeZ9KIAgHYBfSqxI46UvnSnhJtjCnWJyBAEKace2W3HLAOPV6FmMueSBmEo+Zl",
+	"skYd0yCDdjl+pGvhR6AesGAlOoKHDljyCVMMgy6HHlygl4qqogbhCOo4CMsbVMoVOwG6zSBegje+/fta",
+	"+BeC7Ztys8JOnTKWV2dSh0KovU+pIdR3ilG9sO83LupP+B6gAD6hp7rBeFbOpkzxW+q1P/Tu203WdKHP",
+	"rkULOAH9Z34E9FuU7lsHTRTMVAJyvB9Z+tKOvQcPKnAw3mLe1IS8rjPSiqxSPa3CqvbCaTpyvMG5H9QZ",
+	"H4keFaoedMM72s64nWSot3ENZs3iMb6tOo7fp28TPVQ7H9uFg8Xba/Flrdn6To0J/E5j5U6nDL7620t7",
+	"hk+LZPr0L30Cyahol6QlFgL0PoTSQO1TpZwpEIH6npZoCYD2DlB49QrCsuebJt/E171RxscTo8nJ0cnp",
+	"dS/+FmswqWGz0lOBJsS1oL4M7erZy2cX7yMifZojiGMqFpWdUa0XulCOCg2MZFVDux7fZ7ps34h2JAWh",
+	"ZN8u/uszx1+tElZX1lcu8lpAK7f5BDH0XNc8dyuFJI8vn9rOS3m/NVD7Z6e/2bfcmzr5R+nV5n1alCtH",
+	"Qk0HE71/9ZqoN8LzKRqd87vAnaxwNgVSRoKZGPd0abiEibve9T7rvtSfXI9Jp5qW8FuF0wn2kTAHDQUa",
+	"k5ZuoEZrnq2ucoS5WpXCc17NV8+EBy2RpTVx7Yr8nb5Zqen4NkSORtj+zw6XTxTVkFIX62I8ZhCpqb6I",
+	"Q8FSt9A99BehKV3qLnJPYZB3btG/kY/KTx/ullZ9WzPSvPrasLiqXMe991OrTKWlCo1tyRi8tqukCj5w",
+	"X1IFRr97lB19z3sJs2NNC/XdtaAJu93ucdUXl0LDH7+9HRte8xQeHZ2ePjyxOknXOWhsBbMyK961i7lX",
+	"XGiYoisr3i0gUD2wDym93AtH+0bjvilOo/UlV2QInqK7tdG6BCZ1uXVw+2D8AmvAFuSXghUws1d6nQIN",
+	"fhbIRHZOmUorbmby+ixe0oqsOyDEBpqsS9N8oJu4sg4awyFDc5bGkJkspCGAFbWqz0ZtzFC/jQbSZLNr",
+	"hOvH1cST9P4HJFiX+yVMzetCYp7GZyQ2Ut5kVI1ZPCAzqRg0VRbk9HH0+OEplloF45pMpEgMd7mxkPF6",
+	"9MXHIv3rx8Wr8Q8/9KrG2nM+4vZP2Rv0Ho+OkpPh45ODh8kRPXiUPnl48D09ZQeno6PR6fBo9IQeH29+",
+	"ceHKfyPnMk5+KUayS2OGwNaKo+Np2SvNexntYyl0FI72eseuXuzfgO/2IlfAZ+neGVqjrG6NVInt7588",
+	"PHrUjd/sRPZaSDrMdOki6d9pI64y28xtnPMDOx/rA+29pGVHDIDdf6BJIvNFC355p45ctR27V37p5BX4",
+	"NiLxBfTmv5DCKJnFLoJ1AGpCvCcD0rMkIiRrAgS4G9Z914s8gEqrUYltk1NoR+/8Kdw7GytJtSI/BPrC",
+	"PzwJJ4h49jDUFCtbj1/hE/d5wDhDSJVx39xdvhhqSh+0V8ldE9YyeWitTl5rSV7q493b5vXxe9s1qTor",
+	"bHB5+6oQ9liWY3nmkkhAY1EMnKc0qwsRnHklTPiyJlHbqx30CI2uqSxFKx8Qu+w/plzY4d030dZo0cB5",
+	"g96hVreHiccLwv3e4oB+Kx3j1yCOi4mUmpWgAgjoNiySaQPTs0YQm4YF4CeHiRXoa/Lc0S/lktoRF0CK",
+	"zOHHjzggpkFuqksSxNU5jT/tk7ICvuoPa2ct1SqOWlWg6X3GqIIr599NWZi7GAZkjy15Jcqe1FadHEEE",
+	"vKoVWHm0Kw9ywlblHsDXHSLg99BEB5Z2Ae8QYKif/HYZxZ2ryfVTmDOxl9Y6CsLWkLMUAdkSivgcESny",
+	"TFKopgV8ILSJkVu2OKVCWL1BpKsbHqVc02HGPlQP/75rOt6MRvvY/UIJUm0QmcnUcsnorH79kQmFL2VR",
+	"ZlfUi292jpJ2NNaoZZo6v3xtMeiawUyT0lvSJ5Bux8G00gtt2Cw9sL/R5Ju4+bdLL4q/hQwJa4i9f/vq",
+	"rJZh3UzF4EHYFSZ+v6Syzywx/34X5faHRMSbfTRRe8lM7RCwJShIg4XL36VEMW2oMjX8VWyFdNcoPbrO",
+	"V4RQYP4Rt5eLkmJcRlTqifnQChNzDzVLpBVUshhmUJsm8cdlojIURtOFJvGw0IvYRV4UM2pxAy8bCKC4",
+	"Rf5q7UQ2VgMxb2Zf2Td7yTa0Q1XRtXXJHMtEYQdjSaG4WYApCxHU3uDnT18/2W/Urbdxq34rg8PD45Pv",
+	"+kf9o/7x4Lsn3z2B2iY3W7sqZrSJqeZMYr/UNqBsCN2osmSqEbw6HDbK1a3PjR9JB4gyY1rTMSIMO5g+",
+	"p4EmMkdfdwkMXW/oFJqgE2FmTjHHtyotbULMuBmqRKrW6PZYMJ/N5anU6L+2RprnoZ9fOGRjOcKsVLcu",
+	"rshtBbbkF+FD5aFhENHAox1g+KBsgCwq9bL2Us6R0h4NEbFw2xf4blugpFUTIFTV8ugvGM3MJHJFJ86E",
+	"GBeqfqJIfV8/ff3fAQAA//8=",
 }
 
 // decodeSpec returns the document as JSON.

@@ -75,6 +75,9 @@ func (h *handlers) GetStatus(ctx context.Context, _ GetStatusRequestObject) (Get
 	if c := s.Coordinator; c != nil {
 		out.Coordinator = &CoordinatorStatus{Url: c.URL, State: CoordinatorStatusState(c.State), Since: c.Since, Error: text(string(c.Error))}
 	}
+	if d := s.Device; d != nil {
+		out.Device = &DeviceStatus{Id: d.ID, State: DeviceState(d.State), Error: text(string(d.Error))}
+	}
 	return out, nil
 }
 
