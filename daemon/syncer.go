@@ -6,12 +6,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/google/uuid"
 
 	"coldframe/coordinator"
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/devices"
+	"coldframe/daemon/link"
 	"coldframe/daemon/membership"
 	"coldframe/daemon/messages"
 	"coldframe/daemon/remote"
@@ -26,8 +28,8 @@ import (
 // newSyncer makes what works with the coordinator for a session whose keys are loaded. own is taken over.
 func (a *Agent) newSyncer(s *session, own ratchet.Local) (y *syncer, err error) {
 	y = &syncer{a: a, s: s, own: own, client: s.client, poked: make(chan struct{}, 1), failures: map[task]fault.Code{}, due: allTasks}
-	y.records = remote.NewRecords(y.client)
-	y.directory = remote.NewDirectory(y.client)
+	y.records = remote.NewRecords(s.awaitClient)
+	y.directory = remote.NewDirectory(s.awaitClient)
 	y.book, err = contacts.New(contacts.Options{
 		Own:   contacts.Own{User: s.user, Identity: s.identity, Signing: s.signer.Public()},
 		Vault: a.vault, Directory: y.directory, Sender: queue{y}, EmailHash: keystore.EmailHash,
@@ -36,7 +38,7 @@ func (a *Agent) newSyncer(s *session, own ratchet.Local) (y *syncer, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if y.member, y.memberErr = a.newMember(s, y.client); y.memberErr != nil { // which must not keep the account closed
+	if y.member, y.memberErr = a.newMember(s, s.awaitClient); y.memberErr != nil { // which must not keep the account closed
 		a.log.Warn("this machine is no device of its user", failure(y.memberErr)...)
 	}
 	y.mail = messages.New(messages.Config{
@@ -46,7 +48,7 @@ func (a *Agent) newSyncer(s *session, own ratchet.Local) (y *syncer, err error) 
 		MaySend:  func(_ context.Context, peer string) error { return y.book.MaySend(peer) },
 		Heads:    y.ownHeads, Event: a.messageEvent, Now: a.clock.Now,
 	})
-	a.vault.Connect(remote.NewReplica(y.client))
+	a.vault.Connect(remote.NewReplica(s.awaitClient))
 	return y, nil
 }
 
@@ -138,6 +140,19 @@ func (y *syncer) peopleChanged(user string, kind peopleChange) {
 		y.rescan.Store(true)
 	}
 	y.poke(taskReceive | taskSend)
+}
+
+// connectTime is how long a call waits for a connection that is being made, as right after an unlock; less than drainTime.
+const connectTime = 3 * time.Second
+
+// awaitClient is client for calls of a person, who may be faster than the link: it waits while that connects.
+func (s *session) awaitClient() (*coordinator.Client, error) {
+	for until := time.Now().Add(connectTime); ; time.Sleep(20 * time.Millisecond) {
+		l := s.currentLink()
+		if l.Link == nil || l.stopped() || l.Status().State != link.Connecting || time.Now().After(until) {
+			return s.client()
+		}
+	}
 }
 
 // wipe ends the use of all keys.

@@ -94,10 +94,10 @@ start laptop
 as laptop coldframe login --coordinator "$url" --kit "$work/ada.kit" < "$work/ada.passphrase" | sed 's/^/    /'
 as laptop coldframe devices ask > "$work/code"
 code=$(grep -oE '[0-9]{5}( [0-9]{5}){5}' "$work/code" | head -1)
-device=$(as laptop coldframe devices list --json | field device)
-until_text ada "$device" coldframe devices requests
-{ cat "$work/ada.passphrase"; echo "$code"; } | as ada coldframe devices approve "$device" | sed 's/^/    /'
-until_text laptop listed coldframe devices list
+until_text ada '"name"' coldframe devices requests --json
+device=$(as ada coldframe devices requests --json | field device)
+{ echo "$code"; cat "$work/ada.passphrase"; } | as ada coldframe devices approve "$device" | sed 's/^/    /'
+until_text laptop '"listed"' coldframe devices list --json
 show laptop coldframe devices list
 until_ok laptop coldframe contacts show Grace
 printf 'from the laptop' | as grace coldframe secrets send Ada --title "to both devices" | sed 's/^/    /'
@@ -106,7 +106,7 @@ until_text ada "to both devices" coldframe secrets list
 
 say "6. The laptop is lost: it is removed, and the state key is another"
 as ada coldframe devices remove "$device" < "$work/ada.passphrase" | sed 's/^/    /'
-until_text laptop removed coldframe devices list
+until_text laptop login coldframe status # it was logged out, and is on no list
 printf 'not for the thief' | as grace coldframe secrets send Ada --title "after the removal" | sed 's/^/    /'
 until_text ada "after the removal" coldframe secrets list
 
