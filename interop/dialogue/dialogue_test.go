@@ -3,8 +3,9 @@ package dialogue
 import (
 	"fmt"
 	"hash/fnv"
-	"os"
 	"testing"
+
+	"coldframe/interop/lines"
 )
 
 // Names of both kinds: service ids are authenticated in first messages, others are not.
@@ -15,7 +16,7 @@ var (
 )
 
 // full reports whether the dialogues have their promised length.
-func full() bool { return os.Getenv("COLDFRAME_DIALOGUES") == "full" }
+func full() bool { return lines.Full() }
 
 // length is how many messages a long dialogue has: 10,000 of each end.
 func length() int {
@@ -26,12 +27,7 @@ func length() int {
 }
 
 // tried returns the versions of libsignal to talk to.
-func tried() []string {
-	if full() {
-		return versions
-	}
-	return versions[:1]
-}
+func tried() []string { return lines.Tried() }
 
 // eachPair runs a test between ours and each version of libsignal, in both roles.
 func eachPair(t *testing.T, versions []string, test func(t *testing.T, initiator, responder string)) {

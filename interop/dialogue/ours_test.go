@@ -1,11 +1,10 @@
 package dialogue
 
 import (
-	"bufio"
-	"bytes"
 	"io"
 	"testing"
 
+	"coldframe/interop/lines"
 	"coldframe/interop/signalpeer/driver"
 )
 
@@ -25,5 +24,5 @@ func connectOurs(t testing.TB) *peer {
 			t.Errorf("the driver ended: %v", err)
 		}
 	})
-	return &peer{kind: ours, in: toDriver, out: bufio.NewReaderSize(fromDriver, 1<<20), stderr: &bytes.Buffer{}}
+	return &peer{Peer: lines.New(ours, toDriver, fromDriver), kind: ours}
 }

@@ -1,53 +1,30 @@
 package dialogue
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
-	"io"
-	"os"
-	"os/exec"
 	"testing"
+
+	"coldframe/interop/lines"
 )
 
 // ours is the kind of a peer that is package ratchet; any other kind is a version of libsignal.
 const ours = "ratchet"
 
 // versions of libsignal that are tried, the newest first.
-var versions = []string{"0.103.0", "0.94.1", "0.92.2"}
+var versions = lines.Versions
 
 // peer is one end of a dialogue.
 type peer struct {
+	*lines.Peer
 	kind, name string
 	identity   string // 33 bytes as hex
-	in         io.Writer
-	out        *bufio.Reader
-	stderr     *bytes.Buffer
-	requests   int
 }
 
 // fields is a request.
-type fields map[string]any
+type fields = lines.Fields
 
 // answer is what any command may answer.
-type answer struct {
-	ID          int             `json:"id"`
-	OK          bool            `json:"ok"`
-	Error       string          `json:"error"`
-	Detail      string          `json:"detail"`
-	IdentityKey string          `json:"identity_key"`
-	Bundle      json.RawMessage `json:"bundle"`
-	Type        int             `json:"type"`
-	Ciphertext  string          `json:"ciphertext"`
-	Plaintext   string          `json:"plaintext"`
-	Displayable string          `json:"displayable"`
-	Scannable   string          `json:"scannable"`
-	State       string          `json:"state"`
-	Exists      bool            `json:"exists"`
-	Archived    int             `json:"archived"`
-	Epoch       int             `json:"epoch"`
-}
+type answer = lines.Answer
 
 // start runs a peer of a kind, with a fresh identity and the given name.
 func start(t testing.TB, kind, name string) *peer {
@@ -64,81 +41,19 @@ func connect(t testing.TB, kind string) *peer {
 	if kind == ours {
 		return connectOurs(t)
 	}
-	command := exec.Command("node", "../libsignal/peer.mjs", kind)
-	command.Env = append(os.Environ(), "COLDFRAME_LIBSIGNAL="+libsignal(t))
-	p := &peer{kind: kind, stderr: &bytes.Buffer{}}
-	command.Stderr = p.stderr
-	in, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = in.Close(); _ = command.Wait() })
-	p.in, p.out = in, bufio.NewReaderSize(out, 1<<20)
-	return p
-}
-
-// libsignal returns the folder of the official clients, or skips the test.
-func libsignal(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("COLDFRAME_LIBSIGNAL")
-	if dir == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("COLDFRAME_LIBSIGNAL is not set: run interop/libsignal/install")
-		}
-		t.Skip("COLDFRAME_LIBSIGNAL is not set: interop/libsignal/install prints its value")
-	}
-	return dir
+	return &peer{Peer: lines.Libsignal(t, kind), kind: kind}
 }
 
 // call sends a request and returns the answer, which may be a refusal.
 func (p *peer) call(t testing.TB, cmd string, f fields) answer {
 	t.Helper()
-	p.requests++
-	request := fields{"cmd": cmd, "id": p.requests}
-	for k, v := range f {
-		request[k] = v
-	}
-	line, err := json.Marshal(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.in.Write(append(line, '\n')); err != nil {
-		t.Fatalf("%s: %v\n%s", p.kind, err, p.stderr)
-	}
-	return p.read(t)
-}
-
-func (p *peer) read(t testing.TB) answer {
-	t.Helper()
-	line, err := p.out.ReadBytes('\n')
-	if err != nil {
-		t.Fatalf("%s ended: %v\n%s", p.kind, err, p.stderr)
-	}
-	var a answer
-	if err := json.Unmarshal(line, &a); err != nil {
-		t.Fatalf("%s: %v in %q", p.kind, err, line)
-	}
-	if a.ID != p.requests {
-		t.Fatalf("%s: an answer to request %d, not %d: %s", p.kind, a.ID, p.requests, line)
-	}
-	return a
+	return p.Call(t, cmd, f)
 }
 
 // must is call for a request that has to succeed.
 func (p *peer) must(t testing.TB, cmd string, f fields) answer {
 	t.Helper()
-	a := p.call(t, cmd, f)
-	if !a.OK {
-		t.Fatalf("%s refused %s: %s: %s", p.kind, cmd, a.Error, a.Detail)
-	}
-	return a
+	return p.Must(t, cmd, f)
 }
 
 // address is how p is named in a request to another peer.
