@@ -218,7 +218,7 @@ func TestEventIDsThatAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for n, err := range c.Events(t.Context(), after) {
+			for n, err := range c.Follow(t.Context(), after, func() {}) {
 				if err != nil || n.ID != "DEF-7" {
 					t.Errorf("%q: %+v, %v", after, n, err)
 				}

@@ -164,7 +164,7 @@ func listenAll(ctx context.Context, all []*coordinator.Client) (woken []chan tim
 		woken[i] = make(chan time.Time, 16)
 		listening.Add(1)
 		ended.Go(func() {
-			for n, err := range c.Events(ctx, "") {
+			for n, err := range c.Follow(ctx, "", func() {}) {
 				switch {
 				case err != nil:
 					return
