@@ -49,6 +49,38 @@ func (r *running) coordinatorNow() CoordinatorStatus {
 	return *st.Coordinator
 }
 
+// A coordinator that was left and joined again is another link: it is an event when it is online. No session of before is kept, worked its link
+// or not.
+func TestJoinedAgain(t *testing.T) {
+	c := newCoordinator(t, state.Open)
+	a := startAgent(t, t.TempDir(), local)
+	a.register()
+	a.connect(c)
+	a.awaitEvents(EventCoordinatorOnline, 1)
+	if err := a.DisconnectCoordinator(t.Context(), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	if n := countPrefix(t, a, linkPrefix); n != 0 {
+		t.Errorf("%d records of links", n)
+	}
+	a.connect(c)
+	a.awaitEvents(EventCoordinatorOnline, 2)
+	s := a.session
+	s.currentLink().stop()
+	s.mu.Lock()
+	s.link, s.linkURL, s.linkErr = runningLink{}, c.url(), fault.Policy // as after a start under another configuration
+	s.mu.Unlock()
+	if st := a.coordinatorNow(); st.URL != c.url() || st.Error != fault.Policy {
+		t.Errorf("%+v", st)
+	}
+	a.connect(c)
+	a.becomes("online")
+	if st := a.coordinatorNow(); st.URL != c.url() || st.Error != "" {
+		t.Errorf("%+v", st)
+	}
+	a.awaitEvents(EventCoordinatorOnline, 3)
+}
+
 // A call that outlived its session, because it did not end in time, must not work on in the next one: its keys are gone.
 func TestLinkOfAClosedSession(t *testing.T) {
 	c := newCoordinator(t, state.Open)
