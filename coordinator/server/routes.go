@@ -62,7 +62,7 @@ var routes = []route{
 	{operation: "readBlobs", method: "POST", path: "/v1/blobs/read", limit: limitAccount, body: true, maxBody: 32 << 10, answer: 6 << 20, recovery: true},
 	{operation: "getBlob", method: "GET", path: "/v1/blobs/{name}", limit: limitAccount, answer: 5632 << 10, recovery: true},
 	{operation: "addDeviceLink", method: "POST", path: "/v1/devices", limit: limitAccount, body: true, maxBody: 32 << 10},
-	{operation: "listDeviceLinks", method: "GET", path: "/v1/users/{user}/devices", limit: limitAccount, answer: 5632 << 10},
+	{operation: "listDeviceLinks", method: "GET", path: "/v1/users/{user}/devices", limit: limitAccount, answer: 2 << 20},
 	{operation: "streamEvents", method: "GET", path: "/v1/events", limit: limitEvents, streaming: true},
 }
 
