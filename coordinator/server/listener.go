@@ -5,7 +5,10 @@ import (
 	"sync"
 )
 
-// perAddress closes connections beyond max of one address, so that no single one takes them all.
+// siteShare is how many addresses' worth of connections one /48 of IPv6 has: providers give them out whole, with 65,536 networks of customers in each.
+const siteShare = 4
+
+// perAddress closes connections beyond max of one address, and siteShare times that of one site, so that nobody takes them all.
 type perAddress struct {
 	net.Listener
 	max int
@@ -25,29 +28,36 @@ func (l *perAddress) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		key := addressKey(c.RemoteAddr().String())
-		if l.enter(key) {
-			return &countedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(key) })}, nil
+		remote := c.RemoteAddr().String()
+		address, site := addressKey(remote), siteKey(remote)
+		if l.enter(address, site) {
+			return &countedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(address, site) })}, nil
 		}
 		c.Close() //nolint:errcheck // it is thrown away
 	}
 }
 
-func (l *perAddress) enter(key string) bool {
+// enter counts a connection of an address and of its site; an empty site is none.
+func (l *perAddress) enter(address, site string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[key] >= l.max {
+	if l.open[address] >= l.max || site != "" && l.open[site] >= siteShare*l.max {
 		return false
 	}
-	l.open[key]++
+	l.open[address]++
+	if site != "" {
+		l.open[site]++
+	}
 	return true
 }
 
-func (l *perAddress) leave(key string) {
+func (l *perAddress) leave(keys ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[key]--; l.open[key] == 0 {
-		delete(l.open, key)
+	for _, key := range keys {
+		if l.open[key]--; l.open[key] <= 0 {
+			delete(l.open, key)
+		}
 	}
 }
 

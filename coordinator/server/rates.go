@@ -124,3 +124,16 @@ func addressKey(remote string) string {
 	}
 	return p.String()
 }
+
+// siteKey names the /48 of an IPv6 address; of others it is empty.
+func siteKey(remote string) string {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil || ap.Addr().Unmap().Is4() {
+		return ""
+	}
+	p, err := ap.Addr().WithZone("").Prefix(48)
+	if err != nil {
+		return ""
+	}
+	return p.String()
+}
