@@ -21,8 +21,9 @@ type erasure struct {
 }
 
 // Delete removes the caller's account and all that is stored for it: blobs, mail, prekeys, device list, sessions. The id is never given to anybody again; the
-// address is free. What the user sent to others is theirs. A wrong proof is fault.Forbidden. The account is gone when this returns, or fails with
-// anything but fault.Forbidden and fault.Busy; what is left of its records then goes with the next Sweep.
+// address is free. What the user sent to others is theirs. A wrong proof is fault.Forbidden. The account is gone when this returns; whether it is after
+// fault.Unavailable or fault.StorageFull, the next login tells, and any other failure leaves it. What is left of the records of one that is gone goes with a
+// Sweep.
 func (s *State) Delete(ctx context.Context, c Caller, proof []byte) error {
 	a, err := s.prove(ctx, c.User, Login{Proof: proof})
 	if err != nil {
