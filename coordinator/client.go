@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +38,8 @@ type Options struct {
 	// HTTP makes the requests: it knows which certificates and addresses are good. It is not changed; redirects are not followed, and its time limit is not
 	// used, as the client has limits of its own. Its transport is best one of NewTransport, which is the default.
 	HTTP *http.Client
-	// Session is that of an earlier client, or empty.
+	// Session is that of an earlier client, or empty. One session has one client at a time: two that exchange its refresh token are a thief and an owner to the
+	// coordinator, which ends it.
 	Session Session
 	// Device is the id of this agent's device, under which it logs in: a UUID that it keeps for good. If it is empty it is that of Session, or a new one.
 	Device DeviceID
@@ -66,8 +69,12 @@ type Client struct {
 	session Session
 }
 
-// New returns a client of the coordinator at a URL, https://host[:port].
-func New(url string, o Options) (*Client, error) {
+// New returns a client of the coordinator at an address, https://host[:port]. Plain http is for loopback addresses, and for whoever gives a transport of their own
+// and judges addresses there; anything else is fault.InvalidRequest.
+func New(address string, o Options) (*Client, error) {
+	if err := checkURL(address, o.HTTP != nil && o.HTTP.Transport != nil); err != nil {
+		return nil, err
+	}
 	if o.HTTP == nil {
 		o.HTTP = &http.Client{}
 	}
@@ -93,15 +100,31 @@ func New(url string, o Options) (*Client, error) {
 		own.Transport = NewTransport()
 	}
 	own.Transport = &paced{own.Transport, o.pace}
-	raw, err := NewClient(url, WithHTTPClient(&own))
+	raw, err := NewClient(address, WithHTTPClient(&own))
 	if err != nil {
 		return nil, fault.Wrap(fault.InvalidRequest, err, "not the address of a coordinator")
 	}
-	return &Client{url: url, raw: raw, http: &own, o: o, exchange: make(chan struct{}, 1), session: o.Session}, nil
+	return &Client{url: address, raw: raw, http: &own, o: o, exchange: make(chan struct{}, 1), session: o.Session}, nil
 }
 
 // URL returns the address that the client was made with.
 func (c *Client) URL() string { return c.url }
+
+var errAddress = fault.New(fault.InvalidRequest, "a coordinator's address is https://host[:port]")
+
+// checkURL refuses what is more than an address, and plain http to others than this machine unless it is judged elsewhere.
+func checkURL(text string, judged bool) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return errAddress
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	local := err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
+	if u.Scheme != "https" && (u.Scheme != "http" || !local && !judged) {
+		return errAddress
+	}
+	return nil
+}
 
 // Close closes connections that no request uses.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

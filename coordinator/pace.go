@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -22,10 +23,11 @@ var defaultPace = pace{silence: 30 * time.Second, start: time.Minute, slowest: 8
 
 var errSlow = fault.New(fault.Unavailable, "the coordinator makes no progress")
 
-// NewTransport returns a transport for a client's requests with bounds on what net/http itself does. An agent gives it its certificates and its dialler.
+// NewTransport returns a transport for a client's requests with bounds on what net/http itself does: TLS 1.3, and no proxy, which the environment of a process
+// would choose. An agent gives it its certificates and its dialler.
 func NewTransport() *http.Transport {
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment, MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13}, MaxIdleConns: 4, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10, DisableCompression: true,
 	}
 }

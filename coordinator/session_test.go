@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -228,5 +229,43 @@ func TestEventIDsThatAreRefused(t *testing.T) {
 				t.Errorf("%q: %q", after, asked)
 			}
 		})
+	}
+}
+
+// Only an address is one, plain http stays on this machine, and nobody's environment leads a client elsewhere.
+func TestAddresses(t *testing.T) {
+	own := &http.Client{Transport: trip(nil)}
+	for _, c := range []struct {
+		url  string
+		http *http.Client
+		good bool
+	}{
+		{"https://coordinator.example", nil, true},
+		{"https://coordinator.example:8443/", nil, true},
+		{"http://127.0.0.1:1", nil, true},
+		{"http://[::1]:1", nil, true},
+		{"http://localhost:1", nil, true},
+		{"http://coordinator.example", own, true},
+		{"http://coordinator.example", nil, false},
+		{"http://coordinator.example", &http.Client{}, false},
+		{"http://127.0.0.1.example", nil, false},
+		{"http://192.168.1.1", nil, false},
+		{"coordinator.example", nil, false},
+		{"ftp://127.0.0.1", own, false},
+		{"https://", nil, false},
+		{"https://:443", nil, false},
+		{"https://user@coordinator.example", nil, false},
+		{"https://coordinator.example/v1", nil, false},
+		{"https://coordinator.example?x", nil, false},
+		{"https://coordinator.example?", nil, false},
+		{"https://coordinator.example#x", nil, false},
+		{"https://coordinator.example\n", nil, false},
+	} {
+		if _, err := New(c.url, Options{HTTP: c.http}); (err == nil) != c.good || err != nil && !errors.Is(err, fault.InvalidRequest) {
+			t.Errorf("%q: %v", c.url, err)
+		}
+	}
+	if tr := NewTransport(); tr.Proxy != nil || tr.TLSClientConfig.MinVersion != tls.VersionTLS13 {
+		t.Error("a proxy, or an older TLS")
 	}
 }
