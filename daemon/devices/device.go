@@ -29,7 +29,7 @@ type Device struct {
 }
 
 // CreateDevice makes this machine a new device of user and writes its key file. A file that is there, whole or broken, is
-// fault.Conflict and stays: it may be all that opens the state key.
+// fault.Conflict and stays: it may be all that opens the state key. Where nobody can say whether there is one the failure is the file system's.
 func CreateDevice(files atomicfile.Layer, path string, user UserID, now time.Time) (*Device, error) {
 	return CreateDeviceAs(files, path, user, NewDeviceID(), now)
 }
@@ -38,8 +38,11 @@ func CreateDevice(files atomicfile.Layer, path string, user UserID, now time.Tim
 func CreateDeviceAs(files atomicfile.Layer, path string, user UserID, id DeviceID, now time.Time) (*Device, error) {
 	raw, err := atomicfile.ReadFrom(files, path)
 	secret.Wipe(raw)
-	if !errors.Is(err, fault.NotFound) {
+	switch {
+	case err == nil, errors.Is(err, fault.Policy), errors.Is(err, fault.TooLarge):
 		return nil, fault.Wrap(fault.Conflict, err, "this machine has a device key already")
+	case !errors.Is(err, fault.NotFound):
+		return nil, err
 	}
 	d := &Device{User: user, ID: id, present: newPair(now), standing: standingNew, files: files, path: path}
 	if err := d.write(*d); err != nil {

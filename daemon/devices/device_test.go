@@ -95,6 +95,25 @@ func TestL18_KeyFileOpenToOthers(t *testing.T) {
 	isCode(t, "mode 0640", err, fault.Policy)
 }
 
+// unreadable fails to open any file.
+type unreadable struct{ atomicfile.Layer }
+
+func (unreadable) Open(string) (atomicfile.File, error) { return nil, syscall.EIO }
+
+// A disk that does not answer says nothing of a key file; one that is open to others is there.
+func TestCreateDeviceWhereNothingCanBeRead(t *testing.T) {
+	w := setup(t)
+	m := w.machine()
+	if _, err := CreateDevice(unreadable{atomicfile.OS}, m.path+".other", w.id, w.now); err == nil || errors.Is(err, fault.Conflict) {
+		t.Error(err)
+	}
+	if err := os.Chmod(m.path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := CreateDevice(atomicfile.OS, m.path, w.id, w.now)
+	isCode(t, "open to others", err, fault.Conflict)
+}
+
 // broken fails file call n.
 type broken struct {
 	atomicfile.Layer
