@@ -62,11 +62,11 @@ func asideKey(prefix string, number uint64) string { return fmt.Sprintf("%s%016x
 // setAside keeps a message that cannot be read, once however often it comes.
 func (m *Messages) setAside(a aside) error {
 	if a.Time == 0 {
-		a.Time = m.Now().Unix()
+		a.Time = m.config.Now().Unix()
 	}
 	a.Size = len(a.body)
 	again := false
-	err := m.DB.Update(func(tx *kv.Tx) error {
+	err := m.config.DB.Update(func(tx *kv.Tx) error {
 		if _, err := tx.Get(asideNames + a.Name); !errors.Is(err, fault.NotFound) {
 			again = true
 			return err
@@ -81,7 +81,7 @@ func (m *Messages) setAside(a aside) error {
 	})
 	m.step("aside")
 	if err == nil && !again {
-		m.Event(Event{What: SetAside, Peer: a.Sender, Code: fault.Code(a.Code)})
+		m.config.Event(Event{What: SetAside, Peer: a.Sender, Code: fault.Code(a.Code)})
 	}
 	return err
 }
@@ -166,7 +166,8 @@ func (m *Messages) dropAside(tx *kv.Tx, number uint64) error {
 		return err
 	}
 	return errors.Join(
-		tx.Delete(asideNames+a.Name), tx.Delete(asideKey(asideSenders+a.Sender+"/", number)), tx.Delete(asideKey(asideBodies, number)), tx.Delete(key),
+		tx.Delete(asideNames+a.Name), tx.Delete(asideKey(asideSenders+a.Sender+"/", number)),
+		tx.Delete(asideKey(asideBodies, number)), tx.Delete(key),
 	)
 }
 
@@ -188,7 +189,7 @@ func (m *Messages) notAside(tx *kv.Tx, name string) error {
 
 // Asides returns what was set aside, oldest first, without the bodies.
 func (m *Messages) Asides() (list []Aside, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		list = nil
 		return tx.Scan(asidePrefix, func(key string, sealed []byte) error {
 			a, err := m.openAside(key, sealed)
@@ -211,7 +212,7 @@ func (a *aside) listed(number uint64) Aside {
 
 // Aside returns one that was set aside, with its body. fault.NotFound: it is not there.
 func (m *Messages) Aside(number uint64) (out Aside, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		key, bodyKey := asideKey(asidePrefix, number), asideKey(asideBodies, number)
 		sealed, err := tx.Get(key)
 		if err != nil {
@@ -233,7 +234,7 @@ func (m *Messages) Aside(number uint64) (out Aside, err error) {
 
 // Forget removes one that was set aside. fault.NotFound: it is not there.
 func (m *Messages) Forget(number uint64) error {
-	return m.DB.Update(func(tx *kv.Tx) error {
+	return m.config.DB.Update(func(tx *kv.Tx) error {
 		if _, err := tx.Get(asideKey(asidePrefix, number)); err != nil {
 			return err
 		}

@@ -94,9 +94,9 @@ func (b *Blob) version() version { return version{b.Counter, b.Hash} }
 
 // swap makes changes at the coordinator. An answer that was lost is asked for once more: the same list twice is one swap.
 func (m *Messages) swap(ctx context.Context, changes []BlobChange) error {
-	err := m.Blobs.Swap(ctx, changes)
+	err := m.config.Blobs.Swap(ctx, changes)
 	if isUnavailable(err) && ctx.Err() == nil {
-		err = m.Blobs.Swap(ctx, changes)
+		err = m.config.Blobs.Swap(ctx, changes)
 	}
 	return err
 }

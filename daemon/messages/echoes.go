@@ -70,7 +70,7 @@ func readSaid(tx *kv.Tx, peer string) (list []Said, err error) {
 
 // HeadsOf returns what a peer said last of each object, the latest heard of first; at most MaxHeads.
 func (m *Messages) HeadsOf(peer string) (list []Said, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		list, err = readSaid(tx, peer)
 		return err
 	})
@@ -80,7 +80,7 @@ func (m *Messages) HeadsOf(peer string) (list []Said, err error) {
 // echoes returns what is echoed to a peer: what it said itself. Of an object that is forked it is both versions, so that whichever device
 // of the peer gets the message sees the one that it has not.
 func (m *Messages) echoes(peer string) (list []Head, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		said, err := readSaid(tx, peer)
 		list = nil
 		for _, s := range said {
@@ -116,11 +116,11 @@ func (m *Messages) someHeads(peer string, all []Head) []Head {
 // announced writes down what a message tells of our own heads.
 func (m *Messages) announced(tx *kv.Tx, heads []Head) error {
 	for _, h := range heads {
-		if err := remember(tx, objectKey(toldPrefix, h), h, m.Now()); err != nil {
+		if err := remember(tx, objectKey(toldPrefix, h), h, m.config.Now()); err != nil {
 			return err
 		}
 		since, err := unanswered(tx, h)
-		if now := m.Now(); err == nil && (since.IsZero() || since.After(now)) { // later than now: the clock was wrong
+		if now := m.config.Now(); err == nil && (since.IsZero() || since.After(now)) { // later than now: the clock was wrong
 			err = tx.Set(objectKey(unansweredPrefix, h), binary.BigEndian.AppendUint64(nil, uint64(now.Unix())))
 		}
 		if err != nil {
@@ -144,10 +144,10 @@ func unanswered(tx *kv.Tx, h Head) (time.Time, error) {
 
 // CheckOwn holds objects of our own, as they are here now, against what peers echoed of them (THREATS R5): rolled_back, if somebody was
 // told a higher version; forked, if another one was told under a number that is known here, which then stays so; stale, if we told of an
-// object more than 24 hours ago and nobody echoed any version of it since, however often we told of it again. An object that other devices change is brought up to date
-// before it is called rolled_back.
+// object more than 24 hours ago and nobody echoed any version of it since, however often we told of it again. An object that other
+// devices change is brought up to date before it is called rolled_back.
 func (m *Messages) CheckOwn(own []Head) (found []Finding, err error) {
-	err = m.DB.Update(func(tx *kv.Tx) error {
+	err = m.config.DB.Update(func(tx *kv.Tx) error {
 		found = nil
 		for _, h := range own {
 			f, err := m.checkOne(tx, h)
@@ -166,7 +166,7 @@ func (m *Messages) checkOne(tx *kv.Tx, own Head) (found []Finding, err error) {
 	if err != nil {
 		return nil, err
 	}
-	now := m.Now()
+	now := m.config.Now()
 	var fork *Fork
 	prefix := objectKey(echoPrefix, own)
 	err = tx.Scan(prefix, func(key string, b []byte) error {

@@ -144,7 +144,8 @@ func TestFullDisk(t *testing.T) {
 	t.Logf("%d writes refused", refused)
 }
 
-// Messages that a record left in the mailbox because it was not right, or the state key not there yet, arrive once it is: without a restart.
+// Messages that a record left in the mailbox because it was not right, or the state key not there yet, arrive once it is, without
+// a restart.
 func TestMessagesAreTakenAfterAPassingFault(t *testing.T) {
 	w, alice, bob := pair(t)
 	say(t, alice, bob, "one")
@@ -228,12 +229,12 @@ func TestKeyWipedWhileItOpens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, own := alice.p.keys[epoch].Clone(), alice.LocalKey.Clone()
+	key, own := alice.p.keys[epoch].Clone(), alice.Messages.config.LocalKey.Clone()
 	locked := 0
 	for i := range 2000 {
-		alice.p.keys[epoch], alice.LocalKey = key.Clone(), own.Clone()
+		alice.p.keys[epoch], alice.Messages.config.LocalKey = key.Clone(), own.Clone()
 		wiped := make(chan struct{})
-		go func(a, b secret.Key) { a.Wipe(); b.Wipe(); close(wiped) }(alice.p.keys[epoch], alice.LocalKey)
+		go func(a, b secret.Key) { a.Wipe(); b.Wipe(); close(wiped) }(alice.p.keys[epoch], alice.Messages.config.LocalKey)
 		if i == 0 {
 			<-wiped
 		}

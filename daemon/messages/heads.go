@@ -82,7 +82,7 @@ func escaped(s string) string { return strings.ReplaceAll(s, "/", "_") }
 
 // keepHeads writes down what a peer said and echoed, and returns the forks that this shows.
 func (m *Messages) keepHeads(tx *kv.Tx, peer string, b *Body, now time.Time) (found []Fork, err error) {
-	heads := slices.DeleteFunc(slices.Clone(b.Heads), func(h Head) bool { return !m.MaySpeak(peer, h.Type, h.ID) })
+	heads := slices.DeleteFunc(slices.Clone(b.Heads), func(h Head) bool { return !m.config.MaySpeak(peer, h.Type, h.ID) })
 	for _, h := range heads {
 		f, err := m.hear(tx, objectKey(headPrefix, h), peer, h, now)
 		if err != nil {
@@ -189,7 +189,7 @@ func setFork(tx *kv.Tx, f Fork) error {
 
 // Forks returns all objects of which two versions had one number.
 func (m *Messages) Forks() (list []Fork, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		list = nil
 		return tx.Scan(forkPrefix, func(_ string, b []byte) error {
 			f, err := parseFork(b)
@@ -202,11 +202,11 @@ func (m *Messages) Forks() (list []Fork, err error) {
 	return list, err
 }
 
-// ClearFork forgets that an object is forked, and what everybody said of it, on the word of a person who knows who lied. A fork that is still
-// told of is found again.
+// ClearFork forgets that an object is forked, and what everybody said of it, on the word of a person who knows who lied. A fork that is
+// still told of is found again.
 func (m *Messages) ClearFork(typ, id string) error {
 	h := Head{Type: typ, ID: id}
-	return m.DB.Update(func(tx *kv.Tx) error {
+	return m.config.DB.Update(func(tx *kv.Tx) error {
 		key := objectKey(forkPrefix, h)
 		if _, err := tx.Get(key); err != nil {
 			return err

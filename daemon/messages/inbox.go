@@ -52,7 +52,7 @@ func (m *Messages) receiveAll(ctx context.Context) (n int, err error) {
 	}
 	for more := true; more; {
 		var list []Envelope
-		if list, more, err = m.Mailbox.Inbox(ctx, m.after); err != nil {
+		if list, more, err = m.config.Mailbox.Inbox(ctx, m.after); err != nil {
 			return n, err
 		}
 		taken, err := m.receivePage(ctx, list)
@@ -91,7 +91,7 @@ func (m *Messages) acknowledge(ctx context.Context, done []Acknowledgement) erro
 		return nil
 	}
 	m.step("acknowledge")
-	err := m.Mailbox.Acknowledge(ctx, done)
+	err := m.config.Mailbox.Acknowledge(ctx, done)
 	m.step("acknowledged")
 	return err
 }
@@ -102,11 +102,11 @@ func (m *Messages) Rescan() { m.rescan.Store(true) }
 // mayRescan begins the mailbox anew if that was asked for, if there is a new state key, and some time after a record was not right: what
 // it left may open now.
 func (m *Messages) mayRescan(ctx context.Context) {
-	if epoch, _, err := m.StateKeys.Current(ctx); err == nil && epoch != m.epoch {
+	if epoch, _, err := m.config.StateKeys.Current(ctx); err == nil && epoch != m.epoch {
 		m.epoch = epoch
 		m.Rescan()
 	}
-	if !m.lookAgain.IsZero() && !m.Now().Before(m.lookAgain) {
+	if !m.lookAgain.IsZero() && !m.config.Now().Before(m.lookAgain) {
 		m.Rescan()
 	}
 	if !m.rescan.Swap(false) {
@@ -121,20 +121,20 @@ func (m *Messages) mayRescan(ctx context.Context) {
 // receive takes one message in. The errors are those that concern all messages.
 func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bool, err error) {
 	if !validUser(e.Sender) || e.Sender == m.user { // S11: no session is with oneself
-		m.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Policy})
+		m.config.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Policy})
 		return acknowledge, false, nil
 	}
-	verdict, err := m.Gate.Admit(ctx, e.Sender)
+	verdict, err := m.config.Gate.Admit(ctx, e.Sender)
 	switch {
 	case err != nil:
 		return leave, false, err
 	case verdict == Hold:
 		return m.hold(e, ""), false, nil
 	case verdict != Accept:
-		m.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Policy})
+		m.config.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Policy})
 		return acknowledge, false, nil
 	}
-	if _, err := m.Contacts.Identity(ctx, e.Sender); err != nil {
+	if _, err := m.config.Contacts.Identity(ctx, e.Sender); err != nil {
 		return m.untrusted(e.Sender, err)
 	}
 	name := receivedName(e.Sender, e.Body)
@@ -158,21 +158,21 @@ func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bo
 // hold leaves a message in the mailbox, for a person to decide, unless too many are there already.
 func (m *Messages) hold(e Envelope, code fault.Code) outcome {
 	if m.held[e.Sender] >= maxHeld || len(m.held) >= maxAllHeld && m.held[e.Sender] == 0 {
-		m.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.TooLarge})
+		m.config.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.TooLarge})
 		return acknowledge
 	}
 	m.held[e.Sender]++
-	m.Event(Event{What: Held, Peer: e.Sender, Code: code})
+	m.config.Event(Event{What: Held, Peer: e.Sender, Code: code})
 	return leave
 }
 
-// untrusted leaves the message of somebody whose key a person has to look at. They are a contact: the mailbox is limit enough. That a message
-// says it comes under another key proves nothing: the event is a reason to ask for their bundle, and no more.
+// untrusted leaves the message of somebody whose key a person has to look at. They are a contact: the mailbox is limit enough. That
+// a message says it comes under another key proves nothing: the event is a reason to ask for their bundle, and no more.
 func (m *Messages) untrusted(sender string, err error) (outcome, bool, error) {
 	if transient(err) {
 		return leave, false, err
 	}
-	m.Event(Event{What: Held, Peer: sender, Code: fault.CodeOf(err)})
+	m.config.Event(Event{What: Held, Peer: sender, Code: fault.CodeOf(err)})
 	return leave, false, nil
 }
 
@@ -183,9 +183,9 @@ func (m *Messages) withRecordFault(ctx context.Context, sender string, err error
 		return leave, false, err
 	}
 	if m.lookAgain.IsZero() {
-		m.lookAgain = m.Now().Add(lookAgainAfter)
+		m.lookAgain = m.config.Now().Add(lookAgainAfter)
 	}
-	m.Event(Event{What: RecordFault, Peer: sender, Code: fault.CodeOf(err)})
+	m.config.Event(Event{What: RecordFault, Peer: sender, Code: fault.CodeOf(err)})
 	return leave, false, nil
 }
 
@@ -197,17 +197,17 @@ func (m *Messages) openMessage(ctx context.Context, e Envelope, name string) (*B
 	msg := ratchet.Message{Type: ratchet.MessageType(e.Body[0]), Body: e.Body[1:]}
 	var blob *Blob
 	err := m.decrypt(ctx, e.Sender, msg, func(body []byte, identity [32]byte) ([]BlobChange, error) {
-		first, err := m.Blobs.First(ctx)
+		first, err := m.config.Blobs.First(ctx)
 		if err != nil {
 			return nil, err
 		}
-		w := wireReceived{Sender: e.Sender, Identity: identity[:], Time: m.Now().Unix(), Body: body}
+		w := wireReceived{Sender: e.Sender, Identity: identity[:], Time: m.config.Now().Unix(), Body: body}
 		sealed, err := m.sealReceived(ctx, name, first, w)
 		if err != nil {
 			return nil, err
 		}
 		c := change(name, version{}.or(first), sealed)
-		blob = &Blob{Name: name, Counter: c.Counter, Hash: m.Blobs.Hash(c), Body: sealed}
+		blob = &Blob{Name: name, Counter: c.Counter, Hash: m.config.Blobs.Hash(c), Body: sealed}
 		return []BlobChange{c}, nil
 	})
 	return blob, err
@@ -220,7 +220,7 @@ func (m *Messages) again(ctx context.Context, e Envelope, name string) (outcome,
 		return m.withRecordFault(ctx, e.Sender, err)
 	}
 	if blob == nil {
-		m.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Replayed})
+		m.config.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Replayed})
 		return acknowledge, false, nil
 	}
 	return m.deliver(ctx, e.Sender, blob)
@@ -255,7 +255,7 @@ func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outc
 	if body.Kind == KindHeads {
 		return acknowledge, false, m.taken(ctx, r)
 	}
-	handler := m.Handlers[body.Kind]
+	handler := m.config.Handlers[body.Kind]
 	if handler == nil {
 		return m.unknownKind(ctx, removal, body, w)
 	}
@@ -270,18 +270,18 @@ func (m *Messages) deliver(ctx context.Context, sender string, blob *Blob) (outc
 // admitStored asks whether a body's sender is still let in: much may have happened since it was opened. One of a sender who is to be held,
 // or whose key a person has to look at, stays at the coordinator until the next Rescan.
 func (m *Messages) admitStored(ctx context.Context, sender string, removal BlobChange) (o outcome, admitted bool, err error) {
-	verdict, err := m.Gate.Admit(ctx, sender)
+	verdict, err := m.config.Gate.Admit(ctx, sender)
 	switch {
 	case err != nil:
 		return leave, false, err
 	case verdict == Hold:
-		m.Event(Event{What: Held, Peer: sender})
+		m.config.Event(Event{What: Held, Peer: sender})
 		return leave, false, nil
 	case verdict != Accept:
-		m.Event(Event{What: Dropped, Peer: sender, Code: fault.Policy})
+		m.config.Event(Event{What: Dropped, Peer: sender, Code: fault.Policy})
 		return acknowledge, false, m.finish(ctx, removal)
 	}
-	if _, err := m.Contacts.Identity(ctx, sender); err != nil {
+	if _, err := m.config.Contacts.Identity(ctx, sender); err != nil {
 		return m.untrusted(sender, err)
 	}
 	return leave, true, nil

@@ -65,7 +65,7 @@ func (m *Messages) load(ctx context.Context, base string, remote bool) (r *recor
 	var at mark
 	var abandoned bool
 	var wrong fault.Code
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		if at, err = readMark(tx, base); err != nil {
 			return err
 		}
@@ -219,7 +219,7 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 	}
 	err = m.judge(r, at, named(blobs, headName(base)))
 	if err == nil && r.version > 0 {
-		err = m.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
+		err = m.config.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
 	}
 	if err != nil {
 		c.wipe()
@@ -231,7 +231,7 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 // assembleRemote reads the record at the coordinator, and returns its blobs with it.
 func (m *Messages) assembleRemote(ctx context.Context, base string, known *record) (r *record, c *contents, blobs []Blob, err error) {
 	r, c, err = m.assemble(ctx, base, func(names []string) (_ []Blob, err error) {
-		blobs, err = m.Blobs.Read(ctx, names)
+		blobs, err = m.config.Blobs.Read(ctx, names)
 		return blobs, err
 	}, known)
 	return r, c, blobs, err
@@ -263,23 +263,23 @@ func (m *Messages) descends(r *record, at mark, head Blob) error {
 	case since <= maxBefore:
 		return fault.New(fault.NotAuthentic, "the coordinator leaves out how the record came about")
 	default:
-		m.Event(Event{What: Unproven, Peer: peerOf(r.base)})
+		m.config.Event(Event{What: Unproven, Peer: peerOf(r.base)})
 	}
 	return nil
 }
 
 // condemn writes down what is wrong with a record.
 func (m *Messages) condemn(base string, code fault.Code, detail string) error {
-	if err := m.DB.Update(func(tx *kv.Tx) error { return tx.Set(faultPrefix+base, []byte(code)) }); err != nil {
+	if err := m.config.DB.Update(func(tx *kv.Tx) error { return tx.Set(faultPrefix+base, []byte(code)) }); err != nil {
 		return err
 	}
-	m.Event(Event{What: RecordFault, Peer: peerOf(base), Code: code})
+	m.config.Event(Event{What: RecordFault, Peer: peerOf(base), Code: code})
 	return fault.New(code, "%s", detail)
 }
 
 // Faults returns what was found wrong with records, by peer, "" for the prekeys. Each stays until its record is begun anew (Restart).
 func (m *Messages) Faults() (list map[string]fault.Code, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		list = map[string]fault.Code{}
 		return tx.Scan(faultPrefix, func(key string, code []byte) error {
 			list[peerOf(strings.TrimPrefix(key, faultPrefix))] = fault.Code(code)
@@ -344,7 +344,7 @@ func (m *Messages) apply(ctx context.Context, plans []*plan, further ...BlobChan
 		return err
 	}
 	m.step("swapped")
-	err := m.DB.Update(func(tx *kv.Tx) error {
+	err := m.config.DB.Update(func(tx *kv.Tx) error {
 		for _, p := range plans {
 			if err := m.commit(tx, p); err != nil {
 				return err
@@ -371,7 +371,7 @@ func (m *Messages) commit(tx *kv.Tx, p *plan) error {
 		if size > maxCopied {
 			break
 		}
-		if err := setCopy(tx, c.Name, version{c.Counter, m.Blobs.Hash(c)}, c.Body); err != nil {
+		if err := setCopy(tx, c.Name, version{c.Counter, m.config.Blobs.Hash(c)}, c.Body); err != nil {
 			return err
 		}
 	}

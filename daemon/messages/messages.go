@@ -125,9 +125,9 @@ type Config struct {
 // Messages is one agent's end of all sessions. Its methods may be called by several goroutines, but what Config holds must not call back,
 // save that a handler may enqueue, and ask for anything but Receive, Rescan and Reseal.
 type Messages struct {
-	Config
-	user string
-	step func(string) // called around each durable step; tests end the world in it
+	config Config
+	user   string
+	step   func(string) // called around each durable step; tests end the world in it
 
 	lastPlace atomic.Int64 // of the newest entry of the outbox
 	queued    queued
@@ -169,7 +169,7 @@ func New(c Config) *Messages {
 		c.Event = func(Event) {}
 	}
 	m := &Messages{
-		Config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
+		config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
 		postponed: map[string]Acknowledgement{}, turns: map[string]int{},
 		changed: map[string]int{}, unknown: map[string]int{},
 	}
@@ -180,8 +180,8 @@ func New(c Config) *Messages {
 // errWiped is why calls end that were under way when keys were wiped.
 var errWiped = fault.New(fault.Locked, "locked meanwhile")
 
-// Wipe forgets all keys in memory. What is under way ends with fault.Locked, without waiting for the coordinator; what comes after opens the
-// records again.
+// Wipe forgets all keys in memory. What is under way ends with fault.Locked, without waiting for the coordinator; what comes after opens
+// the records again.
 func (m *Messages) Wipe() {
 	m.renew()
 	m.mu.Lock()

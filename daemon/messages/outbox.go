@@ -96,15 +96,15 @@ func (e *entry) outgoing() Outgoing {
 
 // Enqueue stores a message for a receiver, and returns its id. It leaves with the next Send.
 func (m *Messages) Enqueue(receiver, kind string, payload []byte) (id ID, err error) {
-	err = m.DB.Update(func(tx *kv.Tx) error {
+	err = m.config.DB.Update(func(tx *kv.Tx) error {
 		id, err = m.EnqueueIn(tx, receiver, kind, payload)
 		return err
 	})
 	return id, err
 }
 
-// EnqueueIn is Enqueue in a transaction of the caller's. One of KindHeads is the one that waits already, if its message was not made yet: it
-// tells what is so then. Errors: fault.InvalidRequest, fault.TooLarge, fault.StorageFull if too many wait, in all or for
+// EnqueueIn is Enqueue in a transaction of the caller's. One of KindHeads is the one that waits already, if its message was not made yet:
+// it tells what is so then. Errors: fault.InvalidRequest, fault.TooLarge, fault.StorageFull if too many wait, in all or for
 // the receiver.
 func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (ID, error) {
 	id := newID()
@@ -127,7 +127,7 @@ func (m *Messages) EnqueueIn(tx *kv.Tx, receiver, kind string, payload []byte) (
 		payload = []byte{}
 	}
 	return id, m.setEntry(tx, &entry{
-		ID: id[:], Receiver: receiver, Kind: kind, Payload: payload, Queued: m.Now().Unix(), Ciphertext: []byte{},
+		ID: id[:], Receiver: receiver, Kind: kind, Payload: payload, Queued: m.config.Now().Unix(), Ciphertext: []byte{},
 		PostID: id[:], Identity: make([]byte, 32),
 		key: fmt.Sprintf("%s%s/%016x-%x", outPrefix, receiver, m.place(), id[:]),
 	})
@@ -152,7 +152,7 @@ func (m *Messages) queuedHeads(tx *kv.Tx, receiver string) (found *entry, err er
 func (m *Messages) place() int64 {
 	for {
 		last := m.lastPlace.Load()
-		next := max(m.Now().UnixNano(), last+1)
+		next := max(m.config.Now().UnixNano(), last+1)
 		if m.lastPlace.CompareAndSwap(last, next) {
 			return next
 		}
@@ -272,7 +272,7 @@ func (m *Messages) eachEntry(tx *kv.Tx, fn func(e *entry)) error {
 
 // Outbox returns what waits, by receiver, in order, and what lapsed.
 func (m *Messages) Outbox() (list []Outgoing, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		list = nil
 		return m.eachEntry(tx, func(e *entry) { list = append(list, e.outgoing()) })
 	})
@@ -281,7 +281,7 @@ func (m *Messages) Outbox() (list []Outgoing, err error) {
 
 // Waiting returns the ids of all entries, without opening them: what was enqueued and is not there was posted, or cancelled.
 func (m *Messages) Waiting() (ids map[ID]bool, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		ids = map[ID]bool{}
 		add := func(key string) error {
 			id, err := hex.DecodeString(key[strings.LastIndex(key, "-")+1:])
@@ -306,7 +306,7 @@ func (m *Messages) Waits(id ID) (bool, error) {
 func (m *Messages) Cancel(id ID) error {
 	m.sending.Lock()
 	defer m.sending.Unlock()
-	return m.DB.Update(func(tx *kv.Tx) error {
+	return m.config.DB.Update(func(tx *kv.Tx) error {
 		found := ""
 		err := m.eachEntry(tx, func(e *entry) {
 			if ID(e.ID) == id {
@@ -327,7 +327,7 @@ func (m *Messages) Cancel(id ID) error {
 func (m *Messages) Hurry(receiver string) error {
 	m.sending.Lock()
 	defer m.sending.Unlock()
-	return m.DB.Update(func(tx *kv.Tx) error {
+	return m.config.DB.Update(func(tx *kv.Tx) error {
 		var list []*entry
 		err := tx.Scan(outPrefix+receiver+"/", func(key string, sealed []byte) error {
 			e, err := m.openEntry(key, sealed)

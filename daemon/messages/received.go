@@ -83,7 +83,7 @@ func (m *Messages) openReceived(ctx context.Context, b *Blob) (*wireReceived, er
 
 // readReceived returns the blob of a body; nil if it is not there any more.
 func (m *Messages) readReceived(ctx context.Context, name string) (*Blob, error) {
-	list, err := m.Blobs.Read(ctx, []string{name})
+	list, err := m.config.Blobs.Read(ctx, []string{name})
 	i := slices.IndexFunc(list, func(b Blob) bool { return b.Name == name && len(b.Body) > 0 })
 	if err != nil || i < 0 {
 		return nil, err
@@ -104,7 +104,7 @@ func seenKey(sender string, id ID) string {
 
 // seen reports whether a body of a sender reached the application through this device.
 func (m *Messages) seen(sender string, id ID) (had bool, err error) {
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		_, err := tx.Get(seenKey(sender, id))
 		had = err == nil
 		if errors.Is(err, fault.NotFound) {
@@ -117,9 +117,9 @@ func (m *Messages) seen(sender string, id ID) (had bool, err error) {
 
 // markSeen writes down, for ever, that the application has a body, and what the sender said of heads.
 func (m *Messages) markSeen(r *Received) error {
-	now := m.Now()
+	now := m.config.Now()
 	var found []Fork
-	err := m.DB.Update(func(tx *kv.Tx) (err error) {
+	err := m.config.DB.Update(func(tx *kv.Tx) (err error) {
 		at := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
 		if err := tx.Set(seenKey(r.Sender, r.ID), at); err != nil {
 			return err
@@ -131,7 +131,7 @@ func (m *Messages) markSeen(r *Received) error {
 		return err
 	})
 	for _, f := range found {
-		m.Event(Event{What: HeadFault, Peer: f.Peer, Code: fault.Forked})
+		m.config.Event(Event{What: HeadFault, Peer: f.Peer, Code: fault.Forked})
 	}
 	return err
 }
@@ -165,7 +165,7 @@ func (m *Messages) takeStored(ctx context.Context) (n int, err error) {
 
 // listStored returns the names of the bodies that are at the coordinator.
 func (m *Messages) listStored(ctx context.Context) (names []string, err error) {
-	list, err := m.Blobs.List(ctx, receivedPrefix)
+	list, err := m.config.Blobs.List(ctx, receivedPrefix)
 	for _, b := range list {
 		if !b.Removed {
 			names = append(names, b.Name)
@@ -207,7 +207,7 @@ func (m *Messages) takeBatch(ctx context.Context, names []string) (taken, looked
 // readBatch reads bodies at once, or each by itself if that does not work: one that is wrong does not hold the others up, and its
 // failure is returned beside the list.
 func (m *Messages) readBatch(ctx context.Context, names []string) (list []Blob, failed map[string]error, err error) {
-	if list, err = m.Blobs.Read(ctx, names); err == nil || transient(err) || ctx.Err() != nil {
+	if list, err = m.config.Blobs.Read(ctx, names); err == nil || transient(err) || ctx.Err() != nil {
 		return list, nil, err
 	}
 	list, failed = nil, map[string]error{}

@@ -125,7 +125,7 @@ func (m *Messages) plan(ctx context.Context, r *record, e edit) (*plan, error) {
 	for id, p := range r.parts {
 		next.parts[id] = p
 	}
-	first, err := m.Blobs.First(ctx)
+	first, err := m.config.Blobs.First(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (m *Messages) plan(ctx context.Context, r *record, e edit) (*plan, error) {
 // put adds the change of one part, or its emptying, to the plan.
 func (m *Messages) put(p *plan, id ratchet.PartID, now part, sealed []byte) {
 	c := change(partName(p.next.base, id), p.next.parts[id].blob.or(p.first), sealed)
-	now.blob = version{c.Counter, m.Blobs.Hash(c)}
+	now.blob = version{c.Counter, m.config.Blobs.Hash(c)}
 	p.next.parts[id] = now
 	p.changes = append(p.changes, c)
 }
@@ -175,7 +175,7 @@ func (m *Messages) putHead(ctx context.Context, p *plan, before version, e edit)
 		return err
 	}
 	c := change(headName(n.base), before.or(p.first), append(binary.BigEndian.AppendUint64(nil, n.version), sealed...))
-	n.head, n.epoch = version{c.Counter, m.Blobs.Hash(c)}, epoch
+	n.head, n.epoch = version{c.Counter, m.config.Blobs.Hash(c)}, epoch
 	p.changes = append(p.changes, c)
 	return nil
 }

@@ -21,11 +21,11 @@ const maxResealed = 512 << 10
 func (m *Messages) Reseal(ctx context.Context) error { return m.until(ctx, m.resealAll) }
 
 func (m *Messages) resealAll(ctx context.Context) error {
-	epoch, _, err := m.StateKeys.Current(ctx)
+	epoch, _, err := m.config.StateKeys.Current(ctx)
 	if err != nil {
 		return err
 	}
-	list, err := m.Blobs.List(ctx, "r-")
+	list, err := m.config.Blobs.List(ctx, "r-")
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (m *Messages) passOver(peer string, err error) error {
 	if !errors.As(err, new(recordFault)) || !slices.Contains(hopeless, fault.CodeOf(err)) {
 		return err
 	}
-	m.Event(Event{What: PassedOver, Peer: peer, Code: fault.CodeOf(err)})
+	m.config.Event(Event{What: PassedOver, Peer: peer, Code: fault.CodeOf(err)})
 	return nil
 }
 

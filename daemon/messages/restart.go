@@ -23,7 +23,7 @@ func (m *Messages) Restart(peer string) error {
 	}
 	m.drop(peer)
 	m.dropPreKeys()
-	err := m.DB.Update(func(tx *kv.Tx) error {
+	err := m.config.DB.Update(func(tx *kv.Tx) error {
 		err := tx.Set(startPrefix+base, []byte{1})
 		if err == nil && peer != "" {
 			_, err = m.EnqueueIn(tx, peer, KindHeads, nil)
@@ -42,7 +42,7 @@ func (m *Messages) Restart(peer string) error {
 
 // RestartAll gives up every record there is, as when no device is left that has the state key: new sessions and prekeys, never old ones.
 func (m *Messages) RestartAll(ctx context.Context) error {
-	list, err := m.Blobs.List(ctx, "r-")
+	list, err := m.config.Blobs.List(ctx, "r-")
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (m *Messages) RestartAll(ctx context.Context) error {
 // abandoned returns a record without contents in the place of the one that the coordinator has, as high as the highest of both.
 func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record, error) {
 	r := &record{base: base, version: at.version, counter: at.counter, fresh: true, parts: map[ratchet.PartID]part{}}
-	list, err := m.Blobs.List(ctx, base)
+	list, err := m.config.Blobs.List(ctx, base)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record
 			r.parts[id] = part{version: 1, blob: b.version()}
 		}
 	}
-	head, err := m.Blobs.Read(ctx, []string{headName(base)})
+	head, err := m.config.Blobs.Read(ctx, []string{headName(base)})
 	if err != nil && transient(err) {
 		return nil, err
 	}
@@ -81,8 +81,8 @@ func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record
 	return r, nil
 }
 
-// begunSince opens the record at the coordinator if it began anew after the mark, so that another device gave up the one that is wrong here;
-// nil if it did not, or cannot be opened. Only who has the state key begins one.
+// begunSince opens the record at the coordinator if it began anew after the mark, so that another device gave up the one that is wrong
+// here; nil if it did not, or cannot be opened. Only who has the state key begins one.
 func (m *Messages) begunSince(ctx context.Context, base string, at mark) (*record, *contents, error) {
 	if at.version == 0 {
 		return nil, nil, nil // nothing is known here of what was given up
@@ -92,7 +92,7 @@ func (m *Messages) begunSince(ctx context.Context, base string, at mark) (*recor
 		c.wipe()
 		return nil, nil, err
 	}
-	return r, c, m.DB.Update(func(tx *kv.Tx) error {
+	return r, c, m.config.DB.Update(func(tx *kv.Tx) error {
 		if err := errors.Join(tx.Delete(faultPrefix+base), tx.Delete(startPrefix+base)); err != nil {
 			return err
 		}

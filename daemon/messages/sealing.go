@@ -38,7 +38,7 @@ func epochOf(sealed []byte) (uint64, error) {
 
 // seal seals under the newest state key, and returns its epoch.
 func (m *Messages) seal(ctx context.Context, purpose string, c seal.Context, plaintext []byte) ([]byte, uint64, error) {
-	epoch, key, err := m.StateKeys.Current(ctx)
+	epoch, key, err := m.config.StateKeys.Current(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -56,7 +56,7 @@ func (m *Messages) open(ctx context.Context, purpose string, c seal.Context, sea
 	if err != nil {
 		return nil, err
 	}
-	key, err := m.StateKeys.At(ctx, epoch)
+	key, err := m.config.StateKeys.At(ctx, epoch)
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +72,16 @@ func (m *Messages) partContext(base string, part string, version uint64) seal.Co
 
 // sealLocal seals what stays on this device.
 func (m *Messages) sealLocal(key string, plaintext []byte) ([]byte, error) {
-	own := m.LocalKey.Clone()
+	own := m.config.LocalKey.Clone()
 	defer own.Wipe()
 	if own.IsZero() {
 		return nil, fault.New(fault.Locked, "the key of this device is not there")
 	}
-	return seal.Seal(own, m.LocalID, purposeLocal, m.localContext(key), plaintext), nil
+	return seal.Seal(own, m.config.LocalID, purposeLocal, m.localContext(key), plaintext), nil
 }
 
 func (m *Messages) openLocal(key string, sealed []byte) ([]byte, error) {
-	own := m.LocalKey.Clone()
+	own := m.config.LocalKey.Clone()
 	defer own.Wipe()
 	return seal.Open(own, purposeLocal, m.localContext(key), sealed)
 }

@@ -45,7 +45,7 @@ func (m *Messages) sendAll(ctx context.Context) (next time.Time, err error) {
 // firstEntry returns the first entry from a key on; nil: none.
 func (m *Messages) firstEntry(from string) (e *entry, err error) {
 	stop := errors.New("found")
-	err = m.DB.View(func(tx *kv.Tx) error {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		return tx.ScanFrom(outPrefix, from, func(key string, sealed []byte) error {
 			if e, err = m.openEntry(key, sealed); err != nil {
 				return err
@@ -63,7 +63,8 @@ func (m *Messages) firstEntry(from string) (e *entry, err error) {
 func (m *Messages) sendTo(ctx context.Context, e *entry) (due time.Time, err error) {
 	receiver := e.Receiver
 	for e != nil && e.Receiver == receiver {
-		if due := time.UnixMilli(e.Next); due.After(m.Now()) && due.Before(m.Now().Add(personLimit)) { // not later: the clock was wrong
+		now, due := m.config.Now(), time.UnixMilli(e.Next)
+		if due.After(now) && due.Before(now.Add(personLimit)) { // not later: the clock was wrong
 			e.wipe()
 			return due, nil
 		}
@@ -81,10 +82,10 @@ func (m *Messages) sendTo(ctx context.Context, e *entry) (due time.Time, err err
 
 // sendOne makes the message, stores it, posts it and removes the entry.
 func (m *Messages) sendOne(ctx context.Context, e *entry) error {
-	if _, err := m.Contacts.Identity(ctx, e.Receiver); err != nil {
+	if _, err := m.config.Contacts.Identity(ctx, e.Receiver); err != nil {
 		return err
 	}
-	if err := m.MaySend(ctx, e.Receiver); err != nil {
+	if err := m.config.MaySend(ctx, e.Receiver); err != nil {
 		return err
 	}
 	if err := m.dropOld(ctx, e); err != nil {
@@ -94,17 +95,17 @@ func (m *Messages) sendOne(ctx context.Context, e *entry) error {
 		if err := m.makeMessage(ctx, e); err != nil {
 			return err
 		}
-		if err := m.MaySend(ctx, e.Receiver); err != nil { // a person may have decided meanwhile
+		if err := m.config.MaySend(ctx, e.Receiver); err != nil { // a person may have decided meanwhile
 			return err
 		}
 	}
 	m.step("post")
-	err := m.Mailbox.Post(ctx, e.Receiver, ID(e.PostID).String(), e.Ciphertext)
+	err := m.config.Mailbox.Post(ctx, e.Receiver, ID(e.PostID).String(), e.Ciphertext)
 	m.step("posted")
 	if err != nil && !errors.Is(err, fault.Conflict) { // the id is ours alone: a message was posted under it, by us before a restore
 		return err
 	}
-	err = m.DB.Update(func(tx *kv.Tx) error { return tx.Delete(e.key) })
+	err = m.config.DB.Update(func(tx *kv.Tx) error { return tx.Delete(e.key) })
 	m.step("sent")
 	return err
 }
@@ -126,8 +127,8 @@ func (m *Messages) dropOld(ctx context.Context, e *entry) error {
 func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
 	b := Body{ID: ID(e.ID), Kind: e.Kind, Payload: e.Payload}
 	var err error
-	if m.Heads != nil {
-		heads, err := m.Heads(ctx, e.Receiver)
+	if m.config.Heads != nil {
+		heads, err := m.config.Heads(ctx, e.Receiver)
 		if err != nil {
 			return err
 		}
@@ -150,20 +151,20 @@ func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
 	m.step("encrypted")
 	e.Identity, e.Begun = from.identity[:], from.begun
 	e.Ciphertext = append([]byte{byte(msg.Type)}, msg.Body...)
-	err = m.DB.Update(func(tx *kv.Tx) error { return errors.Join(m.setEntry(tx, e), m.announced(tx, b.Heads)) })
+	err = m.config.DB.Update(func(tx *kv.Tx) error { return errors.Join(m.setEntry(tx, e), m.announced(tx, b.Heads)) })
 	m.step("entered")
 	return err
 }
 
 // lapses reports whether an entry that fails is given up.
 func (m *Messages) lapses(e *entry, code fault.Code) bool {
-	age := m.Now().Sub(time.Unix(e.Queued, 0))
+	age := m.config.Now().Sub(time.Unix(e.Queued, 0))
 	return code == fault.NotFound && age >= lapseAfter || e.Kind == KindHeads && age >= lapseHeadsAfter && code != fault.Unavailable
 }
 
 // lapse gives an entry up: what is left of it says so. Of heads alone nothing is left.
 func (m *Messages) lapse(e *entry, code fault.Code) error {
-	return m.DB.Update(func(tx *kv.Tx) error {
+	return m.config.DB.Update(func(tx *kv.Tx) error {
 		if err := tx.Delete(e.key); err != nil || e.Kind == KindHeads {
 			return err
 		}
@@ -180,15 +181,15 @@ func (m *Messages) wait(ctx context.Context, e *entry, cause error) (time.Time, 
 		return time.Time{}, cause
 	}
 	if m.lapses(e, code) {
-		return m.Now(), m.lapse(e, code)
+		return m.config.Now(), m.lapse(e, code)
 	}
 	limit := retryLimit
 	if !transient(cause) && code != fault.Incomplete {
 		limit = personLimit
 	}
-	due := m.Now().Add(backoff(e.Tries, limit))
+	due := m.config.Now().Add(backoff(e.Tries, limit))
 	e.Tries, e.Code, e.Next = e.Tries+1, string(code), due.UnixMilli()
-	if err := m.DB.Update(func(tx *kv.Tx) error { return m.setEntry(tx, e) }); err != nil {
+	if err := m.config.DB.Update(func(tx *kv.Tx) error { return m.setEntry(tx, e) }); err != nil {
 		return due, err
 	}
 	if code == fault.Unavailable {

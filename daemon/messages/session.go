@@ -43,7 +43,7 @@ func (m *Messages) dropPreKeys() {
 
 // session returns the session with a peer: the open one, or with remote the one that the coordinator has.
 func (m *Messages) session(ctx context.Context, peer string, remote bool) (*session, error) {
-	pin, err := m.Contacts.Identity(ctx, peer)
+	pin, err := m.config.Contacts.Identity(ctx, peer)
 	if err != nil {
 		return nil, recordFault{err}
 	}
@@ -73,9 +73,9 @@ func (m *Messages) session(ctx context.Context, peer string, remote bool) (*sess
 // looked at the new key.
 func (m *Messages) openSession(peer string, r *record, c *contents, pin [32]byte) (*session, error) {
 	address := ratchet.Address{Name: peer, Device: 1}
-	s := ratchet.NewSession(m.Local, address, r.counter)
+	s := ratchet.NewSession(m.config.Local, address, r.counter)
 	if parts := c.all(); parts != nil {
-		stored, err := ratchet.OpenSession(m.Local, address, parts, r.counter)
+		stored, err := ratchet.OpenSession(m.config.Local, address, parts, r.counter)
 		if err != nil {
 			return nil, err
 		}
@@ -105,9 +105,9 @@ func (m *Messages) openPreKeys(ctx context.Context, remote bool) (*preKeys, erro
 		return nil, err
 	}
 	defer c.wipe()
-	p := ratchet.NewPreKeys(m.Local, r.counter)
+	p := ratchet.NewPreKeys(m.config.Local, r.counter)
 	if len(c.head) > 0 {
-		if p, err = ratchet.OpenPreKeys(m.Local, c.head, r.counter); err != nil {
+		if p, err = ratchet.OpenPreKeys(m.config.Local, c.head, r.counter); err != nil {
 			return nil, recordFault{err}
 		}
 	}
@@ -209,13 +209,13 @@ func (m *Messages) tryEncrypt(
 	if err != nil {
 		return ratchet.Message{}, err
 	}
-	now := m.Now()
+	now := m.config.Now()
 	msg, err := s.Encrypt(body, now, m.save(ctx, s, nil, nil))
 	if errors.As(err, new(saveFault)) || !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Stale) {
 		return msg, err
 	}
 	if *bundle == nil {
-		if *bundle, err = m.Bundles.Bundle(ctx, peer); err != nil {
+		if *bundle, err = m.config.Bundles.Bundle(ctx, peer); err != nil {
 			return ratchet.Message{}, err
 		}
 	}
@@ -285,7 +285,7 @@ func (m *Messages) tryDecrypt(ctx context.Context, peer string, msg ratchet.Mess
 // NewBundles makes n bundles to offer, and returns them once the prekeys are stored.
 func (m *Messages) NewBundles(ctx context.Context, n int, o ratchet.BundleOptions) (list []ratchet.Bundle, err error) {
 	err = m.withPreKeys(ctx, func(p *ratchet.PreKeys, save func([]byte) error) error {
-		list, err = p.Bundles(n, o, m.Now(), save)
+		list, err = p.Bundles(n, o, m.config.Now(), save)
 		return err
 	})
 	return list, err
@@ -309,7 +309,7 @@ func (m *Messages) Remaining(ctx context.Context) (n int, err error) {
 // called once a day.
 func (m *Messages) Rotate(ctx context.Context) (rotated bool, err error) {
 	err = m.withPreKeys(ctx, func(p *ratchet.PreKeys, save func([]byte) error) error {
-		rotated, err = p.Rotate(m.Now(), save)
+		rotated, err = p.Rotate(m.config.Now(), save)
 		return err
 	})
 	return rotated, err
