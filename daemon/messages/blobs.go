@@ -3,6 +3,9 @@ package messages
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+
+	"coldframe/internal/fault"
 )
 
 const hashSize = 32
@@ -99,4 +102,39 @@ func (m *Messages) swap(ctx context.Context, changes []BlobChange) error {
 		err = m.config.Blobs.Swap(ctx, changes)
 	}
 	return err
+}
+
+// readRecord reads the blobs of a record, the head first. What is too large for one answer is read in pieces, until the head is the same
+// afterwards: every change of a record changes that.
+func (m *Messages) readRecord(ctx context.Context, names []string) ([]Blob, error) {
+	list, err := m.config.Blobs.Read(ctx, names)
+	if !errors.Is(err, fault.TooLarge) {
+		return list, err
+	}
+	for range readTries {
+		if list, err = m.readPieces(ctx, names); err != nil {
+			return nil, err
+		}
+		head, err := m.config.Blobs.Read(ctx, names[:1])
+		if err != nil {
+			return nil, err
+		}
+		if named(head, names[0]).Hash == named(list, names[0]).Hash {
+			return list, nil
+		}
+	}
+	return nil, fault.New(fault.Busy, "the record changes while it is read")
+}
+
+// readPieces reads blobs in as many requests as it takes.
+func (m *Messages) readPieces(ctx context.Context, names []string) (list []Blob, err error) {
+	if list, err = m.config.Blobs.Read(ctx, names); !errors.Is(err, fault.TooLarge) || len(names) < 2 {
+		return list, err
+	}
+	half := len(names) / 2
+	if list, err = m.readPieces(ctx, names[:half]); err != nil {
+		return nil, err
+	}
+	rest, err := m.readPieces(ctx, names[half:])
+	return append(list, rest...), err
 }

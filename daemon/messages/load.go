@@ -231,7 +231,7 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 // assembleRemote reads the record at the coordinator, and returns its blobs with it.
 func (m *Messages) assembleRemote(ctx context.Context, base string, known *record) (r *record, c *contents, blobs []Blob, err error) {
 	r, c, err = m.assemble(ctx, base, func(names []string) (_ []Blob, err error) {
-		blobs, err = m.config.Blobs.Read(ctx, names)
+		blobs, err = m.readRecord(ctx, names)
 		return blobs, err
 	}, known)
 	return r, c, blobs, err

@@ -339,3 +339,56 @@ func TestResealPassesOverWhatIsLost(t *testing.T) {
 	alice.p.erase()
 	say(t, fresh, others[2], "with the new key alone")
 }
+
+// A record that is larger than what the coordinator answers with at once opens on every device, also while it changes.
+func TestLargeRecordIsReadInPieces(t *testing.T) {
+	_, alice, bob := pair(t)
+	base := sessionBase(bob.p.id)
+	var parts []ratchet.Part
+	put := func(d *device) {
+		t.Helper()
+		for some := range slices.Chunk(parts, 4) {
+			r, _, err := d.load(t.Context(), base, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := d.plan(t.Context(), r, edit{counter: r.counter + 1, head: []byte("head"), put: some})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.apply(t.Context(), []*plan{p}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range 24 {
+		parts = append(parts, ratchet.Part{ID: ratchet.PartID(i + 1), Body: make([]byte, 200<<10)})
+	}
+	put(alice)
+	fresh := alice.p.device()
+	reads, changes := 0, 0
+	fresh.remote.read = func(ctx context.Context, names []string) ([]Blob, error) {
+		list, err := fresh.remote.Remote.Read(ctx, names)
+		if reads++; err == nil && len(names) > 1 && changes < 1 { // the first piece is there
+			parts = parts[:4]
+			put(alice)
+			changes++
+		}
+		return list, err
+	}
+	r, c, err := fresh.load(t.Context(), base, true)
+	if err != nil || len(c.parts) != 24 || changes != 1 || reads < 5 {
+		t.Fatalf("%v, %d requests", err, reads)
+	}
+	if now, _, err := alice.load(t.Context(), base, false); err != nil || now.version != r.version {
+		t.Errorf("version %d, want %d, %v", r.version, now.version, err)
+	}
+	alice.p.nextEpoch()
+	if err := fresh.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	alice.p.erase()
+	if got := alice.p.epochs(t); !slices.Equal(got, []uint64{2}) {
+		t.Errorf("sealed under %v", got)
+	}
+}
