@@ -121,7 +121,7 @@ func (a *Agent) CreateDataset(ctx context.Context, c Caller, r CreateDatasetRequ
 	if c.Datasets != nil {
 		return Dataset{}, fault.New(fault.Forbidden, "a token for named datasets creates none")
 	}
-	s, _, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return Dataset{}, err
 	}
@@ -138,9 +138,9 @@ func (a *Agent) CreateDataset(ctx context.Context, c Caller, r CreateDatasetRequ
 	if again, err := idem.replay(s, [32]byte{}, &id); err != nil || again {
 		return a.describeAgain(s, id, err)
 	}
-	made, err := a.createDataset(s, r.Title, idem)
+	made, err := a.createDataset(ctx, s, r.Title, idem)
 	if err != nil {
-		return Dataset{}, err
+		return Dataset{}, ended(ctx, err)
 	}
 	a.publish()
 	a.log.Info("dataset created", "dataset", string(made), "caller", c.ID)
@@ -154,7 +154,7 @@ func (a *Agent) describeAgain(s *session, id string, err error) (Dataset, error)
 	return a.describe(s, columnar.DatasetID(id))
 }
 
-func (a *Agent) createDataset(s *session, title string, idem *idempotent) (columnar.DatasetID, error) {
+func (a *Agent) createDataset(ctx context.Context, s *session, title string, idem *idempotent) (columnar.DatasetID, error) {
 	now := a.clock.Now()
 	envelope, link, err := columnar.NewRoster(s.signer, s.identity[:], columnar.DefaultRetention, now)
 	if err != nil {
@@ -171,7 +171,7 @@ func (a *Agent) createDataset(s *session, title string, idem *idempotent) (colum
 	if ids, err := a.datasetIDs(); err != nil || len(ids) >= MaxDatasets {
 		return "", errors.Join(err, fault.New(fault.TooLarge, "an agent has at most %d datasets", MaxDatasets))
 	}
-	err = a.vault.Update(func(tx *keystore.Tx) error {
+	err = a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		a.events.stageWith(tx, Event{Type: EventDatasetCreated, Dataset: string(link.ID)})
 		return errors.Join(
 			putMetadata(tx, link.ID, &meta),
@@ -298,7 +298,7 @@ func (a *Agent) RenameDataset(ctx context.Context, c Caller, id, title, idempote
 	if err := checkName("title", title); err != nil {
 		return Dataset{}, err
 	}
-	s, _, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return Dataset{}, err
 	}
@@ -316,15 +316,15 @@ func (a *Agent) RenameDataset(ctx context.Context, c Caller, id, title, idempote
 	if again, err := idem.replay(s, [32]byte{}, &done); err != nil || again {
 		return a.describeAgain(s, id, err)
 	}
-	if err := a.rename(s, d, title, idem); err != nil {
-		return Dataset{}, err
+	if err := a.rename(ctx, s, d, title, idem); err != nil {
+		return Dataset{}, ended(ctx, err)
 	}
 	a.publish()
 	return a.describe(s, d)
 }
 
-func (a *Agent) rename(s *session, id columnar.DatasetID, title string, idem *idempotent) error {
-	return a.vault.Update(func(tx *keystore.Tx) error {
+func (a *Agent) rename(ctx context.Context, s *session, id columnar.DatasetID, title string, idem *idempotent) error {
+	return a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		meta, err := getMetadata(tx.Get, id)
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@ import (
 // DeleteDataset ends a dataset: an owner's signed tombstone takes its place, its keys leave the vault at once, and its objects are removed
 // from the store after TombstoneLife.
 func (a *Agent) DeleteDataset(ctx context.Context, c Caller, id string) error {
-	s, _, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,10 +33,10 @@ func (a *Agent) DeleteDataset(ctx context.Context, c Caller, id string) error {
 	if m, ok := ds.newest().Member(s.user); !ok || m.Role != columnar.RoleOwner {
 		return errNotOwner()
 	}
-	if err := a.bury(s, ds); err != nil {
-		return err
+	if err := a.bury(ctx, s, ds); err != nil {
+		return ended(ctx, err)
 	}
-	if err := a.clearBuried(d); err != nil {
+	if err := a.clearBuried(ctx, d); err != nil {
 		a.log.Warn("left of a deleted dataset for the housekeeping", append(failure(err), "dataset", id)...)
 	}
 	a.publish()
@@ -45,7 +45,7 @@ func (a *Agent) DeleteDataset(ctx context.Context, c Caller, id string) error {
 }
 
 // bury makes the switch from a dataset to its tombstone: head, metadata key and tombstone change in one transaction.
-func (a *Agent) bury(s *session, ds *dataset) error {
+func (a *Agent) bury(ctx context.Context, s *session, ds *dataset) error {
 	envelope, err := signed.Sign(s.signer, tombstoneType, tombstone{
 		Dataset: string(ds.id), RosterHash: ds.meta.RosterHash, Version: ds.meta.Version, Hash: ds.meta.Hash, Author: s.user,
 		Time: a.clock.Now().UnixMilli(),
@@ -53,7 +53,7 @@ func (a *Agent) bury(s *session, ds *dataset) error {
 	if err != nil {
 		return err
 	}
-	return a.vault.Update(func(tx *keystore.Tx) error {
+	return a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		meta, err := getMetadata(tx.Get, ds.id)
 		if err != nil {
 			return err
@@ -69,10 +69,10 @@ const clearBatch = 100
 
 // clearBuried takes away what is left of a dataset that has a tombstone: its keys leave the vault, its objects become garbage, its records
 // go. The records go last, so that whoever is interrupted finds the rest by them.
-func (a *Agent) clearBuried(id columnar.DatasetID) error {
+func (a *Agent) clearBuried(ctx context.Context, id columnar.DatasetID) error {
 	a.burying.Lock()
 	defer a.burying.Unlock()
-	if err := a.forgetVersions(id); err != nil {
+	if err := a.forgetVersions(ctx, id); err != nil {
 		return err
 	}
 	var names, keys []string
@@ -109,14 +109,14 @@ func (a *Agent) clearBuried(id columnar.DatasetID) error {
 }
 
 // forgetVersions removes the keys of all versions of a dataset from the vault.
-func (a *Agent) forgetVersions(id columnar.DatasetID) error {
+func (a *Agent) forgetVersions(ctx context.Context, id columnar.DatasetID) error {
 	items, err := a.vault.List(kindVersion)
 	if err != nil {
 		return err
 	}
 	items = slices.DeleteFunc(items, func(it string) bool { return !strings.HasPrefix(it, kindVersion+"/"+string(id)+"/") })
 	for batch := range slices.Chunk(items, clearBatch) {
-		err := a.vault.Update(func(tx *keystore.Tx) error {
+		err := a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 			for _, it := range batch {
 				if err := tx.Delete(it); err != nil {
 					return err
@@ -132,7 +132,7 @@ func (a *Agent) forgetVersions(id columnar.DatasetID) error {
 }
 
 // clearAllBuried goes on with what a crash or a full disk interrupted.
-func (a *Agent) clearAllBuried() error {
+func (a *Agent) clearAllBuried(ctx context.Context) error {
 	var left []columnar.DatasetID
 	err := a.db.View(func(tx *kv.Tx) error {
 		buried, err := keysUnder(tx, tombstonePrefix)
@@ -154,7 +154,7 @@ func (a *Agent) clearAllBuried() error {
 		if !errors.Is(getErr, fault.NotFound) {
 			return errors.Join(err, getErr)
 		}
-		err = errors.Join(err, a.clearBuried(id))
+		err = errors.Join(err, a.clearBuried(ctx, id))
 	}
 	return err
 }

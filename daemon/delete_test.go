@@ -65,7 +65,7 @@ func TestDeleteGoesOnAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ds.wipe()
-	if err := a.bury(a.session, ds); err != nil {
+	if err := a.bury(t.Context(), a.session, ds); err != nil {
 		t.Fatal(err)
 	}
 	err = a.db.Update(func(tx *kv.Tx) error { return tx.Set(tombstonePrefix+kept, []byte("forged")) })

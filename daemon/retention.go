@@ -12,7 +12,7 @@ import (
 
 // expireVersions drops the versions of a dataset that are no longer kept: older than the newest, and replaced longer ago than the roster
 // says. Their keys leave the vault unless a later version names their parts; their objects become garbage.
-func (a *Agent) expireVersions(s *session, id columnar.DatasetID) error {
+func (a *Agent) expireVersions(ctx context.Context, s *session, id columnar.DatasetID) error {
 	ds, err := a.load(s, id)
 	if err != nil {
 		return err
@@ -21,7 +21,7 @@ func (a *Agent) expireVersions(s *session, id columnar.DatasetID) error {
 	oldest, err := ds.oldestKept(a.clock.Now())
 	for err == nil && ds.info.Oldest < oldest {
 		step := min(oldest, ds.info.Oldest+clearBatch)
-		if err = a.dropBelow(ds, step); err == nil {
+		if err = a.dropBelow(ctx, ds, step); err == nil {
 			ds.info.Oldest = step
 		}
 	}
@@ -41,9 +41,9 @@ func (d *dataset) oldestKept(now time.Time) (uint64, error) {
 	return oldest, err
 }
 
-func (a *Agent) dropBelow(ds *dataset, oldest uint64) error {
+func (a *Agent) dropBelow(ctx context.Context, ds *dataset, oldest uint64) error {
 	due := a.clock.Now().Add(expiredLife)
-	return a.vault.Update(func(tx *keystore.Tx) error {
+	return a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		meta, err := getMetadata(tx.Get, ds.id)
 		if err != nil {
 			return err // deleted meanwhile
@@ -104,7 +104,7 @@ func (a *Agent) retain(ctx context.Context, s *session) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := a.expireVersions(s, id); err != nil && !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Conflict) {
+		if err := a.expireVersions(ctx, s, id); err != nil && !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Conflict) {
 			a.log.Warn("versions not expired", append(failure(err), "dataset", string(id))...)
 		}
 	}

@@ -179,7 +179,7 @@ func (a *Agent) round(ctx context.Context, steady bool) {
 	if s.writable() != nil {
 		return
 	}
-	steps := []func() error{func() error { return a.sweepUploads(ctx, s) }, a.clearAllBuried}
+	steps := []func() error{func() error { return a.sweepUploads(ctx, s) }, func() error { return a.clearAllBuried(ctx) }}
 	if steady {
 		steps = append(
 			steps, func() error { return a.sweepIdempotency() }, func() error { return a.retain(ctx, s) },

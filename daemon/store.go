@@ -177,7 +177,7 @@ func (a *Agent) SetStore(ctx context.Context, r SetStoreRequest) error {
 	if err := a.checkPlace(s, item, r.Force); err != nil {
 		return err
 	}
-	return a.replaceStore(ctx, s, item)
+	return ended(ctx, a.replaceStore(ctx, s, item))
 }
 
 // keepCredentials fills in the secret that the vault has, if the request brought none for the same access key.
@@ -229,7 +229,7 @@ func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem) er
 		return err
 	}
 	defer clear(body)
-	err = a.vault.Update(func(tx *keystore.Tx) error {
+	err = a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		a.events.stageWith(tx, Event{Type: EventStoreChanged})
 		return tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body})
 	})

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"coldframe/columnar"
+	"coldframe/columnar/format"
 	"coldframe/internal/fault"
 	"coldframe/keystore"
 	"coldframe/keystore/keystoretest"
@@ -191,4 +193,52 @@ func TestVaultThatLocksItself(t *testing.T) {
 	}
 	a.vault.Connect(remote) // opening has made it the coordinator's, and none is set
 	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+}
+
+// silent is a replica whose swaps are answered when the caller gives up.
+type silent struct {
+	keystore.Replica
+	reached chan struct{}
+}
+
+func (s silent) Swap(ctx context.Context, _ keystore.Swap) error {
+	s.reached <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Whoever gives up a call does not wait for a coordinator that does not answer.
+func TestCallsEndWithTheirContext(t *testing.T) {
+	a, remote := replicated(t)
+	id := a.create("t")
+	s := silent{Replica: remote, reached: make(chan struct{})}
+	for name, call := range map[string]func(ctx context.Context) error{
+		"create": func(ctx context.Context) error {
+			_, err := a.CreateDataset(ctx, user, CreateDatasetRequest{Title: "u"})
+			return err
+		},
+		"delete": func(ctx context.Context) error { return a.DeleteDataset(ctx, user, id) },
+		"write": func(ctx context.Context) error {
+			_, err := a.WriteData(ctx, user, WriteRequest{Dataset: id, Format: format.CSV}, strings.NewReader("x\n1\n"))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a.vault.Connect(s)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- call(ctx) }()
+			select {
+			case <-s.reached:
+			case err := <-done:
+				t.Fatal("it asked nobody:", err)
+			}
+			cancel()
+			wantCode(t, name, <-done, fault.Unavailable)
+			a.vault.Connect(remote)
+			if err := a.vault.Republish(t.Context()); err != nil { // the change is given up
+				t.Fatal(err)
+			}
+		})
+	}
 }

@@ -275,7 +275,7 @@ func (w *write) commit(ctx context.Context, store columnar.Store, schema *arrow.
 	}
 	answer := storedWrite{Version: uint64(m.Version), Rows: int64(m.Contents.Rows), Written: w.rows, Bytes: w.stored, Transfer: w.t.id}
 	named := ownObjects(m, parts)
-	err = w.a.vault.Update(func(tx *keystore.Tx) error {
+	err = w.a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		w.a.events.stageWith(tx, Event{Type: EventVersion, Dataset: string(w.id), Version: uint64(m.Version)})
 		return errors.Join(
 			w.switchHead(tx, envelope, m, all),
