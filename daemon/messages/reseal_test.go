@@ -347,7 +347,7 @@ func TestLargeRecordIsReadInPieces(t *testing.T) {
 	var parts []ratchet.Part
 	put := func(d *device) {
 		t.Helper()
-		for some := range slices.Chunk(parts, 4) {
+		for some := range slices.Chunk(parts, 12) {
 			r, _, err := d.load(t.Context(), base, true)
 			if err != nil {
 				t.Fatal(err)
