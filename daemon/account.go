@@ -200,10 +200,10 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 		return nil, err
 	}
 	key, err := a.vault.EnableUnattended(ctx, password)
+	defer wipeKey(key)
 	if err != nil {
 		return nil, err
 	}
-	defer wipeKey(key)
 	a.setUnattended(true)
 	return encodeCredential(key), nil
 }

@@ -20,9 +20,11 @@ const (
 	recordThrottle = "vault/throttle"
 	recordRestore  = "vault/restoring"
 	recordReplica  = "vault/replica"
-	prefixShard    = "vault/shard/" // and the number in two hexadecimal digits
-	prefixItem     = "vault/item/"  // and the item's id
-	prefixVault    = "vault/"
+
+	recordUnattended = "vault/unattended" // of this machine alone, see ownSlot
+	prefixShard      = "vault/shard/"     // and the number in two hexadecimal digits
+	prefixItem       = "vault/item/"      // and the item's id
+	prefixVault      = "vault/"
 )
 
 func shardRecord(n int) string {

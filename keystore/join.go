@@ -80,7 +80,7 @@ func (v *Vault) join(ctx context.Context, r Replica) error {
 		if len(there.Body) > 0 {
 			return v.joinThere(ctx, r, there)
 		}
-		err = v.uploadAll(ctx, r, there.Mark, func() error { return v.setMembership(joining) })
+		err = v.uploadAll(ctx, r, there.Mark, v.beginJoining)
 		if err == nil {
 			return v.joinedNow(ctx, r)
 		}
@@ -92,6 +92,17 @@ func (v *Vault) join(ctx context.Context, r Replica) error {
 		}
 	}
 	return fault.New(fault.Conflict, "other devices upload a vault at the same time")
+}
+
+// beginJoining stops local changes. The unattended slot, of which other machines will know now, is this one's.
+func (v *Vault) beginJoining() error {
+	c, err := v.writable()
+	if err != nil {
+		return err
+	}
+	return v.db.Update(func(tx *kv.Tx) error {
+		return errors.Join(noteSlot(tx, c.header), tx.Set(recordReplica, []byte{byte(joining)}))
+	})
 }
 
 // joinedNow notes that the vault is on the replica, and removes there what uploads before this one left.

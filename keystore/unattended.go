@@ -1,14 +1,20 @@
 package keystore
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"errors"
 
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/secret"
 )
 
 // EnableUnattended makes a credential that opens this vault without the password, and returns it; it is for a keeper that gives it to
-// this machine alone, such as systemd-creds or a TPM. A credential of before opens nothing from then on. The vault must be open;
-// failures are those of Unlock.
+// this machine alone, such as systemd-creds or a TPM. A credential of before opens nothing from then on. There is one for a user: while another
+// machine has it, this is fault.Conflict, until DisableUnattended takes it from there. The vault must be open; other failures are those of
+// Unlock and Update. A credential that comes with an error (see Undecided) may become the valid one.
 func (v *Vault) EnableUnattended(ctx context.Context, password []byte) (secret.Key, error) {
 	if _, err := v.writable(); err != nil {
 		return secret.Key{}, err
@@ -20,19 +26,52 @@ func (v *Vault) EnableUnattended(ctx context.Context, password []byte) (secret.K
 			return false, err
 		}
 		key.Wipe()
-		return true, v.Update(func(tx *Tx) error { return tx.setUnattended(credential) })
+		return true, v.UpdateContext(ctx, func(tx *Tx) error {
+			if own, err := ownSlot(tx.kv, tx.c.header); err != nil || !own && tx.c.header.unattended != nil {
+				return errors.Join(err, errOtherMachine)
+			}
+			return tx.setUnattended(credential)
+		})
 	})
-	if err != nil {
+	if err != nil && !Undecided(err) {
 		credential.Wipe()
 		return secret.Key{}, err
 	}
-	return credential, nil
+	return credential, err
+}
+
+var errOtherMachine error = fault.New(fault.Conflict, "another machine opens the vault unattended; turn that off first, here or there")
+
+// ownSlot reports whether the unattended slot of a header is this machine's: a local record has the SHA-256 of its public key. A vault that
+// no replica keeps has no other machine.
+func ownSlot(tx *kv.Tx, h *header) (bool, error) {
+	if h.unattended == nil {
+		return false, nil
+	}
+	if m, err := readMembership(tx); err != nil || !m.replicated() {
+		return err == nil, err
+	}
+	own, err := tx.Get(recordUnattended)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	sum := sha256.Sum256(h.unattended.Public)
+	return bytes.Equal(own, sum[:]), err
+}
+
+// noteSlot notes that the unattended slot of a header, if there is one, is this machine's.
+func noteSlot(tx *kv.Tx, h *header) error {
+	if h.unattended == nil {
+		return tx.Delete(recordUnattended)
+	}
+	sum := sha256.Sum256(h.unattended.Public)
+	return tx.Set(recordUnattended, sum[:])
 }
 
 // DisableUnattended takes the credential's slot out of the header. An older copy of the database still opens with it; a password change
 // makes such a copy useless for everything written later.
-func (v *Vault) DisableUnattended(context.Context) error {
-	return v.Update(func(tx *Tx) error {
+func (v *Vault) DisableUnattended(ctx context.Context) error {
+	return v.UpdateContext(ctx, func(tx *Tx) error {
 		if tx.c.header.unattended == nil {
 			return nil
 		}
@@ -53,5 +92,5 @@ func (tx *Tx) setUnattended(credential secret.Key) error {
 		h.unattended, keys.unattended = &filled, slotKey
 	}
 	tx.header, tx.keys = &h, &keys
-	return nil
+	return noteSlot(tx.kv, &h)
 }

@@ -169,10 +169,18 @@ func (v *Vault) UserID() string {
 	return ""
 }
 
-// Unattended reports whether a credential opens the vault. While the vault is locked it is what the header says, unverified.
+// Unattended reports whether a credential of this machine opens the vault. While the vault is locked it is what the header says, unverified.
 func (v *Vault) Unattended() bool {
 	h := v.anyHeader()
-	return h != nil && h.unattended != nil
+	if h == nil || h.unattended == nil {
+		return false
+	}
+	own := false
+	err := v.db.View(func(tx *kv.Tx) (err error) {
+		own, err = ownSlot(tx, h)
+		return err
+	})
+	return err == nil && own
 }
 
 // Email returns the normal form of the user's address; "" while the vault is locked.
