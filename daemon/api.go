@@ -260,7 +260,7 @@ type Member struct {
 type Dataset struct {
 	ID      string
 	Title   string
-	State   string // "ready", or "empty" before the first version
+	State   string // "ready", "empty" before the first version, "elsewhere" if another device of the user has it: then there is its ID alone
 	Version uint64
 	Created time.Time
 	Updated time.Time

@@ -49,12 +49,34 @@ func (a *Agent) load(s *session, id columnar.DatasetID) (*dataset, error) {
 		if _, gone := getMetadata(a.vault.Get, id); errors.Is(gone, fault.NotFound) {
 			return nil, gone
 		}
+		if a.elsewhere(id) {
+			return nil, errElsewhere()
+		}
 		if isRefusal(fault.CodeOf(err)) {
 			a.event(Event{Type: EventRefused, Dataset: string(id), Code: fault.CodeOf(err)})
 		}
 		return nil, err
 	}
 	return d, nil
+}
+
+// elsewhere reports whether a dataset was made on another device of the user: the vault, which a coordinator keeps, names it, and this
+// machine never had a record of it.
+func (a *Agent) elsewhere(id columnar.DatasetID) bool {
+	kept, err := a.vault.Joined()
+	if err != nil || !kept {
+		return false
+	}
+	n := 1
+	err = a.db.View(func(tx *kv.Tx) error {
+		n, err = countRecords(tx, datasetPrefix+string(id)+"/")
+		return err
+	})
+	return err == nil && n == 0
+}
+
+func errElsewhere() error {
+	return fault.New(fault.Incomplete, "the dataset is on another of your devices: manifests do not travel yet")
 }
 
 func (d *dataset) read() error {

@@ -233,6 +233,9 @@ func (a *Agent) Datasets(ctx context.Context, c Caller, title string) ([]Dataset
 
 // listed describes a dataset if its title is the wanted one, or any is wanted. The chains of the others are not looked at.
 func (a *Agent) listed(s *session, id columnar.DatasetID, title string) (Dataset, bool, error) {
+	if a.elsewhere(id) {
+		return Dataset{ID: string(id), State: "elsewhere"}, title == "", nil
+	}
 	if title != "" {
 		got, err := a.titleOf(id)
 		if err != nil || got != title {

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"errors"
+	"slices"
 	"testing"
 
 	"coldframe/coordinator/state"
+	"coldframe/internal/fault"
 )
 
 // person is an agent whose user joined a coordinator and is ready for messages.
@@ -63,4 +66,91 @@ func TestSecretBetweenTwo(t *testing.T) {
 		list, err := ada.Secrets(t.Context())
 		return err == nil && len(list) == 1 && list[0].State == "sent"
 	})
+}
+
+// TestSecondMachine logs in on another machine, which only reads until the first one approved it, gets what is sent from then on, and
+// nothing any more once it was removed.
+func TestSecondMachine(t *testing.T) {
+	c := newCoordinator(t, state.Open)
+	desk := startAgent(t, t.TempDir(), local)
+	res, err := desk.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := desk.create("made on the desk")
+	desk.connect(c)
+	desk.settled()
+	grace := newPerson(t, c, "grace@example.org")
+	if _, err := desk.AddContact(t.Context(), AddContactRequest{User: grace.vault.UserID()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := grace.AddContact(t.Context(), AddContactRequest{User: desk.vault.UserID()}); err != nil {
+		t.Fatal(err)
+	}
+
+	laptop := startAgent(t, t.TempDir(), local)
+	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Kit: res.Kit, Password: []byte(testPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := laptop.Datasets(t.Context(), user, "")
+	if err != nil || len(list) != 1 || list[0].ID != id || list[0].State != "elsewhere" {
+		t.Errorf("datasets %+v, %v", list, err)
+	}
+	if _, err := laptop.AddContact(t.Context(), AddContactRequest{User: grace.vault.UserID()}); !errors.Is(err, fault.Stale) {
+		t.Errorf("a machine that nobody vouched for changes the vault: %v", err)
+	}
+	code, err := laptop.AskToJoin(t.Context(), "laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking, err := desk.DeviceRequests(t.Context())
+	if err != nil || len(asking) != 1 {
+		t.Fatal(asking, err)
+	}
+	device := asking[0].Device
+	if err := desk.ApproveDevice(t.Context(), device, []byte("000000000000000000000000000000"), []byte(testPassword)); !errors.Is(err, fault.UntrustedKey) {
+		t.Errorf("approved with another code: %v", err)
+	}
+	if err := desk.ApproveDevice(t.Context(), device, code, []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	laptop.settled()
+	for _, a := range []*running{desk, laptop} { // both may write, and both get what comes
+		if _, err := a.RenameContact(t.Context(), grace.vault.UserID(), "Grace"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(title string) {
+		t.Helper()
+		to := desk.vault.UserID()
+		if _, _, err := grace.SendSecret(t.Context(), SendSecretRequest{To: to, Title: title, Body: []byte("x"), Unverified: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	titles := func(a *running) (out []string) {
+		list, err := a.Secrets(t.Context())
+		if err != nil {
+			return []string{err.Error()}
+		}
+		for _, s := range list {
+			out = append(out, s.Title)
+		}
+		return out
+	}
+	send("for both")
+	eventually(t, "both have it", func() bool {
+		return slices.Contains(titles(desk), "for both") && slices.Contains(titles(laptop), "for both")
+	})
+
+	if err := desk.RemoveDevice(t.Context(), device, []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	send("for the desk")
+	eventually(t, "the desk has it", func() bool { return slices.Contains(titles(desk), "for the desk") })
+	if got := titles(laptop); slices.Contains(got, "for the desk") {
+		t.Errorf("the removed machine has %q", got)
+	}
+	if err := laptop.DeleteDataset(t.Context(), user, id); err == nil {
+		t.Error("the removed machine changes the vault")
+	}
 }

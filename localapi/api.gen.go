@@ -115,13 +115,16 @@ func (e CoordinatorStatusState) Valid() bool {
 
 // Defines values for DatasetState.
 const (
-	DatasetStateEmpty DatasetState = "empty"
-	DatasetStateReady DatasetState = "ready"
+	DatasetStateElsewhere DatasetState = "elsewhere"
+	DatasetStateEmpty     DatasetState = "empty"
+	DatasetStateReady     DatasetState = "ready"
 )
 
 // Valid indicates whether the value is a known member of the DatasetState enum.
 func (e DatasetState) Valid() bool {
 	switch e {
+	case DatasetStateElsewhere:
+		return true
 	case DatasetStateEmpty:
 		return true
 	case DatasetStateReady:
@@ -650,12 +653,14 @@ type CoordinatorURL = string
 // Dataset defines model for Dataset.
 type Dataset struct {
 	// Bytes In the store
-	Bytes   int64        `json:"bytes"`
-	Columns []Column     `json:"columns"`
-	Created time.Time    `json:"created"`
-	Id      string       `json:"id"`
-	Members []Member     `json:"members"`
-	Rows    int64        `json:"rows"`
+	Bytes   int64     `json:"bytes"`
+	Columns []Column  `json:"columns"`
+	Created time.Time `json:"created"`
+	Id      string    `json:"id"`
+	Members []Member  `json:"members"`
+	Rows    int64     `json:"rows"`
+
+	// State `elsewhere`: another device of the user has it; then there is its id alone
 	State   DatasetState `json:"state"`
 	Title   string       `json:"title"`
 	Updated time.Time    `json:"updated"`
@@ -664,7 +669,7 @@ type Dataset struct {
 	Version int64 `json:"version"`
 }
 
-// DatasetState defines model for Dataset.State.
+// DatasetState `elsewhere`: another device of the user has it; then there is its id alone
 type DatasetState string
 
 // DatasetList defines model for DatasetList.
