@@ -22,6 +22,7 @@ const (
 	checkOwnEvery = 24 * time.Hour
 
 	publishedKey = "meta/prekeys-published" // Unix seconds of this device's last upload
+	toldKey      = "meta/heads-told"        // Unix seconds of when it told heads to everybody last
 
 	headVault   = "vault"
 	headDevices = "devices"
@@ -39,7 +40,8 @@ const (
 
 var messageEvents = map[messages.EventType]string{
 	messages.SetAside: EventMessageAside, messages.Dropped: EventMessageDropped, messages.Held: EventMessageHeld,
-	messages.RecordFault: EventSessionFault, messages.HeadFault: EventHeads,
+	messages.RecordFault: EventSessionFault, messages.Unproven: EventSessionFault, messages.PassedOver: EventSessionFault,
+	messages.HeadFault: EventHeads,
 }
 
 // messageEvent makes an event of what became of a message. Whoever may fill a mailbox must not wash the log out.
@@ -63,10 +65,17 @@ func (y *syncer) takeSecret(ctx context.Context, r *messages.Received) error {
 	if rejection, ok := errors.AsType[*contacts.Rejection](err); ok {
 		return messages.Never(rejection)
 	}
-	if err == nil {
-		y.a.contactEvent(e)
+	if err != nil {
+		return err
 	}
-	return err
+	y.a.contactEvent(e)
+	if e.Type == contacts.EventReceived { // so that who sent it learns which views of both accounts agree
+		if _, err := y.mail.Enqueue(r.Sender, messages.KindHeads, nil); err != nil {
+			y.a.log.Warn("heads not told", failure(err)...)
+		}
+		y.poke(taskSend)
+	}
+	return nil
 }
 
 // noteSent says of secrets whose messages have left the outbox that they were sent.
@@ -111,7 +120,7 @@ func (y *syncer) offerPreKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, err := y.publishedAt()
+	last, err := y.timeOf(publishedKey)
 	if err != nil {
 		return err
 	}
@@ -154,16 +163,21 @@ func (y *syncer) publish(ctx context.Context, n int, now time.Time) error {
 	if err := y.book.Uploaded(u); err != nil {
 		return err
 	}
-	return y.a.db.Update(func(tx *kv.Tx) error { return writeCounter(tx, publishedKey, uint64(now.Unix())) }) //nolint:gosec // a date
+	return y.keepTime(publishedKey, now)
 }
 
-func (y *syncer) publishedAt() (t time.Time, err error) {
+// timeOf returns a time that keepTime kept; long ago if there is none.
+func (y *syncer) timeOf(key string) (t time.Time, err error) {
 	err = y.a.db.View(func(tx *kv.Tx) error {
-		n, err := readCounter(tx, publishedKey)
+		n, err := readCounter(tx, key)
 		t = time.Unix(int64(n), 0) //nolint:gosec // a date that we wrote
 		return err
 	})
 	return t, err
+}
+
+func (y *syncer) keepTime(key string, t time.Time) error {
+	return y.a.db.Update(func(tx *kv.Tx) error { return writeCounter(tx, key, uint64(t.Unix())) }) //nolint:gosec // a date
 }
 
 // ownHeads is what every message tells of this account: its vault and its device list.
@@ -213,12 +227,9 @@ func hasFinding(list []messages.Finding, f messages.Finding) bool {
 // (THREATS E05).
 func (y *syncer) tellHeads() error {
 	now := y.a.clock.Now()
-	if y.told.IsZero() {
-		y.told = now
-		return nil
-	}
-	if now.Sub(y.told).Abs() < tellEvery {
-		return nil
+	told, err := y.timeOf(toldKey)
+	if err != nil || now.Sub(told).Abs() < tellEvery {
+		return err
 	}
 	list, err := y.book.List()
 	if err != nil {
@@ -232,7 +243,6 @@ func (y *syncer) tellHeads() error {
 			return err
 		}
 	}
-	y.told = now
 	y.poke(taskSend)
-	return nil
+	return y.keepTime(toldKey, now)
 }

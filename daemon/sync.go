@@ -70,7 +70,6 @@ type syncer struct {
 	aside    int // messages that could not be read
 
 	collected uint64    // change of the vault at the last collection; run's
-	told      time.Time // when heads were told to everybody last; run's
 	looked    time.Time // at what is handed out under the user's own id; run's
 }
 
