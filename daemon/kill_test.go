@@ -31,8 +31,8 @@ import (
 const childVariable = "COLDFRAME_TEST_AGENT"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
-		if err := childAgent(os.Stdin, os.Stdout); err != nil {
+	if what := os.Getenv(childVariable); what != "" {
+		if err := child(what, os.Stdin, os.Stdout); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
@@ -306,8 +306,14 @@ type process struct {
 
 func startProcess(t *testing.T, o order) *process {
 	t.Helper()
+	return startChild(t, "1", o)
+}
+
+// startChild starts this test binary as what childVariable is to say, and tells it the first thing that it asks for.
+func startChild(t *testing.T, what string, first any) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0]), begun: time.Now()} //nolint:gosec // this test binary
-	p.cmd.Env = append(os.Environ(), childVariable+"=1")
+	p.cmd.Env = append(os.Environ(), childVariable+"="+what)
 	p.cmd.Stderr = os.Stderr
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -325,7 +331,7 @@ func startProcess(t *testing.T, o order) *process {
 		p.cmd.Wait()         //nolint:errcheck // it was killed
 	})
 	p.in, p.lines = in, bufio.NewScanner(out)
-	if err := json.NewEncoder(in).Encode(o); err != nil {
+	if err := json.NewEncoder(in).Encode(first); err != nil {
 		t.Fatal(err)
 	}
 	return p
