@@ -93,7 +93,7 @@ func (a *Agent) newLink(s *session, settings link.Settings) (*link.Link, error) 
 		Settings: settings, Policy: a.coordinatorPolicy(), User: s.user, Device: device, EmailHash: hash[:],
 		Store: linkStore{a, s, settings.URL}, Now: a.clock.Now,
 		Changed: a.linkChanged,
-		Notice:  s.sync.notice, Online: func(context.Context) { s.sync.poke(allTasks) },
+		Notice:  s.sync.notice, Online: s.sync.online,
 	})
 }
 

@@ -59,8 +59,9 @@ type syncer struct {
 	mail      *messages.Messages
 	book      *contacts.Book
 
-	poked  chan struct{}
-	rescan atomic.Bool // the mailbox is to be looked at from its beginning
+	poked     chan struct{}
+	rescan    atomic.Bool // the mailbox is to be looked at from its beginning
+	connected atomic.Bool // anew: what the last connection's end made wait is to be sent
 
 	mu       sync.Mutex
 	due      task
@@ -291,6 +292,11 @@ func (y *syncer) receive(ctx context.Context) error {
 
 // send posts what waits in the outbox, and says of secrets that they were sent. It returns after what time something is due again.
 func (y *syncer) send(ctx context.Context) (time.Duration, error) {
+	if y.connected.Swap(false) {
+		if err := y.mail.Reconnected(); err != nil {
+			return 0, err
+		}
+	}
 	at, err := y.mail.Send(ctx)
 	if sentErr := y.noteSent(); err == nil {
 		err = sentErr

@@ -120,6 +120,12 @@ func (y *syncer) notice(kind string) {
 	y.poke(noticed[kind])
 }
 
+// online asks for everything, over a connection that was just made.
+func (y *syncer) online(context.Context) {
+	y.connected.Store(true)
+	y.poke(allTasks)
+}
+
 // peopleChanged asks for what a change of a contact lets go or come.
 func (a *Agent) peopleChanged(s *session, user string, kind peopleChange) {
 	s.sync.peopleChanged(user, kind)

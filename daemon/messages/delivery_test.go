@@ -143,3 +143,38 @@ func TestF15_ShuffledAndRepeated(t *testing.T) {
 		t.Error(len(list), err)
 	}
 }
+
+// What waits because the coordinator went away leaves as soon as it is back; what waits for a person goes on waiting.
+func TestReconnected(t *testing.T) {
+	_, alice, bob := pair(t)
+	carol := bob.p.w.person().device()
+	carol.offer(5)
+	alice.p.wrong[carol.p.id] = fault.KeyChanged
+	alice.enqueue(bob.p, "to bob")
+	alice.enqueue(carol.p, "to carol")
+	alice.remote.post = func(string, string, []byte) error { return fault.New(fault.Unavailable, "no answer") }
+	for bobs, carols := false, false; !bobs || !carols; { // receivers are tried in the order of their random ids, up to the first failure
+		alice.Send(t.Context()) //nolint:errcheck // that there is no answer
+		list, err := alice.Outbox()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range list {
+			bobs, carols = bobs || o.Code == fault.Unavailable, carols || o.Code == fault.KeyChanged
+		}
+	}
+	alice.remote.post = nil
+	delete(alice.p.wrong, carol.p.id)
+	if alice.send(); bob.receive() != 0 {
+		t.Fatal("it does not wait")
+	}
+	if err := alice.Reconnected(); err != nil {
+		t.Fatal(err)
+	}
+	if alice.send(); bob.receive() != 1 {
+		t.Error("it waits still")
+	}
+	if carol.receive() != 0 {
+		t.Error("what waited for a person left too")
+	}
+}

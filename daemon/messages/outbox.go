@@ -325,13 +325,23 @@ func (m *Messages) Cancel(id ID) error {
 
 // Hurry lets everything for a receiver be tried at once, as after a person has looked at a changed key.
 func (m *Messages) Hurry(receiver string) error {
+	return m.hurry(receiver+"/", func(*entry) bool { return true })
+}
+
+// Reconnected lets everything be tried at once that waits because the coordinator was not there.
+func (m *Messages) Reconnected() error {
+	return m.hurry("", func(e *entry) bool { return fault.Code(e.Code) == fault.Unavailable })
+}
+
+// hurry lets entries that wait be tried at once: of those whose keys begin so, the ones that are meant.
+func (m *Messages) hurry(prefix string, meant func(*entry) bool) error {
 	m.sending.Lock()
 	defer m.sending.Unlock()
 	return m.config.DB.Update(func(tx *kv.Tx) error {
 		var list []*entry
-		err := tx.Scan(outPrefix+receiver+"/", func(key string, sealed []byte) error {
+		err := tx.Scan(outPrefix+prefix, func(key string, sealed []byte) error {
 			e, err := m.openEntry(key, sealed)
-			if err == nil && e.Next > 0 {
+			if err == nil && e.Next > 0 && meant(e) {
 				list = append(list, e)
 			}
 			return err
