@@ -31,8 +31,9 @@ build: ## build the programs into bin/
 engine: ## build the query engine alone (DuckDB, static; the first time it downloads about 35 MB)
 	cd engine && go build -buildvcs=false -tags duckdb_arrow -o $(ENGINE) .
 
-demo: build ## the main job on real data, in a folder of its own, nothing else to start
+demo: build ## the main job on real data, then three people and a coordinator: in folders of their own, nothing else to start
 	@examples/demo.sh
+	@examples/people.sh
 
 test: ## everything that needs no outside server, race detector on
 	@mkdir -p $(dir $(TESTLOG))

@@ -111,7 +111,8 @@ printf 'not for the thief' | as grace coldframe secrets send Ada --title "after 
 until_text ada "after the removal" coldframe secrets list
 
 say "7. What the coordinator has of all this"
-printf '%s\n' ada@example grace@example edsger@example "a place to remember" basement 4711 "from a stranger" "to both devices" "from the laptop" Grace Edsger > "$work/words"
+printf '%s\n' ada@example grace@example edsger@example "a place to remember" basement "from a stranger" "to both devices" "from the laptop" Grace Edsger > "$work/words"
+grep -rqaF "$(id_of ada)" "$work/coordinator" || { echo "  not even an id is there: this search shows nothing"; exit 1; }
 same "files of the coordinator with a name, a title or a secret" "$( (grep -rlaiF -f "$work/words" "$work/coordinator" || true) | wc -l | tr -d ' ')" 0
 coldframe-coordinator --data-dir "$work/coordinator" users | sed 's/^/    /'
 
