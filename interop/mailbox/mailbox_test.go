@@ -20,9 +20,9 @@ const prekeys = 5 // one-time ones that each end publishes
 // length is how many turns a talk has, and how many post-quantum epochs it has to complete at least.
 func length() (turns, epochs int) {
 	if lines.Full() {
-		return 300, 10
+		return 150, 5
 	}
-	return 50, 1
+	return 30, 1
 }
 
 // each runs a test with every version of libsignal, with and without one-time prekeys.
@@ -108,7 +108,7 @@ func TestInteropBothBegin(t *testing.T) {
 			k.types(k.b.account, typePreKey)
 			k.theirsRead(false)
 			k.oursRead()
-			k.run(20)
+			k.run(10)
 			if s := k.end(0); s.Archived != 1 {
 				t.Errorf("libsignal has %d archived sessions, not 1", s.Archived)
 			}
