@@ -5,6 +5,7 @@ package lines
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -67,7 +68,7 @@ func New(kind string, in io.Writer, out io.Reader) *Peer {
 // interop/libsignal call it.
 func Libsignal(t testing.TB, version string) *Peer {
 	t.Helper()
-	command := exec.Command("node", "../libsignal/peer.mjs", version) //nolint:gosec // of the list above
+	command := exec.CommandContext(context.Background(), "node", "../libsignal/peer.mjs", version) //nolint:gosec // of the list above
 	command.Env = append(os.Environ(), "COLDFRAME_LIBSIGNAL="+folder(t))
 	in, err := command.StdinPipe()
 	if err != nil {
