@@ -67,7 +67,7 @@ func TestVaultAtTheCoordinator(t *testing.T) {
 		before, after = b.Clone(), a.Clone()
 		return nil
 	}))
-	_, err := two.replica().Read(ctx, []string{"v-root"})
+	_, err = two.replica().Read(ctx, []string{"v-root"})
 	wants(t, "another device's session, begun with the old password", err, fault.Unauthorized)
 	wants(t, "the old proof", two.login(one.vault.UserID(), before, false), fault.Unauthorized)
 	must(t, two.login(one.vault.UserID(), after, false))
