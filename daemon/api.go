@@ -126,6 +126,7 @@ type CoordinatorRequest struct {
 	URL        string
 	CA         string // PEM of the only authorities that vouch for it; empty: those of the system
 	Invitation string // where the coordinator wants one
+	Kit        []byte // text of the recovery kit, so that it logs in where the password is lost; empty: what the coordinator has stays. It is wiped
 }
 
 // CoordinatorStatus says how it stands with the coordinator: connecting, online, offline, login_needed or refused.

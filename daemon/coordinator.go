@@ -192,9 +192,17 @@ func (a *Agent) coordinatorInfo(s *session) (CoordinatorInfo, error) {
 // connected. Nothing is sent before the password is known to be right (V11). A coordinator of before is left. Password is wiped.
 func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (CoordinatorInfo, error) {
 	defer clear(r.Password)
+	defer clear(r.Kit)
 	settings, err := link.Settings{URL: r.URL, CA: r.CA}.Normal(a.coordinatorPolicy())
 	if err != nil {
 		return CoordinatorInfo{}, err
+	}
+	kit, err := a.ownKit(r.Kit)
+	if err != nil {
+		return CoordinatorInfo{}, err
+	}
+	if kit != nil {
+		defer kit.Wipe()
 	}
 	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
@@ -214,14 +222,16 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 	if err := a.mayJoin(settings.URL); err != nil {
 		return CoordinatorInfo{}, err
 	}
-	if err := a.join(ctx, s, settings, proof, r.Invitation); err != nil {
+	if err := a.join(ctx, s, settings, proof, r.Invitation, kit); err != nil {
 		return CoordinatorInfo{}, ended(ctx, err)
 	}
 	return a.coordinatorInfo(s)
 }
 
 // join is the part of ConnectCoordinator after the checks. s.joining is held.
-func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, proof keystore.Proof, invitation string) error {
+func (a *Agent) join(
+	ctx context.Context, s *session, settings link.Settings, proof keystore.Proof, invitation string, kit *keystore.RecoveryKit,
+) error {
 	l, err := a.newLink(s, settings)
 	if err != nil {
 		return err
@@ -241,7 +251,9 @@ func (a *Agent) join(ctx context.Context, s *session, settings link.Settings, pr
 	own := proof.For(settings.URL)
 	defer own.Wipe()
 	if err = l.Join(ctx, own, invitation); err == nil {
-		a.setRecovery(ctx, l, settings.URL, own)
+		err = a.setRecovery(ctx, l, settings.URL, own, kit)
+	}
+	if err == nil {
 		before.stop()
 		err = a.switchLink(s, l, before, coordinatorItem{URL: settings.URL, CA: settings.CA}, old)
 	}
@@ -314,18 +326,26 @@ func (a *Agent) setHome(url string) error {
 	return a.db.Update(func(tx *kv.Tx) error { return tx.Set(homeKey, home[:]) })
 }
 
-// setRecovery lets the recovery kit log in as well. A failure leaves an account that only its password logs in to.
-func (a *Agent) setRecovery(ctx context.Context, l *link.Link, url string, proof secret.Key) {
-	recovery, err := a.recoveryProof()
-	if err == nil && !recovery.IsZero() {
-		defer recovery.Wipe()
-		own := recovery.For(url)
-		defer own.Wipe()
-		err = l.SetRecovery(ctx, proof, own)
+// ownKit reads a recovery kit, if there is one, which must be this user's.
+func (a *Agent) ownKit(text []byte) (*keystore.RecoveryKit, error) {
+	kit, err := optionalKit(text)
+	if err == nil && kit != nil && kit.UserID != a.vault.UserID() {
+		kit.Wipe()
+		err = fault.New(fault.InvalidRequest, "the recovery kit is another user's")
 	}
-	if err != nil {
-		a.log.Warn("the recovery kit does not log in to the coordinator", failure(err)...)
+	return kit, err
+}
+
+// setRecovery lets the recovery kit log in as well. What it proves is in no vault: a machine that was removed had the vault.
+func (a *Agent) setRecovery(ctx context.Context, l *link.Link, url string, proof secret.Key, kit *keystore.RecoveryKit) error {
+	if kit == nil {
+		return nil
 	}
+	recovery := kit.Proof()
+	defer recovery.Wipe()
+	own := recovery.For(url)
+	defer own.Wipe()
+	return l.SetRecovery(ctx, proof, own)
 }
 
 // resume lets a link work again, if it was stopped.

@@ -100,8 +100,13 @@ func TestR10_DeviceFileDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(c.Records())
-	if err := a.tryUnlock(testPassword); !errors.Is(err, fault.Incomplete) || len(c.Records()) != before {
-		t.Errorf("%v, %d requests", err, len(c.Records())-before)
+	a.unlock() // which it must not prevent
+	a.becomes("refused")
+	if list, err := a.Devices(t.Context()); !errors.Is(err, fault.Incomplete) || len(c.Records()) != before {
+		t.Errorf("%+v, %v, %d requests", list, err, len(c.Records())-before)
+	}
+	if err := a.Lock(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	if now, err := os.ReadFile(a.deviceFile()); err != nil || !slices.Equal(now, damaged) {
 		t.Error("the file was changed", err)

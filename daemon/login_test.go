@@ -50,7 +50,7 @@ func newFirstMachine(t *testing.T, c *coordinatortest.Coordinator, mail string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.ConnectCoordinator(t.Context(), CoordinatorRequest{URL: c.URL, Password: []byte(testPassword)}); err != nil {
+	if _, err := a.ConnectCoordinator(t.Context(), CoordinatorRequest{URL: c.URL, Password: []byte(testPassword), Kit: bytes.Clone(res.Kit)}); err != nil {
 		t.Fatal(err)
 	}
 	a.settled()

@@ -10,7 +10,6 @@ import (
 	"coldframe/columnar/s3"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
-	"coldframe/internal/secret"
 	"coldframe/keystore"
 )
 
@@ -111,36 +110,7 @@ func (a *Agent) register(ctx context.Context, r RegisterRequest) ([]byte, error)
 		return nil, err
 	}
 	defer kit.Wipe()
-	if err := a.keepRecovery(kit); err != nil {
-		a.log.Warn("the recovery kit will not log in to a coordinator", failure(err)...) // it must not be lost for that
-	}
 	return kit.Text(), nil
-}
-
-// itemRecovery is what a coordinator is told that the recovery kit proves; it opens nothing of the vault.
-const itemRecovery, kindRecovery = "recovery", "recovery"
-
-func (a *Agent) keepRecovery(kit keystore.RecoveryKit) error {
-	proof := kit.Proof()
-	defer proof.Wipe()
-	body := proof.Bytes()
-	defer secret.Wipe(body)
-	return a.vault.Update(func(tx *keystore.Tx) error {
-		return tx.Put(keystore.Item{ID: itemRecovery, Kind: kindRecovery, Body: body})
-	})
-}
-
-// recoveryProof returns the proof that the recovery kit gives; none for a vault of before.
-func (a *Agent) recoveryProof() (keystore.Proof, error) {
-	it, err := a.vault.Get(itemRecovery)
-	if errors.Is(err, fault.NotFound) {
-		return keystore.Proof{}, nil
-	}
-	if err != nil {
-		return keystore.Proof{}, err
-	}
-	defer secret.Wipe(it.Body)
-	return keystore.ProofFromBytes(it.Body)
 }
 
 func (a *Agent) recoverVault(ctx context.Context, r RecoverRequest) error {

@@ -629,6 +629,9 @@ type CoordinatorRequest struct {
 	Invitation *Invitation `json:"invitation,omitempty"`
 	Password   Password    `json:"password"`
 
+	// RecoveryKit So that the kit logs in where the password is lost; absent: what the coordinator knows of a kit stays
+	RecoveryKit *string `json:"recovery_kit,omitempty"`
+
 	// Url `https://host[:port]`
 	Url CoordinatorURL `json:"url"`
 }

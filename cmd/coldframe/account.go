@@ -122,7 +122,7 @@ func (a *app) registerCommand() *cobra.Command {
 			if coordinator == "" {
 				return nil
 			}
-			r.Password = password
+			r.Password, r.RecoveryKit = password, &made.RecoveryKit
 			return a.joinNew(cmd.Context(), c, r)
 		},
 	}

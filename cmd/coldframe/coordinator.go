@@ -161,6 +161,7 @@ func readShort(path string, most int64) (string, error) {
 
 func (a *app) connectCommand() *cobra.Command {
 	var f joinFlags
+	var kitFile string
 	cmd := &cobra.Command{
 		Use: "connect URL", Short: "Join a coordinator, or log in again (asks for the password)", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -176,6 +177,13 @@ func (a *app) connectCommand() *cobra.Command {
 				return err
 			}
 			r.Password = password
+			if kitFile != "" {
+				kit, err := readShort(kitFile, maxKitFile)
+				if err != nil {
+					return err
+				}
+				r.RecoveryKit = &kit
+			}
 			joined, err := c.ConnectCoordinator(cmd.Context(), r)
 			if err != nil {
 				return withJoinAdvice(err)
@@ -184,6 +192,7 @@ func (a *app) connectCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
+	cmd.Flags().StringVar(&kitFile, "kit", "", "file of the recovery kit, so that it logs in where the password is lost")
 	return cmd
 }
 
