@@ -1,0 +1,355 @@
+package daemon
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"coldframe/coordinator"
+	"coldframe/coordinator/coordinatortest"
+	"coldframe/daemon/contacts"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/secret"
+	"coldframe/internal/signed"
+	"coldframe/keystore"
+	"coldframe/ratchet"
+)
+
+const canarySecret = "canary of a secret"
+
+// newPersonAt is newPerson at a coordinator that lies. The clock is the agent's; nil is that of the machine.
+func newPersonAt(t *testing.T, c *coordinatortest.Coordinator, mail string, clock *fakeClock) *running {
+	t.Helper()
+	a := startAgent(t, t.TempDir(), func(cfg *Config, o *Options) {
+		local(cfg, o)
+		if cfg.Lock.IdleMinutes = 0; clock != nil {
+			o.Clock = clock
+		}
+	})
+	if _, err := a.Register(t.Context(), RegisterRequest{Email: mail, Password: []byte(testPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.ConnectCoordinator(t.Context(), CoordinatorRequest{URL: c.URL, Password: []byte(testPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	a.settled()
+	return a
+}
+
+// impostor returns what a user would publish whose id is taken and whose keys are others: all of it is signed as it must be.
+func impostor(t *testing.T, user string, now time.Time) *coordinatortest.Answer {
+	t.Helper()
+	dir := t.TempDir()
+	db, err := kv.Open(filepath.Join(dir, "db"), kv.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // of a test
+	vault := keystore.New(db, keystore.Options{Dir: dir, Profile: cheap, Clock: func() time.Time { return now }})
+	kit, err := vault.Register(t.Context(), keystore.Registration{Email: "mallory@example.org", Password: []byte(testPassword)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kit.Wipe()
+	keys := contacts.Keys{User: user, Identity: ratchet.NewIdentity(), Signing: secret.Random()}
+	book, err := contacts.New(contacts.Options{
+		Own:   contacts.Own{User: user, Identity: keys.Identity.Public(), Signing: signed.Signer{Key: keys.Signing}.Public()},
+		Vault: vault, EmailHash: keystore.EmailHash, Clock: func() time.Time { return now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := localOf(user, keys.Identity)
+	prekeys := ratchet.NewPreKeys(&own, 0)
+	bundles := func(o ratchet.BundleOptions) []ratchet.Bundle {
+		list, err := prekeys.Bundles(1, o, now, func([]byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	u, err := book.Publish(keys, bundles(ratchet.BundleOptions{LastResort: true})[0], bundles(ratchet.BundleOptions{OneTime: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return coordinatortest.JSON(http.StatusOK, coordinator.PreKeys{Bundle: u.Bundle, OneTime: &u.OneTime[0], Sequence: 1})
+}
+
+// handsOut answers every question for a user's prekeys with something else.
+func handsOut(c *coordinatortest.Coordinator, user string, answer *coordinatortest.Answer) {
+	c.Hook(coordinatortest.Nth("fetchPreKeys", 0, func(e *coordinatortest.Exchange) {
+		if strings.Contains(e.Path, user) {
+			e.Answer = answer.Clone()
+		}
+	}))
+}
+
+// requests counts what an agent asked of the coordinator in an operation, with a path that contains a text.
+func (r *running) requests(c *coordinatortest.Coordinator, operation, path string) (n int) {
+	for _, rec := range c.Records(operation) {
+		if rec.Caller == r.vault.UserID() && strings.Contains(rec.Path, path) {
+			n++
+		}
+	}
+	return n
+}
+
+// rounds lets the agent make whole rounds: the second begins after the first poke, and has ended when the third is on its way.
+func (r *running) rounds(c *coordinatortest.Coordinator) {
+	r.t.Helper()
+	for range 3 {
+		before := r.requests(c, "getPreKeyStatus", "")
+		r.session.sync.poke(allTasks)
+		eventually(r.t, "a round", func() bool { return r.requests(c, "getPreKeyStatus", "") > before })
+	}
+}
+
+func (r *running) add(other *running) SafetyNumbers {
+	r.t.Helper()
+	if _, err := r.AddContact(r.t.Context(), AddContactRequest{User: other.vault.UserID()}); err != nil {
+		r.t.Fatal(err)
+	}
+	return r.numbers(other)
+}
+
+func (r *running) numbers(other *running) SafetyNumbers {
+	r.t.Helper()
+	n, err := r.SafetyNumbers(r.t.Context(), other.vault.UserID())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// tell sends a secret; unverified is a person's word that the number need not have been compared.
+func (r *running) tell(other *running, unverified bool) error {
+	_, _, err := r.SendSecret(r.t.Context(), SendSecretRequest{
+		To: other.vault.UserID(), Title: canarySecret, Body: []byte(canarySecret), Unverified: unverified,
+	})
+	return err
+}
+
+func (r *running) mustTell(other *running) {
+	r.t.Helper()
+	had := other.secretCount()
+	if err := r.tell(other, true); err != nil {
+		r.t.Fatal(err)
+	}
+	eventually(r.t, "a secret", func() bool { return other.secretCount() > had })
+}
+
+// secretCount counts the secrets that the agent received and shows.
+func (r *running) secretCount() (n int) {
+	list, err := r.Secrets(r.t.Context())
+	if err != nil {
+		r.t.Error(err)
+	}
+	for _, s := range list {
+		if s.State == "received" {
+			n++
+		}
+	}
+	return n
+}
+
+// found reports whether the agent's sync findings have a code for an object.
+func (r *running) found(object string, code fault.Code) bool {
+	for _, f := range r.session.sync.status().Findings {
+		if f.Object == object && f.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// TestK01_OwnKeyForANewContact has the coordinator hand out keys of its own for somebody new. Nothing leaves before a number was compared,
+// and the number that the other one shows is not that of these keys.
+func TestK01_OwnKeyForANewContact(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	ada, grace := newPersonAt(t, c, "ada@example.org", nil), newPersonAt(t, c, "grace@example.org", nil)
+	id := grace.vault.UserID()
+	handsOut(c, id, impostor(t, id, time.Now()))
+	here, there := ada.add(grace), grace.add(ada)
+	wantCode(t, "to keys that nobody compared", ada.tell(grace, false), fault.UntrustedKey)
+	wantCode(t, "the true number", second(ada.VerifyContact(t.Context(), id, Comparison{Number: there.Digits})), fault.KeyChanged)
+	wantCode(t, "after the number was another", ada.tell(grace, false), fault.UntrustedKey)
+	ada.rounds(c)
+	if n := ada.requests(c, "sendMessage", id); n != 0 {
+		t.Errorf("%d messages to keys that nobody compared", n)
+	}
+	if st := ada.session.sync.status(); st.Outbox != 0 {
+		t.Errorf("%d messages wait for them", st.Outbox)
+	}
+	// Who says that the number of these keys was compared is sent to: it was the number that stood against it.
+	if _, err := ada.VerifyContact(t.Context(), id, Comparison{Number: here.Digits}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ada.tell(grace, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a message", func() bool { return ada.requests(c, "sendMessage", id) > 0 })
+}
+
+// TestK02_KeyOfAContactChanges has the coordinator hand out other keys for somebody whose keys were compared, when the first message is
+// about to go.
+func TestK02_KeyOfAContactChanges(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	ada, grace := newPersonAt(t, c, "ada@example.org", nil), newPersonAt(t, c, "grace@example.org", nil)
+	id := grace.vault.UserID()
+	pinned, there := ada.add(grace), grace.add(ada)
+	if _, err := ada.VerifyContact(t.Context(), id, Comparison{Number: there.Digits}); err != nil {
+		t.Fatal(err)
+	}
+	handsOut(c, id, impostor(t, id, time.Now()))
+	if err := ada.tell(grace, false); err != nil {
+		t.Fatal(err)
+	}
+	changed := func() bool {
+		got, err := ada.Contact(t.Context(), id)
+		return err == nil && got.State == ContactChanged && got.Changed.Reason == fault.KeyChanged && !got.Verified.IsZero()
+	}
+	eventually(t, "changed", changed)
+	ada.awaitEvents(EventContactChanged, 1)
+	wantCode(t, "another secret", ada.tell(grace, false), fault.KeyChanged)
+	wantCode(t, "another secret, by a person's word", ada.tell(grace, true), fault.KeyChanged)
+	c.Hook(nil) // that the true keys are back heals nothing
+	ada.rounds(c)
+	wantCode(t, "another secret", ada.tell(grace, false), fault.KeyChanged)
+	if n := ada.requests(c, "sendMessage", id); n != 0 || !changed() {
+		t.Errorf("%d messages left, still changed: %v", n, changed())
+	}
+	if now := ada.numbers(grace); now.Digits != pinned.Digits || now.New == nil || now.New.Digits == pinned.Digits {
+		t.Errorf("the pin is not what it was: %+v", now)
+	}
+	if _, err := ada.ResolveContact(t.Context(), id, ResolveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what waited comes to whom it was for", func() bool { return grace.secretCount() == 1 })
+}
+
+// TestK03_OtherKeysUnderTheOwnID has the coordinator hand out other keys under the user's own id, when the agent opens and while it runs.
+func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
+	c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
+	ada := newPersonAt(t, c, "ada@example.org", clock)
+	id := ada.vault.UserID()
+	other := impostor(t, id, clock.Now())
+	item := func() string {
+		it, err := ada.vault.Get("prekey-bundle")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(it.Body)
+	}
+	identity, before, uploads := ada.session.identity, item(), ada.requests(c, "putPreKeys", "")
+	for name, begin := range map[string]func(){
+		"while it runs": func() {
+			ada.settled()
+			clock.pass(25*time.Hour, 0)
+			ada.session.sync.poke(taskPreKeys)
+		},
+		"as it opens": func() {
+			if err := ada.Lock(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			ada.unlock()
+		},
+	} {
+		events := ada.countEvents(EventOwnKeyChanged)
+		handsOut(c, id, other)
+		begin()
+		ada.awaitEvents(EventOwnKeyChanged, events+1)
+		eventually(t, "a failure of its own "+name, func() bool {
+			for _, f := range ada.session.sync.status().Failures {
+				if f.Task == "prekeys" && f.Code == fault.KeyChanged {
+					return true
+				}
+			}
+			return false
+		})
+		if ada.session.identity != identity || item() != before || ada.requests(c, "putPreKeys", "") != uploads {
+			t.Errorf("%s: something was overwritten", name)
+		}
+		c.Hook(nil)
+		ada.settled() // the true ones are back: only the event is left
+	}
+}
+
+// TestK06_StrangersSecretWaits has somebody whom the user does not know send a secret that is in order.
+func TestK06_StrangersSecretWaits(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	ada, stranger := newPersonAt(t, c, "ada@example.org", nil), newPersonAt(t, c, "stranger@example.org", nil)
+	id := stranger.vault.UserID()
+	stranger.add(ada)
+	if err := stranger.tell(ada, true); err != nil {
+		t.Fatal(err)
+	}
+	ada.awaitEvents(EventContactAsked, 1)
+	ada.rounds(c)
+	if got, err := ada.Contact(t.Context(), id); err != nil || got.State != ContactAsked {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if list, err := ada.Secrets(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("listed: %v, %v", list, err)
+	}
+	wantCode(t, "an answer", ada.tell(stranger, true), fault.Forbidden)
+	for _, op := range []string{"lookup", "fetchPreKeys", "sendMessage"} {
+		path := id
+		if op == "lookup" {
+			path = ""
+		}
+		if n := ada.requests(c, op, path); n != 0 {
+			t.Errorf("%d times %s before consent", n, op)
+		}
+	}
+	if _, err := ada.AcceptContact(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the secret", func() bool { return ada.secretCount() == 1 })
+}
+
+// TestE05_FrozenMailbox keeps from an agent whatever others send: after a day its view is stale, and no more once it hears of them again.
+func TestE05_FrozenMailbox(t *testing.T) {
+	c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
+	ada, grace := newPersonAt(t, c, "ada@example.org", clock), newPersonAt(t, c, "grace@example.org", clock)
+	ada.add(grace)
+	grace.add(ada)
+	ada.mustTell(grace)
+	grace.rounds(c)
+	grace.mustTell(ada)
+	ada.rounds(c)
+	var frozen atomic.Pointer[coordinatortest.Answer]
+	c.Hook(func(e *coordinatortest.Exchange) {
+		if e.Operation == "listMessages" && e.Caller == ada.vault.UserID() {
+			frozen.CompareAndSwap(nil, e.Forward().Clone())
+			e.Answer = frozen.Load().Clone()
+		}
+	})
+	ada.rounds(c)
+	if frozen.Load() == nil {
+		t.Fatal("no view to freeze")
+	}
+	for i := range 3 { // heads are told every 12 hours, on both sides
+		if i < 2 && ada.found(headVault, fault.Stale) {
+			t.Error("stale within a day")
+		}
+		clock.pass(tellEvery+time.Minute, 0)
+		for _, a := range []*running{ada, grace} {
+			a.session.sync.poke(taskHeads)
+			a.rounds(c)
+		}
+	}
+	eventually(t, "stale", func() bool { return ada.found(headVault, fault.Stale) && ada.found(headDevices, fault.Stale) })
+	if n := ada.countEvents(EventHeads); n == 0 {
+		t.Error("no event")
+	}
+	if grace.found(headVault, fault.Stale) {
+		t.Error("who hears of others is stale too")
+	}
+	c.Hook(nil)
+	ada.rounds(c)
+	eventually(t, "fresh again", func() bool { return !ada.found(headVault, fault.Stale) })
+}
