@@ -9,6 +9,7 @@ import (
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/messages"
 	"coldframe/daemon/remote"
+	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/keystore"
 	"coldframe/ratchet"
@@ -20,6 +21,7 @@ const (
 	bundleAge  = 7 * 24 * time.Hour // of the published bundle, before the next follows it
 
 	checkOwnEvery = 24 * time.Hour
+	checkOwnAgain = 2 * time.Hour // while something is wrong
 
 	publishedKey = "meta/prekeys-published" // Unix seconds of this device's last upload
 	toldKey      = "meta/heads-told"        // Unix seconds of when it told heads to everybody last
@@ -131,17 +133,24 @@ func (y *syncer) offerPreKeys(ctx context.Context) error {
 	return y.checkOwn(ctx, now)
 }
 
-// checkOwn looks, once a day, at what the coordinator hands out under the user's own id (THREATS K03).
+// checkOwn looks, once a day, and every two hours while something is wrong, at what the coordinator hands out under the user's own id (THREATS K03).
 func (y *syncer) checkOwn(ctx context.Context, now time.Time) error {
-	if now.Sub(y.looked).Abs() < checkOwnEvery {
-		return nil
+	every := checkOwnEvery
+	if y.foundOwn != nil {
+		every = checkOwnAgain
+	}
+	if now.Sub(y.looked).Abs() < every {
+		return y.foundOwn
 	}
 	p, err := y.directory.FetchOwn(ctx)
 	if err != nil {
 		return err
 	}
-	y.looked = now
-	return y.book.CheckOwn(p)
+	err = y.book.CheckOwn(p)
+	if err == nil || isRefusal(fault.CodeOf(err)) {
+		y.looked, y.foundOwn = now, err // what is wrong stays so until the next look, and makes no event at each try
+	}
+	return err
 }
 
 func (y *syncer) publish(ctx context.Context, n int, now time.Time) error {

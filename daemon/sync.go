@@ -72,6 +72,7 @@ type syncer struct {
 
 	collected uint64    // change of the vault at the last collection; run's
 	looked    time.Time // at what is handed out under the user's own id; run's
+	foundOwn  error     // what it was; run's
 }
 
 // poke asks for tasks.

@@ -274,6 +274,8 @@ func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
 			t.Errorf("%s: something was overwritten", name)
 		}
 		c.Hook(nil)
+		clock.pass(3*time.Hour, 0)
+		ada.session.sync.poke(taskPreKeys)
 		ada.settled() // the true ones are back: only the event is left
 	}
 }

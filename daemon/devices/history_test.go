@@ -111,6 +111,7 @@ func (h *history) recover(m *machine) {
 		h.Fatal(err)
 	}
 	n.must(l.Recover(n.author(), "again"))
+	h.gone = nil // a recovery begins the removed ids anew, with those that it removes
 	for _, old := range slices.Clone(h.active) {
 		old.follow0()
 		h.leave(old)
