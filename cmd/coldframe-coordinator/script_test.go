@@ -102,7 +102,7 @@ func (p *process) stop() error {
 
 type processKey struct{}
 
-// The scripts run the real program. `serve NAME [FLAG...]` starts one, `stop` ends it, `register N [INVITATION]` and `login N` act as the nth user, `send N M`
+// The scripts run the real program. `serve NAME [FLAG...]` starts one, `quit` ends it, `register N [INVITATION]` and `login N` act as the nth user, `send N M`
 // sends a message from one to another, `inbox N COUNT` wants that many messages.
 func TestScripts(t *testing.T) {
 	bin := program(t)
@@ -127,7 +127,7 @@ func TestScripts(t *testing.T) {
 				ts.Setenv("COLDFRAME_COORDINATOR", p.url)
 				ts.Defer(p.kill)
 			},
-			"stop": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(running(ts).stop()) },
+			"quit": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(running(ts).stop()) },
 			"register": asUser(func(ctx context.Context, c *coordinator.Client, n int, args []string) error {
 				return register(ctx, c, n, args...)
 			}),

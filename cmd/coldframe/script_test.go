@@ -69,7 +69,7 @@ func TestScripts(t *testing.T) {
 			return missing == nil, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"agent": startAgent, "stop": stopAgent, "coordinator": startCoordinator, "down": stopCoordinator, "becomes": waitForCoordinator, "certificate": makeCertificate,
+			"agent": startAgent, "quit": stopAgent, "coordinator": startCoordinator, "down": stopCoordinator, "becomes": waitForCoordinator, "certificate": makeCertificate,
 			"until": retry,
 		},
 	})
@@ -80,12 +80,16 @@ type agents map[string]*exec.Cmd
 
 type agentsKey struct{}
 
-// startAgent is `agent NAME [ARG...]`: starts an agent in folders of its own and makes it the one that coldframe speaks to.
+// startAgent is `agent NAME [ARG...]`: starts an agent in folders of its own, unless it runs, and makes it the one that coldframe speaks to.
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: agent NAME [ARG...]")
 	}
 	run := filepath.Join(ts.Getenv("RUN"), args[0])
+	ts.Setenv("COLDFRAME_SOCKET", filepath.Join(run, "agent.sock"))
+	if running(ts)[args[0]] != nil {
+		return
+	}
 	dir := ts.MkAbs(args[0])
 	log, err := os.OpenFile(ts.MkAbs(args[0]+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ts.Check(err)
@@ -96,7 +100,6 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	running(ts)[args[0]] = cmd
 	ts.Defer(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	ts.Setenv("COLDFRAME_SOCKET", filepath.Join(run, "agent.sock"))
 	for range 200 {
 		if ts.Exec("coldframe", "--quiet", "status") == nil {
 			return
@@ -107,12 +110,13 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the agent did not start:\n%s", text)
 }
 
-// stopAgent is `stop NAME`: ends an agent by SIGTERM and wants it to exit with 0 in ten seconds.
+// stopAgent is `quit NAME`: ends an agent by SIGTERM and wants it to exit with 0 in ten seconds.
 func stopAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: stop NAME")
+		ts.Fatalf("usage: quit NAME")
 	}
 	cmd := running(ts)[args[0]]
+	delete(running(ts), args[0])
 	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
