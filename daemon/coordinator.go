@@ -209,7 +209,10 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 		return CoordinatorInfo{}, err
 	}
 	defer leave()
-	if err := errors.Join(s.writable(), passwordGiven(r.Password)); err != nil {
+	if s.readOnly { // a vault that nobody vouched for yet may get another setting: it may be what keeps it from that
+		return CoordinatorInfo{}, s.writable()
+	}
+	if err := passwordGiven(r.Password); err != nil {
 		return CoordinatorInfo{}, err
 	}
 	s.joining.Lock()

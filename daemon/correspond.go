@@ -65,6 +65,9 @@ func (y *syncer) takeSecret(ctx context.Context, r *messages.Received) error {
 		return tx.Detach(removal.Name, remote.Before(removal))
 	})
 	if rejection, ok := errors.AsType[*contacts.Rejection](err); ok {
+		if e.Type != "" {
+			y.a.contactEvent(e)
+		}
 		return messages.Never(rejection)
 	}
 	if err != nil {

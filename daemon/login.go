@@ -21,8 +21,11 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 	defer clear(r.Kit)
 	defer clear(r.Password)
 	defer clear(r.NewPassword)
-	if len(r.Kit) == 0 || a.vault.State() == keystore.Locked {
+	if a.vault.State() == keystore.Locked {
 		return a.follow(ctx, r)
+	}
+	if len(r.Kit) == 0 && a.vault.State() == keystore.None {
+		return fault.New(fault.InvalidRequest, "a machine without an account needs the recovery kit")
 	}
 	if (len(r.Password) == 0) == (len(r.NewPassword) == 0) {
 		return fault.New(fault.InvalidRequest, "either the password is needed or, where it is lost, a new one")
@@ -56,11 +59,11 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 	return a.openForLogin(true, proof)
 }
 
-// follow opens the vault of this machine, which is locked, with the password that another device set. The kit is needed if the address
-// changed as well.
+// follow opens the vault of this machine, which is locked, with the password that another device set, for which the kit is needed if the
+// address changed as well; or sets a new one with the kit.
 func (a *Agent) follow(ctx context.Context, r LoginRequest) error {
-	if len(r.Password) == 0 || len(r.NewPassword) > 0 {
-		return fault.New(fault.InvalidRequest, "the account is on this machine: its present password is needed, and no new one")
+	if (len(r.Password) == 0) == (len(r.NewPassword) == 0) || len(r.NewPassword) > 0 && len(r.Kit) == 0 {
+		return fault.New(fault.InvalidRequest, "the present password is needed or, where it is lost, the recovery kit and a new one")
 	}
 	settings, err := link.Settings{URL: r.URL, CA: r.CA}.Normal(a.coordinatorPolicy())
 	if err != nil {
@@ -85,16 +88,55 @@ func (a *Agent) follow(ctx context.Context, r LoginRequest) error {
 	}
 	ctx, leave := a.untilStop(ctx)
 	defer leave()
-	proof, err := a.vault.FollowProof(ctx, r.Password, kit)
-	if err != nil {
-		return err
+	var proof keystore.Proof
+	if len(r.NewPassword) > 0 {
+		proof, err = a.recoverThere(ctx, settings, r.NewPassword, kit)
+	} else {
+		proof, err = a.followWith(ctx, settings, r.Password, kit)
 	}
-	if err := a.followWith(ctx, settings, r.Password, kit, proof); err != nil {
+	if err != nil {
 		proof.Wipe()
 		return ended(ctx, forCaller(err))
 	}
 	a.event(Event{Type: EventLogin})
 	return a.openForLogin(true, proof)
+}
+
+// recoverThere sets a new password with the kit, here and at the coordinator in one step, and leaves the vault open.
+func (a *Agent) recoverThere(
+	ctx context.Context, settings link.Settings, replacement []byte, kit *keystore.RecoveryKit,
+) (proof keystore.Proof, err error) {
+	recovery := kit.Proof()
+	defer recovery.Wipe()
+	b, err := a.beginHere(ctx, settings, recovery, true)
+	if err != nil {
+		return proof, err
+	}
+	defer b.Close()
+	a.vault.Connect(remote.NewReplica(b.Client))
+	defer a.vault.Connect(nil)
+	if err := a.vault.Recover(ctx, *kit, replacement); err != nil {
+		a.endBeginning(ctx, b)
+		return proof, err
+	}
+	if proof, err = a.vault.LoginProof(ctx, replacement); err != nil {
+		a.log.Warn("the link starts without a login proof", failure(err)...) // the next unlock gives one
+	}
+	return proof, nil
+}
+
+// beginHere logs in as the device that this machine is, for an account that is here.
+func (a *Agent) beginHere(ctx context.Context, settings link.Settings, proof keystore.Proof, recovery bool) (*link.Beginning, error) {
+	user := a.vault.UserID()
+	device, err := a.deviceID(user)
+	if err != nil {
+		return nil, err
+	}
+	own := proof.For(settings.URL)
+	defer own.Wipe()
+	return link.Begin(ctx, link.Options{
+		Settings: settings, Policy: a.coordinatorPolicy(), User: user, Device: device, Now: a.clock.Now,
+	}, own, recovery)
 }
 
 // optionalKit reads a kit if there is one.
@@ -106,28 +148,22 @@ func optionalKit(text []byte) (*keystore.RecoveryKit, error) {
 	return &kit, err
 }
 
-// followWith logs in with a proof and takes the vault over. A vault of which nothing is kept here ends the session.
+// followWith logs in with the password and takes the vault over. If that fails, the session ends.
 func (a *Agent) followWith(
-	ctx context.Context, settings link.Settings, password []byte, kit *keystore.RecoveryKit, proof keystore.Proof,
-) error {
-	user := a.vault.UserID()
-	device, err := a.deviceID(user)
-	if err != nil {
-		return err
+	ctx context.Context, settings link.Settings, password []byte, kit *keystore.RecoveryKit,
+) (proof keystore.Proof, err error) {
+	if proof, err = a.vault.FollowProof(ctx, password, kit); err != nil {
+		return proof, err
 	}
-	own := proof.For(settings.URL)
-	defer own.Wipe()
-	b, err := link.Begin(ctx, link.Options{
-		Settings: settings, Policy: a.coordinatorPolicy(), User: user, Device: device, Now: a.clock.Now,
-	}, own, false)
+	b, err := a.beginHere(ctx, settings, proof, false)
 	if err != nil {
-		return err
+		return proof, err
 	}
 	defer b.Close()
 	if err = a.vault.Follow(ctx, remote.NewReplica(b.Client), password, kit); err != nil {
 		a.endBeginning(ctx, b)
 	}
-	return err
+	return proof, err
 }
 
 // untilStop returns a context that ends when the agent stops, too: nothing else would end a call that is in no gate.

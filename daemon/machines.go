@@ -212,6 +212,9 @@ func (a *Agent) onDevice(
 		return err
 	}
 	return a.changeDevicesAgain(ctx, password, event, func(ctx context.Context, s *session, m *membership.Member) error {
+		if err := s.writable(); err != nil { // a vault that nobody vouched for vouches for none
+			return err
+		}
 		return fn(ctx, s, m, device)
 	})
 }
@@ -243,13 +246,16 @@ func (a *Agent) RenameDevice(ctx context.Context, id, name string) error {
 // (L23), and wipes it.
 func (a *Agent) RecoverDevices(ctx context.Context, name string, password []byte) error {
 	return a.changeDevicesAgain(ctx, password, EventDeviceAlone, func(ctx context.Context, s *session, m *membership.Member) error {
-		if state, _ := m.State(); state != membership.Listed { // before the list: what dies in between must not leave records that nobody opens
-			if err := s.sync.mail.RestartAll(ctx); err != nil {
+		state, _ := m.State()
+		if again := state == membership.Listed && s.fresh.Load(); !again { // else it was done, and died before its end
+			if state == membership.Unlisted || state == membership.Asking { // before the list: what dies in between must not leave records that nobody opens
+				if err := s.sync.mail.RestartAll(ctx); err != nil {
+					return err
+				}
+			}
+			if err := m.Recover(ctx, name); err != nil {
 				return err
 			}
-		}
-		if err := m.Recover(ctx, name); err != nil {
-			return err
 		}
 		if err := a.vault.Confirm(); err != nil {
 			return err

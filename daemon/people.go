@@ -90,7 +90,13 @@ const (
 
 // contactEvent is what a Book notifies.
 func (a *Agent) contactEvent(e contacts.Event) {
-	a.event(Event{Type: e.Type, Contact: e.User, Code: e.Code})
+	event := Event{Type: e.Type, Contact: e.User, Code: e.Code}
+	switch e.Type {
+	case contacts.EventRefused, contacts.EventConflict: // as often as a coordinator or a contact likes
+		a.rarely(event)
+	default:
+		a.event(event)
+	}
 }
 
 // peopleChange is what happened to a contact, or with one, that lets waiting messages go or come.

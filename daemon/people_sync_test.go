@@ -154,3 +154,99 @@ func TestSecondMachine(t *testing.T) {
 		t.Error("the removed machine changes the vault")
 	}
 }
+
+// TestPasswordChangedOnAnotherMachine follows with the new password; the former one, and a kit of somebody else, open nothing.
+func TestPasswordChangedOnAnotherMachine(t *testing.T) {
+	c := newCoordinator(t, state.Open)
+	desk := startAgent(t, t.TempDir(), local)
+	res, err := desk.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desk.connect(c)
+	desk.settled()
+	laptop := startAgent(t, t.TempDir(), local)
+	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Kit: res.Kit, Password: []byte(testPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	code, err := laptop.AskToJoin(t.Context(), "laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking, err := desk.DeviceRequests(t.Context())
+	if err != nil || len(asking) != 1 {
+		t.Fatal(asking, err)
+	}
+	if err := desk.ApproveDevice(t.Context(), asking[0].Device, code, []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	laptop.settled()
+	desk.changePasswordTo(testPassword, nextPassword)
+	id := desk.create("made after the change")
+	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Password: []byte(nextPassword)}); !errors.Is(err, fault.InvalidRequest) && !errors.Is(err, fault.Conflict) {
+		t.Errorf("over an open account: %v", err)
+	}
+	if err := laptop.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Password: []byte(testPassword)}); !errors.Is(err, fault.Forbidden) {
+		t.Errorf("followed with the former password: %v", err)
+	}
+	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Password: []byte(nextPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	laptop.settled()
+	if list, err := laptop.Datasets(t.Context(), user, ""); err != nil || len(list) != 1 || list[0].ID != id {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := laptop.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := laptop.tryUnlock(testPassword); !errors.Is(err, fault.NotAuthentic) {
+		t.Errorf("unlocked with the former password: %v", err)
+	}
+	if err := laptop.tryUnlock(nextPassword); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestForgottenPassword sets another with the kit on the machine that has the account, here and at the coordinator.
+func TestForgottenPassword(t *testing.T) {
+	c := newCoordinator(t, state.Open)
+	a := startAgent(t, t.TempDir(), local)
+	res, err := a.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kit := func() []byte { return slices.Clone(res.Kit) }
+	if _, err := a.ConnectCoordinator(t.Context(), CoordinatorRequest{URL: c.url(), Password: []byte(testPassword), Kit: kit()}); err != nil {
+		t.Fatal(err)
+	}
+	a.settled()
+	id := a.create("kept")
+	if err := a.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Recover(t.Context(), RecoverRequest{Kit: kit(), Password: []byte(nextPassword)}); !errors.Is(err, fault.Unavailable) || a.state() != StateLocked {
+		t.Errorf("recovered without the coordinator: %v, %s", err, a.state())
+	}
+	if err := a.Login(t.Context(), LoginRequest{URL: c.url(), Kit: kit(), NewPassword: []byte(nextPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	a.settled()
+	if list, err := a.Datasets(t.Context(), user, ""); err != nil || len(list) != 1 || list[0].ID != id || list[0].State == "elsewhere" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := c.login(a.vault.UserID(), a.proofFor(c, nextPassword)); err != nil {
+		t.Errorf("the new password at the coordinator: %v", err)
+	}
+	if err := a.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.tryUnlock(testPassword); !errors.Is(err, fault.NotAuthentic) {
+		t.Errorf("unlocked with the forgotten password: %v", err)
+	}
+	if err := a.tryUnlock(nextPassword); err != nil {
+		t.Error(err)
+	}
+}

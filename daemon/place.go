@@ -137,9 +137,11 @@ func epochID(epoch uint64) (id seal.KeyID) {
 // it is the newest, and nothing is signed or sent: fault.Stale.
 func (y *syncer) confirm(ctx context.Context) error {
 	fresh, err := y.a.vault.Fresh()
-	if err != nil || !fresh {
-		y.s.fresh.Store(false)
+	if err != nil {
 		return err
+	}
+	if y.s.fresh.Store(fresh); !fresh {
+		return nil
 	}
 	head, err := y.vouched(ctx)
 	if err != nil {

@@ -119,7 +119,7 @@ func (y *syncer) run(ctx context.Context) {
 		}
 		left, next := y.round(ctx, y.take())
 		y.add(left)
-		if left&^taskSend == 0 {
+		if left&^taskSend == 0 && !y.failed(taskSend) {
 			tries = 0
 		} else {
 			tries++
@@ -200,7 +200,7 @@ func (y *syncer) note(t task, err error) {
 	y.failures[t] = code
 	y.mu.Unlock()
 	if news && isRefusal(code) && code != fault.Unauthorized {
-		y.a.event(Event{Type: EventRefused, Code: code})
+		y.a.rarely(Event{Type: EventRefused, Code: code})
 	}
 }
 
@@ -238,11 +238,17 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 	if y.memberErr != nil {
 		return y.memberErr
 	}
+	if err := y.mayBegin(ctx); err != nil {
+		return err
+	}
 	state, err := y.member.Sync(ctx)
 	if err != nil {
 		return err
 	}
 	if err := errNotListed(state); err != nil {
+		return err
+	}
+	if err := y.confirm(ctx); err != nil { // before a former state key goes, under which somebody may have vouched; nothing is signed until then
 		return err
 	}
 	if err := y.reseal(ctx); err != nil { // what a former round began
@@ -251,10 +257,22 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 	if err := y.member.Rotate(ctx); err != nil {
 		return err
 	}
-	if err := y.reseal(ctx); err != nil {
+	return y.reseal(ctx)
+}
+
+// mayBegin is fault.Stale where no device list is to be seen, and nobody but the coordinator says that the vault is the newest: then it may
+// be the coordinator that hides the list.
+func (y *syncer) mayBegin(ctx context.Context) error {
+	fresh, err := y.a.vault.Fresh()
+	if err != nil || !fresh {
 		return err
 	}
-	return y.confirm(ctx)
+	y.s.fresh.Store(true)
+	links, err := remote.Links{Client: y.client}.After(ctx, 0)
+	if err == nil && len(links) == 0 {
+		err = errFresh()
+	}
+	return err
 }
 
 // reseal seals everything again that is under a former state key, which is erased then.
@@ -302,10 +320,10 @@ func (y *syncer) send(ctx context.Context) (time.Duration, error) {
 	if sentErr := y.noteSent(); err == nil {
 		err = sentErr
 	}
-	if err != nil || at.IsZero() {
+	if at.IsZero() {
 		return 0, err
 	}
-	return max(time.Second, at.Sub(y.a.clock.Now())), nil
+	return max(time.Second, at.Sub(y.a.clock.Now())), err
 }
 
 // taskNames are the tasks as people read them.

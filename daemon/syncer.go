@@ -155,6 +155,9 @@ const connectTime = 3 * time.Second
 func (s *session) awaitClient() (*coordinator.Client, error) {
 	for until := time.Now().Add(connectTime); ; time.Sleep(20 * time.Millisecond) {
 		l := s.currentLink()
+		if c, err := s.client(); err == nil {
+			return c, nil
+		}
 		if l.Link == nil || l.stopped() || l.Status().State != link.Connecting || time.Now().After(until) {
 			return s.client()
 		}

@@ -39,7 +39,11 @@ func (a *Agent) vaultEvent(event string) {
 			go a.vaultLocked()
 		}
 	}
-	if e, ok := vaultEvents[event]; ok {
+	switch e, ok := vaultEvents[event]; {
+	case !ok:
+	case event == keystore.EventRolledBack, event == keystore.EventForked, event == keystore.EventDamaged: // as often as a coordinator likes
+		a.rarely(e)
+	default:
 		a.event(e)
 	}
 }

@@ -904,7 +904,9 @@ type LoginRequest struct {
 	Ca          *Authorities `json:"ca,omitempty"`
 	NewPassword *Password    `json:"new_password,omitempty"`
 	Password    *Password    `json:"password,omitempty"`
-	RecoveryKit string       `json:"recovery_kit"`
+
+	// RecoveryKit Needed unless the account is here, locked, with the address that it has
+	RecoveryKit *string `json:"recovery_kit,omitempty"`
 
 	// Url `https://host[:port]`
 	Url CoordinatorURL `json:"url"`
@@ -1949,8 +1951,8 @@ type ClientInterface interface {
 
 	// ConnectCoordinatorWithBody Join a coordinator
 	//
-	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes any type of body and a specified content type.
@@ -1960,8 +1962,8 @@ type ClientInterface interface {
 
 	// ConnectCoordinator Join a coordinator
 	//
-	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes a body of the `application/json` content type.
@@ -2081,7 +2083,7 @@ type ClientInterface interface {
 
 	// AskToJoinWithBody Ask the user's devices to list this machine
 	//
-	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 	//
 	// Takes any type of body and a specified content type.
@@ -2091,7 +2093,7 @@ type ClientInterface interface {
 
 	// AskToJoin Ask the user's devices to list this machine
 	//
-	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 	//
 	// Takes a body of the `application/json` content type.
@@ -2260,8 +2262,8 @@ type ClientInterface interface {
 
 	// LoginWithBody Log in on a further machine of a user
 	//
-	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 	// `not_authentic`: it is another user's, or was changed.
 	//
@@ -2272,8 +2274,8 @@ type ClientInterface interface {
 
 	// Login Log in on a further machine of a user
 	//
-	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 	// `not_authentic`: it is another user's, or was changed.
 	//
@@ -2371,7 +2373,7 @@ type ClientInterface interface {
 
 	// SendSecretWithBody Send a secret to a contact
 	//
-	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 	// than 65,536 bytes.
 	//
@@ -2382,7 +2384,7 @@ type ClientInterface interface {
 
 	// SendSecret Send a secret to a contact
 	//
-	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 	// than 65,536 bytes.
 	//
@@ -3068,8 +3070,8 @@ func (c *Raw) GetCoordinator(ctx context.Context, reqEditors ...RequestEditorFn)
 
 // ConnectCoordinatorWithBody Join a coordinator
 //
-// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes any type of body and a specified content type.
@@ -3089,8 +3091,8 @@ func (c *Raw) ConnectCoordinatorWithBody(ctx context.Context, contentType string
 
 // ConnectCoordinator Join a coordinator
 //
-// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes a body of the `application/json` content type.
@@ -3380,7 +3382,7 @@ func (c *Raw) AcceptRecovery(ctx context.Context, body AcceptRecoveryJSONRequest
 
 // AskToJoinWithBody Ask the user's devices to list this machine
 //
-// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 // is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 //
 // Takes any type of body and a specified content type.
@@ -3400,7 +3402,7 @@ func (c *Raw) AskToJoinWithBody(ctx context.Context, contentType string, body io
 
 // AskToJoin Ask the user's devices to list this machine
 //
-// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 // is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 //
 // Takes a body of the `application/json` content type.
@@ -3759,8 +3761,8 @@ func (c *Raw) Lock(ctx context.Context, body LockJSONRequestBody, reqEditors ...
 
 // LoginWithBody Log in on a further machine of a user
 //
-// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 // password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 // `not_authentic`: it is another user's, or was changed.
 //
@@ -3781,8 +3783,8 @@ func (c *Raw) LoginWithBody(ctx context.Context, contentType string, body io.Rea
 
 // Login Log in on a further machine of a user
 //
-// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 // password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 // `not_authentic`: it is another user's, or was changed.
 //
@@ -4000,7 +4002,7 @@ func (c *Raw) ListSecrets(ctx context.Context, reqEditors ...RequestEditorFn) (*
 
 // SendSecretWithBody Send a secret to a contact
 //
-// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 // is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 // than 65,536 bytes.
 //
@@ -4021,7 +4023,7 @@ func (c *Raw) SendSecretWithBody(ctx context.Context, contentType string, body i
 
 // SendSecret Send a secret to a contact
 //
-// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 // is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 // than 65,536 bytes.
 //
@@ -7503,8 +7505,8 @@ type ClientWithResponsesInterface interface {
 
 	// ConnectCoordinatorWithBodyWithResponse Join a coordinator
 	//
-	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -7514,8 +7516,8 @@ type ClientWithResponsesInterface interface {
 
 	// ConnectCoordinatorWithResponse Join a coordinator
 	//
-	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-	// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -7647,7 +7649,7 @@ type ClientWithResponsesInterface interface {
 
 	// AskToJoinWithBodyWithResponse Ask the user's devices to list this machine
 	//
-	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -7657,7 +7659,7 @@ type ClientWithResponsesInterface interface {
 
 	// AskToJoinWithResponse Ask the user's devices to list this machine
 	//
-	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+	// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 	// is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -7830,8 +7832,8 @@ type ClientWithResponsesInterface interface {
 
 	// LoginWithBodyWithResponse Log in on a further machine of a user
 	//
-	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 	// `not_authentic`: it is another user's, or was changed.
 	//
@@ -7842,8 +7844,8 @@ type ClientWithResponsesInterface interface {
 
 	// LoginWithResponse Log in on a further machine of a user
 	//
-	// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+	// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+	// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 	// password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 	// `not_authentic`: it is another user's, or was changed.
 	//
@@ -7943,7 +7945,7 @@ type ClientWithResponsesInterface interface {
 
 	// SendSecretWithBodyWithResponse Send a secret to a contact
 	//
-	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 	// than 65,536 bytes.
 	//
@@ -7954,7 +7956,7 @@ type ClientWithResponsesInterface interface {
 
 	// SendSecretWithResponse Send a secret to a contact
 	//
-	// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+	// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 	// is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 	// than 65,536 bytes.
 	//
@@ -11324,8 +11326,8 @@ func (c *ClientWithResponses) GetCoordinatorWithResponse(ctx context.Context, re
 
 // ConnectCoordinatorWithBodyWithResponse Join a coordinator
 //
-// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -11341,8 +11343,8 @@ func (c *ClientWithResponses) ConnectCoordinatorWithBodyWithResponse(ctx context
 
 // ConnectCoordinatorWithResponse Join a coordinator
 //
-// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right. A coordinator of
-// before is left once the new one is joined. `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there; `policy`: an
+// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -11576,7 +11578,7 @@ func (c *ClientWithResponses) AcceptRecoveryWithResponse(ctx context.Context, bo
 
 // AskToJoinWithBodyWithResponse Ask the user's devices to list this machine
 //
-// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 // is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -11592,7 +11594,7 @@ func (c *ClientWithResponses) AskToJoinWithBodyWithResponse(ctx context.Context,
 
 // AskToJoinWithResponse Ask the user's devices to list this machine
 //
-// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again makes another code. `conflict`: this machine
+// The code in the answer is shown to the user, who types it in on a machine that is listed; it is sent nowhere else and in no other answer. Asking again under another name makes another code. `conflict`: this machine
 // is listed; `revoked`: it was removed, `POST /v1/devices/reset` makes it another one; `unavailable`: the coordinator is not reached.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -11879,8 +11881,8 @@ func (c *ClientWithResponses) LockWithResponse(ctx context.Context, body LockJSO
 
 // LoginWithBodyWithResponse Log in on a further machine of a user
 //
-// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 // password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 // `not_authentic`: it is another user's, or was changed.
 //
@@ -11897,8 +11899,8 @@ func (c *ClientWithResponses) LoginWithBodyWithResponse(ctx context.Context, con
 
 // LoginWithResponse Log in on a further machine of a user
 //
-// Fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
-// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: there is an account here; `forbidden`: the coordinator does not know this user under this
+// On an agent with a locked account: opens it with the password that another device set. Else: fetches the vault from the coordinator and unlocks it, or leaves nothing here. What opens it comes from the recovery kit and the password alone; where the password is lost, from the
+// kit and a new one. Nothing is sent before the address is known to be allowed. `conflict`: the account here is open; `forbidden`: the coordinator does not know this user under this
 // password, or kit; `not_found`: it does not keep the vault; `policy`: the address, or the password is easy to guess, or the vault there asks for another key derivation than the kit says;
 // `not_authentic`: it is another user's, or was changed.
 //
@@ -12070,7 +12072,7 @@ func (c *ClientWithResponses) ListSecretsWithResponse(ctx context.Context, reqEd
 
 // SendSecretWithBodyWithResponse Send a secret to a contact
 //
-// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 // is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 // than 65,536 bytes.
 //
@@ -12087,7 +12089,7 @@ func (c *ClientWithResponses) SendSecretWithBodyWithResponse(ctx context.Context
 
 // SendSecretWithResponse Send a secret to a contact
 //
-// It is in the vault, and durably queued, when the answer comes; it leaves when the coordinator is reached. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
+// It is in the vault, and durably queued, when the answer comes, and leaves as soon as it can; without a connection to the coordinator: `unavailable`. `untrusted_key`: nobody compared the contact's safety number, and `unverified`
 // is not set; `key_changed`, `forked`: the contact's keys have changed; `forbidden`: a stranger, or blocked; `conflict`: another secret was sent under this `id`; `too_large`: more
 // than 65,536 bytes.
 //

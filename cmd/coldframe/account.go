@@ -255,6 +255,7 @@ func (a *app) passwordCommand() *cobra.Command {
 func (a *app) recoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "recover KITFILE", Short: "Set a new password with the recovery kit", Args: args(cobra.ExactArgs(1)),
+		Long: "Sets a new password with the recovery kit. Of an account that a coordinator keeps: coldframe login --coordinator URL --kit KITFILE --new-password.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			c, err := a.agent(cmd.Context())
 			if err != nil {

@@ -66,7 +66,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err := c.Restore(cmd.Context(), f, o); err != nil {
 				return err
 			}
-			a.say("restored and unlocked. Do not go on with the agent that this backup was made of: two agents on one account do not see each other's changes yet.")
+			a.say("restored and unlocked. Do not go on with the agent that this backup was made of: without a coordinator two agents on one account do not see each other's changes.")
 			return nil
 		},
 	}

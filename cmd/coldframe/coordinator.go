@@ -79,7 +79,7 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 func standing(state string, code *string) string {
 	switch {
 	case state == "login_needed":
-		return "login needed: lock and unlock with the password, or connect again"
+		return "login needed: lock and unlock with the password; if it was changed on another machine, lock and coldframe login --coordinator URL"
 	case code != nil && *code != "":
 		return state + " (" + printable(*code) + ")"
 	}

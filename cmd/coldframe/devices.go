@@ -109,7 +109,7 @@ func (a *app) askCommand() *cobra.Command {
 			return a.answer(p, func() error {
 				_, err := fmt.Fprintln(a.out, p.Code)
 				if err == nil && !a.quiet {
-					_, err = fmt.Fprintln(a.out, "type it in on one of your machines: coldframe devices approve. It is good until you ask again")
+					_, err = fmt.Fprintln(a.out, "type it in on one of your machines: coldframe devices approve. It is good until you ask under another name")
 				}
 				return err
 			})

@@ -14,8 +14,9 @@ func (a *app) loginCommand() *cobra.Command {
 	var coordinator, kitFile, ca string
 	var lost bool
 	cmd := &cobra.Command{
-		Use: "login", Short: "Use an account on a further machine, with its recovery kit (asks for the password)", Args: args(cobra.NoArgs),
-		Long: "Fetches the vault of an account from its coordinator into an agent that has none. The kit says whose it is and how it opens; nothing of that is taken from the coordinator.\n" +
+		Use: "login", Short: "Use an account on a further machine, or after its password was changed on another (asks for the password)", Args: args(cobra.NoArgs),
+		Long: "On a machine that has the account, locked, the password that another machine set opens it; --kit is needed only if the address changed as well.\n" +
+			"Else: fetches the vault of an account from its coordinator into an agent that has none. The kit says whose it is and how it opens; nothing of that is taken from the coordinator.\n" +
 			"Where the password is lost, --new-password sets another, and the kit alone opens the account. The machine reads then; coldframe devices ask makes it one of yours.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := loginRequest(coordinator, kitFile, ca)
@@ -40,7 +41,11 @@ func (a *app) loginCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("logged in and unlocked. coldframe devices ask makes this machine one of yours; until then it only reads")
+			if r.RecoveryKit == nil {
+				a.say("unlocked")
+				return nil
+			}
+			a.say("logged in and unlocked. coldframe devices ask makes this machine one of yours; until then it only reads. If no other is left: coldframe devices recover")
 			return nil
 		},
 	}
@@ -53,12 +58,19 @@ func (a *app) loginCommand() *cobra.Command {
 
 // loginRequest reads the files of a login.
 func loginRequest(coordinator, kitFile, ca string) (r localapi.LoginRequest, err error) {
-	if coordinator == "" || kitFile == "" {
-		return r, usageError{errors.New("--coordinator and --kit are needed")}
+	if coordinator == "" {
+		return r, usageError{errors.New("--coordinator URL is needed")}
 	}
 	r.Url = coordinator
-	if r.RecoveryKit, err = readShort(kitFile, maxKitFile); err != nil || ca == "" {
-		return r, err
+	if kitFile != "" {
+		kit, err := readShort(kitFile, maxKitFile)
+		if err != nil {
+			return r, err
+		}
+		r.RecoveryKit = &kit
+	}
+	if ca == "" {
+		return r, nil
 	}
 	pem, err := readShort(ca, maxCAFile)
 	r.Ca = &pem

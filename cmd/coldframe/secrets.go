@@ -29,7 +29,7 @@ func (a *app) sendSecretCommand() *cobra.Command {
 	var unverified bool
 	cmd := &cobra.Command{
 		Use: "send CONTACT --title TITLE", Short: "Send a secret of at most 64 KiB: from a file, from standard input, or asked for",
-		Long: "Sends what is in --file, or on standard input; on a terminal one line is asked for without echo. A secret is never an argument. It leaves when the\ncoordinator is reached; coldframe secrets list shows whether it did. The bytes arrive as they are, a line end at the end included.",
+		Long: "Sends what is in --file, or on standard input; on a terminal one line is asked for without echo. A secret is never an argument. Without a connection to the\ncoordinator nothing is queued; coldframe secrets list shows whether it left. The bytes arrive as they are, a line end at the end included.",
 	}
 	f := cmd.Flags()
 	f.StringVarP(&title, "title", "t", "", "what it is called, on both sides")

@@ -36,7 +36,7 @@ func suggest(err error) error {
 // Login makes this a further machine of a user.
 func (h *handlers) Login(ctx context.Context, r LoginRequestObject) (LoginResponseObject, error) {
 	return Login204Response{}, h.agent.Login(ctx, daemon.LoginRequest{
-		URL: r.Body.Url, CA: deref(r.Body.Ca), Kit: []byte(r.Body.RecoveryKit), Password: bytesOf(r.Body.Password), NewPassword: bytesOf(r.Body.NewPassword),
+		URL: r.Body.Url, CA: deref(r.Body.Ca), Kit: bytesOf(r.Body.RecoveryKit), Password: bytesOf(r.Body.Password), NewPassword: bytesOf(r.Body.NewPassword),
 	})
 }
 

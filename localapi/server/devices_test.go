@@ -40,10 +40,10 @@ func TestL23_DevicesWithoutACoordinator(t *testing.T) {
 		"accept":  {func(c *localapi.Client) error { return c.AcceptRecovery(ctx, localapitest.Password) }, localapi.NotFound},
 		"recover": {func(c *localapi.Client) error { return c.RecoverDevices(ctx, localapi.DeviceRecovery{Name: "attic"}) }, localapi.InvalidRequest},
 		"login": {func(c *localapi.Client) error {
-			return c.Login(ctx, localapi.LoginRequest{Url: "https://h", RecoveryKit: "x", Password: ptr("x")})
+			return c.Login(ctx, localapi.LoginRequest{Url: "https://h", RecoveryKit: ptr("x"), Password: ptr("x")})
 		}, localapi.InvalidRequest},
 		"login to an address that is not allowed": {func(c *localapi.Client) error {
-			return c.Login(ctx, localapi.LoginRequest{Url: "http://1.1.1.1", RecoveryKit: "x", Password: ptr("x")})
+			return c.Login(ctx, localapi.LoginRequest{Url: "http://1.1.1.1", RecoveryKit: ptr("x"), Password: ptr("x")})
 		}, localapi.Policy},
 	} {
 		if err := call.do(c); !errors.Is(err, call.want) {
@@ -54,7 +54,7 @@ func TestL23_DevicesWithoutACoordinator(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"list": func() error { return second(app.Devices(ctx)) }, "ask": func() error { return second(app.AskToJoin(ctx, "attic")) },
 		"login": func() error {
-			return app.Login(ctx, localapi.LoginRequest{Url: "https://h", RecoveryKit: "x", Password: ptr("x")})
+			return app.Login(ctx, localapi.LoginRequest{Url: "https://h", RecoveryKit: ptr("x"), Password: ptr("x")})
 		},
 		"remove": func() error { return app.RemoveDevice(ctx, id, localapitest.Password) },
 	} {
