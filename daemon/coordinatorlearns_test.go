@@ -39,10 +39,15 @@ func TestG03_CoordinatorLearnsNothing(t *testing.T) {
 		words["base64 of "+name] = []byte(base64.StdEncoding.EncodeToString(key)[:16])
 		words["hex of "+name] = []byte(hex.EncodeToString(key)[:16])
 	}
-	if err := errors.Join(a.Lock(t.Context()), a.tryUnlock(next)); err != nil {
-		t.Fatal(err)
+	for range 5 { // a session that the change of the password ended begins with the proof, not with the refresh token
+		if err := errors.Join(a.Lock(t.Context()), a.tryUnlock(next)); err != nil {
+			t.Fatal(err)
+		}
+		a.becomes("online")
+		if c.hasHeard("cfr_") {
+			break
+		}
 	}
-	a.becomes("online")
 	user := a.vault.UserID()
 	if err := a.stop(); err != nil {
 		t.Fatal(err)

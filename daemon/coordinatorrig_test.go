@@ -102,6 +102,13 @@ func (h hearing) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// hasHeard reports whether a word was sent.
+func (c *coordinatorRig) hasHeard(word string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Contains(c.heard.Bytes(), []byte(word))
+}
+
 // traffic is how many connections there were, and how many bytes came.
 func (c *coordinatorRig) traffic() (conns, size int) {
 	c.mu.Lock()
