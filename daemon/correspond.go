@@ -16,9 +16,12 @@ import (
 )
 
 const (
-	oneTimes   = 40                 // one-time prekeys that are offered
-	oneTimeLow = 10                 // with fewer, they are filled up
-	bundleAge  = 7 * 24 * time.Hour // of the published bundle, before the next follows it
+	oneTimes   = 40 // one-time prekeys that are offered
+	oneTimeLow = 10 // with fewer, they are filled up
+
+	refillEvery = 10 * time.Minute // at most: each takes time here and two changes of the vault, and when they are few is the coordinator's word
+
+	bundleAge = 7 * 24 * time.Hour // of the published bundle, before the next follows it
 
 	checkOwnEvery = 24 * time.Hour
 	checkOwnAgain = 2 * time.Hour // while something is wrong
@@ -130,7 +133,8 @@ func (y *syncer) offerPreKeys(ctx context.Context) error {
 		return err
 	}
 	now := y.a.clock.Now()
-	if rotated || st.Sequence == 0 || st.Left < oneTimeLow || now.Sub(last).Abs() >= bundleAge {
+	since := now.Sub(last).Abs()
+	if rotated || st.Sequence == 0 || st.Left < oneTimeLow && since >= refillEvery || since >= bundleAge {
 		return y.publish(ctx, max(1, oneTimes-st.Left), now)
 	}
 	return y.checkOwn(ctx, now)

@@ -32,9 +32,10 @@ const (
 )
 
 const (
-	roundEvery = time.Hour       // everything is looked at, whether or not the coordinator told of anything
-	roundMin   = time.Second     // before what failed is done again; doubled up to roundMax
-	roundMax   = 5 * time.Minute // also after a refusal, and while this machine is not on the device list
+	roundEvery = time.Hour              // everything is looked at, whether or not the coordinator told of anything
+	roundPause = 100 * time.Millisecond // between two rounds, whoever asks for them
+	roundMin   = time.Second            // before what failed is done again; doubled up to roundMax
+	roundMax   = 5 * time.Minute        // also after a refusal, and while this machine is not on the device list
 
 	collectEvery = 256 // changes of the vault between two collections of what it does not name any more
 )
@@ -118,6 +119,11 @@ func (y *syncer) run(ctx context.Context) {
 			continue // what is due waits for the connection
 		}
 		left, next := y.round(ctx, y.take())
+		select { // a coordinator that tells of something all the time must not keep this machine busy
+		case <-ctx.Done():
+			return
+		case <-time.After(roundPause):
+		}
 		y.add(left)
 		if left&^taskSend == 0 && !y.failed(taskSend) {
 			tries = 0
