@@ -29,6 +29,14 @@ type coordinatorItem struct {
 	CA  string `cbor:"2,keyasint,omitempty"`
 }
 
+func (i coordinatorItem) put(tx *keystore.Tx) error {
+	body, err := signed.Marshal(i)
+	if err != nil {
+		return err
+	}
+	return tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body})
+}
+
 func (i coordinatorItem) settings() link.Settings { return link.Settings{URL: i.URL, CA: i.CA} }
 
 // running is a link at work. The zero value is none.
@@ -373,14 +381,11 @@ func (a *Agent) saveCoordinator(item *coordinatorItem, before string) error {
 		if item == nil {
 			return errors.Join(tx.Delete(itemCoordinator), forgetTokens(tx.KV(), before))
 		}
-		body, err := signed.Marshal(*item)
-		if err != nil {
-			return err
-		}
+		var err error
 		if before != "" && before != item.URL {
 			err = forgetTokens(tx.KV(), before)
 		}
-		return errors.Join(err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}))
+		return errors.Join(err, item.put(tx))
 	})
 	if err == nil {
 		a.publish()

@@ -2,12 +2,10 @@ package daemon
 
 import (
 	"context"
-	"errors"
 
 	"coldframe/daemon/link"
 	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
-	"coldframe/internal/signed"
 	"coldframe/keystore"
 )
 
@@ -108,7 +106,7 @@ func (a *Agent) recoverThere(
 ) (proof keystore.Proof, err error) {
 	recovery := kit.Proof()
 	defer recovery.Wipe()
-	b, err := a.beginHere(ctx, settings, recovery, true)
+	b, err := a.beginAt(ctx, settings, a.vault.UserID(), recovery, true)
 	if err != nil {
 		return proof, err
 	}
@@ -125,9 +123,8 @@ func (a *Agent) recoverThere(
 	return proof, nil
 }
 
-// beginHere logs in as the device that this machine is, for an account that is here.
-func (a *Agent) beginHere(ctx context.Context, settings link.Settings, proof keystore.Proof, recovery bool) (*link.Beginning, error) {
-	user := a.vault.UserID()
+// beginAt logs in as the device that this machine is of a user. The device key comes first: its id is what it logs in as.
+func (a *Agent) beginAt(ctx context.Context, settings link.Settings, user string, proof keystore.Proof, recovery bool) (*link.Beginning, error) {
 	device, err := a.deviceID(user)
 	if err != nil {
 		return nil, err
@@ -155,7 +152,7 @@ func (a *Agent) followWith(
 	if proof, err = a.vault.FollowProof(ctx, password, kit); err != nil {
 		return proof, err
 	}
-	b, err := a.beginHere(ctx, settings, proof, false)
+	b, err := a.beginAt(ctx, settings, a.vault.UserID(), proof, false)
 	if err != nil {
 		return proof, err
 	}
@@ -179,7 +176,7 @@ func (a *Agent) fetch(ctx context.Context, settings link.Settings, o keystore.Fe
 	if err != nil {
 		return keystore.Proof{}, err
 	}
-	b, err := a.firstLogin(ctx, settings, o, proof)
+	b, err := a.beginAt(ctx, settings, o.Kit.UserID, proof, len(o.Password) == 0)
 	if err != nil {
 		proof.Wipe()
 		return keystore.Proof{}, forCaller(err)
@@ -203,19 +200,6 @@ func (a *Agent) fetch(ctx context.Context, settings link.Settings, o keystore.Fe
 	return proof, nil
 }
 
-// firstLogin logs in with what there is before there is a vault. The device key comes first: its id is what this machine logs in as.
-func (a *Agent) firstLogin(ctx context.Context, settings link.Settings, o keystore.FetchOptions, proof keystore.Proof) (*link.Beginning, error) {
-	device, err := a.deviceID(o.Kit.UserID)
-	if err != nil {
-		return nil, err
-	}
-	own := proof.For(settings.URL)
-	defer own.Wipe()
-	return link.Begin(ctx, link.Options{
-		Settings: settings, Policy: a.coordinatorPolicy(), User: o.Kit.UserID, Device: device, Now: a.clock.Now,
-	}, own, len(o.Password) == 0)
-}
-
 // endBeginning logs out of a coordinator where nothing was fetched.
 func (a *Agent) endBeginning(ctx context.Context, b *link.Beginning) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTime)
@@ -234,8 +218,7 @@ func (a *Agent) keepCoordinator(ctx context.Context, settings link.Settings, b *
 	}
 	a.vault.Connect(remote.NewReplica(b.Client))
 	err := a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
-		body, err := signed.Marshal(coordinatorItem{URL: settings.URL, CA: settings.CA})
-		return errors.Join(err, tx.Put(keystore.Item{ID: itemCoordinator, Kind: kindCoordinator, Body: body}))
+		return coordinatorItem{URL: settings.URL, CA: settings.CA}.put(tx)
 	})
 	if err != nil {
 		a.log.Warn("the coordinator is not set", failure(err)...)
