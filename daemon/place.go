@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"coldframe/daemon/devices"
+	"coldframe/daemon/messages"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
@@ -122,15 +123,8 @@ func (y *syncer) vouch(ctx context.Context, device devices.DeviceID) error {
 	if key.IsZero() {
 		return errLocked()
 	}
-	sealed := seal.Seal(key, epochID(epoch), purposeVaultHead, y.s.vaultHeadContext(device, epoch), body)
+	sealed := seal.Seal(key, messages.KeyID(epoch), purposeVaultHead, y.s.vaultHeadContext(device, epoch), body)
 	return y.records.Write(ctx, vaultHeadPrefix+device.String(), sealed)
-}
-
-func epochID(epoch uint64) (id seal.KeyID) {
-	for i := range 8 {
-		id[len(id)-1-i] = byte(epoch >> (8 * i))
-	}
-	return id
 }
 
 // confirm ends that a vault is fresh, once a device that approved this one vouched for it. Until then nobody but the coordinator says that
@@ -169,13 +163,9 @@ func (y *syncer) vouched(ctx context.Context) (*devices.Head, error) {
 	if err != nil || sealed == nil {
 		return nil, err
 	}
-	id, err := seal.IDOf(sealed)
+	epoch, err := messages.EpochOf(sealed)
 	if err != nil {
 		return nil, err
-	}
-	var epoch uint64
-	for _, b := range id[len(id)-8:] {
-		epoch = epoch<<8 | uint64(b)
 	}
 	key, err := y.member.At(ctx, epoch)
 	if err != nil {

@@ -192,7 +192,7 @@ func (m *Messages) openHead(ctx context.Context, base string, b Blob) (r *record
 		return nil, nil, err
 	}
 	defer secret.Wipe(plaintext)
-	if r.epoch, err = epochOf(b.Body[8:]); err != nil {
+	if r.epoch, err = EpochOf(b.Body[8:]); err != nil {
 		return nil, nil, err
 	}
 	w, err = parseIndex(plaintext)

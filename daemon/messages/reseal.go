@@ -144,7 +144,7 @@ func (m *Messages) resealBody(ctx context.Context, blob *Blob, epoch uint64) err
 	if len(blob.Body) == 0 {
 		return nil
 	}
-	was, err := epochOf(blob.Body)
+	was, err := EpochOf(blob.Body)
 	if err != nil {
 		return recordFault{err}
 	}

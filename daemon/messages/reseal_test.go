@@ -62,9 +62,9 @@ func (p *person) epochs(t *testing.T) (list []uint64) {
 			if len(body) == 0 {
 				continue
 			}
-			epoch, err := epochOf(body)
+			epoch, err := EpochOf(body)
 			if err != nil {
-				epoch, err = epochOf(body[8:]) // a head
+				epoch, err = EpochOf(body[8:]) // a head
 			}
 			if err != nil {
 				t.Fatal(err)

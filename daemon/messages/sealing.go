@@ -18,14 +18,14 @@ const (
 
 func isUnavailable(err error) bool { return errors.Is(err, fault.Unavailable) }
 
-// keyID is the id of the state key of an epoch: 8 zeroes ‖ BE64(epoch).
-func keyID(epoch uint64) (id seal.KeyID) {
+// KeyID is the id of the state key of an epoch: 8 zeroes ‖ BE64(epoch).
+func KeyID(epoch uint64) (id seal.KeyID) {
 	binary.BigEndian.PutUint64(id[8:], epoch)
 	return id
 }
 
-// epochOf returns the epoch that a sealed value says it is of.
-func epochOf(sealed []byte) (uint64, error) {
+// EpochOf returns the epoch that a sealed value says it is of.
+func EpochOf(sealed []byte) (uint64, error) {
 	id, err := seal.IDOf(sealed)
 	if err != nil {
 		return 0, err
@@ -47,12 +47,12 @@ func (m *Messages) seal(ctx context.Context, purpose string, c seal.Context, pla
 	if own.IsZero() {
 		return nil, 0, fault.New(fault.Locked, "there is no state key")
 	}
-	return seal.Seal(own, keyID(epoch), purpose, c, plaintext), epoch, nil
+	return seal.Seal(own, KeyID(epoch), purpose, c, plaintext), epoch, nil
 }
 
 // open opens what was sealed under the state key of any epoch that is still there.
 func (m *Messages) open(ctx context.Context, purpose string, c seal.Context, sealed []byte) ([]byte, error) {
-	epoch, err := epochOf(sealed)
+	epoch, err := EpochOf(sealed)
 	if err != nil {
 		return nil, err
 	}
