@@ -30,19 +30,6 @@ type Proof struct{ key secret.Key }
 // "coordinator-proof" with the address as context. It panics if there is no key. The caller wipes it.
 func (p Proof) For(url string) secret.Key { return p.key.Derive("coordinator-proof", []byte(url)) }
 
-// ProofFromBytes reads what Bytes gave; b stays the caller's.
-func ProofFromBytes(b []byte) (Proof, error) {
-	key, err := secret.FromBytes(b)
-	return Proof{key}, err
-}
-
-// Bytes returns a copy, for the vault alone; the caller wipes it.
-func (p Proof) Bytes() []byte {
-	var b []byte
-	p.key.Use(func(view []byte) { b = append(b, view...) })
-	return b
-}
-
 // IsZero reports whether there is no proof, or none any more.
 func (p Proof) IsZero() bool { return p.key.IsZero() }
 
