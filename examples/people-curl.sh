@@ -5,23 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/bin:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/coldframe-curl.XXXXXX")
-started=$(date +%s)
 umask 077
-declare -A pids
-finish() {
-  local code=$?
-  kill "${pids[@]}" 2>/dev/null || true
-  wait 2>/dev/null || true
-  [ "$code" -eq 0 ] || { echo; echo "failed (exit $code); the last lines of the logs:"; tail -n 8 "$work"/*.log; }
-  rm -rf "$work"
-  exit "$code"
-}
-trap finish EXIT
-say()  { printf '\n\033[1m%s\033[0m\n' "$*"; }
-same() { # same WHAT ONE TWO: two values that must be equal
-  [ -n "$2" ] && [ "$2" = "$3" ] || { echo "  DIFFERENT: $1: $2 / $3"; exit 1; }
-  echo "  same: $1"
-}
+. examples/story.sh
 start() { # start WHO: starts that agent, and writes its token down as a header
   local home=$work/$1
   mkdir -p "$home/run"
@@ -31,7 +16,6 @@ start() { # start WHO: starts that agent, and writes its token down as a header
   for _ in $(seq 200); do curl -sf --unix-socket "$home/run/coldframe/agent.sock" http://localhost/healthz >/dev/null && break; sleep 0.1; done
   sed 's/^/Authorization: Bearer /' "$home/run/coldframe/token" > "$home/header"
 }
-stop() { kill "${pids[$1]}"; wait "${pids[$1]}" || true; unset "pids[$1]"; }
 # api WHO PATH OPTIONS...: one request to that agent. A body comes on standard input with --json @-, so no secret is an argument.
 api() { curl -sS --fail-with-body --unix-socket "$work/$1/run/coldframe/agent.sock" -H @"$work/$1/header" "http://localhost/v1/$2" "${@:3}"; }
 retry() { # retry WHO ...: api, for 20 s until it succeeds

@@ -6,22 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/bin:$PATH
 work=$(mktemp -d "${TMPDIR:-/tmp}/coldframe-people.XXXXXX")
-started=$(date +%s)
-declare -A pids
-finish() {
-  local code=$?
-  kill "${pids[@]}" 2>/dev/null || true
-  wait 2>/dev/null || true
-  [ "$code" -eq 0 ] || { echo; echo "failed (exit $code); the last lines of the logs:"; tail -n 8 "$work"/*.log; }
-  rm -rf "$work"
-  exit "$code"
-}
-trap finish EXIT
-say()  { printf '\n\033[1m%s\033[0m\n' "$*"; }
-same() { # same WHAT ONE TWO: two values that must be equal
-  [ -n "$2" ] && [ "$2" = "$3" ] || { echo "  DIFFERENT: $1: $2 / $3"; exit 1; }
-  echo "  same: $1"
-}
+. examples/story.sh
 # as WHO COMMAND...: runs a command as the agent of that folder
 as() {
   local who=$1; shift
@@ -34,7 +19,6 @@ start() { # start WHO: starts that agent
   pids[$1]=$!
   until_ok "$1" coldframe status
 }
-stop() { kill "${pids[$1]}"; wait "${pids[$1]}" || true; unset "pids[$1]"; }
 until_ok() { # until_ok WHO COMMAND...: tries for 20 s
   local who=$1; shift
   for _ in $(seq 200); do as "$who" "$@" >/dev/null 2>&1 && return; sleep 0.1; done
