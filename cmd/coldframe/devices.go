@@ -248,15 +248,20 @@ func listed(ctx context.Context, c *localapi.Client, arg string) (machine, error
 	return oneMachine(all, arg)
 }
 
+func (a *app) agentAndMachine(ctx context.Context, arg string) (*localapi.Client, machine, error) {
+	c, err := a.agent(ctx)
+	if err != nil {
+		return nil, machine{}, err
+	}
+	m, err := listed(ctx, c, arg)
+	return c, m, err
+}
+
 func (a *app) renameDeviceCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "rename DEVICE NAME", Short: "Call a machine something else", Args: args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			c, err := a.agent(cmd.Context())
-			if err != nil {
-				return err
-			}
-			m, err := listed(cmd.Context(), c, list[0])
+			c, m, err := a.agentAndMachine(cmd.Context(), list[0])
 			if err != nil {
 				return err
 			}
@@ -269,11 +274,7 @@ func (a *app) removeDeviceCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove DEVICE", Aliases: []string{"rm"}, Short: "Remove a machine for ever (asks for the password)", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			c, err := a.agent(cmd.Context())
-			if err != nil {
-				return err
-			}
-			m, err := listed(cmd.Context(), c, list[0])
+			c, m, err := a.agentAndMachine(cmd.Context(), list[0])
 			if err != nil {
 				return err
 			}

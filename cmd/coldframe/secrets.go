@@ -153,15 +153,19 @@ func findSecret(ctx context.Context, c *localapi.Client, ref string) (string, er
 	return found[0].Ref, nil
 }
 
+func (a *app) agentAndSecret(ctx context.Context, arg string) (c *localapi.Client, ref string, err error) {
+	if c, err = a.agent(ctx); err != nil {
+		return nil, "", err
+	}
+	ref, err = findSecret(ctx, c, arg)
+	return c, ref, err
+}
+
 func (a *app) showSecretCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show REF", Short: "Write a secret to standard output, byte for byte", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			c, err := a.agent(cmd.Context())
-			if err != nil {
-				return err
-			}
-			ref, err := findSecret(cmd.Context(), c, list[0])
+			c, ref, err := a.agentAndSecret(cmd.Context(), list[0])
 			if err != nil {
 				return err
 			}
@@ -200,11 +204,7 @@ func (a *app) removeSecretCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove REF", Aliases: []string{"rm"}, Short: "Remove a secret from your vault; the other side's copy stays", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			c, err := a.agent(cmd.Context())
-			if err != nil {
-				return err
-			}
-			ref, err := findSecret(cmd.Context(), c, list[0])
+			c, ref, err := a.agentAndSecret(cmd.Context(), list[0])
 			if err != nil {
 				return err
 			}
