@@ -126,11 +126,7 @@ func (a *Agent) withPeople(ctx context.Context, changes bool, fn func(ctx contex
 			return err
 		}
 	}
-	b, err := s.people()
-	if err != nil {
-		return err
-	}
-	return forCaller(ended(ctx, fn(ctx, s, b)))
+	return forCaller(ended(ctx, fn(ctx, s, s.sync.book)))
 }
 
 // Contacts lists contacts by name, and the strangers who ask.
@@ -169,7 +165,7 @@ func (a *Agent) AddContact(ctx context.Context, r AddContactRequest) (Contact, e
 		if err != nil {
 			return err
 		}
-		a.peopleChanged(s, c.User, contactAdded)
+		s.sync.peopleChanged(c.User, contactAdded)
 		out = contactOf(c)
 		return nil
 	})
@@ -184,7 +180,7 @@ func (a *Agent) changeContact(ctx context.Context, user string, kind peopleChang
 			return err
 		}
 		if kind != "" {
-			a.peopleChanged(s, user, kind)
+			s.sync.peopleChanged(user, kind)
 		}
 		c, err := b.Get(user)
 		out = contactOf(c)
@@ -215,7 +211,7 @@ func (a *Agent) RemoveContact(ctx context.Context, user string) error {
 		if err := b.Remove(user); err != nil {
 			return err
 		}
-		a.peopleChanged(s, user, contactRemoved)
+		s.sync.peopleChanged(user, contactRemoved)
 		return nil
 	})
 }

@@ -98,7 +98,7 @@ func (a *Agent) SendSecret(ctx context.Context, r SendSecretRequest) (sent Secre
 			return err
 		}
 		if sent, repeated = secretOf(made), made.Repeated; !repeated {
-			a.peopleChanged(s, r.To, secretQueued)
+			s.sync.peopleChanged(r.To, secretQueued)
 		}
 		return nil
 	})

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"coldframe/columnar"
-	"coldframe/daemon/contacts"
 	"coldframe/daemon/membership"
 	"coldframe/internal/fault"
 	"coldframe/internal/seal"
@@ -74,9 +73,6 @@ func (s *session) objects() (columnar.Store, error) {
 	defer s.mu.RUnlock()
 	return s.store, s.storeErr
 }
-
-// people returns the contacts and secrets.
-func (s *session) people() (*contacts.Book, error) { return s.sync.book, nil }
 
 // member returns this machine's place among the user's devices.
 func (s *session) member() (*membership.Member, error) { return s.sync.member, s.sync.memberErr }

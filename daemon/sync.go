@@ -68,8 +68,6 @@ type syncer struct {
 	due      task
 	failures map[task]fault.Code // of the last try of each; none: it went well, or was not tried yet
 	findings []messages.Finding
-	waiting  int // messages in the outbox
-	aside    int // messages that could not be read
 
 	collected uint64    // change of the vault at the last collection; run's
 	looked    time.Time // at what is handed out under the user's own id; run's
@@ -184,7 +182,6 @@ func (y *syncer) round(ctx context.Context, due task) (left task, next time.Dura
 	if next > 0 {
 		left |= taskSend
 	}
-	y.count()
 	return left, next
 }
 
@@ -340,13 +337,19 @@ var taskNames = []struct {
 	{taskVault, "vault"}, {taskDevices, "devices"}, {taskPreKeys, "prekeys"}, {taskReceive, "receive"}, {taskSend, "send"}, {taskHeads, "heads"},
 }
 
-// status says how the last round went.
+// status says how the last round went, and what waits.
 func (y *syncer) status() SyncStatus {
 	state := membership.Unknown
 	if y.member != nil {
 		state, _ = y.member.State() // the failure is that of the task
 	}
 	st := SyncStatus{Device: string(state), Fresh: y.s.fresh.Load()}
+	out, outErr := y.mail.Waiting()
+	aside, err := y.mail.Asides()
+	if err = errors.Join(outErr, err); err != nil {
+		y.a.log.Warn("messages not counted", failure(err)...)
+	}
+	st.Outbox, st.Aside = len(out), len(aside)
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	for _, t := range taskNames {
@@ -357,37 +360,5 @@ func (y *syncer) status() SyncStatus {
 	for _, f := range y.findings {
 		st.Findings = append(st.Findings, HeadFinding{Object: f.Type, Code: f.Code, Contact: f.Peer})
 	}
-	st.Outbox, st.Aside = y.waiting, y.aside
 	return st
-}
-
-// count notes how many messages wait and were set aside.
-func (y *syncer) count() {
-	out, outErr := y.mail.Waiting()
-	aside, err := y.mail.Asides()
-	if err = errors.Join(outErr, err); err != nil {
-		y.a.log.Warn("messages not counted", failure(err)...)
-		return
-	}
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	y.waiting, y.aside = len(out), len(aside)
-}
-
-// idle is nil if nothing is left to be done, else why not.
-func (y *syncer) idle() error {
-	if _, err := y.client(); err != nil {
-		return err
-	}
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	for t, code := range y.failures {
-		if code != "" {
-			return fault.New(code, "task %d", t)
-		}
-	}
-	if y.due != 0 || len(y.failures) == 0 {
-		return fault.New(fault.Busy, "tasks %b", y.due)
-	}
-	return nil
 }

@@ -127,10 +127,6 @@ func (y *syncer) online(context.Context) {
 }
 
 // peopleChanged asks for what a change of a contact lets go or come.
-func (a *Agent) peopleChanged(s *session, user string, kind peopleChange) {
-	s.sync.peopleChanged(user, kind)
-}
-
 func (y *syncer) peopleChanged(user string, kind peopleChange) {
 	var err error
 	switch kind {
