@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	oneTimes   = 40 // one-time prekeys that are offered
-	oneTimeLow = 10 // with fewer, they are filled up
+	oneTimes   = 100 // one-time prekeys that are offered
+	oneTimeLow = 20  // with fewer, they are filled up; the coordinator's own mark
 
 	refillEvery = 10 * time.Minute // at most: each takes time here and two changes of the vault, and when they are few is the coordinator's word
 
@@ -41,6 +41,7 @@ const (
 	EventMessageHeld    = "message.held"      // one waits for a person
 	EventSessionFault   = "session.refused"   // the record of a session is not what it was
 	EventHeads          = "heads.disagree"    // two views of one object cannot both be right; Code says how
+	EventPreKeysLow     = "prekeys.low"       // few one-time prekeys were left, which were filled up
 )
 
 var messageEvents = map[messages.EventType]string{
@@ -134,6 +135,9 @@ func (y *syncer) offerPreKeys(ctx context.Context) error {
 	}
 	now := y.a.clock.Now()
 	since := now.Sub(last).Abs()
+	if st.Sequence != 0 && st.Left < oneTimeLow {
+		y.a.rarely(Event{Type: EventPreKeysLow})
+	}
 	if rotated || st.Sequence == 0 || st.Left < oneTimeLow && since >= refillEvery || since >= bundleAge {
 		return y.publish(ctx, max(1, oneTimes-st.Left), now)
 	}
