@@ -14,6 +14,7 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
 )
 
 // Power goes between commit and anchor, or the disk loses one of the two: for every pair of moments of database and anchor, the vault
@@ -200,7 +201,7 @@ func TestF06_FullDisk(t *testing.T) {
 		})
 	}
 	_, enable := r.vault.EnableUnattended(ctx, []byte(password))
-	_, move := r.vault.ChangeEmail(ctx, []byte(password), "new@example.net")
+	_, move := keystoretest.NewKit(ctx, r.vault, []byte(password), "new@example.net")
 	for name, err := range map[string]error{
 		"update": update(), "unattended": enable, "address": move,
 		"password": r.vault.ChangePassword(ctx, []byte(password), []byte(another)),

@@ -9,6 +9,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
 )
 
 // The anchor could not be moved with the last change, and the replica shows a branch from before it, with a new password: the change was
@@ -62,7 +63,7 @@ func TestFollowProof(t *testing.T) {
 	for range 10 { // five wrong passwords would wait
 		check(b, nil)
 	}
-	newKit, err := a.vault.ChangeEmail(ctx, []byte(another), "new@example.net")
+	newKit, err := keystoretest.NewKit(ctx, a.vault, []byte(another), "new@example.net")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
 	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
 )
 
 // The traffic of a wrong password is nothing.
@@ -73,7 +74,7 @@ func TestPasswordChangeReachesOtherDevices(t *testing.T) {
 	a.sync()
 	sameVault(t, a, b)
 
-	newKit, err := a.vault.ChangeEmail(ctx, []byte(another), "new@example.net")
+	newKit, err := keystoretest.NewKit(ctx, a.vault, []byte(another), "new@example.net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func TestPasswordChangeReachesOtherDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameVault(t, n, b)
-	third, err := n.vault.NewRecoveryKit(ctx, []byte(password))
+	third, err := keystoretest.NewKit(ctx, n.vault, []byte(password), "")
 	if err != nil {
 		t.Fatal(err)
 	}

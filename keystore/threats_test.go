@@ -16,6 +16,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
 )
 
 const headerKey = "vault/header"
@@ -358,9 +359,9 @@ func TestV13_AddressChange(t *testing.T) {
 	oldKit := r.register()
 	r.put("a", "one")
 	before := r.records()
-	_, err := r.vault.ChangeEmail(ctx, []byte(another), "new@example.net")
+	_, err := keystoretest.NewKit(ctx, r.vault, []byte(another), "new@example.net")
 	wantCode(t, err, fault.NotAuthentic)
-	kit, err := r.vault.ChangeEmail(ctx, []byte(password), "New@EXAMPLE.net")
+	kit, err := keystoretest.NewKit(ctx, r.vault, []byte(password), "New@EXAMPLE.net")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -307,7 +307,7 @@ func TestUndecidedByAFullDisk(t *testing.T) {
 		} else {
 			remote.OnSwap = full(fault.New(fault.Forbidden, "no"))
 		}
-		newKit, err := b.vault.NewRecoveryKit(t.Context(), []byte(password))
+		newKit, err := keystoretest.NewKit(t.Context(), b.vault, []byte(password), "")
 		disk.counting = 0
 		if !keystore.Undecided(err) || !errors.Is(err, fault.Unavailable) || newKit.RecoveryKey.IsZero() {
 			t.Fatal(made, err)

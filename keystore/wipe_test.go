@@ -21,8 +21,11 @@ func TestReplacedSlotKeysAreWiped(t *testing.T) {
 		}
 	}
 	before := *v.c.keys
-	kit, err := v.NewRecoveryKit(ctx, []byte(testPassword))
+	kit, err := v.DraftKit(ctx, []byte(testPassword), "")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.UseKit(ctx, []byte(testPassword), KitChange{Kit: kit}); err != nil {
 		t.Fatal(err)
 	}
 	if !before.recovery.IsZero() || before.unattended.IsZero() {

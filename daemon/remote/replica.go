@@ -128,7 +128,8 @@ func (r *Replica) Swap(ctx context.Context, s keystore.Swap) error {
 func withProofs(k *keystore.Credentials) sender {
 	return func(ctx context.Context, c *coordinator.Client, list []coordinator.Swap) error {
 		p := coordinator.ProofChange{Proof: bytesOf(k.Old, c.URL()), NewProof: bytesOf(k.New, c.URL()), Swaps: &list}
-		if k.Old.Equal(k.New) { // a new password ends the sessions of whoever had the former one
+		moved := k.EmailHash != [keystore.EmailHashSize]byte{}
+		if k.Old.Equal(k.New) || moved { // a new password ends the sessions of whoever had the former one; with an address the password stays
 			p.KeepSessions = new(true)
 		}
 		defer secret.Wipe(p.Proof)
@@ -138,7 +139,7 @@ func withProofs(k *keystore.Credentials) sender {
 			defer secret.Wipe(kit)
 			p.RecoveryProof = &kit
 		}
-		if k.EmailHash != [keystore.EmailHashSize]byte{} {
+		if moved {
 			hash := k.EmailHash[:]
 			p.EmailHash = &hash
 		}

@@ -11,6 +11,7 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
 )
 
 // A vault lives at the coordinator: joined there, changed with blobs of the sessions in one swap, its password changed with the proof, and
@@ -131,7 +132,7 @@ func TestRecoveryKitAtTheCoordinator(t *testing.T) {
 	one, kit := w.joined()
 	user := one.vault.UserID()
 	w.lost("changeProof", false)
-	first, err := one.vault.NewRecoveryKit(ctx, []byte(password))
+	first, err := keystoretest.NewKit(ctx, one.vault, []byte(password), "")
 	wants(t, "the request was lost", err, fault.Unavailable)
 	must(t, w.machine().login(user, kit.Proof(), true))
 	wants(t, "a kit that is not made yet", w.machine().login(user, first.Proof(), true), fault.Unauthorized)
@@ -143,7 +144,7 @@ func TestRecoveryKitAtTheCoordinator(t *testing.T) {
 	must(t, one.vault.Sync(ctx))
 
 	w.lost("changeProof", true)
-	second, err := one.vault.NewRecoveryKit(ctx, []byte(password))
+	second, err := keystoretest.NewKit(ctx, one.vault, []byte(password), "")
 	must(t, err) // the vault that is there says that it was made
 	w.Hook(nil)
 	wants(t, "the first kit", w.machine().login(user, first.Proof(), true), fault.Unauthorized)
@@ -173,12 +174,20 @@ func TestChangedAddress(t *testing.T) {
 	must(t, w.Client(coordinator.Options{}).Register(ctx, coordinator.Registration{
 		User: coordinatortest.UserN(7).ID, EmailHash: taken[:], Proof: make([]byte, 32),
 	}))
-	_, err = one.vault.ChangeEmail(ctx, []byte(password), "bob@example.org")
+	_, err = keystoretest.NewKit(ctx, one.vault, []byte(password), "bob@example.org")
 	wants(t, "somebody's address", err, fault.Conflict)
 	must(t, w.machine().login(one.vault.UserID(), kit.Proof(), true))
 
-	fresh, err := one.vault.ChangeEmail(ctx, []byte(password), "new@example.org")
+	other := w.machine()
+	must(t, other.login(one.vault.UserID(), one.proof(password), false))
+	must(t, other.vault.Fetch(ctx, other.replica(), keystore.FetchOptions{Kit: kit, Password: []byte(password)}))
+	other.vault.Connect(other.replica())
+	fresh, err := keystoretest.NewKit(ctx, one.vault, []byte(password), "new@example.org")
 	must(t, err)
+	must(t, other.vault.Sync(ctx)) // its session goes on, as the password stayed
+	if other.vault.Email() != "new@example.org" {
+		t.Error("the other machine did not follow:", other.vault.Email())
+	}
 	hash, err := keystore.EmailHash("new@example.org")
 	must(t, err)
 	if id, err := w.client.Lookup(ctx, hash[:]); err != nil || id != one.vault.UserID() {
