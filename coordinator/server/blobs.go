@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"coldframe/coordinator/state"
 	"coldframe/internal/apicheck"
@@ -44,18 +45,35 @@ func (h *handlers) ReadBlobs(ctx context.Context, r ReadBlobsRequestObject) (Rea
 	} else if r.Body.Epoch != nil {
 		return nil, apicheck.InvalidField("/epoch", "goes with since")
 	}
-	p, err := h.state.Read(ctx, user(ctx), q)
-	out := ReadBlobs200JSONResponse{
-		Blobs: []Blob{}, More: p.More, Change: int64(p.Change), Floor: int64(p.Floor), Missed: p.Missed, Epoch: h.state.Epoch(),
-	}
-	for i := range p.Blobs {
-		b := blobOf(p.Blobs[i].Blob)
-		if q.Bodies && !p.Blobs[i].Deleted() {
-			b.Body = &p.Blobs[i].Body
-		}
-		out.Blobs = append(out.Blobs, b)
-	}
+	out := blobPage{epoch: h.state.Epoch(), bodies: q.Bodies}
+	err := holding(ctx, func() (int64, error) { return h.state.ReadSize(ctx, user(ctx), q) }, func() (n int64, err error) {
+		out.Page, err = h.state.Read(ctx, user(ctx), q)
+		return out.Size(), err
+	})
 	return out, err
+}
+
+// blobPage is an answer to ReadBlobs.
+type blobPage struct {
+	state.Page
+	epoch  string
+	bodies bool
+}
+
+// VisitReadBlobsResponse implements ReadBlobsResponseObject.
+func (p blobPage) VisitReadBlobsResponse(w http.ResponseWriter) error {
+	head := BlobPage{Blobs: []Blob{}, More: p.More, Change: int64(p.Change), Floor: int64(p.Floor), Missed: p.Missed, Epoch: p.epoch}
+	return send(w, func(s *sender) {
+		s.list(head, len(p.Blobs), func(i int) {
+			b := blobOf(p.Blobs[i].Blob)
+			if !p.bodies || p.Blobs[i].Deleted() {
+				s.plain(b)
+				return
+			}
+			b.Body = &[]byte{}
+			s.withBody(b, p.Blobs[i].Body)
+		})
+	})
 }
 
 func swapsOf(list []Swap) []state.Swap {
@@ -76,6 +94,20 @@ func (h *handlers) SwapBlobs(ctx context.Context, r SwapBlobsRequestObject) (Swa
 
 // GetBlob returns a version of a blob.
 func (h *handlers) GetBlob(ctx context.Context, r GetBlobRequestObject) (GetBlobResponseObject, error) {
-	b, err := h.state.Blob(ctx, user(ctx), r.Name, uint64(deref(r.Params.Counter)))
-	return GetBlob200JSONResponse{Counter: int64(b.Counter), Hash: b.Hash, Previous: b.Previous, Nonce: b.Nonce, Body: b.Body}, err
+	var b state.Body
+	counter := uint64(deref(r.Params.Counter))
+	err := holding(ctx, func() (int64, error) { return h.state.BlobSize(ctx, user(ctx), r.Name, counter) }, func() (n int64, err error) {
+		b, err = h.state.Blob(ctx, user(ctx), r.Name, counter)
+		return int64(len(b.Body)), err
+	})
+	return blobBody(b), err
+}
+
+// blobBody is an answer to GetBlob.
+type blobBody state.Body
+
+// VisitGetBlobResponse implements GetBlobResponseObject.
+func (b blobBody) VisitGetBlobResponse(w http.ResponseWriter) error {
+	head := BlobBody{Counter: int64(b.Counter), Hash: b.Hash, Previous: b.Previous, Nonce: b.Nonce, Body: []byte{}}
+	return send(w, func(s *sender) { s.withBody(head, b.Body) })
 }

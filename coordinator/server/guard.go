@@ -15,29 +15,29 @@ import (
 )
 
 // room is how much of everything there is for requests in work. Requests are counted from the moment in which it is known who sends them; a body has its
-// room before it is read, an answer before it is made. Small bodies, among them logins and messages, have room of their own, so that nobody who sends large
-// ones keeps others from logging in.
+// room before it is read, an answer before it is made. Nobody has more than a sixteenth of anything by one account. Logins, and small bodies, have room of
+// their own, so that nobody who sends large ones, or messages, keeps others from logging in.
 type room struct {
 	requests amounts // that are known by account or address; their number as a whole is bounded by the connections
 	handlers amounts // requests whose handler runs or whose answer is being sent
+	logins   amounts // bytes of bodies of callers without a session
 	small    amounts // bytes of bodies of up to smallBody
 	large    amounts // bytes of other bodies
-	answers  amounts // bytes of answers of more than a few KiB
+	answers  amounts // bytes of answers of more than unlent, as they are stored, until their readers have them
 }
 
 const (
 	smallBody = 264 << 10
 	leastBody = 4 << 10 // what the smallest body counts for
-	// While an answer is made it is there as it was stored, as base64 and as what is sent, with room to grow.
-	copiesInWork = 4
 )
 
 var defaultRoom = room{
 	requests: amounts{all: 1 << 20, account: 16, address: 256},
 	handlers: amounts{all: 512},
+	logins:   amounts{all: 16 << 20, address: 1 << 20},
 	small:    amounts{all: 32 << 20, account: 2 << 20, address: 4 << 20},
-	large:    amounts{all: 64 << 20, account: 6 << 20, address: 24 << 20},
-	answers:  amounts{all: 192 << 20, account: 48 << 20, address: 96 << 20},
+	large:    amounts{all: 88 << 20, account: 5632 << 10, address: 24 << 20},
+	answers:  amounts{all: 72 << 20, account: 4608 << 10, address: 36 << 20},
 }
 
 // checks holds the compiled schemas of every operation in openapi.yaml.
@@ -50,8 +50,12 @@ type call struct {
 	caller  state.Caller
 	token   string
 	address string // key of it, empty if it says nothing
+	site    string // the same, of its site
 	start   time.Time
 	code    fault.Code // of the failure that was answered
+
+	lend func(ctx context.Context, n int64) error // makes room for an answer of n bytes, or returns errBusy
+	loan *loan                                    // for the answer; nil if it needs little
 }
 
 type callKey struct{}
@@ -63,14 +67,15 @@ type guard struct {
 	*Server
 	next http.Handler
 
-	requests, handlers, small, large, answers *pool
+	requests, handlers, logins, small, large, answers *pool
 }
 
 func newGuard(s *Server, next http.Handler) *guard {
 	r := s.o.room
 	return &guard{
 		Server: s, next: next,
-		requests: newPool(r.requests), handlers: newPool(r.handlers), small: newPool(r.small), large: newPool(r.large), answers: newPool(r.answers),
+		requests: newPool(r.requests), handlers: newPool(r.handlers), logins: newPool(r.logins), small: newPool(r.small), large: newPool(r.large),
+		answers: newPool(r.answers),
 	}
 }
 
@@ -78,15 +83,18 @@ func newGuard(s *Server, next http.Handler) *guard {
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{id: strings.ToLower(rand.Text()), start: time.Now()}
 	if !g.o.Proxied {
-		c.address = addressKey(r.RemoteAddr)
+		c.address, c.site = addressKey(r.RemoteAddr), siteKey(r.RemoteAddr)
 	}
-	out := &answer{ResponseWriter: w, control: http.NewResponseController(w), pace: g.o.pace}
+	out := &answer{ResponseWriter: w, control: http.NewResponseController(w), pace: g.o.pace, call: c}
 	if r.ContentLength != 0 {
 		// net/http reads what is left of a body before it answers; a caller that sends nothing must not hold it up.
 		out.control.SetReadDeadline(time.Now().Add(g.o.pace.body)) //nolint:errcheck // a dead connection shows in the read
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if g.nearlyFull() {
+		w.Header().Set("Connection", "close")
+	}
 	defer g.finish(out, r, c)
 	err := g.admit(out, r, c)
 	if err == nil {
@@ -127,25 +135,30 @@ func (g *guard) admit(out *answer, r *http.Request, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := g.limits.take(limitAddress, c.address); err != nil {
+	if err := g.limits.takeAddress(limitAddress, c); err != nil {
 		return err
 	}
 	if _, ok := r.Header["Origin"]; ok || r.Header.Get("Upgrade") != "" {
 		return fault.New(fault.Forbidden, "requests of browsers are refused")
 	}
-	key := c.address
+	if err := g.takeRate(r, c); err != nil {
+		return err
+	}
+	return checkRequest(r, c, name, value)
+}
+
+// takeRate finds out who sends a request, and counts it for the account, or for the address where nobody needs to be known.
+func (g *guard) takeRate(r *http.Request, c *call) error {
 	if !c.route.open {
 		if err := g.authenticate(r, c); err != nil {
 			return err
 		}
-		key = string(c.caller.User)
+		return g.limits.take(c.route.limit, string(c.caller.User))
 	}
-	if c.route.limit != limitAddress {
-		if err := g.limits.take(c.route.limit, key); err != nil {
-			return err
-		}
+	if c.route.limit == limitAddress { // it was counted
+		return nil
 	}
-	return checkRequest(r, c, name, value)
+	return g.limits.takeAddress(c.route.limit, c)
 }
 
 func (g *guard) findOperation(out *answer, r *http.Request, c *call) (name, value string, err error) {
@@ -222,7 +235,7 @@ func (g *guard) serve(out *answer, r *http.Request, c *call) error {
 	if c.route.streaming {
 		return g.handle(out, r, c)
 	}
-	own, err := g.borrow(g.requests, r, c, 1)
+	own, err := g.borrow(r.Context(), g.requests, c, 1)
 	if err != nil {
 		return err
 	}
@@ -234,22 +247,21 @@ func (g *guard) serve(out *answer, r *http.Request, c *call) error {
 		}
 		defer body.release()
 	}
-	place, err := g.borrow(g.handlers, r, c, 1)
+	place, err := g.borrow(r.Context(), g.handlers, c, 1)
 	if err != nil {
 		return err
 	}
 	defer place.release()
-	if c.route.answer > 0 {
-		if out.loan, err = g.borrow(g.answers, r, c, copiesInWork*c.route.answer); err != nil {
-			return err
-		}
-		defer out.loan.release()
+	c.lend = func(ctx context.Context, n int64) (err error) {
+		c.loan, err = g.borrow(ctx, g.answers, c, n)
+		return err
 	}
+	defer func() { c.loan.release() }()
 	return g.handle(out, r, c)
 }
 
-func (g *guard) borrow(p *pool, r *http.Request, c *call, n int64) (*loan, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), g.o.pace.place)
+func (g *guard) borrow(ctx context.Context, p *pool, c *call, n int64) (*loan, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.o.pace.place)
 	defer cancel()
 	return p.take(ctx, c, n)
 }
@@ -257,10 +269,13 @@ func (g *guard) borrow(p *pool, r *http.Request, c *call, n int64) (*loan, error
 // takeBody makes room for the body, reads it and checks it.
 func (g *guard) takeBody(out *answer, r *http.Request, c *call) (*loan, error) {
 	p, n := g.small, max(leastBody, r.ContentLength)
-	if n > smallBody {
+	switch {
+	case c.route.open:
+		p = g.logins
+	case n > smallBody:
 		p = g.large
 	}
-	l, err := g.borrow(p, r, c, n)
+	l, err := g.borrow(r.Context(), p, c, n)
 	if err != nil {
 		return nil, err
 	}

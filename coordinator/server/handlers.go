@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"coldframe/coordinator/state"
 	"coldframe/internal/fault"
@@ -95,8 +96,14 @@ func (h *handlers) SendMessage(ctx context.Context, r SendMessageRequestObject) 
 	return SendMessage204Response{}, err
 }
 
+// sendersSize is what rules about senders take as an answer, in bytes: in work they are there four times.
+const sendersSize = 4 * 2 * state.MaxSenders * 40
+
 // GetSenders tells whose messages the caller takes.
 func (h *handlers) GetSenders(ctx context.Context, _ GetSendersRequestObject) (GetSendersResponseObject, error) {
+	if err := callOf(ctx).lend(ctx, sendersSize); err != nil {
+		return nil, err
+	}
 	r, err := h.state.Senders(ctx, user(ctx))
 	return GetSenders200JSONResponse{
 		Sequence: int64(r.Sequence), OnlyAllowed: r.OnlyAllowed, Allowed: usersAs[UserID](r.Allowed), Blocked: usersAs[UserID](r.Blocked),
@@ -122,12 +129,32 @@ func usersAs[To, From ~string](list []From) []To {
 
 // ListMessages returns what is in the caller's mailbox.
 func (h *handlers) ListMessages(ctx context.Context, r ListMessagesRequestObject) (ListMessagesResponseObject, error) {
-	list, more, err := h.state.Inbox(ctx, user(ctx), uint64(deref(r.Params.After)), or(r.Params.Limit, 64))
-	out := ListMessages200JSONResponse{Messages: []Message{}, More: more, Epoch: h.state.Epoch()}
-	for _, m := range list {
-		out.Messages = append(out.Messages, Message{Sequence: int64(m.Sequence), Id: m.ID, Sender: string(m.Sender), Time: m.Time.UTC(), Body: m.Body})
-	}
+	out := inbox{epoch: h.state.Epoch()}
+	err := holding(ctx, func() (int64, error) { return h.state.InboxSize(ctx, user(ctx)) }, func() (n int64, err error) {
+		out.list, out.more, err = h.state.Inbox(ctx, user(ctx), uint64(deref(r.Params.After)), or(r.Params.Limit, 64))
+		for _, m := range out.list {
+			n += m.Cost()
+		}
+		return n, err
+	})
 	return out, err
+}
+
+// inbox is an answer to ListMessages.
+type inbox struct {
+	epoch string
+	list  []state.Message
+	more  bool
+}
+
+// VisitListMessagesResponse implements ListMessagesResponseObject.
+func (l inbox) VisitListMessagesResponse(w http.ResponseWriter) error {
+	return send(w, func(s *sender) {
+		s.list(Inbox{Messages: []Message{}, More: l.more, Epoch: l.epoch}, len(l.list), func(i int) {
+			m := l.list[i]
+			s.withBody(Message{Sequence: int64(m.Sequence), Id: m.ID, Sender: string(m.Sender), Time: m.Time.UTC(), Body: []byte{}}, m.Body)
+		})
+	})
 }
 
 // AcknowledgeMessages removes messages.
@@ -147,10 +174,28 @@ func (h *handlers) AddDeviceLink(ctx context.Context, r AddDeviceLinkRequestObje
 
 // ListDeviceLinks returns links of a device list.
 func (h *handlers) ListDeviceLinks(ctx context.Context, r ListDeviceLinksRequestObject) (ListDeviceLinksResponseObject, error) {
-	list, more, err := h.state.Links(ctx, state.UserID(r.User), uint64(deref(r.Params.After)), or(r.Params.Limit, 256))
-	out := ListDeviceLinks200JSONResponse{Links: []DeviceLink{}, More: more}
-	for _, l := range list {
-		out.Links = append(out.Links, DeviceLink{Sequence: int64(l.Sequence), Link: l.Body})
-	}
+	out, of := deviceLinks{}, state.UserID(r.User)
+	err := holding(ctx, func() (int64, error) { return h.state.LinksSize(ctx, of) }, func() (n int64, err error) {
+		out.list, out.more, err = h.state.Links(ctx, of, uint64(deref(r.Params.After)), or(r.Params.Limit, 256))
+		for _, l := range out.list {
+			n += l.Cost()
+		}
+		return n, err
+	})
 	return out, err
+}
+
+// deviceLinks is an answer to ListDeviceLinks.
+type deviceLinks struct {
+	list []state.Link
+	more bool
+}
+
+// VisitListDeviceLinksResponse implements ListDeviceLinksResponseObject.
+func (l deviceLinks) VisitListDeviceLinksResponse(w http.ResponseWriter) error {
+	return send(w, func(s *sender) {
+		s.list(DeviceLinks{Links: []DeviceLink{}, More: l.more}, len(l.list), func(i int) {
+			s.withBody(DeviceLink{Sequence: int64(l.list[i].Sequence), Link: []byte{}}, l.list[i].Body)
+		})
+	})
 }

@@ -7,11 +7,12 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// amounts are how much of something there is, and how much of it one account and one address may have at a time; a share of 0 is no bound.
+// amounts are how much of something there is, and how much of it one account and one address may have at a time; a share of 0 is no bound. A site (siteKey)
+// has that of siteShare addresses.
 type amounts struct{ all, account, address int64 }
 
 // pool lends what there is only so much of: places for requests, bytes of memory. Whoever asks waits for a while, first for the share of the account,
-// then for that of the address, then for all; so nobody who has used up a share stands in anybody else's way.
+// then for those of the address and the site, then for all; so nobody who has used up a share stands in anybody else's way.
 type pool struct {
 	amounts
 	total *semaphore.Weighted
@@ -41,14 +42,15 @@ type loan struct {
 func (p *pool) take(ctx context.Context, c *call, n int64) (*loan, error) {
 	l := &loan{n: n}
 	for _, s := range []struct {
-		key  string
-		most int64
-	}{{"account " + string(c.caller.User), p.account}, {"address " + c.address, p.address}} {
-		if s.most == 0 || s.key == "account " || s.key == "address " {
+		kind, key string
+		most      int64
+	}{{"account ", string(c.caller.User), p.account}, {"address ", c.address, p.address}, {"site ", c.site, siteShare * p.address}} {
+		if s.most == 0 || s.key == "" {
 			continue
 		}
-		own := p.enter(s.key, s.most)
-		l.leave = append(l.leave, func() { p.exit(s.key) })
+		key := s.kind + s.key
+		own := p.enter(key, s.most)
+		l.leave = append(l.leave, func() { p.exit(key) })
 		if own.Acquire(ctx, n) != nil {
 			l.release()
 			return nil, errBusy
@@ -98,6 +100,9 @@ func (l *loan) reduce(n int64) {
 
 // release gives everything back.
 func (l *loan) release() {
+	if l == nil {
+		return
+	}
 	l.reduce(0)
 	for _, leave := range l.leave {
 		leave()

@@ -19,14 +19,27 @@ type pace struct {
 	answer  time.Duration // for each piece of an answer
 	start   time.Duration // for an answer as a whole, in addition to its bytes at the slowest rate
 	slowest int64         // bytes a second on average
+	large   int64         // the same, for what an answer has beyond unlent: while it is read there is less room for others
 	place   time.Duration // how long a request waits for room
 }
 
-var defaultPace = pace{body: 8 * time.Second, answer: 10 * time.Second, start: 30 * time.Second, slowest: 16 << 10, place: 5 * time.Second}
+// unlent is how many bytes an answer may have without a loan.
+const unlent = 64 << 10
+
+var defaultPace = pace{body: 8 * time.Second, answer: 10 * time.Second, start: 30 * time.Second, slowest: 16 << 10, large: 64 << 10, place: 5 * time.Second}
 
 // bytes is how long n bytes may take on average.
 func (p pace) bytes(n int64) time.Duration {
-	return time.Duration(float64(n) / float64(p.slowest) * float64(time.Second))
+	return atRate(n, p.slowest)
+}
+
+// sent is how long n bytes of an answer may take on average.
+func (p pace) sent(n int64) time.Duration {
+	return atRate(min(n, unlent), p.slowest) + atRate(max(0, n-unlent), p.large)
+}
+
+func atRate(n, rate int64) time.Duration {
+	return time.Duration(float64(n) / float64(rate) * float64(time.Second))
 }
 
 // answer remembers what has gone out, and ends when its reader makes no progress.
@@ -34,8 +47,8 @@ type answer struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	pace    pace
-	endless bool  // a stream of events: each write has its time, the whole has none
-	loan    *loan // memory for the answer; nil if it needs little
+	endless bool // a stream of events: each write has its time, the whole has none
+	call    *call
 
 	status  int
 	begun   time.Time
@@ -52,12 +65,15 @@ func (a *answer) WriteHeader(status int) {
 	}
 }
 
-// Write sends p piece by piece, each with its time. The first one is the whole of an answer in JSON, which is held twice: as it is sent, and as it was stored.
+// errUnlent is a mistake of a handler that makes large answers.
+var errUnlent = errors.New("an answer has more bytes than there is room for without a loan")
+
+// Write sends p piece by piece, each with its time.
 func (a *answer) Write(p []byte) (n int, err error) {
-	a.WriteHeader(http.StatusOK)
-	if a.written == 0 {
-		a.loan.reduce(2 * int64(len(p)))
+	if a.call.loan == nil && !a.endless && a.written+int64(len(p)) > unlent {
+		return 0, errUnlent
 	}
+	a.WriteHeader(http.StatusOK)
 	for n < len(p) && err == nil {
 		a.allowWrite()
 		var m int
@@ -76,7 +92,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // allowWrite gives the next piece its time. The deadline also covers what net/http flushes after the handler.
 func (a *answer) allowWrite() {
 	by := time.Now().Add(a.pace.answer)
-	if end := a.begun.Add(a.pace.start + a.pace.bytes(a.written)); !a.endless && end.Before(by) {
+	if end := a.begun.Add(a.pace.start + a.pace.sent(a.written)); !a.endless && end.Before(by) {
 		by = end
 	}
 	a.control.SetWriteDeadline(by) //nolint:errcheck // a dead connection shows in the write

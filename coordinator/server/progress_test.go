@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"coldframe/coordinator/state"
 	"coldframe/internal/fault"
 )
 
@@ -93,10 +94,10 @@ func TestF20_StalledBodies(t *testing.T) {
 // Stalled logins of one address take its share and no more.
 func TestF20_StalledLogins(t *testing.T) {
 	r := defaultRoom
-	r.small = amounts{all: 16 * leastBody, account: 8 * leastBody, address: 8 * leastBody}
+	r.logins = amounts{all: 16 * leastBody, address: 8 * leastBody}
 	b := newBench(t, open, Options{room: r})
 	alice := b.user(1)
-	p := b.guard().small
+	p := b.guard().logins
 	for range 20 {
 		b.head(b.dial(), "POST", "/v1/sessions", "", 1000)
 	}
@@ -197,14 +198,14 @@ func TestF20_SlowReaders(t *testing.T) {
 		every time.Duration // for each 64 KiB
 		whole bool
 	}{
-		"slow":  {pace{answer: 700 * time.Millisecond, start: time.Minute, slowest: 16 << 10}, 20 * time.Millisecond, true},
-		"stops": {pace{answer: 700 * time.Millisecond, start: time.Minute, slowest: 16 << 10}, time.Hour, false},
-		"crawl": {pace{answer: time.Minute, start: 300 * time.Millisecond, slowest: 8 << 20}, 50 * time.Millisecond, false},
+		"slow":  {pace{answer: 700 * time.Millisecond, start: time.Minute, slowest: 16 << 10, large: 64 << 10}, 20 * time.Millisecond, true},
+		"stops": {pace{answer: 700 * time.Millisecond, start: time.Minute, slowest: 16 << 10, large: 64 << 10}, time.Hour, false},
+		"crawl": {pace{answer: time.Minute, start: 300 * time.Millisecond, slowest: 8 << 20, large: 8 << 20}, 50 * time.Millisecond, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := defaultPace
-			p.answer, p.start, p.slowest = c.pace.answer, c.pace.start, c.pace.slowest
+			p.answer, p.start, p.slowest, p.large = c.pace.answer, c.pace.start, c.pace.slowest, c.pace.large
 			b := newBench(t, open, Options{pace: p})
 			alice := b.user(1)
 			b.send("POST", "/v1/blobs", alice.AccessToken, vault(4<<20)).want(t, 200, "")
@@ -254,29 +255,71 @@ func (b *bench) busy(p *pool) bool {
 	return len(p.shares) > 0
 }
 
-// Readers that ask for much and read nothing cost a bounded amount of memory, and others are answered meanwhile.
+// Five accounts ask for much, as often as they may, and read nothing. A sixth reads 4 MiB and small blobs meanwhile, and all of it costs a bounded amount of memory.
 func TestF20_StalledAnswers(t *testing.T) {
 	r := defaultRoom
-	r.requests.account, r.answers.address = 64, 0 // all callers of this test have one address
+	r.requests.address, r.answers.address = 0, 0 // all callers of this test have one address
 	b := newBench(t, open, Options{room: r})
-	alice, bob := b.user(1), b.user(2)
-	for _, k := range []Tokens{alice, bob} {
-		b.send("POST", "/v1/blobs", k.AccessToken, vault(4<<20)).want(t, 200, "")
+	readers := make([]Tokens, 6)
+	for i := range readers {
+		readers[i] = b.user(i + 1)
+		b.send("POST", "/v1/blobs", readers[i].AccessToken, vault(4<<20)).want(t, 200, "")
 	}
+	alice := readers[5]
+	small := vault(100)
+	small.Swaps[0].Name = "small"
+	b.send("POST", "/v1/blobs", alice.AccessToken, small).want(t, 200, "")
 	before := heap()
-	for range 60 {
-		b.head(b.dial(), "GET", "/v1/blobs/vault", alice.AccessToken, 0)
+	for _, k := range readers[:5] {
+		for i := range 16 {
+			if i%2 == 0 {
+				b.head(b.dial(), "GET", "/v1/blobs/vault", k.AccessToken, 0)
+				continue
+			}
+			c := b.dial()
+			b.head(c, "POST", "/v1/blobs/read", k.AccessToken, len(readAll))
+			io.WriteString(c, readAll)
+		}
 	}
-	b.waitFor(b.guard().answers, alice.User, 50)
+	for _, k := range readers[:5] {
+		b.waitFor(b.guard().answers, k.User, 15)
+	}
 	most := uint64(0)
 	for range 20 {
 		most = max(most, heap())
-		b.send("GET", "/v1/blobs/vault", bob.AccessToken, nil).want(t, 200, "")
+		b.send("GET", "/v1/blobs/vault", alice.AccessToken, nil).want(t, 200, "")
+		b.send("GET", "/v1/blobs/small", alice.AccessToken, nil).want(t, 200, "")
+		if got := into[BlobPage](t, b.send("POST", "/v1/blobs/read", alice.AccessToken, readAll)); len(got.Blobs) != 2 || len(*got.Blobs[1].Body) != 4<<20 {
+			t.Fatalf("%d blobs", len(got.Blobs))
+		}
 	}
-	grown := int64(most-before) >> 20
-	t.Logf("60 stalled answers of 5.3 MiB take %d MiB", grown)
-	if grown > 150 {
+	grown := (int64(most) - int64(before)) >> 20
+	t.Logf("80 stalled answers of 4 MiB take %d MiB", grown)
+	if grown > 32 {
 		t.Errorf("%d MiB for answers that nobody reads", grown)
+	}
+}
+
+const readAll = `{"bodies":true}`
+
+// An account's share of each pool is a sixteenth at most, and what it may ask for has room in it.
+func TestSharesOfAnAccount(t *testing.T) {
+	r := defaultRoom
+	for name, a := range map[string]amounts{"requests": r.requests, "small": r.small, "large": r.large, "answers": r.answers} {
+		if a.account*16 > a.all || a.account == 0 {
+			t.Errorf("%s: %d of %d", name, a.account, a.all)
+		}
+	}
+	if r.requests.account*16 > r.handlers.all || r.logins.address*16 > r.logins.all {
+		t.Error("one account has more than a sixteenth of the handlers, or one address of the logins")
+	}
+	if r.answers.account < state.MaxPageSize || r.small.account < smallBody || sendersSize > state.MaxPageSize {
+		t.Error("there is no room for the largest answer")
+	}
+	for _, rt := range routes {
+		if rt.body && (rt.open && rt.bodyLimit() > r.logins.address || rt.bodyLimit() > r.large.account) {
+			t.Errorf("%s: there is no room for its body", rt.operation)
+		}
 	}
 }
 

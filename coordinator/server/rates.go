@@ -21,6 +21,7 @@ const (
 	limitLoginUser limit = "login-user" // logins of one account, from wherever
 	limitLoginPair limit = "login-pair" // logins of one account from one address
 	limitPair      limit = "prekeys-pair"
+	siteRates            = 16      // how many addresses' rates one site has
 	maxBuckets           = 1 << 17 // of all limits; beyond it those that are full go first
 )
 
@@ -61,16 +62,27 @@ func newLimiter(r Rates, now func() time.Time) *limiter {
 	return &limiter{rates: r, now: now, full: map[bucketKey]time.Time{}}
 }
 
+// takeAddress takes a token of an address, and one of its site, which has as many as siteRates addresses.
+func (l *limiter) takeAddress(name limit, c *call) error {
+	if err := l.take(name, c.address); err != nil {
+		return err
+	}
+	r := l.rates[name]
+	return l.takeOf(Rate{r.Burst * siteRates, r.Every / siteRates}, bucketKey{name, c.site})
+}
+
 // take takes a token, or returns fault.Busy with the time until there is one.
 func (l *limiter) take(name limit, key string) error {
-	r := l.rates[name]
-	if r.Burst == 0 || key == "" {
+	return l.takeOf(l.rates[name], bucketKey{name, key})
+}
+
+func (l *limiter) takeOf(r Rate, k bucketKey) error {
+	if r.Burst == 0 || k.key == "" {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	k := bucketKey{name, key}
 	full := l.full[k]
 	if full.Before(now) {
 		full = now

@@ -31,9 +31,8 @@ type route struct {
 	limit     limit
 	body      bool // application/json
 	maxBody   int64
-	answer    int64 // most bytes of an answer of more than a few KiB, which waits for room
-	streaming bool  // has no end of its own, and does not count as a request in work
-	recovery  bool  // also in a session of a recovery proof
+	streaming bool // has no end of its own, and does not count as a request in work
+	recovery  bool // also in a session of a recovery proof
 }
 
 var routes = []route{
@@ -52,17 +51,17 @@ var routes = []route{
 	{operation: "lookup", method: "POST", path: "/v1/lookup", limit: limitLookup, body: true},
 	{operation: "putPreKeys", method: "PUT", path: "/v1/prekeys", limit: limitUpload, body: true, maxBody: 1152 << 10},
 	{operation: "getPreKeyStatus", method: "GET", path: "/v1/prekeys/status", limit: limitAccount},
-	{operation: "getSenders", method: "GET", path: "/v1/senders", limit: limitAccount, answer: 128 << 10},
+	{operation: "getSenders", method: "GET", path: "/v1/senders", limit: limitAccount},
 	{operation: "setSenders", method: "PUT", path: "/v1/senders", limit: limitAccount, body: true, maxBody: 96 << 10},
 	{operation: "fetchPreKeys", method: "POST", path: "/v1/users/{user}/prekeys", limit: limitPreKeys, body: true},
 	{operation: "sendMessage", method: "POST", path: "/v1/users/{user}/messages", limit: limitSend, body: true, maxBody: 264 << 10},
-	{operation: "listMessages", method: "GET", path: "/v1/messages", limit: limitAccount, answer: 2 << 20},
+	{operation: "listMessages", method: "GET", path: "/v1/messages", limit: limitAccount},
 	{operation: "acknowledgeMessages", method: "POST", path: "/v1/messages/acknowledge", limit: limitAccount, body: true, maxBody: 64 << 10},
 	{operation: "swapBlobs", method: "POST", path: "/v1/blobs", limit: limitAccount, body: true, maxBody: 5632 << 10},
-	{operation: "readBlobs", method: "POST", path: "/v1/blobs/read", limit: limitAccount, body: true, maxBody: 32 << 10, answer: 6 << 20, recovery: true},
-	{operation: "getBlob", method: "GET", path: "/v1/blobs/{name}", limit: limitAccount, answer: 5632 << 10, recovery: true},
+	{operation: "readBlobs", method: "POST", path: "/v1/blobs/read", limit: limitAccount, body: true, maxBody: 32 << 10, recovery: true},
+	{operation: "getBlob", method: "GET", path: "/v1/blobs/{name}", limit: limitAccount, recovery: true},
 	{operation: "addDeviceLink", method: "POST", path: "/v1/devices", limit: limitAccount, body: true, maxBody: 32 << 10},
-	{operation: "listDeviceLinks", method: "GET", path: "/v1/users/{user}/devices", limit: limitAccount, answer: 2 << 20},
+	{operation: "listDeviceLinks", method: "GET", path: "/v1/users/{user}/devices", limit: limitAccount},
 	{operation: "streamEvents", method: "GET", path: "/v1/events", limit: limitEvents, streaming: true},
 }
 

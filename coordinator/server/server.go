@@ -57,6 +57,7 @@ type Server struct {
 	stopped  context.Context //nolint:containedctx // ends the streams of events
 	stop     context.CancelFunc
 	draining atomic.Bool
+	open     atomic.Int64 // connections
 
 	mu      sync.Mutex
 	streams map[state.UserID]int
@@ -92,12 +93,26 @@ func New(st *state.State, o Options) *Server {
 	s.http = &http.Server{
 		Handler: s.handler(), TLSConfig: o.TLS,
 		ReadHeaderTimeout: headTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHead,
+		ConnState:                    s.countConn,
 		DisableGeneralOptionsHandler: true,
 		TLSNextProto:                 map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1 alone
 		ErrorLog:                     log.New(io.Discard, "", 0),                               // it would repeat what clients sent
 	}
 	return s
 }
+
+func (s *Server) countConn(_ net.Conn, to http.ConnState) {
+	switch to {
+	case http.StateNew:
+		s.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.open.Add(-1)
+	}
+}
+
+// nearlyFull reports whether three quarters of the connections are taken: from then on they end with their answers. So whoever takes many and lets them
+// idle never has the last quarter, where each lasts as long as a request.
+func (s *Server) nearlyFull() bool { return 4*s.open.Load() > 3*int64(s.o.Connections) }
 
 func (s *Server) handler() http.Handler {
 	return newGuard(s, newRouter(&handlers{s}))

@@ -18,23 +18,13 @@ type Body struct {
 // Blob returns a version of a blob, the newest for counter 0, or fault.NotFound.
 func (s *State) Blob(ctx context.Context, user UserID, name string, counter uint64) (b Body, err error) {
 	err = s.view(ctx, func(t *tx) error {
-		head, _, err := t.blob(user, name)
-		if err != nil {
+		if b.Version, err = t.version(user, name, counter); err != nil {
 			return err
 		}
-		for _, v := range head.withBodies() {
-			if counter == 0 || v.Counter == counter {
-				b.Version = v
-				b.Body, err = t.Get(bodyKey(user, name, v.Counter))
-				return err
-			}
-		}
-		return fault.NotFound
+		b.Body, err = t.Get(bodyKey(user, name, b.Counter))
+		return err
 	})
-	if errors.Is(err, fault.NotFound) {
-		err = fault.New(fault.NotFound, "there is no such blob or version")
-	}
-	return b, err
+	return b, noBlob(err)
 }
 
 // Read asks for several blobs at one moment: those of Names, or those whose names begin with Prefix.
@@ -65,37 +55,42 @@ type BlobAndBody struct {
 
 // Read returns a page of blobs, MaxReadBytes at most. Swaps are never torn: what changed together is in one page by changes.
 func (s *State) Read(ctx context.Context, user UserID, r Read) (p Page, err error) {
-	if r.Limit < 1 || r.Limit > MaxRead || len(r.Names) > MaxRead {
-		return p, fault.New(fault.InvalidRequest, "at most %d blobs are read at once", MaxRead)
-	}
-	err = s.view(ctx, func(t *tx) error {
-		c, err := t.of(user)
-		if err != nil {
-			return err
-		}
-		p = Page{Change: c.Changes, Floor: c.Floor}
-		g := &gather{tx: t, user: user, Read: r, page: &p}
-		switch {
-		case r.Since == nil && r.Names == nil:
-			return g.byName()
-		case r.Since == nil:
-			return g.named()
-		case *r.Since > 0 && *r.Since < c.Forgotten, *r.Since > c.Changes, r.Epoch != "" && r.Epoch != s.epoch:
-			p.Missed = true
-			return nil
-		}
-		return g.byChange(*r.Since)
-	})
+	err = s.gather(ctx, &gather{user: user, Read: r, page: &p})
 	return p, err
 }
 
-// gather fills a page.
+// gather fills a page, or measures it.
 type gather struct {
 	*tx
 	Read
-	user UserID
-	page *Page
-	size int64
+	user    UserID
+	page    *Page
+	measure bool // nothing is kept
+	blobs   int
+	size    int64
+}
+
+func (s *State) gather(ctx context.Context, g *gather) error {
+	if g.Limit < 1 || g.Limit > MaxRead || len(g.Names) > MaxRead {
+		return fault.New(fault.InvalidRequest, "at most %d blobs are read at once", MaxRead)
+	}
+	return s.view(ctx, func(t *tx) error {
+		c, err := t.of(g.user)
+		if err != nil {
+			return err
+		}
+		g.tx, g.blobs, g.size, *g.page = t, 0, 0, Page{Change: c.Changes, Floor: c.Floor}
+		switch {
+		case g.Since == nil && g.Names == nil:
+			return g.byName()
+		case g.Since == nil:
+			return g.named()
+		case *g.Since > 0 && *g.Since < c.Forgotten, *g.Since > c.Changes, g.Epoch != "" && g.Epoch != s.epoch:
+			g.page.Missed = true
+			return nil
+		}
+		return g.byChange(*g.Since)
+	})
 }
 
 // versionsCost is what the versions of a blob take in an answer beside the body, in the measure of MaxReadBytes.
@@ -105,14 +100,19 @@ const versionsCost = 2_250
 func (g *gather) add(list ...Blob) error {
 	size := int64(len(list)) * versionsCost
 	for i := range list {
-		size += list[i].Size
+		if g.Bodies {
+			size += list[i].Size
+		}
 	}
-	full := len(g.page.Blobs)+len(list) > g.Limit || g.Bodies && g.size+size > MaxReadBytes
-	if full && len(g.page.Blobs) > 0 && len(list) > 0 {
+	full := g.blobs+len(list) > g.Limit || g.size+size > MaxReadBytes
+	if full && g.blobs > 0 && len(list) > 0 {
 		g.page.More = true
 		return errEnough
 	}
-	g.size += size
+	g.blobs, g.size = g.blobs+len(list), g.size+size
+	if g.measure {
+		return nil
+	}
 	for _, b := range list {
 		out := BlobAndBody{Blob: b}
 		if g.Bodies && !b.Deleted() {
