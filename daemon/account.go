@@ -72,12 +72,12 @@ func (a *Agent) checkForLogin(ctx context.Context, password []byte) error {
 	s := a.session
 	a.mu.Unlock()
 	l := s.currentLink()
-	if l.Link == nil || !l.NeedsProof() {
+	if l.Link == nil || !l.NeedsProof() && !a.lacksCredential() {
 		return a.vault.CheckPassword(ctx, password)
 	}
 	proof, err := a.vault.LoginProof(ctx, password)
 	if err == nil {
-		l.Give(proof.For(l.url))
+		a.giveProof(l.Link, l.url, proof)
 		proof.Wipe()
 	}
 	return err
@@ -205,6 +205,7 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 		return nil, err
 	}
 	a.setUnattended(true)
+	a.renewCredential(ctx, s, password)
 	return encodeCredential(key), nil
 }
 
@@ -216,7 +217,7 @@ func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
 		return err
 	}
 	defer done()
-	_, ctx, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -228,6 +229,7 @@ func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
 		return err
 	}
 	a.setUnattended(false)
+	a.renewCredential(ctx, s, password)
 	return nil
 }
 

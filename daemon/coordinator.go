@@ -127,7 +127,7 @@ func (a *Agent) startLink(s *session, proof keystore.Proof) {
 		return
 	}
 	if !proof.IsZero() {
-		l.Give(proof.For(item.URL))
+		a.giveProof(l, item.URL, proof)
 	}
 	a.runLink(s, l, item.URL)
 }

@@ -244,7 +244,7 @@ func TestCoordinatorRestarts(t *testing.T) {
 }
 
 // TestC12_SessionEnds has sessions that ended while the agent was away: it logs in with the password of the next unlock, and says that it needs
-// one where it was opened without.
+// one where it was opened without and was given no credential, as by an older version of this program.
 func TestC12_SessionEnds(t *testing.T) {
 	c := newCoordinator(t, state.Open)
 	dir := t.TempDir()
@@ -256,11 +256,15 @@ func TestC12_SessionEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.trusted(c, true)
+	if err := (linkStore{a.Agent, a.session, c.url()}).forgetCredential(); err != nil {
+		t.Fatal(err)
+	}
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
 	c.clock.pass(49*time.Hour, 0)
-	a = startAgent(t, dir, func(cfg *Config, o *Options) { local(cfg, o); o.Credential = credential })
+	a = startAgent(t, dir, withCredential(credential))
 	a.becomes("login_needed")
 	if n := a.awaitEvents(EventCoordinatorLogin, 1); n != 1 {
 		t.Errorf("%d events", n)

@@ -16,8 +16,8 @@ import (
 	"coldframe/keystore"
 )
 
-// linkPrefix begins the records of a link: tokens and proofs of a coordinator, sealed under the local key. They are of this machine and in
-// no backup.
+// linkPrefix begins the records of a link: tokens, proofs and credential of a coordinator, sealed under the local key. They are of this machine
+// and in no backup.
 const linkPrefix = "coordinator/"
 
 // maxProofs is how many password changes may wait for a coordinator; of more, those in the middle are dropped.
@@ -219,10 +219,10 @@ func (a *Agent) addProofs(s *session, tx *kv.Tx, before, after keystore.Proof) e
 	return err
 }
 
-// forgetTokens removes the session at a coordinator that is left. Proofs stay: it knows the account.
+// forgetTokens removes the session at a coordinator that is left, and the credential. Proofs stay: it knows the account.
 func forgetTokens(tx *kv.Tx, url string) error {
 	if url == "" {
 		return nil
 	}
-	return tx.Delete(linkKey(url, "tokens"))
+	return errors.Join(tx.Delete(linkKey(url, "tokens")), forgetCredential(tx, url))
 }

@@ -9,6 +9,7 @@ import (
 	"coldframe/daemon/link"
 	"coldframe/daemon/membership"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/keystore"
 )
 
@@ -305,6 +306,9 @@ func (a *Agent) relink(ctx context.Context, s *session, item coordinatorItem, pr
 	if before.Link != nil {
 		before.stop()
 		a.logout(ctx, before)
+	}
+	if err := a.db.Update(func(tx *kv.Tx) error { return forgetTokens(tx, item.URL) }); err != nil { // those of another device
+		return err
 	}
 	if _, err := a.deviceID(s.user); err != nil {
 		return err

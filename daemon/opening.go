@@ -285,6 +285,9 @@ func (a *Agent) Status(context.Context) (Status, error) {
 	if s.readOnly {
 		st.Warnings = append(st.Warnings, "an older vault was accepted at unlock: the account is read-only")
 	}
+	if a.lacksCredential() {
+		st.Warnings = append(st.Warnings, "the coordinator does not let this machine in without a person yet: unlock it once with the password")
+	}
 	st.Cache = a.cacheOf(s)
 	if _, err := a.cache.info(); err != nil && st.StoreKind == StoreS3 {
 		st.Warnings = append(st.Warnings, "the cache of the bucket is off: "+string(fault.CodeOf(err)))

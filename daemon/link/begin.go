@@ -49,3 +49,7 @@ func (forgetful) Tokens() ([]byte, error)    { return nil, nil }
 func (forgetful) SaveTokens([]byte) error    { return nil }
 func (forgetful) Proofs() (*Proofs, error)   { return nil, nil }
 func (forgetful) ForgetProofs(*Proofs) error { return nil }
+
+func (forgetful) Credential() (secret.Key, error)    { return secret.Key{}, nil }
+func (forgetful) NewCredential() (secret.Key, error) { return secret.Key{}, nil }
+func (forgetful) CredentialTaken() error             { return nil }

@@ -6,7 +6,7 @@
 //	connecting    a try is under way
 //	online        logged in, and the stream of events is open
 //	offline       no connection; tried again at random times that grow to half a minute
-//	login_needed  the session ended, and there is no login proof: the next unlock with the password gives one
+//	login_needed  the session ended, and there is neither login proof nor credential: the next unlock with the password gives a proof
 //	refused       the coordinator says no, or says what cannot be true; tried again every few minutes
 //
 // # Tokens
@@ -19,6 +19,12 @@
 // It comes from the password, so there is one after an unlock only. It is kept until the coordinator took the session once, so that an
 // agent that was unlocked while the coordinator was away logs in when it comes back, and is wiped then. Proofs of before a password
 // change are in the Store until the coordinator knows the new one.
+//
+// # The credential
+//
+// A machine that is opened without a person has a credential: 32 random bytes in the Store, which a login with the proof gives the coordinator and
+// which logs in later where the session has ended and no proof is at hand. It is durable before it is sent. One that the coordinator refuses
+// stays where it is, and is tried again by the next process.
 //
 // # What is believed
 //

@@ -37,6 +37,13 @@ type Store interface {
 	SaveTokens(b []byte) error  // nil: removes them; b is wiped afterwards
 	Proofs() (*Proofs, error)   // of password changes that the coordinator may not know of; nil: there are none
 	ForgetProofs(*Proofs) error // the coordinator knows the last; changes made since stay
+
+	// Credential is what this machine logs in with where there is no proof; no key if it has none. NewCredential is what a login with the
+	// proof gives the coordinator for that: the one that is there, or a new one; no key for a machine that is to have none. The caller wipes both.
+	// CredentialTaken notes that the coordinator has it.
+	Credential() (secret.Key, error)
+	NewCredential() (secret.Key, error)
+	CredentialTaken() error
 }
 
 // Proofs are login proofs of before and after changes of the password, oldest first.
@@ -81,6 +88,7 @@ type Link struct {
 	mu      sync.Mutex
 	status  Status
 	proof   secret.Key              // until the coordinator took the session
+	renewal bool                    // the proof is for a new login, whether or not the session has ended
 	lost    error                   // neither tokens nor a proof are left, and why
 	connect context.CancelCauseFunc // ends the present connection
 	client  *coordinator.Client     // logged in; nil while there is no connection
@@ -159,6 +167,15 @@ func (l *Link) Give(proof secret.Key) {
 	l.mu.Unlock()
 }
 
+// Renew is Give for a machine that is to have another credential, or none: Run logs in anew with the proof.
+func (l *Link) Renew(proof secret.Key) {
+	l.mu.Lock()
+	l.renewal = true
+	l.mu.Unlock()
+	l.Give(proof)
+	l.Wake()
+}
+
 // NeedsProof reports whether only a login proof helps.
 func (l *Link) NeedsProof() bool {
 	l.mu.Lock()
@@ -213,11 +230,25 @@ func (l *Link) takeProof() secret.Key {
 	return l.proof
 }
 
-func (l *Link) dropProof() {
+// dropProof ends the use of the proof, or of the one that is no longer needed as the coordinator took the session: not of one for a new login.
+func (l *Link) dropProof(taken bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if taken && l.renewal {
+		return
+	}
 	l.proof.Wipe()
 	l.proof = secret.Key{}
+}
+
+// renewed ends a renewal, unless there is another proof for one by now.
+func (l *Link) renewed(tried secret.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.proof == tried {
+		l.proof.Wipe()
+		l.proof, l.renewal = secret.Key{}, false
+	}
 }
 
 // joinTime bounds a Join.
@@ -233,7 +264,9 @@ func (l *Link) Join(ctx context.Context, proof secret.Key, invitation string) er
 	if err != nil {
 		return Failure(err)
 	}
-	if err = s.register(ctx, l.o.EmailHash, proof, invitation); notRegistered(err) {
+	if err = s.register(ctx, l.o.EmailHash, proof, invitation); err == nil {
+		err = l.trust(ctx, s, proof)
+	} else if notRegistered(err) {
 		if login := l.loginWith(ctx, s, proof); fault.CodeOf(Failure(login)) != fault.Unauthorized {
 			err = login
 		}
@@ -242,6 +275,25 @@ func (l *Link) Join(ctx context.Context, proof secret.Key, invitation string) er
 		l.offer(s.c)
 	}
 	return Failure(err)
+}
+
+// trust gives the coordinator the credential of this machine, if it is to have one: a registration takes none.
+func (l *Link) trust(ctx context.Context, s *session, proof secret.Key) error {
+	credential, err := l.o.Store.NewCredential()
+	if err != nil || credential.IsZero() {
+		return err
+	}
+	defer credential.Wipe()
+	return l.loginOnce(ctx, s, proof, credential)
+}
+
+// loginOnce logs in with one proof, and notes that the coordinator has the credential, if it was given one.
+func (l *Link) loginOnce(ctx context.Context, s *session, proof, credential secret.Key) error {
+	err := s.login(ctx, proof, credential)
+	if err == nil && !credential.IsZero() {
+		err = l.o.Store.CredentialTaken()
+	}
+	return err
 }
 
 // SetRecovery tells the coordinator what the recovery kit proves. It is called after Join, with the proof that it joined with.
@@ -259,7 +311,12 @@ func notRegistered(err error) bool {
 
 // loginWith logs in with the proof or, if the coordinator does not take it, with one of before a password change that it has not heard of.
 func (l *Link) loginWith(ctx context.Context, s *session, proof secret.Key) error {
-	refused := s.login(ctx, proof)
+	credential, err := l.o.Store.NewCredential()
+	if err != nil {
+		return err
+	}
+	defer credential.Wipe()
+	refused := l.loginOnce(ctx, s, proof, credential)
 	if fault.CodeOf(Failure(refused)) != fault.Unauthorized {
 		return refused
 	}
@@ -272,7 +329,7 @@ func (l *Link) loginWith(ctx context.Context, s *session, proof secret.Key) erro
 	}
 	defer p.Wipe()
 	for i := len(p.List) - 2; i >= 0; i-- {
-		if err := s.login(ctx, p.List[i]); err == nil || fault.CodeOf(Failure(err)) != fault.Unauthorized {
+		if err := l.loginOnce(ctx, s, p.List[i], credential); err == nil || fault.CodeOf(Failure(err)) != fault.Unauthorized {
 			return err
 		}
 	}

@@ -34,6 +34,46 @@ type memory struct {
 	proofs []byte
 	full   bool
 	saved  int
+
+	unattended bool
+	credential []byte
+	taken      int
+}
+
+func (m *memory) Credential() (secret.Key, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.unattended || m.credential == nil {
+		return secret.Key{}, nil
+	}
+	return secret.FromBytes(bytes.Clone(m.credential))
+}
+
+func (m *memory) NewCredential() (secret.Key, error) {
+	m.mu.Lock()
+	if m.full {
+		m.mu.Unlock()
+		return secret.Key{}, fault.New(fault.StorageFull, "full")
+	}
+	if m.credential == nil || !m.unattended {
+		m.credential = bytes.Repeat([]byte{9}, secret.KeySize)
+	}
+	m.mu.Unlock()
+	return m.Credential()
+}
+
+func (m *memory) CredentialTaken() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taken++
+	return nil
+}
+
+// set makes the machine one that is opened without a person, or not.
+func (m *memory) set(unattended bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unattended = unattended
 }
 
 func (m *memory) Tokens() ([]byte, error) {

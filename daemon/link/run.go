@@ -21,7 +21,7 @@ var errLoginNeeded = fault.New(fault.Unauthorized, "the session has ended")
 
 // Run connects, and connects again, until ctx ends. It makes one connection at a time and leaves no goroutine.
 func (l *Link) Run(ctx context.Context) {
-	defer l.dropProof()
+	defer l.dropProof(false)
 	defer l.transport.CloseIdleConnections()
 	defer l.offer(nil)
 	wait := l.o.retryMin
@@ -111,9 +111,13 @@ func causeOr(ctx context.Context, err error) error {
 	return err
 }
 
-// authenticate leaves a session that the coordinator has just taken: with the tokens that there are, or by a login with the proof.
+// authenticate leaves a session that the coordinator has just taken: with the tokens that there are, or by a login with the proof or the
+// credential.
 func (l *Link) authenticate(ctx context.Context) error {
 	if err := l.load(); err != nil {
+		return err
+	}
+	if err := l.renew(ctx); err != nil {
 		return err
 	}
 	err := error(errLoginNeeded)
@@ -131,7 +135,7 @@ func (l *Link) authenticate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.dropProof()
+	l.dropProof(true)
 	return l.settle(ctx)
 }
 
@@ -159,15 +163,55 @@ func (l *Link) forget() (err error) {
 	return err
 }
 
-// login begins a new session with the proof. One that the coordinator does not know is dropped: trying it again would look like guessing.
-func (l *Link) login(ctx context.Context) error {
-	proof := l.takeProof()
-	if proof.IsZero() {
-		return l.giveUp(proof, errLoginNeeded)
+// renew logs in with a proof that was given for that. One that the coordinator does not know is dropped, and the session goes on as it was.
+func (l *Link) renew(ctx context.Context) error {
+	l.mu.Lock()
+	proof, due := l.proof, l.renewal
+	l.mu.Unlock()
+	if !due || proof.IsZero() {
+		return nil
 	}
 	err := l.loginWith(ctx, l.session, proof)
-	if fault.CodeOf(Failure(err)) == fault.Unauthorized {
-		return l.giveUp(proof, err)
+	if err == nil || fault.CodeOf(Failure(err)) == fault.Unauthorized {
+		l.renewed(proof)
+		return nil
+	}
+	return err
+}
+
+// login begins a new session with the proof, or without one with the credential. A proof that the coordinator does not know is dropped: trying
+// it again would look like guessing.
+func (l *Link) login(ctx context.Context) error {
+	proof, refused := l.takeProof(), error(errLoginNeeded)
+	if !proof.IsZero() {
+		err := l.loginWith(ctx, l.session, proof)
+		if fault.CodeOf(Failure(err)) != fault.Unauthorized {
+			return err
+		}
+		refused = err
+	}
+	if err := l.loginByCredential(ctx); !errors.Is(err, errLoginNeeded) {
+		return err
+	}
+	return l.giveUp(proof, refused)
+}
+
+// loginByCredential is errLoginNeeded where there is none, or where the coordinator does not know it, as that of a machine that was removed.
+func (l *Link) loginByCredential(ctx context.Context) error {
+	credential, err := l.o.Store.Credential()
+	if err != nil {
+		return err
+	}
+	if credential.IsZero() {
+		return errLoginNeeded
+	}
+	defer credential.Wipe()
+	err = l.session.loginByCredential(ctx, credential)
+	switch {
+	case err == nil: // the answer to the login that gave it may have been lost
+		return l.o.Store.CredentialTaken()
+	case fault.CodeOf(Failure(err)) == fault.Unauthorized:
+		return errLoginNeeded
 	}
 	return err
 }

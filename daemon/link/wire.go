@@ -64,9 +64,25 @@ func (s *session) register(ctx context.Context, emailHash []byte, proof secret.K
 	})
 }
 
-func (s *session) login(ctx context.Context, proof secret.Key) error {
+// login logs in with the login proof. The credential, if it is a key, is what logs this device in from then on; without one nothing else does.
+func (s *session) login(ctx context.Context, proof, credential secret.Key) error {
+	l := coordinator.Login{User: &s.user}
+	if !credential.IsZero() {
+		c := bytesOf(credential)
+		defer secret.Wipe(c)
+		l.Credential = &c
+	}
 	return s.with(proof, func(b []byte) error {
-		return s.c.Login(ctx, coordinator.Login{User: &s.user, Proof: b})
+		l.Proof = b
+		return s.c.Login(ctx, l)
+	})
+}
+
+// loginByCredential logs in with what an earlier login gave.
+func (s *session) loginByCredential(ctx context.Context, credential secret.Key) error {
+	kind := coordinator.LoginKindDevice
+	return s.with(credential, func(b []byte) error {
+		return s.c.Login(ctx, coordinator.Login{User: &s.user, Proof: b, Kind: &kind})
 	})
 }
 
