@@ -408,6 +408,9 @@ type ProofChange struct {
 	// EmailHash 32 bytes in base64
 	EmailHash *Bytes32 `json:"email_hash,omitempty"`
 
+	// KeepDevices Those of these devices go on in any case
+	KeepDevices *[]DeviceID `json:"keep_devices,omitempty"`
+
 	// KeepSessions Other sessions go on, and credentials stay
 	KeepSessions *bool `json:"keep_sessions,omitempty"`
 
@@ -713,7 +716,7 @@ type ClientInterface interface {
 	// ChangeProofWithBody Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes any type of body and a specified content type.
@@ -724,7 +727,7 @@ type ClientInterface interface {
 	// ChangeProof Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1121,7 +1124,7 @@ func (c *Raw) DeleteAccount(ctx context.Context, body DeleteAccountJSONRequestBo
 // ChangeProofWithBody Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes any type of body and a specified content type.
@@ -1142,7 +1145,7 @@ func (c *Raw) ChangeProofWithBody(ctx context.Context, contentType string, body 
 // ChangeProof Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes a body of the `application/json` content type.
@@ -3022,7 +3025,7 @@ type ClientWithResponsesInterface interface {
 	// ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3033,7 +3036,7 @@ type ClientWithResponsesInterface interface {
 	// ChangeProofWithResponse Replace the login proof, and what changes with it
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-	// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -4664,7 +4667,7 @@ func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, bod
 // ChangeProofWithBodyWithResponse Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -4681,7 +4684,7 @@ func (c *ClientWithResponses) ChangeProofWithBodyWithResponse(ctx context.Contex
 // ChangeProofWithResponse Replace the login proof, and what changes with it
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
-// otherwise or the proof stays as it is; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
+// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
 // `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -102,8 +102,16 @@ func (h *handlers) EndSession(ctx context.Context, r EndSessionRequestObject) (E
 func (h *handlers) ChangeProof(ctx context.Context, r ChangeProofRequestObject) (ChangeProofResponseObject, error) {
 	return ChangeProof204Response{}, h.state.ChangeProof(ctx, callOf(ctx).caller, state.ProofChange{
 		Old: r.Body.Proof, New: r.Body.NewProof, Email: deref(r.Body.EmailHash), Recovery: deref(r.Body.RecoveryProof), Swaps: swapsOf(deref(r.Body.Swaps)),
-		KeepSessions: deref(r.Body.KeepSessions),
+		KeepSessions: deref(r.Body.KeepSessions), Keep: devicesOf(deref(r.Body.KeepDevices)),
 	})
+}
+
+func devicesOf(ids []DeviceID) []state.DeviceID {
+	out := make([]state.DeviceID, len(ids))
+	for i, id := range ids {
+		out[i] = state.DeviceID(id)
+	}
+	return out
 }
 
 // DeleteAccount removes the caller's account.

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"coldframe/internal/fault"
 )
@@ -16,11 +17,12 @@ type ProofChange struct {
 	Email        []byte // labelled hash of the new address; empty: the address stays
 	Recovery     []byte // new recovery proof; empty: it stays
 	Swaps        []Swap
-	KeepSessions bool // other sessions of the user go on, and credentials stay
+	KeepSessions bool       // other sessions of the user go on, and credentials stay
+	Keep         []DeviceID // those of these devices in any case
 }
 
 // ChangeProof replaces the login proof, and makes the swaps and the changes of address and recovery proof that come with it, all or nothing. Other sessions end,
-// with their credentials, if the login proof is another one; those of a recovery proof that is replaced end in any case. The old proof may be the recovery proof, and is it in a session that began with that. Repeated after
+// with their credentials, if the login proof is another one, but for those of devices that are kept; those of a recovery proof that is replaced end in any case. The old proof may be the recovery proof, and is it in a session that began with that. Repeated after
 // it succeeded, it succeeds.
 // Failures: fault.Forbidden (a wrong old proof), fault.Conflict (the address is taken, the proof was changed meanwhile), and those of Swap.
 func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error {
@@ -51,7 +53,7 @@ func (s *State) ChangeProof(ctx context.Context, c Caller, p ProofChange) error 
 			}
 		}
 		if !p.KeepSessions && !after.Proof.equal(before.Proof) {
-			err = t.endSessions(c.User, c.others)
+			err = t.endSessions(c.User, func(d DeviceID, r deviceRecord) bool { return c.others(d, r) && !slices.Contains(p.Keep, d) })
 		}
 		return errors.Join(err, save(t, key("account", string(c.User)), now), t.endRecovered(c, before, after), t.recovered(c))
 	})

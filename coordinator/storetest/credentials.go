@@ -138,6 +138,18 @@ func proofAndBlobs(t *testing.T, b *stateBench) {
 	if err := b.ChangeProof(ctx, caller, state.ProofChange{Old: bytes32(7), New: bytes32(8), KeepSessions: true}); err != nil || !alive(other) {
 		t.Errorf("a change that keeps sessions: %v", err)
 	}
+	robot, kit := b.mustLogin(2, func(l *state.Login) { l.Proof = bytes32(8) }, credential(bytes32(30))), bytes32(20)
+	if err := b.SetRecovery(ctx, caller, bytes32(8), kit); err != nil {
+		t.Fatal(err)
+	}
+	recovering := b.mustLogin(3, byRecovery(kit))
+	err = b.ChangeProof(ctx, caller, state.ProofChange{
+		Old: bytes32(8), New: bytes32(9), Recovery: bytes32(21), Keep: []state.DeviceID{DeviceN(2), DeviceN(3), DeviceN(77)},
+	})
+	if err != nil || alive(other) || !alive(robot) || alive(recovering) || !alive(own) {
+		t.Errorf("a change that keeps a device: %v, others %v, the device %v, of the former kit %v", err, alive(other), alive(robot), alive(recovering))
+	}
+	b.in(b.mustLogin(2, byDevice(bytes32(30))), true)
 }
 
 // proofAndKit: a new recovery proof comes with the blobs that it is for or not at all, with another login proof or without. Whoever has no login proof any more
