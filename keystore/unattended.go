@@ -79,6 +79,47 @@ func (v *Vault) DisableUnattended(ctx context.Context) error {
 	})
 }
 
+// UnattendedSlot returns the SHA-256 of the public key of the slot that a credential opens, of whichever machine that is; ok is false if there is
+// none. Another credential has another. While the vault is locked it is what the header says, unverified.
+func (v *Vault) UnattendedSlot() (sum [32]byte, ok bool) {
+	h := v.anyHeader()
+	if h == nil || h.unattended == nil {
+		return sum, false
+	}
+	return sha256.Sum256(h.unattended.Public), true
+}
+
+// FollowUnattended takes over the vault that the replica has with the credential of this machine, for which every device fills the slot again that
+// changes the password. The vault here may be open, and stays so. Failures are those of Follow but for passwords; fault.Locked is a vault of which
+// this credential opens no slot.
+func (v *Vault) FollowUnattended(ctx context.Context, r Replica, credential secret.Key) error {
+	ctx, end := v.untilLocked(ctx)
+	defer end()
+	return orLocked(ctx, v.suspicious(v.followBySlot(ctx, r, credential)))
+}
+
+func (v *Vault) followBySlot(ctx context.Context, r Replica, credential secret.Key) error {
+	own, err := v.readHeader()
+	if err != nil {
+		return err
+	}
+	b, h, err := rootOf(ctx, r)
+	if err != nil {
+		return err
+	}
+	if h.user != own.user {
+		return errOtherUser
+	}
+	if h.unattended == nil || !bytes.Equal(h.unattended.Public, slotUnattended.private(credential).PublicKey().Bytes()) {
+		return errOtherKey
+	}
+	key, err := slotUnattended.open(*h.unattended, credential, h.user, h.keyID)
+	if err != nil {
+		return err
+	}
+	return v.follow(ctx, r, b, h, key)
+}
+
 // setUnattended fills a new slot for the credential, or removes the slot if there is no credential.
 func (tx *Tx) setUnattended(credential secret.Key) error {
 	h, keys := *tx.c.header, *tx.c.keys
