@@ -40,6 +40,7 @@ const (
 	EventMessageDropped = "message.dropped"   // one was replayed, or of somebody who is blocked
 	EventMessageHeld    = "message.held"      // one waits for a person
 	EventSessionFault   = "session.refused"   // the record of a session is not what it was
+	EventSessionGivenUp = "session.given_up"  // that with a stranger made room for another stranger's
 	EventHeads          = "heads.disagree"    // two views of one object cannot both be right; Code says how
 	EventPreKeysLow     = "prekeys.low"       // few one-time prekeys were left, which were filled up
 )
@@ -47,7 +48,7 @@ const (
 var messageEvents = map[messages.EventType]string{
 	messages.SetAside: EventMessageAside, messages.Dropped: EventMessageDropped, messages.Held: EventMessageHeld,
 	messages.RecordFault: EventSessionFault, messages.Unproven: EventSessionFault, messages.PassedOver: EventSessionFault,
-	messages.HeadFault: EventHeads,
+	messages.HeadFault: EventHeads, messages.GivenUp: EventSessionGivenUp,
 }
 
 // messageEvent makes an event of what became of a message. Whoever may fill a mailbox must not wash the log out.

@@ -46,7 +46,7 @@ func (a *Agent) newSyncer(s *session, own ratchet.Local) (y *syncer, err error) 
 		Blobs: remote.NewBlobs(y.client, s.user), Mailbox: remote.Mailbox{Client: y.client}, Bundles: y.book, Contacts: y.book, Gate: gateOf{y.book},
 		Handlers: map[string]messages.Handler{contacts.KindSecret: y.takeSecret},
 		MaySend:  func(_ context.Context, peer string) error { return y.book.MaySend(peer) },
-		Heads:    y.ownHeads, Event: a.messageEvent, Now: a.clock.Now,
+		Standing: standingOf(y.book), Heads: y.ownHeads, Event: a.messageEvent, Now: a.clock.Now,
 	})
 	a.vault.Connect(remote.NewReplica(s.awaitClient))
 	return y, nil

@@ -175,6 +175,12 @@ func (b *Book) Get(user string) (Contact, error) {
 	return r.Contact, nil
 }
 
+// Known is Get, but for nobody, who is the zero value, and for who was removed.
+func (b *Book) Known(user string) (Contact, error) {
+	r, err := b.record(user)
+	return r.Contact, err
+}
+
 // List returns the contacts by name and then id, strangers included, who have none.
 func (b *Book) List() ([]Contact, error) {
 	var out []Contact

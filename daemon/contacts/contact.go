@@ -88,6 +88,14 @@ func (c *Contact) stranger() bool {
 	return !c.Known && (c.State == StateAsked || c.State == StateChanged && c.Before == StateAsked)
 }
 
+// Stranger reports whether nobody ever consented to them. Nobody, whose contact is the zero value, is one.
+func (c *Contact) Stranger() bool { return c.State == "" || c.stranger() }
+
+// Trusted reports whether they are a contact now, also while one has changed: the state before counts.
+func (c *Contact) Trusted() bool {
+	return c.State == StateAccepted || c.State == StateChanged && c.Before == StateAccepted
+}
+
 // held is a message that waits for a person, with the identity it came under.
 type held struct {
 	Identity Key    `cbor:"1,keyasint"`

@@ -102,6 +102,7 @@ type person struct {
 	pins   map[string][32]byte
 	wrong  map[string]fault.Code // peers that a person has to look at
 	gate   map[string]Verdict
+	stands map[string]Standing // others are contacts
 	upload int64
 }
 
@@ -119,7 +120,7 @@ func (w *world) person() *person {
 	return &person{
 		w: w, id: id, client: c, epoch: 1, keys: map[uint64]secret.Key{1: secret.Random()},
 		local: &ratchet.Local{Identity: ratchet.NewIdentity(), Address: ratchet.Address{Name: id, Device: 1}, RegistrationID: 7},
-		pins:  map[string][32]byte{}, wrong: map[string]fault.Code{}, gate: map[string]Verdict{},
+		pins:  map[string][32]byte{}, wrong: map[string]fault.Code{}, gate: map[string]Verdict{}, stands: map[string]Standing{},
 	}
 }
 
@@ -160,6 +161,16 @@ func (p *person) Admit(_ context.Context, sender string) (Verdict, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.gate[sender], nil
+}
+
+// standing is Config.Standing.
+func (p *person) standing(peer string) (Standing, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.stands[peer]; ok {
+		return s, nil
+	}
+	return StandingContact, nil
 }
 
 // Bundle implements Bundles over the coordinator's prekeys.
@@ -252,7 +263,7 @@ func (p *person) device() *device {
 	d.config = Config{
 		Local: p.local, LocalKey: secret.Random(), LocalID: seal.RandomKeyID(), StateKeys: p, Blobs: d.remote, Mailbox: d.remote,
 		Bundles: p, Contacts: p, Gate: p, Now: p.w.clock, Event: func(e Event) { d.events = append(d.events, e) },
-		Handlers: map[string]Handler{"text": d.handle}, MaySpeak: func(_, _, _ string) bool { return true },
+		Handlers: map[string]Handler{"text": d.handle}, Standing: p.standing, MaySpeak: func(_, _, _ string) bool { return true },
 	}
 	d.openDB()
 	p.w.t.Cleanup(func() { _ = d.db.Close() })

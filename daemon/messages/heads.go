@@ -59,14 +59,6 @@ type wireFork struct {
 	Time     int64
 }
 
-// Finding is what echoes say of an object of our own.
-type Finding struct {
-	Type, ID string
-	Code     fault.Code // fault.Forked, fault.RolledBack or fault.Stale
-	Peer     string     // whose echo it was; "" for fault.Stale
-	Sequence uint64     // that was echoed
-}
-
 // Said is the newest that a peer said of an object.
 type Said struct {
 	Head
@@ -80,7 +72,7 @@ func objectKey(prefix string, h Head) string {
 // escaped makes a name one element of a key.
 func escaped(s string) string { return strings.ReplaceAll(s, "/", "_") }
 
-// keepHeads writes down what a peer said and echoed, and returns the forks that this shows.
+// keepHeads writes down what a contact said and echoed, and returns the forks that this shows.
 func (m *Messages) keepHeads(tx *kv.Tx, peer string, b *Body, now time.Time) (found []Fork, err error) {
 	heads := slices.DeleteFunc(slices.Clone(b.Heads), func(h Head) bool { return !m.config.MaySpeak(peer, h.Type, h.ID) })
 	for _, h := range heads {
@@ -181,9 +173,7 @@ func setFork(tx *kv.Tx, f Fork) error {
 	if _, err := tx.Get(key); !errors.Is(err, fault.NotFound) {
 		return err // the first one stays
 	}
-	b, err := signed.Marshal(wireFork{
-		Type: f.Type, ID: f.ID, Sequence: f.Sequence, One: f.One[:], Other: f.Other[:], Peer: f.Peer, Before: f.Before, Time: f.Time.Unix(),
-	})
+	b, err := f.encode()
 	return errors.Join(err, tx.Set(key, b))
 }
 
@@ -200,44 +190,6 @@ func (m *Messages) Forks() (list []Fork, err error) {
 		})
 	})
 	return list, err
-}
-
-// ClearFork forgets that an object is forked, and what everybody said of it, on the word of a person who knows who lied. A fork that is
-// still told of is found again.
-func (m *Messages) ClearFork(typ, id string) error {
-	h := Head{Type: typ, ID: id}
-	return m.config.DB.Update(func(tx *kv.Tx) error {
-		key := objectKey(forkPrefix, h)
-		if _, err := tx.Get(key); err != nil {
-			return err
-		}
-		keys := []string{key}
-		for _, prefix := range []string{headPrefix, echoPrefix} {
-			object := objectKey(prefix, h)
-			if err := tx.Scan(object, func(key string, _ []byte) error {
-				keys = append(keys, key)
-				return nil
-			}); err != nil {
-				return err
-			}
-		}
-		for _, key := range keys {
-			if err := m.forgetHeard(tx, key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// forgetHeard removes a history, which counts among the objects of its peer no more, or the record of a fork.
-func (m *Messages) forgetHeard(tx *kv.Tx, key string) error {
-	if peer := key[strings.LastIndex(key, "/")+1:]; peer != "" {
-		if _, err := count(tx, objPrefix+peer, -1); err != nil {
-			return err
-		}
-	}
-	return tx.Delete(key)
 }
 
 // readFork returns the fork of an object; nil: it has none.

@@ -79,8 +79,9 @@ func TestEchoesShowOurOwnVault(t *testing.T) {
 	wantFindings(t, alice, own(7, 0x77), fault.Forked)
 	alice.restart()
 	wantFindings(t, alice, own(9, 9), fault.Forked)
-	if list, err := alice.Forks(); err != nil || len(list) != 1 || list[0].Sequence != 7 || list[0].Peer != bob.p.id {
-		t.Errorf("%+v, %v", list, err)
+	found, err := alice.CheckOwn([]Head{own(9, 9)})
+	if err != nil || len(found) != 1 || found[0].Sequence != 7 || found[0].Peer != bob.p.id {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 
@@ -228,7 +229,7 @@ func TestOneLiarForksNothingForGood(t *testing.T) {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	for range 2 {
-		if err := alice.ClearFork("vault", bob.p.id); err != nil {
+		if err := alice.ClearFork("vault", bob.p.id, ""); err != nil {
 			t.Fatal(err)
 		}
 		say(t, bob, alice, "true again")
@@ -240,7 +241,7 @@ func TestOneLiarForksNothingForGood(t *testing.T) {
 			t.Fatalf("%+v, %v", list, err)
 		}
 	}
-	wantCode(t, "no fork", alice.ClearFork("vault", alice.p.id), fault.NotFound)
+	wantCode(t, "no fork", alice.ClearFork("vault", alice.p.id, ""), fault.NotFound)
 }
 
 // Who has more heads than fit into a message tells them in turn.

@@ -138,10 +138,13 @@ func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bo
 		return m.untrusted(e.Sender, err)
 	}
 	name := receivedName(e.Sender, e.Body)
-	blob, err := m.openMessage(ctx, e, name)
+	blob, err := m.openAdmitted(ctx, e, name)
 	switch {
 	case err == nil:
 		return m.deliver(ctx, e.Sender, blob)
+	case errors.Is(err, errStranger):
+		m.config.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.TooLarge})
+		return acknowledge, false, nil
 	case errors.As(err, new(recordFault)), errors.As(err, new(saveFault)):
 		return m.withRecordFault(ctx, e.Sender, err)
 	case errors.Is(err, fault.Replayed):
@@ -187,6 +190,18 @@ func (m *Messages) withRecordFault(ctx context.Context, sender string, err error
 	}
 	m.config.Event(Event{What: RecordFault, Peer: sender, Code: fault.CodeOf(err)})
 	return leave, false, nil
+}
+
+// openAdmitted is openMessage if the sender may have one more: of strangers there is a bound.
+func (m *Messages) openAdmitted(ctx context.Context, e Envelope, name string) (*Blob, error) {
+	standing, err := m.config.Standing(e.Sender)
+	if err == nil && standing.stranger() {
+		err = m.admitStranger(ctx, e.Sender)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.openMessage(ctx, e, name)
 }
 
 // openMessage decrypts a message and stores its body in the swap that consumes its key.

@@ -10,7 +10,6 @@ import (
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/secret"
-	"coldframe/ratchet"
 )
 
 // The local store: copies of blobs, marks of records, and what was found wrong with them.
@@ -214,10 +213,21 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 	if err != nil {
 		return nil, nil, err
 	}
-	if r == nil {
-		r, c = &record{base: base, fresh: true, parts: map[ratchet.PartID]part{}}, &contents{}
+	stranger, err := m.strangersRecord(base)
+	if err != nil {
+		c.wipe()
+		return nil, nil, err
 	}
-	err = m.judge(r, at, named(blobs, headName(base)))
+	switch {
+	case r == nil && (stranger || at.version == 0): // new, or a stranger's that was given up
+		r, err = m.abandoned(ctx, base, at)
+		return r, &contents{}, err
+	case r == nil:
+		r, c = &record{base: base}, &contents{}
+	}
+	if !stranger {
+		err = m.judge(r, at, named(blobs, headName(base)))
+	}
 	if err == nil && r.version > 0 {
 		err = m.config.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
 	}
@@ -275,18 +285,6 @@ func (m *Messages) condemn(base string, code fault.Code, detail string) error {
 	}
 	m.config.Event(Event{What: RecordFault, Peer: peerOf(base), Code: code})
 	return fault.New(code, "%s", detail)
-}
-
-// Faults returns what was found wrong with records, by peer, "" for the prekeys. Each stays until its record is begun anew (Restart).
-func (m *Messages) Faults() (list map[string]fault.Code, err error) {
-	err = m.config.DB.View(func(tx *kv.Tx) error {
-		list = map[string]fault.Code{}
-		return tx.Scan(faultPrefix, func(key string, code []byte) error {
-			list[peerOf(strings.TrimPrefix(key, faultPrefix))] = fault.Code(code)
-			return nil
-		})
-	})
-	return list, err
 }
 
 // peerOf returns whose record it is; "" for the prekeys.

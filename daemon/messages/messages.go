@@ -87,12 +87,13 @@ type EventType string
 // The events.
 const (
 	SetAside    EventType = "set_aside"    // a message could not be read, or is of an unknown kind
-	Dropped     EventType = "dropped"      // one was dropped: replayed, our own, of a sender who is refused, or one too many of a stranger
+	Dropped     EventType = "dropped"      // one was dropped: replayed, our own, of a sender who is refused, or more than a stranger may have
 	Held        EventType = "held"         // a message waits for consent, or for somebody to look at a changed key
 	RecordFault EventType = "record_fault" // the record of a session, or that of the prekeys, is not what it was
 	Unproven    EventType = "unproven"     // a record is so far ahead that nobody can say whether it follows the one that was seen last
 	PassedOver  EventType = "passed_over"  // Reseal left a record, or a body if there is no peer, that no state key opens
 	HeadFault   EventType = "head_fault"   // heads that cannot both be right
+	GivenUp     EventType = "given_up"     // the session with a stranger who asks for nothing made room for another one's
 )
 
 // Config is what Messages needs.
@@ -114,6 +115,10 @@ type Config struct {
 	MaySend func(ctx context.Context, peer string) error
 
 	Heads func(ctx context.Context, peer string) ([]Head, error) // to tell a peer, MaxHeads of them at a time; nil: none
+	// Standing says what a peer is to the user: what is kept of them, and whether their word on heads counts. nil: everybody is a contact.
+	// It is asked outside transactions.
+	Standing func(peer string) (Standing, error)
+
 	// MaySpeak reports whether a peer's word on an object counts: a lie about it makes the object forked for everybody here. nil: each peer
 	// may speak of what has the peer's own id.
 	MaySpeak func(peer, typ, id string) bool
@@ -161,6 +166,9 @@ func New(c Config) *Messages {
 	}
 	if c.MaySend == nil {
 		c.MaySend = func(context.Context, string) error { return nil }
+	}
+	if c.Standing == nil {
+		c.Standing = func(string) (Standing, error) { return StandingContact, nil }
 	}
 	if c.MaySpeak == nil {
 		c.MaySpeak = func(peer, _, id string) bool { return id == peer }

@@ -118,8 +118,12 @@ func (m *Messages) seen(sender string, id ID) (had bool, err error) {
 // markSeen writes down, for ever, that the application has a body, and what the sender said of heads.
 func (m *Messages) markSeen(r *Received) error {
 	now := m.config.Now()
+	standing, err := m.config.Standing(r.Sender)
+	if err != nil {
+		return err
+	}
 	var found []Fork
-	err := m.config.DB.Update(func(tx *kv.Tx) (err error) {
+	err = m.config.DB.Update(func(tx *kv.Tx) (err error) {
 		at := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
 		if err := tx.Set(seenKey(r.Sender, r.ID), at); err != nil {
 			return err
@@ -127,7 +131,9 @@ func (m *Messages) markSeen(r *Received) error {
 		if err := m.notAside(tx, r.removal.Name); err != nil {
 			return err
 		}
-		found, err = m.keepHeads(tx, r.Sender, &r.Body, now)
+		if standing == StandingContact {
+			found, err = m.keepHeads(tx, r.Sender, &r.Body, now)
+		}
 		return err
 	})
 	for _, f := range found {

@@ -54,19 +54,28 @@ func (m *Messages) RestartAll(ctx context.Context) error {
 	return nil
 }
 
-// abandoned returns a record without contents in the place of the one that the coordinator has, as high as the highest of both.
+// abandoned returns a record without contents in the place of the one that the coordinator has, or had, as high as the highest of both.
 func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record, error) {
 	r := &record{base: base, version: at.version, counter: at.counter, fresh: true, parts: map[ratchet.PartID]part{}}
 	list, err := m.config.Blobs.List(ctx, base)
 	if err != nil {
 		return nil, err
 	}
+	stored := false
 	for _, b := range list {
 		if b.Name == headName(base) {
-			r.head = b.version()
+			r.head, stored = b.version(), !b.Removed
 		} else if id, ok := partID(base, b.Name); ok {
-			r.parts[id] = part{version: 1, blob: b.version()}
+			p := part{blob: b.version()}
+			if !b.Removed {
+				p.version = 1
+			}
+			r.parts[id] = p
 		}
+	}
+	if !stored { // a counter of the head is no lower than the version that it belonged to: who knows that one sees that this began since
+		r.version = max(r.version, r.head.counter)
+		return r, nil
 	}
 	head, err := m.config.Blobs.Read(ctx, []string{headName(base)})
 	if err != nil && transient(err) {

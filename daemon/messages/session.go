@@ -138,7 +138,11 @@ func inSave(err error) error {
 func (m *Messages) store(
 	ctx context.Context, s *session, p *preKeys, c ratchet.Change, further furtherFunc,
 ) error {
-	next, err := m.plan(ctx, s.record, edit{counter: c.Counter, begins: c.Begins, head: c.Put[0].Body, put: c.Put[1:], drop: c.Drop})
+	step := edit{counter: c.Counter, begins: c.Begins, head: c.Put[0].Body, put: c.Put[1:], drop: c.Drop}
+	next, err := m.plan(ctx, s.record, step)
+	if err == nil {
+		err = m.fitsStranger(s.record, step, next.next)
+	}
 	if err != nil {
 		return err
 	}
