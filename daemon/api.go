@@ -210,7 +210,8 @@ type App struct {
 }
 
 // StoreSettings says where objects lie. Kind "folder" uses Path, kind "s3" the rest. SecretAccessKey goes in only: StoreInfo leaves it
-// nil; in SetStore nil keeps the credentials that the vault has.
+// nil; in SetStore nil keeps the credentials that there are. Kept comes out only: why this machine uses a store that is not the one that is set for
+// the account; fault.Conflict: its datasets are in it; another code: the one that is set cannot be opened here.
 type StoreSettings struct {
 	Kind            string
 	Path            string
@@ -222,6 +223,7 @@ type StoreSettings struct {
 	CAFile          string
 	AccessKeyID     string
 	SecretAccessKey []byte
+	Kept            fault.Code
 }
 
 // CacheInfo says what is kept on this machine's disk of what was fetched from the bucket.
@@ -386,6 +388,7 @@ const (
 	EventAppCreated         = "app.created"
 	EventAppDeleted         = "app.deleted"
 	EventStoreChanged       = "store.changed"
+	EventStoreKept          = "store.kept" // another device set a store that this machine does not use; Code says why
 	EventStoreExtra         = "store.extra_objects"
 	EventCoordinatorChanged = "coordinator.changed" // the setting
 	EventCoordinatorOnline  = "coordinator.online"

@@ -52,6 +52,7 @@
 //	vault: contact, stranger, secret, prekey-bundle   package contacts
 //	dataset/ID/info, roster/, manifest/, object/   sealed title, signed chains, which version needs which object
 //	tombstone/ID, garbage/NAME    deleted datasets, objects to be removed
+//	meta/store                    settings of the store that this machine uses, sealed under the local key
 //	meta/login-device             id of the device that the sessions are of; in no backup
 //	coordinator/HASH/             tokens and login proofs for a coordinator, sealed under the local key; of this machine, in no backup
 //	app/ID, idem/, event/N, upload/NAME            tokens by hash, stored answers, event log, journal

@@ -117,7 +117,7 @@ func (a *Agent) loadSession() (*session, error) {
 	s.fresh.Store(fresh)
 	own, loadErr := a.loadSigning(s)
 	if err = errors.Join(err, loadErr, a.loadLocal(s)); err == nil {
-		err = a.loadStore(s)
+		_, err = a.followStore(context.Background(), s)
 	}
 	if err == nil {
 		s.sync, err = a.newSyncer(s, own)
@@ -294,6 +294,9 @@ func (a *Agent) Status(context.Context) (Status, error) {
 	}
 	if _, err := s.objects(); err != nil {
 		st.Warnings = append(st.Warnings, "the store cannot be opened: "+string(fault.CodeOf(err)))
+	}
+	if w := s.keptStoreWarning(); w != "" {
+		st.Warnings = append(st.Warnings, w)
 	}
 	ids, err := a.datasetIDs()
 	st.Datasets = len(ids)

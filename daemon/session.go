@@ -43,18 +43,20 @@ type session struct {
 	wrapping keyPlaces
 	imports  imports
 
-	mu       sync.RWMutex
-	store    columnar.Store
-	storeErr error // why there is none
-	settings storeItem
-	storeSum [32]byte         // of the whole setting
-	retired  []columnar.Store // replaced while transfers may still use them; closed with the session
-	link     runningLink      // to the coordinator; none if none is set
-	linkURL  string
-	linkErr  fault.Code // why there is no link although a coordinator is set
-	opened   time.Time
+	mu        sync.RWMutex
+	store     columnar.Store
+	storeErr  error // why there is none
+	settings  storeItem
+	storeSum  [32]byte         // of the whole setting
+	storeKept fault.Code       // why it is not the one that the vault names; empty: it is
+	retired   []columnar.Store // replaced while transfers may still use them; closed with the session
+	link      runningLink      // to the coordinator; none if none is set
+	linkURL   string
+	linkErr   fault.Code // why there is no link although a coordinator is set
+	opened    time.Time
 
 	joining sync.Mutex // held while the coordinator is changed
+	storing sync.Mutex // held while the store is exchanged
 
 	sync *syncer
 }

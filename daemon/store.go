@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"coldframe/columnar/dir"
 	"coldframe/columnar/s3"
 	"coldframe/internal/fault"
-	"coldframe/internal/kv"
 	"coldframe/internal/secret"
 	"coldframe/internal/signed"
 	"coldframe/keystore"
@@ -42,14 +42,20 @@ func defaultStore() storeItem { return storeItem{Kind: StoreFolder} }
 // storeItem reads the settings. The caller wipes the secret.
 func (a *Agent) storeItem() (item storeItem, err error) {
 	err = a.itemInto(itemStore, &item)
-	if item.Kind == StoreFolder && item.Path == "" {
-		item.Path = filepath.Join(a.cfg.Folders.Data, "objects")
-	}
 	return item, err
 }
 
+// rooted gives the default store the path that it has on this machine.
+func (a *Agent) rooted(i storeItem) storeItem {
+	if i.Kind == StoreFolder && i.Path == "" {
+		i.Path = filepath.Join(a.cfg.Folders.Data, "objects")
+	}
+	return i
+}
+
 // place is where objects lie, whatever the credentials: two settings of one place hold the same datasets.
-func (i storeItem) place() [5]string {
+func (a *Agent) place(i storeItem) [5]string {
+	i = a.rooted(i)
 	if i.Kind == StoreFolder {
 		return [5]string{i.Kind, filepath.Clean(i.Path)}
 	}
@@ -62,22 +68,6 @@ func (s *session) storeKind() string {
 	return s.settings.Kind
 }
 
-// loadStore reads the settings and opens the store. A store that cannot be opened does not keep the account closed: what needs it
-// fails, and SetStore can mend it.
-func (a *Agent) loadStore(s *session) error {
-	item, err := a.storeItem()
-	if err != nil {
-		return err
-	}
-	defer clear(item.SecretAccessKey)
-	s.store, s.storeErr = a.openStore(context.Background(), item)
-	s.settings, s.storeSum = item.public(), item.sum()
-	if s.storeErr != nil {
-		a.log.Warn("store not opened", failure(s.storeErr)...)
-	}
-	return nil
-}
-
 // public returns the settings without the secret.
 func (i storeItem) public() storeItem {
 	i.SecretAccessKey = nil
@@ -85,7 +75,7 @@ func (i storeItem) public() storeItem {
 }
 
 func (a *Agent) openStore(ctx context.Context, i storeItem) (columnar.Store, error) {
-	store, err := a.openRawStore(ctx, i)
+	store, err := a.openRawStore(ctx, a.rooted(i))
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +104,9 @@ func (a *Agent) StoreInfo(ctx context.Context) (StoreSettings, error) {
 	defer leave()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.settings.settings(), nil
+	out := s.settings.settings()
+	out.Kept = s.storeKept
+	return out, nil
 }
 
 func (i storeItem) settings() StoreSettings {
@@ -149,7 +141,8 @@ func (s StoreSettings) check() error {
 
 // SetStore changes where objects lie. While there are datasets, or objects that wait to be removed, another place is refused with
 // fault.Conflict unless Force is set: those datasets cannot be read until the place is set back. Other credentials, another CA file or
-// path style for the same place are always fine. The store is not tried; CheckStore does that.
+// path style for the same place are always fine. The store is not tried; CheckStore does that. The setting is the account's: other devices of
+// the user take it over, unless datasets of theirs are in another store.
 func (a *Agent) SetStore(ctx context.Context, r SetStoreRequest) error {
 	defer clear(r.Password)
 	defer clear(r.Settings.SecretAccessKey)
@@ -177,50 +170,65 @@ func (a *Agent) SetStore(ctx context.Context, r SetStoreRequest) error {
 	if err := a.checkPlace(s, item, r.Force); err != nil {
 		return err
 	}
-	return ended(ctx, a.replaceStore(ctx, s, item))
+	return ended(ctx, a.replaceStore(ctx, s, item, r.Force))
 }
 
-// keepCredentials fills in the secret that the vault has, if the request brought none for the same access key.
+// keepCredentials fills in the secret that is here for the same access key, if the request brought none.
 func (a *Agent) keepCredentials(s *session, item *storeItem) error {
 	if item.Kind != StoreS3 || len(item.SecretAccessKey) > 0 {
 		return nil
 	}
-	old, err := a.storeItem()
+	named, err := a.storeItem()
 	if err != nil {
 		return err
 	}
-	if old.Kind != StoreS3 || (item.AccessKeyID != "" && old.AccessKeyID != item.AccessKeyID) || len(old.SecretAccessKey) == 0 {
+	defer secret.Wipe(named.SecretAccessKey)
+	used, err := a.usedStore(s)
+	if err != nil {
+		return err
+	}
+	if used == nil {
+		used = &storeItem{}
+	}
+	defer secret.Wipe(used.SecretAccessKey)
+	err = item.takeSecret(*used)
+	if err != nil && item.takeSecret(named) == nil {
+		err = nil
+	}
+	return err
+}
+
+// takeSecret copies the credentials of other settings.
+func (i *storeItem) takeSecret(old storeItem) error {
+	if old.Kind != StoreS3 || (i.AccessKeyID != "" && old.AccessKeyID != i.AccessKeyID) || len(old.SecretAccessKey) == 0 {
 		return fault.New(fault.InvalidRequest, "secret_access_key: needed")
 	}
-	if old.Endpoint != item.Endpoint {
-		secret.Wipe(old.SecretAccessKey)
+	if old.Endpoint != i.Endpoint {
 		return fault.New(fault.InvalidRequest, "secret_access_key: needed again for another endpoint")
 	}
-	item.AccessKeyID, item.SecretAccessKey = old.AccessKeyID, old.SecretAccessKey
+	i.AccessKeyID, i.SecretAccessKey = old.AccessKeyID, bytes.Clone(old.SecretAccessKey)
 	return nil
 }
 
 func (a *Agent) checkPlace(s *session, item storeItem, force bool) error {
 	s.mu.RLock()
-	same := s.settings.place() == item.place()
+	same := a.place(s.settings) == a.place(item)
 	s.mu.RUnlock()
 	if same || force {
 		return nil
 	}
-	used := false
-	err := a.db.View(func(tx *kv.Tx) error {
-		n, err := countRecords(tx, datasetPrefix, uploadPrefix, garbagePrefix)
-		used = n > 0
-		return err
-	})
+	used, err := a.storesData()
 	if err == nil && used {
 		return fault.New(fault.Conflict, "the present store holds datasets, which could not be read any more, or objects of deleted ones, which would stay; force changes it all the same")
 	}
 	return err
 }
 
-func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem) error {
+func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem, force bool) error {
 	store, err := a.openStore(ctx, item)
+	if err == nil {
+		err = closeStore(store) // it was the try
+	}
 	if err != nil {
 		return err
 	}
@@ -231,50 +239,20 @@ func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem) er
 	defer clear(body)
 	err = a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		a.events.stageWith(tx, Event{Type: EventStoreChanged})
+		if force { // wherever this machine's datasets are
+			if err := a.noteStore(tx.KV(), s, item); err != nil {
+				return err
+			}
+		}
 		return tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body})
 	})
 	if err != nil {
-		return errors.Join(err, closeStore(store))
-	}
-	a.useStore(s, store, nil, item)
-	a.publish()
-	a.log.Info("store changed", "kind", item.Kind)
-	return nil
-}
-
-// useStore puts a store, or why it cannot be opened, in the place of the one that the session has. Transfers go on with that.
-func (a *Agent) useStore(s *session, store columnar.Store, storeErr error, item storeItem) {
-	s.mu.Lock()
-	moved := s.settings.place() != item.place()
-	if s.store != nil {
-		s.retired = append(s.retired, s.store)
-	}
-	s.store, s.storeErr, s.settings, s.storeSum = store, storeErr, item.public(), item.sum()
-	s.mu.Unlock()
-	if moved {
-		if err := a.cache.empty(); err != nil {
-			a.log.Warn("cache not cleared", failure(err)...)
-		}
-	}
-}
-
-// settingsChanged takes over what another device of the user changed of the store.
-func (a *Agent) settingsChanged(ctx context.Context, s *session) error {
-	item, err := a.storeItem()
-	if err != nil {
 		return err
 	}
-	defer clear(item.SecretAccessKey)
-	s.mu.RLock()
-	same := s.storeSum == item.sum()
-	s.mu.RUnlock()
-	if same {
-		return nil
-	}
-	store, storeErr := a.openStore(ctx, item)
-	a.useStore(s, store, storeErr, item)
-	a.event(Event{Type: EventStoreChanged})
-	return nil
+	_, err = a.followStore(ctx, s)
+	a.publish()
+	a.log.Info("store changed", "kind", item.Kind)
+	return err
 }
 
 // sum tells one setting from another, credentials included.

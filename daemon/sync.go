@@ -217,17 +217,11 @@ func (y *syncer) syncVault(ctx context.Context) error {
 	if !joined {
 		return y.a.joinVault(ctx)
 	}
-	before, _, err := v.Head()
-	if err != nil {
-		return err
-	}
 	if err := v.Sync(ctx); err != nil {
 		return err
 	}
+	y.a.storeSettingsChanged(ctx, y.s)
 	after, _, err := v.Head()
-	if err == nil && after != before {
-		err = y.a.settingsChanged(ctx, y.s)
-	}
 	if err == nil && after/collectEvery != y.collected/collectEvery {
 		if _, err = v.Collect(ctx); err == nil {
 			y.collected = after

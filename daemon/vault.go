@@ -130,9 +130,9 @@ func (a *Agent) recoverVault(ctx context.Context, r RecoverRequest) error {
 	return err
 }
 
-// inBackup are the records beside the vault that a backup holds: datasets, what became of deleted ones (R10), and tokens. Journals and
+// inBackup are the records beside the vault that a backup holds: datasets, what became of deleted ones (R10), which store they are in, and tokens. Journals and
 // events are of this machine: nobody who restores a backup may take the uploads of its day for leftovers.
-var inBackup = []string{datasetPrefix, tombstonePrefix, appPrefix, garbagePrefix}
+var inBackup = []string{datasetPrefix, tombstonePrefix, appPrefix, garbagePrefix, usedStoreKey}
 
 func (a *Agent) backupVault(ctx context.Context, w io.Writer) error {
 	return a.vault.Backup(ctx, w, func(tx *kv.Tx, put func(string, []byte) error) error {

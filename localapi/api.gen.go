@@ -1195,10 +1195,13 @@ type StatusStore string
 // Store defines model for Store.
 type Store struct {
 	// Cache What is kept on this machine's disk of what was fetched from the bucket, sealed; absent for a folder, and where it is turned off
-	Cache *Cache    `json:"cache,omitempty"`
-	Kind  StoreKind `json:"kind"`
-	Path  *string   `json:"path,omitempty"`
-	S3    *S3       `json:"s3,omitempty"`
+	Cache *Cache `json:"cache,omitempty"`
+
+	// Kept This machine does not use the store that is set for the account: conflict, its datasets are in this one; another code, the one that is set cannot be opened here
+	Kept *string   `json:"kept,omitempty"`
+	Kind StoreKind `json:"kind"`
+	Path *string   `json:"path,omitempty"`
+	S3   *S3       `json:"s3,omitempty"`
 }
 
 // StoreKind defines model for Store.Kind.

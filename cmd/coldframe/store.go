@@ -36,7 +36,18 @@ func (a *app) showStoreCommand() *cobra.Command {
 	}
 }
 
+// keptWhy is why a machine uses another store than the account's.
+func keptWhy(code string) string {
+	if code == string(fault.Conflict) {
+		return "its datasets are in this one"
+	}
+	return "it cannot be opened here (" + printable(code) + ")"
+}
+
 func (a *app) printStore(s localapi.Store) error {
+	if s.Kept != nil {
+		defer fmt.Fprintf(a.out, "another device set another store for the account, which this machine does not use: %s\n", keptWhy(*s.Kept))
+	}
 	if s.Cache != nil {
 		defer fmt.Fprintf(a.out, "cache %s\n", cacheUse(s.Cache))
 	}

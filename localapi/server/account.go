@@ -148,7 +148,7 @@ func (h *handlers) store(ctx context.Context) (Store, error) {
 		return Store{}, err
 	}
 	out := storeOf(s)
-	out.Cache = cacheOf(cache)
+	out.Cache, out.Kept = cacheOf(cache), text(string(s.Kept))
 	return out, nil
 }
 

@@ -1,0 +1,234 @@
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"coldframe/coordinator/state"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/signed"
+	"coldframe/keystore"
+)
+
+// twoMachines returns two machines of one user, both with the coordinator. The first one made the dataset.
+func twoMachines(t *testing.T, desk func(*Config, *Options), laptop func(*Config, *Options)) (one, other *running, dataset string) {
+	t.Helper()
+	c := newCoordinator(t, state.Open)
+	one = startAgent(t, t.TempDir(), desk)
+	res, err := one.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dataset = one.create("x")
+	one.mustWrite(WriteRequest{Dataset: dataset}, "x\n1\n")
+	one.connect(c)
+	one.settled()
+	other = startAgent(t, t.TempDir(), laptop)
+	if err := other.Login(t.Context(), LoginRequest{URL: c.url(), Kit: res.Kit, Password: []byte(testPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	code, err := other.AskToJoin(t.Context(), "laptop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking, err := one.DeviceRequests(t.Context())
+	if err != nil || len(asking) != 1 {
+		t.Fatal(asking, err)
+	}
+	if err := one.ApproveDevice(t.Context(), asking[0].Device, code, []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	other.settled()
+	one.settled()
+	return one, other, dataset
+}
+
+func (r *running) setFolder(path string, force bool) error {
+	return r.SetStore(r.t.Context(), SetStoreRequest{
+		Settings: StoreSettings{Kind: StoreFolder, Path: path}, Password: []byte(testPassword), Force: force,
+	})
+}
+
+// store is where objects lie, and why it is not where the account says.
+func (r *running) store() (string, fault.Code) {
+	r.t.Helper()
+	info, err := r.StoreInfo(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return info.Path + info.Bucket, info.Kept
+}
+
+// warned reports whether the status says that another store is set.
+func (r *running) warned() bool {
+	r.t.Helper()
+	st, err := r.Status(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return slices.ContainsFunc(st.Warnings, func(w string) bool { return strings.Contains(w, "another device set") })
+}
+
+// TestAnotherStoreFromAnotherDevice has one machine set another store while the other one has datasets in the former.
+func TestAnotherStoreFromAnotherDevice(t *testing.T) {
+	desk, laptop, id := twoMachines(t, local, local)
+	folder, own := filepath.Join(t.TempDir(), "shared"), filepath.Join(desk.Config().Folders.Data, "objects")
+	if err := laptop.setFolder(folder, false); err != nil {
+		t.Fatal(err)
+	}
+	if at, kept := laptop.store(); at != folder || kept != "" || laptop.warned() {
+		t.Fatal(at, kept)
+	}
+	desk.awaitEvents(EventStoreKept, 1)
+	check := func(desk *running, want string) {
+		t.Helper()
+		if at, kept := desk.store(); at != own || kept != fault.Conflict || !desk.warned() {
+			t.Fatalf("at %q, %q", at, kept)
+		}
+		if got := desk.mustRead(ReadRequest{Dataset: id}); got != want {
+			t.Fatalf("read %q", got)
+		}
+	}
+	check(desk, "x\n1\n")
+	desk.mustWrite(WriteRequest{Dataset: id}, "x\n2\n")
+	for range 3 {
+		desk.session.sync.poke(allTasks)
+		desk.settled()
+	}
+	if n := desk.countEvents(EventStoreKept); n != 1 || desk.countEvents(EventStoreChanged) != 0 {
+		t.Errorf("%d events", n)
+	}
+	made := laptop.create("y")
+	laptop.mustWrite(WriteRequest{Dataset: made}, "x\n9\n")
+	if err := desk.stop(); err != nil {
+		t.Fatal(err)
+	}
+	desk = startAgent(t, filepath.Dir(desk.Config().Folders.Data), local)
+	desk.unlock()
+	check(desk, "x\n2\n")
+
+	wantCode(t, "the account's store without force", desk.setFolder(folder, false), fault.Conflict)
+	if err := os.CopyFS(folder, os.DirFS(own)); err != nil {
+		t.Fatal(err)
+	}
+	desk.settled()
+	if err := desk.setFolder(folder, true); err != nil {
+		t.Fatal(err)
+	}
+	if at, kept := desk.store(); at != folder || kept != "" || desk.warned() {
+		t.Fatal(at, kept)
+	}
+	if got := desk.mustRead(ReadRequest{Dataset: id}); got != "x\n2\n" {
+		t.Errorf("read %q", got)
+	}
+	if got := laptop.mustRead(ReadRequest{Dataset: made}); got != "x\n9\n" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// TestAnotherStoreIsTakenOver by a machine that has no datasets any more.
+func TestAnotherStoreIsTakenOver(t *testing.T) {
+	desk, laptop, id := twoMachines(t, local, local)
+	folder := filepath.Join(t.TempDir(), "shared")
+	if err := laptop.setFolder(folder, false); err != nil {
+		t.Fatal(err)
+	}
+	desk.awaitEvents(EventStoreKept, 1)
+	if err := desk.DeleteDataset(t.Context(), user, id); err != nil {
+		t.Fatal(err)
+	}
+	desk.session.sync.poke(allTasks)
+	desk.settled()
+	if _, kept := desk.store(); kept != fault.Conflict {
+		t.Fatal("objects of the deleted dataset would stay:", kept)
+	}
+	var garbage []string
+	if err := desk.db.View(func(tx *kv.Tx) (err error) { garbage, err = keysUnder(tx, garbagePrefix); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := desk.deleteKeys(garbage); err != nil || len(garbage) == 0 {
+		t.Fatal(garbage, err)
+	}
+	desk.session.sync.poke(allTasks)
+	desk.awaitEvents(EventStoreChanged, 1)
+	if at, kept := desk.store(); at != folder || kept != "" || desk.warned() {
+		t.Fatal(at, kept)
+	}
+	made := desk.create("y")
+	desk.mustWrite(WriteRequest{Dataset: made}, "x\n3\n")
+	if got := desk.mustRead(ReadRequest{Dataset: made}); got != "x\n3\n" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// TestStoreThatIsUnusableHere has another device set a store that this machine may not reach: the one of before stays in use.
+func TestStoreThatIsUnusableHere(t *testing.T) {
+	desk, laptop, id := twoMachines(t, local, func(c *Config, o *Options) {
+		local(c, o)
+		c.Store = Store{AllowLoopback: true, AllowPlainHTTP: true}
+	})
+	if err := desk.DeleteDataset(t.Context(), user, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := desk.db.Update(func(tx *kv.Tx) error {
+		keys, err := keysUnder(tx, garbagePrefix)
+		for _, k := range keys {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	err := laptop.SetStore(t.Context(), SetStoreRequest{Password: []byte(testPassword), Settings: StoreSettings{
+		Kind: StoreS3, Bucket: "bucket", Endpoint: "http://127.0.0.1:1", AccessKeyID: "a", SecretAccessKey: []byte("s"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	desk.awaitEvents(EventStoreKept, 1)
+	own := filepath.Join(desk.Config().Folders.Data, "objects")
+	if at, kept := desk.store(); at != own || kept == "" || kept == fault.Conflict || !desk.warned() {
+		t.Fatal(at, kept)
+	}
+	made := desk.create("y")
+	desk.mustWrite(WriteRequest{Dataset: made}, "x\n3\n")
+	if got := desk.mustRead(ReadRequest{Dataset: made}); got != "x\n3\n" {
+		t.Errorf("read %q", got)
+	}
+	if err := desk.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	desk.unlock()
+	if got := desk.mustRead(ReadRequest{Dataset: made}); got != "x\n3\n" {
+		t.Errorf("read %q", got)
+	}
+	if _, kept := desk.store(); kept != fault.Conflict {
+		t.Error(kept)
+	}
+}
+
+// TestSettingThatCameWithAChange is taken over by a round in which the vault did not move: a change made here brought it.
+func TestSettingThatCameWithAChange(t *testing.T) {
+	c := newCoordinator(t, state.Open)
+	a := newPerson(t, c, testMail)
+	folder := filepath.Join(t.TempDir(), "shared")
+	body, err := signed.Marshal(storeItem{Kind: StoreFolder, Path: folder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.vault.Update(func(tx *keystore.Tx) error { return tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.session.sync.poke(taskVault)
+	a.awaitEvents(EventStoreChanged, 1)
+	if at, kept := a.store(); at != folder || kept != "" {
+		t.Fatal(at, kept)
+	}
+}
