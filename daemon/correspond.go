@@ -120,29 +120,52 @@ func (y *syncer) noteSent() error {
 	})
 }
 
-// offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few or old ones.
+// offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few or old ones. Whatever it says of that, what it
+// hands out under the user's own id is looked at, before: another key there is not overwritten.
 func (y *syncer) offerPreKeys(ctx context.Context) error {
 	rotated, err := y.mail.Rotate(ctx)
 	if err != nil {
 		return err
 	}
+	now := y.a.clock.Now()
+	own := y.checkOwn(ctx, now)
+	if errors.Is(own, fault.KeyChanged) {
+		return own
+	}
+	published, err := y.fillPreKeys(ctx, rotated, now)
+	switch {
+	case isRefusal(fault.CodeOf(own)):
+		if published { // which may have mended it
+			y.looked = time.Time{}
+		}
+		return own
+	case published && errors.Is(own, fault.NotFound): // there was none yet
+		return nil
+	case err != nil:
+		return err
+	}
+	return own
+}
+
+// fillPreKeys publishes what the coordinator has none of, too few or old ones, if it is time for it.
+func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (published bool, err error) {
 	st, err := y.directory.Status(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	last, err := y.timeOf(publishedKey)
 	if err != nil {
-		return err
+		return false, err
 	}
-	now := y.a.clock.Now()
 	since := now.Sub(last).Abs()
 	if st.Sequence != 0 && st.Left < oneTimeLow {
 		y.a.rarely(Event{Type: EventPreKeysLow})
 	}
-	if rotated || st.Sequence == 0 || st.Left < oneTimeLow && since >= refillEvery || since >= bundleAge {
-		return y.publish(ctx, max(1, oneTimes-st.Left), now)
+	if !rotated && st.Sequence != 0 && (st.Left >= oneTimeLow || since < refillEvery) && since < bundleAge {
+		return false, nil
 	}
-	return y.checkOwn(ctx, now)
+	err = y.publish(ctx, max(1, oneTimes-st.Left), now)
+	return err == nil, err
 }
 
 // checkOwn looks, once a day, and every two hours while something is wrong, at what the coordinator hands out under the user's own id (THREATS K03).

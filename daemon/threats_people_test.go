@@ -231,12 +231,12 @@ func TestK02_KeyOfAContactChanges(t *testing.T) {
 	eventually(t, "what waited comes to whom it was for", func() bool { return grace.secretCount() == 1 })
 }
 
-// TestK03_OtherKeysUnderTheOwnID has the coordinator hand out other keys under the user's own id, when the agent opens and while it runs.
+// TestK03_OtherKeysUnderTheOwnID has the coordinator hand out other keys under the user's own id, when the agent opens and while it runs, also
+// while it says all the time that it has no prekeys of the user, or few.
 func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
 	c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
 	ada := newPersonAt(t, c, "ada@example.org", clock)
 	id := ada.vault.UserID()
-	other := impostor(t, id, clock.Now())
 	item := func() string {
 		it, err := ada.vault.Get("prekey-bundle")
 		if err != nil {
@@ -244,23 +244,29 @@ func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
 		}
 		return string(it.Body)
 	}
-	identity, before, uploads := ada.session.identity, item(), ada.requests(c, "putPreKeys", "")
-	for name, begin := range map[string]func(){
-		"while it runs": func() {
-			ada.settled()
-			clock.pass(25*time.Hour, 0)
-			ada.session.sync.poke(taskPreKeys)
-		},
-		"as it opens": func() {
-			if err := ada.Lock(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			ada.unlock()
-		},
+	running := func() {
+		clock.pass(25*time.Hour, 0)
+		ada.session.sync.poke(taskPreKeys)
+	}
+	opening := func() {
+		if err := ada.Lock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ada.unlock()
+	}
+	none, few := &coordinator.PreKeyStatus{}, &coordinator.PreKeyStatus{Sequence: 1}
+	for name, try := range map[string]struct {
+		begin func()
+		says  *coordinator.PreKeyStatus
+	}{
+		"while it runs": {running, nil}, "as it opens": {opening, nil}, "running, none": {running, none}, "opening, none": {opening, none},
+		"running, few": {running, few}, "opening, few": {opening, few},
 	} {
+		ada.settled()
+		identity, before, uploads := ada.session.identity, item(), ada.requests(c, "putPreKeys", "")
 		events := ada.countEvents(EventOwnKeyChanged)
-		handsOut(c, id, other)
-		begin()
+		handsOutSaying(c, id, impostor(t, id, clock.Now()), try.says)
+		try.begin()
 		ada.awaitEvents(EventOwnKeyChanged, events+1)
 		eventually(t, "a failure of its own "+name, func() bool {
 			for _, f := range ada.session.sync.status().Failures {
@@ -278,6 +284,18 @@ func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
 		ada.session.sync.poke(taskPreKeys)
 		ada.settled() // the true ones are back: only the event is left
 	}
+}
+
+// handsOutSaying is handsOut for a coordinator that says something else of the user's prekeys, if that is not nil.
+func handsOutSaying(c *coordinatortest.Coordinator, user string, answer *coordinatortest.Answer, says *coordinator.PreKeyStatus) {
+	c.Hook(func(e *coordinatortest.Exchange) {
+		switch {
+		case e.Operation == "fetchPreKeys" && strings.Contains(e.Path, user):
+			e.Answer = answer.Clone()
+		case e.Operation == "getPreKeyStatus" && says != nil:
+			e.Answer = coordinatortest.JSON(http.StatusOK, *says)
+		}
+	})
 }
 
 // TestK06_StrangersSecretWaits has somebody whom the user does not know send a secret that is in order.
