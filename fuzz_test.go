@@ -39,7 +39,7 @@ var fuzzed = map[string][]string{
 	"token file":                            {"daemon.FuzzTokenFile", "localapi.FuzzTokenFile"},
 	"unattended credential":                 {"daemon.FuzzCredential"},
 	"device lists and their records":        {"daemon/devices.FuzzLink", "daemon/devices.FuzzRecord"},
-	"device list that is kept":              {"daemon/membership.FuzzKept"},
+	"device list that is kept":              {"daemon/membership.FuzzKept", "daemon/membership.FuzzHistory"},
 	"requests of new devices":               {"daemon/devices.FuzzRequest", "daemon/devices.FuzzParseCode"},
 	"device key file":                       {"daemon/devices.FuzzKeyFile"},
 	"Signal messages":                       {"ratchet.FuzzSignalMessage", "ratchet.FuzzPreKeyMessage", "ratchet.FuzzScannable"},

@@ -117,6 +117,7 @@ func (m *Member) keep(p *pending) error {
 	if m.list.Hash == p.list.Hash {
 		if r, err := devices.OpenRecord(m.list, m.o.Sealer, p.wraps); err == nil {
 			m.record = r
+			m.remember(m.list, m.links, p.wraps)
 		}
 	}
 	return nil

@@ -122,6 +122,7 @@ func (m *Member) save(list *devices.List, links [][]byte, p *pending, forked boo
 
 // take takes over a list and its newest links, of which it keeps those that are needed.
 func (m *Member) take(list *devices.List, links [][]byte, p *pending) error {
+	m.remember(list, links, nil)
 	first, size := list.Sequence+1-uint64(len(links)), 0
 	former, ok := list.Former()
 	if ok && former.Sequence > first {

@@ -234,5 +234,9 @@ func (m *Member) read(ctx context.Context, l *devices.List) (*devices.Record, er
 	if sealed == nil {
 		return nil, fault.New(fault.Incomplete, "the coordinator does not have the state key of device list %d", l.Sequence)
 	}
-	return devices.OpenRecord(l, m.o.Sealer, sealed)
+	r, err := devices.OpenRecord(l, m.o.Sealer, sealed)
+	if err == nil && l == m.list {
+		m.remember(l, m.links, sealed)
+	}
+	return r, err
 }

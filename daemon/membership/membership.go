@@ -48,6 +48,7 @@ type Options struct {
 	Links   Links
 	Records Records
 	Memory  Memory
+	History Memory // for PutBack; nil: it has nothing
 
 	// Remembered returns the head that the user's devices noted in the vault, as it was at the last synchronisation; zero: none.
 	Remembered func() (devices.Head, error)

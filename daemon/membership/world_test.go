@@ -172,6 +172,19 @@ type machine struct {
 	name   string
 	path   string
 	memory []byte
+	past   past
+}
+
+// past is the machine's History.
+type past struct {
+	w    *world
+	kept []byte
+}
+
+func (p *past) Load() ([]byte, error) { return bytes.Clone(p.kept), nil }
+
+func (p *past) Save(kept []byte) error {
+	return p.w.call("save history", func() error { p.kept = bytes.Clone(kept); return nil })
 }
 
 // GoString is what rapid prints of it.
@@ -193,13 +206,14 @@ func (w *world) machine(name string) *machine {
 func (m *machine) options() Options {
 	return Options{
 		User: m.w.user, Signer: m.w.signing, Sealer: m.w.sealer, Files: files{atomicfile.OS, m.w}, KeyFile: m.path, Name: m.name,
-		Links: m.w, Records: m.w, Memory: m, Remembered: m.w.remembered, Note: m.w.note, Now: m.w.time,
+		Links: m.w, Records: m.w, Memory: m, History: &m.past, Remembered: m.w.remembered, Note: m.w.note, Now: m.w.time,
 	}
 }
 
 // start is what the agent does at an unlock; what ran before is dead.
 func (m *machine) start() {
 	m.w.Helper()
+	m.past.w = m.w
 	member, err := New(m.options())
 	if err != nil {
 		m.w.Fatal(err)
