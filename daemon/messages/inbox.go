@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/secret"
 	"coldframe/ratchet"
 )
@@ -359,8 +360,8 @@ func (m *Messages) remove(ctx context.Context, removal BlobChange, a aside) (out
 func (m *Messages) finish(ctx context.Context, removal BlobChange) error {
 	err := m.swap(ctx, []BlobChange{removal})
 	m.step("removed")
-	if errors.Is(err, fault.Conflict) {
-		return nil
+	if err != nil && !errors.Is(err, fault.Conflict) {
+		return err
 	}
-	return err
+	return m.config.DB.Update(func(tx *kv.Tx) error { return tx.Delete(bodyPrefix + removal.Name) })
 }

@@ -312,7 +312,7 @@ func (m *Messages) keepCopies(tx *kv.Tx, r *record, blobs []Blob) error {
 			return err
 		}
 	}
-	return tx.Set(markPrefix+r.base, r.mark().encode())
+	return setMark(tx, r)
 }
 
 func dropCopies(tx *kv.Tx, base string) error {
@@ -348,7 +348,7 @@ func (m *Messages) apply(ctx context.Context, plans []*plan, further ...BlobChan
 				return err
 			}
 		}
-		return nil
+		return m.keepBodies(tx, further)
 	})
 	m.step("copied")
 	return err
@@ -378,5 +378,5 @@ func (m *Messages) commit(tx *kv.Tx, p *plan) error {
 			return err
 		}
 	}
-	return tx.Set(markPrefix+p.next.base, p.next.mark().encode())
+	return setMark(tx, p.next)
 }

@@ -136,7 +136,9 @@ type Messages struct {
 
 	lastPlace atomic.Int64 // of the newest entry of the outbox
 	queued    queued
-	sending   sync.Mutex     // one Send at a time
+	sending   sync.Mutex     // one Send at a time, and what is posted below it
+	posted    []string       // keys of what the coordinator took lately, oldest first; nil: not read yet
+	reposted  string         // the last of them that was posted again
 	turns     map[string]int // number of the next head to tell each peer, of those that do not fit into one message
 	receiving sync.Mutex     // one Receive at a time, and what is below it
 	after     uint64         // the mailbox was read up to here

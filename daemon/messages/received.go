@@ -128,7 +128,7 @@ func (m *Messages) markSeen(r *Received) error {
 		if err := tx.Set(seenKey(r.Sender, r.ID), at); err != nil {
 			return err
 		}
-		if err := m.notAside(tx, r.removal.Name); err != nil {
+		if err := errors.Join(m.notAside(tx, r.removal.Name), tx.Delete(bodyPrefix+r.removal.Name)); err != nil {
 			return err
 		}
 		if standing == StandingContact {

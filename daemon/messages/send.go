@@ -25,6 +25,9 @@ func (m *Messages) Send(ctx context.Context) (next time.Time, err error) {
 func (m *Messages) sendAll(ctx context.Context) (next time.Time, err error) {
 	m.sending.Lock()
 	defer m.sending.Unlock()
+	if err := m.repost(ctx); err != nil {
+		return next, err
+	}
 	from := outPrefix
 	for {
 		e, err := m.firstEntry(from)
@@ -105,7 +108,7 @@ func (m *Messages) sendOne(ctx context.Context, e *entry) error {
 	if err != nil && !errors.Is(err, fault.Conflict) { // the id is ours alone: a message was posted under it, by us before a restore
 		return err
 	}
-	err = m.config.DB.Update(func(tx *kv.Tx) error { return tx.Delete(e.key) })
+	err = m.keepPosted(e)
 	m.step("sent")
 	return err
 }

@@ -210,6 +210,9 @@ func (m *Messages) tryEncrypt(
 	ctx context.Context, peer string, body []byte, remote bool, bundle **ratchet.Bundle,
 ) (ratchet.Message, error) {
 	s, err := m.session(ctx, peer, remote)
+	if err == nil {
+		err = m.retire(ctx, peer, s)
+	}
 	if err != nil {
 		return ratchet.Message{}, err
 	}

@@ -1,0 +1,178 @@
+package messages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/signed"
+)
+
+// What the coordinator took is kept for a while, as it was posted: a coordinator that is restored from an older state lost what came since, and
+// gets it once more, under the same ids. It is in no outbox any more, and takes nothing of its room.
+const (
+	postedPrefix = "messages/posted/"
+	repostKey    = "messages/repost" // there while what is kept is to be posted again
+
+	keepPosted     = 48 * time.Hour
+	maxPosted      = 4096
+	maxPostedBytes = 32 << 20
+	maxForgotten   = 64 // in one transaction
+)
+
+// posted is a message that the coordinator took, as it is stored, sealed.
+type posted struct {
+	_          struct{} `cbor:",toarray"`
+	Receiver   string
+	PostID     []byte
+	Ciphertext []byte
+}
+
+// postedKey has what is asked of those that are kept without opening them: when, in nanoseconds, and how many bytes.
+func postedKey(place int64, size int, id ID) string {
+	return fmt.Sprintf("%s%016x-%06x-%x", postedPrefix, place, size, id[:])
+}
+
+func parsePostedKey(key string) (at time.Time, size int) {
+	fields := strings.Split(strings.TrimPrefix(key, postedPrefix), "-")
+	if len(fields) != 3 {
+		return at, 0
+	}
+	nanos, _ := strconv.ParseInt(fields[0], 16, 64) //nolint:errcheck // 0: it is old, and goes
+	n, _ := strconv.ParseInt(fields[1], 16, 32)     //nolint:errcheck // the same
+	return time.Unix(0, nanos), int(n)
+}
+
+// keepPosted puts the message of an entry, which the coordinator took, in the place of the entry. The caller holds sending.
+func (m *Messages) keepPosted(e *entry) error {
+	if err := m.loadPosted(); err != nil {
+		return err
+	}
+	b, err := signed.Marshal(posted{Receiver: e.Receiver, PostID: e.PostID, Ciphertext: e.Ciphertext})
+	if err != nil {
+		return err
+	}
+	key := postedKey(m.place(), len(b), ID(e.PostID))
+	sealed, err := m.sealLocal(key, b)
+	if err != nil {
+		return err
+	}
+	old := m.tooOld(len(b))
+	err = m.config.DB.Update(func(tx *kv.Tx) error {
+		for _, k := range old {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return errors.Join(tx.Set(key, sealed), tx.Delete(e.key))
+	})
+	if err == nil {
+		m.posted = append(m.posted[len(old):], key)
+	}
+	return err
+}
+
+// loadPosted reads the keys of what is kept, once.
+func (m *Messages) loadPosted() error {
+	if m.posted != nil {
+		return nil
+	}
+	list := []string{}
+	err := m.config.DB.View(func(tx *kv.Tx) error {
+		return tx.Keys(postedPrefix, func(key string) error { list = append(list, key); return nil })
+	})
+	if err == nil {
+		m.posted = list
+	}
+	return err
+}
+
+// tooOld returns what is to go, oldest first, before so many bytes are kept as well; not all of it at once.
+func (m *Messages) tooOld(size int) (old []string) {
+	for _, key := range m.posted {
+		_, n := parsePostedKey(key)
+		size += n
+	}
+	for i, key := range m.posted[:min(len(m.posted), maxForgotten)] {
+		at, n := parsePostedKey(key)
+		if m.config.Now().Sub(at) < keepPosted && len(m.posted)-i < maxPosted && size <= maxPostedBytes {
+			break
+		}
+		old, size = append(old, key), size-n
+	}
+	return old
+}
+
+// repost posts what is kept once more, if that was asked for (Epoch, PutBack): those that the coordinator knows change nothing there. It goes on where it
+// was interrupted. The caller holds sending.
+func (m *Messages) repost(ctx context.Context) error {
+	asked, err := m.isSet(repostKey)
+	if err != nil || !asked {
+		return err
+	}
+	if err := m.loadPosted(); err != nil {
+		return err
+	}
+	for _, key := range m.posted {
+		if at, _ := parsePostedKey(key); key <= m.reposted || m.config.Now().Sub(at) >= keepPosted {
+			continue
+		}
+		if err := m.postAgain(ctx, key); err != nil {
+			return err
+		}
+		m.reposted = key
+	}
+	if err = m.config.DB.Update(func(tx *kv.Tx) error { return tx.Delete(repostKey) }); err == nil {
+		m.reposted = ""
+	}
+	return err
+}
+
+// postAgain posts one message once more. A refusal is one of this message; failures are those of all.
+func (m *Messages) postAgain(ctx context.Context, key string) error {
+	var p posted
+	err := m.config.DB.View(func(tx *kv.Tx) error {
+		sealed, err := tx.Get(key)
+		if err != nil {
+			return err
+		}
+		b, err := m.openLocal(key, sealed)
+		if err != nil {
+			return err
+		}
+		return signed.Unmarshal(b, &p)
+	})
+	if err != nil {
+		return err
+	}
+	if len(p.PostID) != len(ID{}) {
+		return fault.New(fault.NotAuthentic, "not a message that was posted")
+	}
+	if m.config.MaySend(ctx, p.Receiver) != nil {
+		return nil //nolint:nilerr // consent has ended
+	}
+	m.step("repost")
+	err = m.config.Mailbox.Post(ctx, p.Receiver, ID(p.PostID).String(), p.Ciphertext)
+	if err != nil && (ctx.Err() != nil || transient(err) && !errors.Is(err, fault.Conflict)) {
+		return err
+	}
+	return nil
+}
+
+// isSet reports whether there is a record with this key.
+func (m *Messages) isSet(key string) (set bool, err error) {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
+		_, err := tx.Get(key)
+		set = err == nil
+		if errors.Is(err, fault.NotFound) {
+			err = nil
+		}
+		return err
+	})
+	return set, err
+}
