@@ -144,6 +144,21 @@ type CoordinatorInfo struct {
 	Sync SyncStatus
 }
 
+// CoordinatorRestored is what RestoreCoordinator put back.
+type CoordinatorRestored struct {
+	Vault   bool         // the coordinator had an older one, or none
+	Links   int          // of the device list
+	Records int          // of sessions and prekeys
+	Bodies  int          // messages that were received, and not yet taken in
+	Wrong   []RecordLeft // records that were left as the coordinator has them
+}
+
+// RecordLeft is a record that this machine did not put back, and why.
+type RecordLeft struct {
+	Contact string // user id; empty: the prekeys
+	Code    fault.Code
+}
+
 // SyncStatus says how it stands with what is done with the coordinator, as the last round found it.
 type SyncStatus struct {
 	Failures []SyncFailure // of tasks; none: all is well
@@ -394,6 +409,8 @@ const (
 	EventCoordinatorOnline  = "coordinator.online"
 	EventCoordinatorOffline = "coordinator.offline" // or it refuses; Code says why
 	EventCoordinatorLogin   = "coordinator.login_needed"
+	EventCoordinatorOlder   = "coordinator.restored" // from an older state, by its own word
+	EventCoordinatorPutBack = "coordinator.put_back" // a person had this machine give it what it lost
 	EventDatasetCreated     = "dataset.created"
 	EventDatasetRenamed     = "dataset.renamed"
 	EventDatasetDeleted     = "dataset.deleted"

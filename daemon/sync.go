@@ -61,8 +61,10 @@ type syncer struct {
 	book      *contacts.Book
 
 	poked     chan struct{}
-	rescan    atomic.Bool // the mailbox is to be looked at from its beginning
-	connected atomic.Bool // anew: what the last connection's end made wait is to be sent
+	rescan    atomic.Bool   // the mailbox is to be looked at from its beginning
+	connected atomic.Bool   // anew: what the last connection's end made wait is to be sent
+	arrivals  atomic.Uint64 // connections that were made
+	epochAt   uint64        // the connection in which the coordinator's epoch was looked at; run's
 
 	mu       sync.Mutex
 	due      task
@@ -211,6 +213,9 @@ func (y *syncer) note(t task, err error) {
 func (y *syncer) syncVault(ctx context.Context) error {
 	v := y.a.vault
 	joined, err := v.Joined()
+	if err == nil {
+		err = y.followEpoch(ctx)
+	}
 	if err != nil {
 		return err
 	}

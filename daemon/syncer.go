@@ -67,7 +67,7 @@ func (a *Agent) newMember(s *session, client remote.Client) (*membership.Member,
 	return membership.New(membership.Options{
 		User: devices.UserID(user), Signer: s.signer, Sealer: seal.NewSealer(s.local.key, s.local.id, devices.Purpose),
 		KeyFile: a.deviceFile(), Files: atomicfile.OS,
-		Links: remote.Links{Client: client}, Records: remote.NewRecords(client), Memory: deviceMemory{a, s},
+		Links: remote.Links{Client: client}, Records: remote.NewRecords(client), Memory: deviceMemory{a, s}, History: deviceHistory{a, s},
 		Remembered: a.notedDevices, Note: a.noteDevices, Name: name, Now: a.clock.Now,
 	})
 }
@@ -123,6 +123,7 @@ func (y *syncer) notice(kind string) {
 // online asks for everything, over a connection that was just made.
 func (y *syncer) online(context.Context) {
 	y.connected.Store(true)
+	y.arrivals.Add(1)
 	y.poke(allTasks)
 }
 

@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"coldframe/daemon/remote"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+	"coldframe/internal/seal"
+)
+
+// restoreWait is how long RestoreCoordinator waits for the login that it may need: a restored coordinator has no sessions.
+const restoreWait = 30 * time.Second
+
+// RestoreCoordinator gives a coordinator that was restored from an older state what this machine knows to be newer, on the word of a person: the
+// vault, the device list, the sessions, new prekeys, and the messages that it took lately. It may be called again, and then on the user's other
+// machines; the one that was used last begins. Password is wiped.
+//
+// fault.Forked: what the coordinator has did not come of what is here: it stays. fault.RolledBack: this machine does not have all that is missing.
+// fault.Conflict: there is nothing to put back where nothing is kept.
+func (a *Agent) RestoreCoordinator(ctx context.Context, password []byte) (CoordinatorRestored, error) {
+	defer clear(password)
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		return CoordinatorRestored{}, err
+	}
+	defer leave()
+	if err := s.writable(); err != nil {
+		return CoordinatorRestored{}, err
+	}
+	if _, err := a.coordinatorItem(); err != nil {
+		return CoordinatorRestored{}, err
+	}
+	if err := a.loginAgain(ctx, s, password); err != nil {
+		return CoordinatorRestored{}, ended(ctx, err)
+	}
+	r, err := s.sync.putBack(ctx)
+	if err == nil {
+		a.log.Warn("the coordinator got what this machine has newer", "vault", r.Vault, "links", r.Links, "records", r.Records, "bodies", r.Bodies)
+		a.event(Event{Type: EventCoordinatorPutBack})
+	}
+	s.sync.poke(allTasks)
+	return r, ended(ctx, err)
+}
+
+// loginAgain lets the link connect anew, with a proof of the password if its session has ended, and waits for that.
+func (a *Agent) loginAgain(ctx context.Context, s *session, password []byte) error {
+	if err := passwordGiven(password); err != nil {
+		return err
+	}
+	proof, err := a.vault.LoginProof(ctx, password)
+	if err != nil {
+		return err
+	}
+	defer proof.Wipe()
+	l := s.currentLink()
+	if l.Link == nil {
+		return fault.New(fault.Unavailable, "no coordinator is set")
+	}
+	before := s.sync.arrivals.Load()
+	l.Give(proof.For(l.url))
+	l.Wake()
+	ctx, cancel := context.WithTimeout(ctx, restoreWait)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for s.sync.arrivals.Load() == before {
+		if l.NeedsProof() {
+			return fault.New(fault.Forbidden, "the coordinator does not take the proof of this password: it may know a former one")
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Unavailable, "there is no connection to the coordinator")
+		case <-look.C:
+		}
+	}
+	return nil
+}
+
+// putBack does what is said of RestoreCoordinator, in the order of a round: each part needs those before it.
+func (y *syncer) putBack(ctx context.Context) (r CoordinatorRestored, err error) {
+	if err = y.a.vault.Sync(ctx); errors.Is(err, fault.RolledBack) {
+		err = y.a.vault.Republish(ctx)
+		r.Vault = err == nil
+	}
+	if err == nil {
+		err = y.memberErr
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.Links, err = y.member.PutBack(ctx); err != nil {
+		return r, err
+	}
+	state, err := y.member.Sync(ctx)
+	if err == nil {
+		err = errNotListed(state)
+	}
+	if err != nil {
+		return r, err
+	}
+	done, err := y.mail.PutBack(ctx)
+	r.Records, r.Bodies = done.Records, done.Bodies
+	for peer, code := range done.Wrong {
+		r.Wrong = append(r.Wrong, RecordLeft{Contact: peer, Code: code})
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, y.keepTime(publishedKey, time.Unix(0, 0)) // one-time prekeys are in no backup
+}
+
+// followEpoch notes whether the coordinator was restored since the last connection.
+func (y *syncer) followEpoch(ctx context.Context) error {
+	n := y.arrivals.Load()
+	if n == y.epochAt {
+		return nil
+	}
+	epoch, err := remote.Epoch(ctx, y.client)
+	if err != nil {
+		return err
+	}
+	changed, err := y.mail.Epoch(epoch)
+	if err != nil {
+		return err
+	}
+	if y.epochAt = n; changed {
+		y.a.event(Event{Type: EventCoordinatorOlder})
+	}
+	return nil
+}
+
+// historyKey is what this machine remembers of older links of the device list, sealed under the local key.
+const historyKey = "meta/membership-history"
+
+// deviceHistory implements membership.Memory for what PutBack needs.
+type deviceHistory struct {
+	a *Agent
+	s *session
+}
+
+// Load implements membership.Memory.
+func (m deviceHistory) Load() (kept []byte, err error) {
+	err = m.a.db.View(func(tx *kv.Tx) error {
+		sealed, err := tx.Get(historyKey)
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		kept, err = seal.Open(m.s.local.key, purposeLocal, m.s.context("membership", m.s.user, "history"), sealed)
+		return err
+	})
+	return kept, err
+}
+
+// Save implements membership.Memory.
+func (m deviceHistory) Save(kept []byte) error {
+	return m.a.db.Update(func(tx *kv.Tx) error {
+		return tx.Set(historyKey, m.s.sealLocal("membership", m.s.user, "history", kept))
+	})
+}
