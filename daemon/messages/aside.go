@@ -36,8 +36,7 @@ type Aside struct {
 	Kind   string // "" if it was not read so far
 	Code   fault.Code
 	Time   time.Time
-	Size   int    // of Body, bytes
-	Body   []byte // as it came, or as it was decrypted; empty if it waits at the coordinator for an agent that knows the kind, and in lists
+	Size   int // bytes, as it came, or as it was decrypted; 0 if it waits at the coordinator for an agent that knows the kind
 }
 
 // aside is a message that was set aside, as it is stored, sealed; its body is sealed by itself.
@@ -208,28 +207,6 @@ func (a *aside) listed(number uint64) Aside {
 	return Aside{
 		Number: number, Sender: a.Sender, Kind: a.Kind, Code: fault.Code(a.Code), Time: time.Unix(a.Time, 0).UTC(), Size: a.Size,
 	}
-}
-
-// Aside returns one that was set aside, with its body. fault.NotFound: it is not there.
-func (m *Messages) Aside(number uint64) (out Aside, err error) {
-	err = m.config.DB.View(func(tx *kv.Tx) error {
-		key, bodyKey := asideKey(asidePrefix, number), asideKey(asideBodies, number)
-		sealed, err := tx.Get(key)
-		if err != nil {
-			return err
-		}
-		a, err := m.openAside(key, sealed)
-		if err != nil {
-			return err
-		}
-		if sealed, err = tx.Get(bodyKey); err != nil {
-			return err
-		}
-		out = a.listed(number)
-		out.Body, err = m.openLocal(bodyKey, sealed)
-		return err
-	})
-	return out, err
 }
 
 // Forget removes one that was set aside. fault.NotFound: it is not there.

@@ -68,15 +68,6 @@ func readSaid(tx *kv.Tx, peer string) (list []Said, err error) {
 	return list, nil
 }
 
-// HeadsOf returns what a peer said last of each object, the latest heard of first; at most MaxHeads.
-func (m *Messages) HeadsOf(peer string) (list []Said, err error) {
-	err = m.config.DB.View(func(tx *kv.Tx) error {
-		list, err = readSaid(tx, peer)
-		return err
-	})
-	return list, err
-}
-
 // echoes returns what is echoed to a peer: what it said itself. Of an object that is forked it is both versions, so that whichever device
 // of the peer gets the message sees the one that it has not.
 func (m *Messages) echoes(peer string) (list []Head, err error) {

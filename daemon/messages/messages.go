@@ -134,7 +134,8 @@ type Messages struct {
 	user   string
 	step   func(string) // called around each durable step; tests end the world in it
 
-	lastPlace atomic.Int64 // of the newest entry of the outbox
+	lastPlace atomic.Int64  // of the newest entry of the outbox
+	hurries   atomic.Uint64 // how often somebody asked for what waits
 	queued    queued
 	sending   sync.Mutex     // one Send at a time, and what is posted below it
 	posted    []string       // keys of what the coordinator took lately, oldest first; nil: not read yet
@@ -156,6 +157,7 @@ type Messages struct {
 	opened context.Context         // what is under way ends with it
 	wipe   context.CancelCauseFunc // ends it
 
+	givenUp  sync.Map   // peers whose open session, "" for the prekeys, Restart gave up: they go before the next use
 	mu       sync.Mutex // sessions and prekeys
 	sessions map[string]*session
 	preKeys  *preKeys

@@ -29,28 +29,6 @@ const (
 	lapseHeadsAfter = 2 * 24 * time.Hour  // of heads alone: others will tell more
 )
 
-// Sending is where an entry of the outbox stands.
-type Sending string
-
-// The states of an entry. One that is posted is no more.
-const (
-	Queued    Sending = "queued"    // no message was made of it yet
-	Encrypted Sending = "encrypted" // its message is stored, and waits to be posted
-	Lapsed    Sending = "lapsed"    // there is no such receiver: it will not be posted, and stays to be seen until it is cancelled
-)
-
-// Outgoing is an entry of the outbox.
-type Outgoing struct {
-	ID       ID
-	Receiver string
-	Kind     string
-	Queued   time.Time
-	State    Sending
-	Code     fault.Code // why it has not gone; "" before the first try
-	Tries    int
-	Next     time.Time // of the next try
-}
-
 // entry is an entry as it is stored, sealed.
 type entry struct {
 	_          struct{} `cbor:",toarray"`
@@ -79,20 +57,6 @@ func (e *entry) id() (id ID) {
 }
 
 func (e *entry) wipe() { secret.Wipe(e.Payload) }
-
-func (e *entry) outgoing() Outgoing {
-	o := Outgoing{
-		ID: ID(e.ID), Receiver: e.Receiver, Kind: e.Kind, Queued: time.Unix(e.Queued, 0).UTC(), State: Queued,
-		Code: fault.Code(e.Code), Tries: e.Tries, Next: time.UnixMilli(e.Next).UTC(),
-	}
-	switch {
-	case strings.HasPrefix(e.key, lapsedPrefix):
-		o.State = Lapsed
-	case len(e.Ciphertext) > 0:
-		o.State = Encrypted
-	}
-	return o
-}
 
 // Enqueue stores a message for a receiver, and returns its id. It leaves with the next Send.
 func (m *Messages) Enqueue(receiver, kind string, payload []byte) (id ID, err error) {
@@ -257,28 +221,6 @@ func (m *Messages) openEntry(key string, sealed []byte) (*entry, error) {
 	return e, nil
 }
 
-// eachEntry calls fn with all entries, the lapsed ones last.
-func (m *Messages) eachEntry(tx *kv.Tx, fn func(e *entry)) error {
-	each := func(key string, sealed []byte) error {
-		e, err := m.openEntry(key, sealed)
-		if err == nil {
-			fn(e)
-			e.wipe()
-		}
-		return err
-	}
-	return errors.Join(tx.Scan(outPrefix, each), tx.Scan(lapsedPrefix, each))
-}
-
-// Outbox returns what waits, by receiver, in order, and what lapsed.
-func (m *Messages) Outbox() (list []Outgoing, err error) {
-	err = m.config.DB.View(func(tx *kv.Tx) error {
-		list = nil
-		return m.eachEntry(tx, func(e *entry) { list = append(list, e.outgoing()) })
-	})
-	return list, err
-}
-
 // Waiting returns the ids of all entries, without opening them: what was enqueued and is not there was posted, or cancelled.
 func (m *Messages) Waiting() (ids map[ID]bool, err error) {
 	err = m.config.DB.View(func(tx *kv.Tx) error {
@@ -294,63 +236,4 @@ func (m *Messages) Waiting() (ids map[ID]bool, err error) {
 		return errors.Join(tx.Keys(outPrefix, add), tx.Keys(lapsedPrefix, add))
 	})
 	return ids, err
-}
-
-// Waits reports whether an entry is there. Of many, ask Waiting.
-func (m *Messages) Waits(id ID) (bool, error) {
-	ids, err := m.Waiting()
-	return ids[id], err
-}
-
-// Cancel removes an entry that has not gone. If its message was posted and the answer lost, the receiver has it.
-func (m *Messages) Cancel(id ID) error {
-	m.sending.Lock()
-	defer m.sending.Unlock()
-	return m.config.DB.Update(func(tx *kv.Tx) error {
-		found := ""
-		err := m.eachEntry(tx, func(e *entry) {
-			if ID(e.ID) == id {
-				found = e.key
-			}
-		})
-		if err != nil {
-			return err
-		}
-		if found == "" {
-			return fault.New(fault.NotFound, "no such message waits")
-		}
-		return tx.Delete(found)
-	})
-}
-
-// Hurry lets everything for a receiver be tried at once, as after a person has looked at a changed key.
-func (m *Messages) Hurry(receiver string) error {
-	return m.hurry(receiver+"/", func(*entry) bool { return true })
-}
-
-// Reconnected lets everything be tried at once that waits because the coordinator was not there.
-func (m *Messages) Reconnected() error {
-	return m.hurry("", func(e *entry) bool { return fault.Code(e.Code) == fault.Unavailable })
-}
-
-// hurry lets entries that wait be tried at once: of those whose keys begin so, the ones that are meant.
-func (m *Messages) hurry(prefix string, meant func(*entry) bool) error {
-	m.sending.Lock()
-	defer m.sending.Unlock()
-	return m.config.DB.Update(func(tx *kv.Tx) error {
-		var list []*entry
-		err := tx.Scan(outPrefix+prefix, func(key string, sealed []byte) error {
-			e, err := m.openEntry(key, sealed)
-			if err == nil && e.Next > 0 && meant(e) {
-				list = append(list, e)
-			}
-			return err
-		})
-		for _, e := range list {
-			e.Next = 0
-			err = errors.Join(err, m.setEntry(tx, e))
-			e.wipe()
-		}
-		return err
-	})
 }

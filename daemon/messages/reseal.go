@@ -81,7 +81,7 @@ func (m *Messages) resealRecord(ctx context.Context, base string, epoch uint64) 
 
 // resealSome makes one swap, or reports that none is needed.
 func (m *Messages) resealSome(ctx context.Context, base string, epoch uint64, remote bool) (done bool, err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	r, c, err := m.load(ctx, base, remote)
 	if err != nil || r.version == 0 || len(c.head) == 0 {

@@ -13,16 +13,12 @@ import (
 // Restart gives up the record of a peer that is rolled_back, forked or damaged, on the word of a person who has looked: the next message
 // begins a new session, in a record that goes on from the highest one ever seen; one without content is enqueued, so that the user's other
 // devices see it. A session that another device began since is taken over. A peer of "" stands for the prekeys, after which new bundles are
-// to be offered.
+// to be offered. What is under way with the peer is not waited for.
 func (m *Messages) Restart(peer string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	base := preKeysBase
 	if peer != "" {
 		base = sessionBase(peer)
 	}
-	m.drop(peer)
-	m.dropPreKeys()
 	err := m.config.DB.Update(func(tx *kv.Tx) error {
 		err := tx.Set(startPrefix+base, []byte{1})
 		if err == nil && peer != "" {
@@ -36,8 +32,20 @@ func (m *Messages) Restart(peer string) error {
 	if err != nil {
 		return err
 	}
+	m.givenUp.Store(peer, nil)
 	m.Rescan() // what the record left in the mailbox may open now
 	return nil
+}
+
+// lock locks mu for a use of sessions or prekeys, and closes what Restart gave up.
+func (m *Messages) lock() {
+	m.mu.Lock()
+	m.givenUp.Range(func(peer, _ any) bool {
+		m.givenUp.Delete(peer)
+		m.drop(peer.(string)) //nolint:forcetypeassert // see Restart
+		m.dropPreKeys()
+		return true
+	})
 }
 
 // RestartAll gives up every record there is, as when no device is left that has the state key: new sessions and prekeys, never old ones.

@@ -71,9 +71,11 @@ func (m *Messages) sendTo(ctx context.Context, e *entry) (due time.Time, err err
 			e.wipe()
 			return due, nil
 		}
-		if err := m.sendOne(ctx, e); err != nil {
+		hurries := m.hurries.Load()
+		err := m.sendOne(ctx, e)
+		if err != nil && !errors.Is(err, errCancelled) {
 			defer e.wipe()
-			return m.wait(ctx, e, err)
+			return m.wait(ctx, e, err, hurries)
 		}
 		e.wipe()
 		if e, err = m.firstEntry(outPrefix + receiver + "/"); err != nil {
@@ -101,6 +103,9 @@ func (m *Messages) sendOne(ctx context.Context, e *entry) error {
 		if err := m.config.MaySend(ctx, e.Receiver); err != nil { // a person may have decided meanwhile
 			return err
 		}
+	}
+	if err := m.stillWaits(e); err != nil {
+		return err
 	}
 	m.step("post")
 	err := m.config.Mailbox.Post(ctx, e.Receiver, ID(e.PostID).String(), e.Ciphertext)
@@ -154,7 +159,7 @@ func (m *Messages) makeMessage(ctx context.Context, e *entry) error {
 	m.step("encrypted")
 	e.Identity, e.Begun = from.identity[:], from.begun
 	e.Ciphertext = append([]byte{byte(msg.Type)}, msg.Body...)
-	err = m.config.DB.Update(func(tx *kv.Tx) error { return errors.Join(m.setEntry(tx, e), m.announced(tx, b.Heads)) })
+	err = m.update(e, func(tx *kv.Tx) error { return errors.Join(m.setEntry(tx, e), m.announced(tx, b.Heads)) })
 	m.step("entered")
 	return err
 }
@@ -167,7 +172,7 @@ func (m *Messages) lapses(e *entry, code fault.Code) bool {
 
 // lapse gives an entry up: what is left of it says so. Of heads alone nothing is left.
 func (m *Messages) lapse(e *entry, code fault.Code) error {
-	return m.config.DB.Update(func(tx *kv.Tx) error {
+	return m.update(e, func(tx *kv.Tx) error {
 		if err := tx.Delete(e.key); err != nil || e.Kind == KindHeads {
 			return err
 		}
@@ -177,26 +182,38 @@ func (m *Messages) lapse(e *entry, code fault.Code) error {
 	})
 }
 
-// wait writes down why an entry did not go, and when it is tried again. It returns the failures that concern all entries.
-func (m *Messages) wait(ctx context.Context, e *entry, cause error) (time.Time, error) {
+// wait writes down why an entry did not go, and when it is tried again: at once, if somebody hurried since that many had. It returns the
+// failures that concern all entries.
+func (m *Messages) wait(ctx context.Context, e *entry, cause error, hurries uint64) (time.Time, error) {
 	code := fault.CodeOf(cause)
 	if ctx.Err() != nil || code == fault.Locked || code == fault.Unauthorized {
 		return time.Time{}, cause
 	}
 	if m.lapses(e, code) {
-		return m.config.Now(), m.lapse(e, code)
+		return m.config.Now(), unlessCancelled(m.lapse(e, code))
 	}
 	limit := retryLimit
 	if !transient(cause) && code != fault.Incomplete {
 		limit = personLimit
 	}
 	due := m.config.Now().Add(backoff(e.Tries, limit))
+	if m.hurries.Load() != hurries {
+		due = m.config.Now()
+	}
 	e.Tries, e.Code, e.Next = e.Tries+1, string(code), due.UnixMilli()
-	if err := m.config.DB.Update(func(tx *kv.Tx) error { return m.setEntry(tx, e) }); err != nil {
+	if err := unlessCancelled(m.update(e, func(tx *kv.Tx) error { return m.setEntry(tx, e) })); err != nil {
 		return due, err
 	}
 	if code == fault.Unavailable {
 		return due, cause
 	}
 	return due, nil
+}
+
+// unlessCancelled is nil for an entry that was cancelled: there is nothing to be done for it.
+func unlessCancelled(err error) error {
+	if errors.Is(err, errCancelled) {
+		return nil
+	}
+	return err
 }

@@ -180,7 +180,7 @@ func (s *session) origin() origin { return origin{s.Info().RemoteIdentity, s.rec
 
 // originOf returns the origin of the next message to a peer, as far as this device knows; zeroes if a session is to begin first.
 func (m *Messages) originOf(ctx context.Context, peer string) (o origin, err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	s, err := m.session(ctx, peer, false)
 	if err != nil {
@@ -191,7 +191,7 @@ func (m *Messages) originOf(ctx context.Context, peer string) (o origin, err err
 
 // encrypt makes a message of a body, beginning a session if there is none that the peer answers in.
 func (m *Messages) encrypt(ctx context.Context, peer string, body []byte) (msg ratchet.Message, o origin, err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	var bundle *ratchet.Bundle
 	for try := range maxTries {
@@ -234,7 +234,7 @@ func (m *Messages) tryEncrypt(
 
 // decrypt opens a message of a peer. further makes the changes that go with it, of the body.
 func (m *Messages) decrypt(ctx context.Context, peer string, msg ratchet.Message, further furtherFunc) (err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	for try := range maxTries {
 		if err = m.tryDecrypt(ctx, peer, msg, try > 0, further); err == nil {
@@ -249,16 +249,6 @@ func (m *Messages) decrypt(ctx context.Context, peer string, msg ratchet.Message
 		}
 	}
 	return err
-}
-
-// Identity returns the identity key that the session with a peer has, zeroes if there is none yet: what a stranger is to be pinned to.
-func (m *Messages) Identity(ctx context.Context, peer string) (key [32]byte, err error) {
-	err = m.until(ctx, func(ctx context.Context) error {
-		o, err := m.originOf(ctx, peer)
-		key = o.identity
-		return err
-	})
-	return key, err
 }
 
 // mayBeOld reports whether a message may open with the record that the coordinator has, after it did not with ours.
@@ -298,20 +288,6 @@ func (m *Messages) NewBundles(ctx context.Context, n int, o ratchet.BundleOption
 	return list, err
 }
 
-// Remaining returns how many one-time prekeys have not been used, as far as the coordinator's record of them says.
-func (m *Messages) Remaining(ctx context.Context) (n int, err error) {
-	err = m.until(ctx, func(ctx context.Context) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		p, err := m.openPreKeys(ctx, true)
-		if err == nil {
-			n = p.Remaining()
-		}
-		return err
-	})
-	return n, err
-}
-
 // Rotate replaces signed and last-resort prekeys that are due, and reports whether any was: then new bundles are to be offered. It is
 // called once a day.
 func (m *Messages) Rotate(ctx context.Context) (rotated bool, err error) {
@@ -328,7 +304,7 @@ func (m *Messages) withPreKeys(ctx context.Context, fn func(p *ratchet.PreKeys, 
 }
 
 func (m *Messages) tryPreKeys(ctx context.Context, fn func(p *ratchet.PreKeys, save func([]byte) error) error) (err error) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	for try := range maxTries {
 		var p *preKeys

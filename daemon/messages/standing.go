@@ -105,7 +105,7 @@ func (m *Messages) makeRoom(ctx context.Context, since map[string]uint64) error 
 
 // giveUp removes the session with a stranger, and the ids of the messages that came in it. What they send in it cannot be read any more.
 func (m *Messages) giveUp(ctx context.Context, peer string) error {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.drop(peer)
 	base := sessionBase(peer)
