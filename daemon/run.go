@@ -70,6 +70,7 @@ func (a *Agent) stop() {
 	a.mu.Unlock()
 	drained = a.closeSession(errStopping()) && drained
 	a.keepOpen = !drained
+	a.reportRare(true)
 	a.close()
 	a.log.Info("stopped")
 }
@@ -130,6 +131,7 @@ func (a *Agent) watchIdle(ctx context.Context) error {
 			a.wakeLink()
 		}
 		a.reportLink()
+		a.reportRare(false)
 		a.mu.Lock()
 		due := a.idle.due() && a.gate != nil
 		a.mu.Unlock()

@@ -72,25 +72,6 @@ func TestL21_ProofOfTheToken(t *testing.T) {
 	wantCode(t, "short challenge", err, fault.InvalidRequest)
 }
 
-func TestRefusalsAtTheDoorAreCountedTogether(t *testing.T) {
-	clock := newFakeClock()
-	a := startAgent(t, t.TempDir(), func(_ *Config, o *Options) { o.Clock = clock })
-	for range 1000 {
-		a.Refused(fault.Unauthorized)
-	}
-	clock.pass(refusedEvery, 0)
-	a.Refused(fault.Unauthorized)
-	var counts []int64
-	for _, e := range a.logged(t) {
-		if e.Type == EventRefused {
-			counts = append(counts, e.Count)
-		}
-	}
-	if len(counts) != 2 || counts[0]+counts[1] != 1001 {
-		t.Errorf("counts %v, want two events for 1001 refusals", counts)
-	}
-}
-
 func TestF13_SetClockExpiresNothing(t *testing.T) {
 	clock := newFakeClock()
 	watch := newClockWatch(clock)
