@@ -305,7 +305,8 @@ func (a *Agent) switchLink(s *session, l *link.Link, before runningLink, item, o
 // homeKey names the coordinator that keeps, or kept, the vault: SHA-256 of its address. Sessions and devices are there.
 const homeKey = "meta/coordinator-home"
 
-// mayJoin is fault.Conflict for a coordinator other than the one that keeps the vault, or kept it: sessions and devices do not move.
+// mayJoin is fault.Conflict for a coordinator other than the one that keeps the vault, or kept it: sessions, prekeys and the device list are
+// there, under marks that only go up, and a coordinator that starts them again looks like one that went back.
 func (a *Agent) mayJoin(url string) error {
 	home := sha256.Sum256([]byte(url))
 	return a.db.View(func(tx *kv.Tx) error {
@@ -316,7 +317,7 @@ func (a *Agent) mayJoin(url string) error {
 		if err != nil {
 			return err
 		}
-		return fault.New(fault.Conflict, "another coordinator keeps, or kept, this account; its sessions and devices cannot move")
+		return fault.New(fault.Conflict, "an account stays at the coordinator that it joined first: its contacts and devices are there; go on at the address of that one, or without a coordinator")
 	})
 }
 

@@ -1933,12 +1933,16 @@ type ClientInterface interface {
 
 	// DisconnectCoordinatorWithBody Log out and use no coordinator; the account there stays
 	//
+	// Works without the coordinator, too. The same one can be joined again, another one cannot.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
 	DisconnectCoordinatorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DisconnectCoordinator Log out and use no coordinator; the account there stays
+	//
+	// Works without the coordinator, too. The same one can be joined again, another one cannot.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1955,7 +1959,7 @@ type ClientInterface interface {
 	// ConnectCoordinatorWithBody Join a coordinator
 	//
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes any type of body and a specified content type.
@@ -1966,7 +1970,7 @@ type ClientInterface interface {
 	// ConnectCoordinator Join a coordinator
 	//
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes a body of the `application/json` content type.
@@ -3022,6 +3026,8 @@ func (c *Raw) VerifyContact(ctx context.Context, id ContactID, body VerifyContac
 
 // DisconnectCoordinatorWithBody Log out and use no coordinator; the account there stays
 //
+// Works without the coordinator, too. The same one can be joined again, another one cannot.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
@@ -3038,6 +3044,8 @@ func (c *Raw) DisconnectCoordinatorWithBody(ctx context.Context, contentType str
 }
 
 // DisconnectCoordinator Log out and use no coordinator; the account there stays
+//
+// Works without the coordinator, too. The same one can be joined again, another one cannot.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3074,7 +3082,7 @@ func (c *Raw) GetCoordinator(ctx context.Context, reqEditors ...RequestEditorFn)
 // ConnectCoordinatorWithBody Join a coordinator
 //
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes any type of body and a specified content type.
@@ -3095,7 +3103,7 @@ func (c *Raw) ConnectCoordinatorWithBody(ctx context.Context, contentType string
 // ConnectCoordinator Join a coordinator
 //
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes a body of the `application/json` content type.
@@ -7485,12 +7493,16 @@ type ClientWithResponsesInterface interface {
 
 	// DisconnectCoordinatorWithBodyWithResponse Log out and use no coordinator; the account there stays
 	//
+	// Works without the coordinator, too. The same one can be joined again, another one cannot.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
 	DisconnectCoordinatorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DisconnectCoordinatorResponse, error)
 
 	// DisconnectCoordinatorWithResponse Log out and use no coordinator; the account there stays
+	//
+	// Works without the coordinator, too. The same one can be joined again, another one cannot.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7509,7 +7521,7 @@ type ClientWithResponsesInterface interface {
 	// ConnectCoordinatorWithBodyWithResponse Join a coordinator
 	//
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -7520,7 +7532,7 @@ type ClientWithResponsesInterface interface {
 	// ConnectCoordinatorWithResponse Join a coordinator
 	//
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -11288,6 +11300,8 @@ func (c *ClientWithResponses) VerifyContactWithResponse(ctx context.Context, id 
 
 // DisconnectCoordinatorWithBodyWithResponse Log out and use no coordinator; the account there stays
 //
+// Works without the coordinator, too. The same one can be joined again, another one cannot.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/coordinator (the `DisconnectCoordinator` operationId).
@@ -11300,6 +11314,8 @@ func (c *ClientWithResponses) DisconnectCoordinatorWithBodyWithResponse(ctx cont
 }
 
 // DisconnectCoordinatorWithResponse Log out and use no coordinator; the account there stays
+//
+// Works without the coordinator, too. The same one can be joined again, another one cannot.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11330,7 +11346,7 @@ func (c *ClientWithResponses) GetCoordinatorWithResponse(ctx context.Context, re
 // ConnectCoordinatorWithBodyWithResponse Join a coordinator
 //
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -11347,7 +11363,7 @@ func (c *ClientWithResponses) ConnectCoordinatorWithBodyWithResponse(ctx context
 // ConnectCoordinatorWithResponse Join a coordinator
 //
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
-// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or another coordinator keeps this account; `policy`: an
+// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

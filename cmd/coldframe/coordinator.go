@@ -199,6 +199,8 @@ func (a *app) connectCommand() *cobra.Command {
 func (a *app) disconnectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "disconnect", Short: "Log out and use no coordinator; the account there stays (asks for the password)", Args: args(cobra.NoArgs),
+		Long: "Logs out and uses no coordinator, also where it does not answer any more. Tables, contacts and the secrets that came stay on this machine; none are sent or\n" +
+			"received. The account can join the same coordinator again, at the same address, but no other: its contacts and devices are there.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, password, err := a.agentAndPassword(cmd.Context())
 			if err != nil {
@@ -207,7 +209,7 @@ func (a *app) disconnectCommand() *cobra.Command {
 			if err := c.DisconnectCoordinator(cmd.Context(), password); err != nil {
 				return err
 			}
-			a.say("no coordinator is used")
+			a.say("no coordinator is used; coldframe coordinator connect, with the same address, goes on")
 			return nil
 		},
 	}
