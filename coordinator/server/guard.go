@@ -23,12 +23,14 @@ type room struct {
 	logins   amounts // bytes of bodies of callers without a session
 	small    amounts // bytes of bodies of up to smallBody
 	large    amounts // bytes of other bodies
-	answers  amounts // bytes of answers of more than unlent, as they are stored, until their readers have them
+	decoded  amounts // bytes of those that are there and in work: each takes four times as much beside it then
+	answers  amounts // bytes of answers of more than smallAnswer, as they are stored, until their readers have them
 }
 
 const (
-	smallBody = 264 << 10
-	leastBody = 4 << 10 // what the smallest body counts for
+	smallBody   = 264 << 10
+	leastBody   = 4 << 10  // what the smallest body counts for
+	smallAnswer = 32 << 10 // an answer of so many stored bytes is made without a loan, whoever has all the room; it is less than unlent then
 )
 
 var defaultRoom = room{
@@ -37,6 +39,7 @@ var defaultRoom = room{
 	logins:   amounts{all: 16 << 20, address: 1 << 20},
 	small:    amounts{all: 32 << 20, account: 2 << 20, address: 4 << 20},
 	large:    amounts{all: 88 << 20, account: 5632 << 10, address: 24 << 20},
+	decoded:  amounts{all: 22 << 20},
 	answers:  amounts{all: 72 << 20, account: 4608 << 10, address: 36 << 20},
 }
 
@@ -67,7 +70,7 @@ type guard struct {
 	*Server
 	next http.Handler
 
-	requests, handlers, logins, small, large, answers *pool
+	requests, handlers, logins, small, large, decoded, answers *pool
 }
 
 func newGuard(s *Server, next http.Handler) *guard {
@@ -75,7 +78,7 @@ func newGuard(s *Server, next http.Handler) *guard {
 	return &guard{
 		Server: s, next: next,
 		requests: newPool(r.requests), handlers: newPool(r.handlers), logins: newPool(r.logins), small: newPool(r.small), large: newPool(r.large),
-		answers: newPool(r.answers),
+		decoded: newPool(r.decoded), answers: newPool(r.answers),
 	}
 }
 
@@ -242,10 +245,10 @@ func (g *guard) serve(out *answer, r *http.Request, c *call) error {
 	defer own.release()
 	if c.route.body {
 		body, err := g.takeBody(out, r, c)
+		defer body.release()
 		if err != nil {
 			return err
 		}
-		defer body.release()
 	}
 	place, err := g.borrow(r.Context(), g.handlers, c, 1)
 	if err != nil {
@@ -253,7 +256,9 @@ func (g *guard) serve(out *answer, r *http.Request, c *call) error {
 	}
 	defer place.release()
 	c.lend = func(ctx context.Context, n int64) (err error) {
-		c.loan, err = g.borrow(ctx, g.answers, c, n)
+		if n > smallAnswer {
+			c.loan, err = g.borrow(ctx, g.answers, c, n)
+		}
 		return err
 	}
 	defer func() { c.loan.release() }()
@@ -266,8 +271,17 @@ func (g *guard) borrow(ctx context.Context, p *pool, c *call, n int64) (*loan, e
 	return p.take(ctx, c, n)
 }
 
-// takeBody makes room for the body, reads it and checks it.
-func (g *guard) takeBody(out *answer, r *http.Request, c *call) (*loan, error) {
+// loans are what a body has, while it comes and while it is in work.
+type loans []*loan
+
+func (l loans) release() {
+	for _, own := range l {
+		own.release()
+	}
+}
+
+// takeBody makes room for the body, reads it and checks it. A large one waits, once it is there, until few others are in work.
+func (g *guard) takeBody(out *answer, r *http.Request, c *call) (all loans, err error) {
 	p, n := g.small, max(leastBody, r.ContentLength)
 	switch {
 	case c.route.open:
@@ -279,16 +293,18 @@ func (g *guard) takeBody(out *answer, r *http.Request, c *call) (*loan, error) {
 	if err != nil {
 		return nil, err
 	}
+	all = loans{l}
 	b, err := out.readBody(r)
+	if err == nil && p == g.large {
+		if l, err = g.borrow(r.Context(), g.decoded, c, n); err == nil {
+			all = append(all, l)
+		}
+	}
 	if err == nil {
 		err = checks[c.route.operation].CheckBody(b)
 	}
-	if err != nil {
-		l.release()
-		return nil, err
-	}
 	r.Body = io.NopCloser(bytes.NewReader(b))
-	return l, nil
+	return all, err
 }
 
 func (g *guard) handle(out *answer, r *http.Request, c *call) error {

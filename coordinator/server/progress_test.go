@@ -302,6 +302,40 @@ func TestF20_StalledAnswers(t *testing.T) {
 
 const readAll = `{"bodies":true}`
 
+// Whoever has all the room for answers: small ones are made, large ones are refused after a while, and large bodies that all came at once are in work one after
+// the other.
+func TestF20_NoRoomLeft(t *testing.T) {
+	p := defaultPace
+	p.place = 100 * time.Millisecond
+	b := newBench(t, open, Options{pace: p})
+	alice, bob := b.user(1), b.user(2)
+	b.send("POST", "/v1/blobs", alice.AccessToken, vault(1<<20)).want(t, 200, "")
+	small := vault(20 << 10)
+	small.Swaps[0].Name = "small"
+	b.send("POST", "/v1/blobs", alice.AccessToken, small).want(t, 200, "")
+	b.send("POST", "/v1/users/"+alice.User+"/messages", bob.AccessToken, OutgoingMessage{Id: userID(7), Body: fill(1, 20<<10)}).want(t, 204, "")
+	g := b.guard()
+	for _, pool := range []*pool{g.answers, g.decoded} {
+		if !pool.total.TryAcquire(pool.all) {
+			t.Fatal("somebody has some of it")
+		}
+	}
+	for _, path := range []string{"/v1/blobs/small", "/v1/messages", "/v1/account", "/v1/users/" + alice.User + "/devices"} {
+		b.send("GET", path, alice.AccessToken, nil).want(t, 200, "")
+	}
+	b.send("POST", "/v1/blobs/read", alice.AccessToken, `{"names":["small"],"bodies":true}`).want(t, 200, "")
+	b.send("POST", "/v1/blobs/read", alice.AccessToken, `{}`).want(t, 200, "")
+	b.send("GET", "/v1/blobs/vault", alice.AccessToken, nil).want(t, 503, fault.Busy)
+	b.send("POST", "/v1/blobs", bob.AccessToken, vault(1<<20)).want(t, 503, fault.Busy)
+	g.answers.total.Release(g.answers.all)
+	g.decoded.total.Release(g.decoded.all)
+	b.send("GET", "/v1/blobs/vault", alice.AccessToken, nil).want(t, 200, "")
+	b.send("POST", "/v1/blobs", bob.AccessToken, vault(1<<20)).want(t, 200, "")
+	if !g.large.total.TryAcquire(g.large.all) || !g.decoded.total.TryAcquire(g.decoded.all) {
+		t.Error("something was not given back")
+	}
+}
+
 // An account's share of each pool is a sixteenth at most, and what it may ask for has room in it.
 func TestSharesOfAnAccount(t *testing.T) {
 	r := defaultRoom
@@ -315,6 +349,9 @@ func TestSharesOfAnAccount(t *testing.T) {
 	}
 	if r.answers.account < state.MaxPageSize || r.small.account < smallBody || sendersSize > state.MaxPageSize {
 		t.Error("there is no room for the largest answer")
+	}
+	if r.decoded.all < r.large.account {
+		t.Error("there is no room for the largest body")
 	}
 	for _, rt := range routes {
 		if rt.body && (rt.open && rt.bodyLimit() > r.logins.address || rt.bodyLimit() > r.large.account) {
