@@ -141,6 +141,9 @@ func (b *bench) send(method, path, token string, body any, headers ...string) re
 	if out.body, err = io.ReadAll(res.Body); err != nil {
 		b.t.Fatal(err)
 	}
+	if err := theDocument().check(method, req.URL.Path, res, out.body); err != nil {
+		b.t.Errorf("%s %s: %d %.200s: %v", method, path, res.StatusCode, out.body, err)
+	}
 	if res.StatusCode >= 400 {
 		if err := json.Unmarshal(out.body, &out.problem); err != nil {
 			b.t.Fatalf("%s %s: %d %s", method, path, res.StatusCode, out.body)
