@@ -195,6 +195,18 @@ type RecoverRequest struct {
 	Password []byte
 }
 
+// DraftKitRequest asks for a recovery kit that may take the place of the present one. Password is wiped by DraftKit.
+type DraftKitRequest struct {
+	Password []byte
+	Email    string // that the account is to have; empty: the present one
+}
+
+// KitRequest makes a drafted recovery kit the valid one. Password and Kit, its text, are wiped.
+type KitRequest struct {
+	Password []byte
+	Kit      []byte
+}
+
 // RestoreRequest says how a backup opens: with the password of its time, or with the recovery kit and a new password. On a machine
 // without the account key the kit is needed beside the password too. All three are wiped.
 type RestoreRequest struct {
@@ -394,6 +406,8 @@ const (
 	EventLocked             = "account.locked"
 	EventPassword           = "account.password_changed"
 	EventRecovered          = "account.recovered"
+	EventKit                = "account.kit_changed"
+	EventEmail              = "account.email_changed" // and the kit
 	EventUnattended         = "account.unattended_changed"
 	EventRestored           = "account.restored"
 	EventLogin              = "account.login" // the vault came from the coordinator: this is a new machine of its user

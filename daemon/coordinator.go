@@ -230,7 +230,7 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 		return CoordinatorInfo{}, err
 	}
 	defer proof.Wipe()
-	if err := a.mayJoin(settings.URL); err != nil {
+	if err := errors.Join(a.mayJoin(settings.URL), a.needsKit(ctx, kit)); err != nil {
 		return CoordinatorInfo{}, err
 	}
 	if err := a.join(ctx, s, settings, proof, r.Invitation, kit); err != nil {
@@ -357,7 +357,10 @@ func (a *Agent) setRecovery(ctx context.Context, l *link.Link, url string, proof
 	defer recovery.Wipe()
 	own := recovery.For(url)
 	defer own.Wipe()
-	return l.SetRecovery(ctx, proof, own)
+	if err := l.SetRecovery(ctx, proof, own); err != nil {
+		return err
+	}
+	return a.kitGiven()
 }
 
 // resume lets a link work again, if it was stopped.

@@ -114,7 +114,11 @@ func (l linkStore) Proofs() (*link.Proofs, error) {
 	}
 	defer secret.Wipe(plain)
 	list, err := parseProofs(plain)
-	return &link.Proofs{List: list, Seal: sealed}, err
+	p := &link.Proofs{List: list, Seal: sealed}
+	if hash, err := keystore.EmailHash(l.a.vault.Email()); err == nil {
+		p.EmailHash = hash[:]
+	}
+	return p, err
 }
 
 func parseProofs(plain []byte) (list []secret.Key, err error) {

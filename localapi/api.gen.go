@@ -895,6 +895,27 @@ type ImportRequest struct {
 // Invitation What the coordinator's operator gave
 type Invitation = string
 
+// KitChange defines model for KitChange.
+type KitChange struct {
+	Password Password `json:"password"`
+
+	// RecoveryKit Text of a recovery kit
+	RecoveryKit RecoveryKit `json:"recovery_kit"`
+}
+
+// KitDraftRequest defines model for KitDraftRequest.
+type KitDraftRequest struct {
+	// Email That the account is to have; absent: the present one
+	Email    *string  `json:"email,omitempty"`
+	Password Password `json:"password"`
+}
+
+// KitText defines model for KitText.
+type KitText struct {
+	// RecoveryKit Text of a recovery kit
+	RecoveryKit RecoveryKit `json:"recovery_kit"`
+}
+
 // Label UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
 type Label = string
 
@@ -983,6 +1004,9 @@ type RecoverRequest struct {
 	NewPassword Password `json:"new_password"`
 	RecoveryKit string   `json:"recovery_kit"`
 }
+
+// RecoveryKit Text of a recovery kit
+type RecoveryKit = string
 
 // RegisterRequest defines model for RegisterRequest.
 type RegisterRequest struct {
@@ -1588,6 +1612,9 @@ type RenameDeviceJSONRequestBody = DeviceName
 // ApproveDeviceJSONRequestBody defines body for ApproveDevice for application/json ContentType.
 type ApproveDeviceJSONRequestBody = DeviceApproval
 
+// ChangeEmailJSONRequestBody defines body for ChangeEmail for application/json ContentType.
+type ChangeEmailJSONRequestBody = KitChange
+
 // PrepareImportJSONRequestBody defines body for PrepareImport for application/json ContentType.
 type PrepareImportJSONRequestBody = ImportRequest
 
@@ -1608,6 +1635,15 @@ type QueryJSONRequestBody = QueryRequest
 
 // RecoverJSONRequestBody defines body for Recover for application/json ContentType.
 type RecoverJSONRequestBody = RecoverRequest
+
+// DraftKitJSONRequestBody defines body for DraftKit for application/json ContentType.
+type DraftKitJSONRequestBody = KitDraftRequest
+
+// ReplaceKitJSONRequestBody defines body for ReplaceKit for application/json ContentType.
+type ReplaceKitJSONRequestBody = KitChange
+
+// CheckKitJSONRequestBody defines body for CheckKit for application/json ContentType.
+type CheckKitJSONRequestBody = KitText
 
 // RegisterJSONRequestBody defines body for Register for application/json ContentType.
 type RegisterJSONRequestBody = RegisterRequest
@@ -2201,6 +2237,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
 	ApproveDevice(ctx context.Context, id DeviceID, body ApproveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ChangeEmailWithBody Give the account the address of a drafted recovery kit, and make that the valid one
+	//
+	// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+	ChangeEmailWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangeEmail Give the account the address of a drafted recovery kit, and make that the valid one
+	//
+	// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+	ChangeEmail(ctx context.Context, body ChangeEmailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StreamEvents What happens, as server-sent events
 	//
 	// Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -2340,6 +2394,64 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/recover (the `Recover` operationId).
 	Recover(ctx context.Context, body RecoverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DraftKitWithBody A new recovery kit that may take the place of the present one
+	//
+	// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+	// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+	DraftKitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DraftKit A new recovery kit that may take the place of the present one
+	//
+	// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+	// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+	DraftKit(ctx context.Context, body DraftKitJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceKitWithBody Make a drafted recovery kit the valid one
+	//
+	// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+	// once. `conflict`: the address was changed since the kit was drafted.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+	ReplaceKitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplaceKit Make a drafted recovery kit the valid one
+	//
+	// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+	// once. `conflict`: the address was changed since the kit was drafted.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+	ReplaceKit(ctx context.Context, body ReplaceKitJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckKitWithBody Whether a recovery kit is the one that opens this account
+	//
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+	CheckKitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckKit Whether a recovery kit is the one that opens this account
+	//
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+	CheckKit(ctx context.Context, body CheckKitJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RegisterWithBody Make an account on this machine
 	//
@@ -3634,6 +3746,44 @@ func (c *Raw) ApproveDevice(ctx context.Context, id DeviceID, body ApproveDevice
 	return c.Client.Do(req)
 }
 
+// ChangeEmailWithBody Give the account the address of a drafted recovery kit, and make that the valid one
+//
+// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+func (c *Raw) ChangeEmailWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeEmailRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangeEmail Give the account the address of a drafted recovery kit, and make that the valid one
+//
+// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+func (c *Raw) ChangeEmail(ctx context.Context, body ChangeEmailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeEmailRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StreamEvents What happens, as server-sent events
 //
 // Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -3914,6 +4064,124 @@ func (c *Raw) RecoverWithBody(ctx context.Context, contentType string, body io.R
 // Corresponds with POST /v1/recover (the `Recover` operationId).
 func (c *Raw) Recover(ctx context.Context, body RecoverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRecoverRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DraftKitWithBody A new recovery kit that may take the place of the present one
+//
+// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+func (c *Raw) DraftKitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDraftKitRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DraftKit A new recovery kit that may take the place of the present one
+//
+// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+func (c *Raw) DraftKit(ctx context.Context, body DraftKitJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDraftKitRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceKitWithBody Make a drafted recovery kit the valid one
+//
+// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+// once. `conflict`: the address was changed since the kit was drafted.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+func (c *Raw) ReplaceKitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceKitRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplaceKit Make a drafted recovery kit the valid one
+//
+// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+// once. `conflict`: the address was changed since the kit was drafted.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+func (c *Raw) ReplaceKit(ctx context.Context, body ReplaceKitJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplaceKitRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckKitWithBody Whether a recovery kit is the one that opens this account
+//
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+func (c *Raw) CheckKitWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckKitRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckKit Whether a recovery kit is the one that opens this account
+//
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+func (c *Raw) CheckKit(ctx context.Context, body CheckKitJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckKitRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6331,6 +6599,46 @@ func NewApproveDeviceRequestWithBody(server string, id DeviceID, contentType str
 	return req, nil
 }
 
+// NewChangeEmailRequest calls the generic ChangeEmail builder with application/json body
+func NewChangeEmailRequest(server string, body ChangeEmailJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChangeEmailRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewChangeEmailRequestWithBody constructs an http.Request for the ChangeEmail method, with any body, and a specified content type
+func NewChangeEmailRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/email")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewStreamEventsRequest constructs an http.Request for the StreamEvents method
 func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Request, error) {
 	var err error
@@ -6676,6 +6984,126 @@ func NewRecoverRequestWithBody(server string, contentType string, body io.Reader
 	}
 
 	operationPath := fmt.Sprintf("/v1/recover")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDraftKitRequest calls the generic DraftKit builder with application/json body
+func NewDraftKitRequest(server string, body DraftKitJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDraftKitRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewDraftKitRequestWithBody constructs an http.Request for the DraftKit method, with any body, and a specified content type
+func NewDraftKitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/recovery-kit")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReplaceKitRequest calls the generic ReplaceKit builder with application/json body
+func NewReplaceKitRequest(server string, body ReplaceKitJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReplaceKitRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewReplaceKitRequestWithBody constructs an http.Request for the ReplaceKit method, with any body, and a specified content type
+func NewReplaceKitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/recovery-kit")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCheckKitRequest calls the generic CheckKit builder with application/json body
+func NewCheckKitRequest(server string, body CheckKitJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCheckKitRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCheckKitRequestWithBody constructs an http.Request for the CheckKit method, with any body, and a specified content type
+func NewCheckKitRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/recovery-kit/check")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -7777,6 +8205,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/devices/{id}/approve (the `ApproveDevice` operationId).
 	ApproveDeviceWithResponse(ctx context.Context, id DeviceID, body ApproveDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveDeviceResponse, error)
 
+	// ChangeEmailWithBodyWithResponse Give the account the address of a drafted recovery kit, and make that the valid one
+	//
+	// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+	ChangeEmailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeEmailResponse, error)
+
+	// ChangeEmailWithResponse Give the account the address of a drafted recovery kit, and make that the valid one
+	//
+	// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+	ChangeEmailWithResponse(ctx context.Context, body ChangeEmailJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeEmailResponse, error)
+
 	// StreamEventsWithResponse What happens, as server-sent events
 	//
 	// Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -7918,6 +8364,64 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/recover (the `Recover` operationId).
 	RecoverWithResponse(ctx context.Context, body RecoverJSONRequestBody, reqEditors ...RequestEditorFn) (*RecoverResponse, error)
+
+	// DraftKitWithBodyWithResponse A new recovery kit that may take the place of the present one
+	//
+	// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+	// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+	DraftKitWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DraftKitResponse, error)
+
+	// DraftKitWithResponse A new recovery kit that may take the place of the present one
+	//
+	// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+	// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+	DraftKitWithResponse(ctx context.Context, body DraftKitJSONRequestBody, reqEditors ...RequestEditorFn) (*DraftKitResponse, error)
+
+	// ReplaceKitWithBodyWithResponse Make a drafted recovery kit the valid one
+	//
+	// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+	// once. `conflict`: the address was changed since the kit was drafted.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+	ReplaceKitWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceKitResponse, error)
+
+	// ReplaceKitWithResponse Make a drafted recovery kit the valid one
+	//
+	// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+	// once. `conflict`: the address was changed since the kit was drafted.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+	ReplaceKitWithResponse(ctx context.Context, body ReplaceKitJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceKitResponse, error)
+
+	// CheckKitWithBodyWithResponse Whether a recovery kit is the one that opens this account
+	//
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+	CheckKitWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckKitResponse, error)
+
+	// CheckKitWithResponse Whether a recovery kit is the one that opens this account
+	//
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+	CheckKitWithResponse(ctx context.Context, body CheckKitJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckKitResponse, error)
 
 	// RegisterWithBodyWithResponse Make an account on this machine
 	//
@@ -9907,6 +10411,47 @@ func (r ApproveDeviceResponse) ContentType() string {
 	return ""
 }
 
+type ChangeEmailResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ChangeEmailResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ChangeEmailResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ChangeEmailResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ChangeEmailResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ChangeEmailResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type StreamEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10250,6 +10795,136 @@ func (r RecoverResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RecoverResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DraftKitResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *KitText
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DraftKitResponse) GetJSON200() *KitText {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DraftKitResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DraftKitResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DraftKitResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DraftKitResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DraftKitResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReplaceKitResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplaceKitResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplaceKitResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplaceKitResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplaceKitResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplaceKitResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CheckKitResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CheckKitResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CheckKitResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CheckKitResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CheckKitResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CheckKitResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11788,6 +12463,36 @@ func (c *ClientWithResponses) ApproveDeviceWithResponse(ctx context.Context, id 
 	return ParseApproveDeviceResponse(rsp)
 }
 
+// ChangeEmailWithBodyWithResponse Give the account the address of a drafted recovery kit, and make that the valid one
+//
+// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+func (c *ClientWithResponses) ChangeEmailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeEmailResponse, error) {
+	rsp, err := c.ChangeEmailWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeEmailResponse(rsp)
+}
+
+// ChangeEmailWithResponse Give the account the address of a drafted recovery kit, and make that the valid one
+//
+// As `PUT /v1/recovery-kit`. What opens the vault depends on the address, so a kit of before opens nothing from then on. Contacts stay. `conflict`, another account has the address.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/email (the `ChangeEmail` operationId).
+func (c *ClientWithResponses) ChangeEmailWithResponse(ctx context.Context, body ChangeEmailJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeEmailResponse, error) {
+	rsp, err := c.ChangeEmail(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangeEmailResponse(rsp)
+}
+
 // StreamEventsWithResponse What happens, as server-sent events
 //
 // Each event has an id that rises; a client that comes back with Last-Event-ID gets what it missed, as far as the agent still has it. `data` is the JSON of an Event.
@@ -12018,6 +12723,100 @@ func (c *ClientWithResponses) RecoverWithResponse(ctx context.Context, body Reco
 		return nil, err
 	}
 	return ParseRecoverResponse(rsp)
+}
+
+// DraftKitWithBodyWithResponse A new recovery kit that may take the place of the present one
+//
+// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+func (c *ClientWithResponses) DraftKitWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DraftKitResponse, error) {
+	rsp, err := c.DraftKitWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDraftKitResponse(rsp)
+}
+
+// DraftKitWithResponse A new recovery kit that may take the place of the present one
+//
+// It opens nothing yet, and nothing keeps it: write it where its user will find it, then `PUT` it here or, with another address, to `/v1/email`. `conflict`: another account has the address at
+// the coordinator; `unavailable`: the coordinator that keeps the account is not there; `invalid_request`: the account has this address already.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/recovery-kit (the `DraftKit` operationId).
+func (c *ClientWithResponses) DraftKitWithResponse(ctx context.Context, body DraftKitJSONRequestBody, reqEditors ...RequestEditorFn) (*DraftKitResponse, error) {
+	rsp, err := c.DraftKit(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDraftKitResponse(rsp)
+}
+
+// ReplaceKitWithBodyWithResponse Make a drafted recovery kit the valid one
+//
+// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+// once. `conflict`: the address was changed since the kit was drafted.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+func (c *ClientWithResponses) ReplaceKitWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReplaceKitResponse, error) {
+	rsp, err := c.ReplaceKitWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceKitResponse(rsp)
+}
+
+// ReplaceKitWithResponse Make a drafted recovery kit the valid one
+//
+// The former one opens nothing from then on, here and at the coordinator, all or nothing. `unavailable`: whether it was done may be open; keep both kits, and send the same again, which decides it and is done
+// once. `conflict`: the address was changed since the kit was drafted.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/recovery-kit (the `ReplaceKit` operationId).
+func (c *ClientWithResponses) ReplaceKitWithResponse(ctx context.Context, body ReplaceKitJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceKitResponse, error) {
+	rsp, err := c.ReplaceKit(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplaceKitResponse(rsp)
+}
+
+// CheckKitWithBodyWithResponse Whether a recovery kit is the one that opens this account
+//
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+func (c *ClientWithResponses) CheckKitWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckKitResponse, error) {
+	rsp, err := c.CheckKitWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckKitResponse(rsp)
+}
+
+// CheckKitWithResponse Whether a recovery kit is the one that opens this account
+//
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/recovery-kit/check (the `CheckKit` operationId).
+func (c *ClientWithResponses) CheckKitWithResponse(ctx context.Context, body CheckKitJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckKitResponse, error) {
+	rsp, err := c.CheckKit(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckKitResponse(rsp)
 }
 
 // RegisterWithBodyWithResponse Make an account on this machine
@@ -13608,6 +14407,35 @@ func ParseApproveDeviceResponse(rsp *http.Response) (*ApproveDeviceResponse, err
 	return response, nil
 }
 
+// ParseChangeEmailResponse parses an HTTP response from a ChangeEmailWithResponse call
+func ParseChangeEmailResponse(rsp *http.Response) (*ChangeEmailResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ChangeEmailResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseStreamEventsResponse parses an HTTP response from a StreamEventsWithResponse call
 func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13829,6 +14657,97 @@ func ParseRecoverResponse(rsp *http.Response) (*RecoverResponse, error) {
 	}
 
 	response := &RecoverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDraftKitResponse parses an HTTP response from a DraftKitWithResponse call
+func ParseDraftKitResponse(rsp *http.Response) (*DraftKitResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DraftKitResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest KitText
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReplaceKitResponse parses an HTTP response from a ReplaceKitWithResponse call
+func ParseReplaceKitResponse(rsp *http.Response) (*ReplaceKitResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplaceKitResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCheckKitResponse parses an HTTP response from a CheckKitWithResponse call
+func ParseCheckKitResponse(rsp *http.Response) (*CheckKitResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CheckKitResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +13,8 @@ import (
 func (a *app) accountCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.statusCommand(), a.registerCommand(), a.loginCommand(), a.unlockCommand(), a.lockCommand(), a.passwordCommand(),
-		a.recoverCommand(), a.unattendedCommand(), a.passphraseCommand(),
+		a.emailCommand(),
+		a.recoverCommand(), a.kitCommand(), a.unattendedCommand(), a.passphraseCommand(),
 	}
 }
 
@@ -152,40 +151,6 @@ func (a *app) handOver(kit *kitFileHandle, path string, r localapi.Registered) e
 	})
 }
 
-// kitFileHandle is a new file for the recovery kit, made before the account is so that a kit is never lost to a bad path. Nil: print it.
-type kitFileHandle struct{ f *os.File }
-
-func newKitFile(path string) (*kitFileHandle, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return &kitFileHandle{f}, nil
-}
-
-func (k *kitFileHandle) write(kit string) error {
-	if k == nil {
-		return nil
-	}
-	if _, err := k.f.WriteString(strings.TrimRight(kit, "\n") + "\n"); err != nil {
-		return err
-	}
-	if err := k.f.Sync(); err != nil {
-		return err
-	}
-	return k.f.Close()
-}
-
-func (k *kitFileHandle) discard() {
-	if k != nil {
-		k.f.Close()
-		os.Remove(k.f.Name())
-	}
-}
-
 func (a *app) unlockCommand() *cobra.Command {
 	var accept bool
 	cmd := &cobra.Command{
@@ -261,15 +226,15 @@ func (a *app) recoverCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			kit, err := os.ReadFile(list[0])
+			kit, err := readKit(list[0])
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			next, err := a.secrets.askNew("New password")
 			if err != nil {
 				return err
 			}
-			if err := c.Recover(cmd.Context(), localapi.RecoverRequest{RecoveryKit: string(kit), NewPassword: next}); err != nil {
+			if err := c.Recover(cmd.Context(), localapi.RecoverRequest{RecoveryKit: kit, NewPassword: next}); err != nil {
 				return err
 			}
 			a.say("the new password holds; unlocked")

@@ -77,11 +77,11 @@ func (a *app) restoreCommand() *cobra.Command {
 
 func (a *app) restoreOptions(kitFile string, forgotten bool) (o localapi.RestoreOptions, err error) {
 	if kitFile != "" {
-		kit, err := os.ReadFile(kitFile)
+		kit, err := readKit(kitFile)
 		if err != nil {
-			return o, usageError{err}
+			return o, err
 		}
-		o.RecoveryKit = string(kit)
+		o.RecoveryKit = kit
 	}
 	if forgotten {
 		o.NewPassword, err = a.secrets.askNew("New password")

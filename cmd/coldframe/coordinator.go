@@ -178,7 +178,7 @@ func (a *app) connectCommand() *cobra.Command {
 			}
 			r.Password = password
 			if kitFile != "" {
-				kit, err := readShort(kitFile, maxKitFile)
+				kit, err := readKit(kitFile)
 				if err != nil {
 					return err
 				}

@@ -8,8 +8,6 @@ import (
 	"coldframe/localapi"
 )
 
-const maxKitFile = 8 << 10
-
 func (a *app) loginCommand() *cobra.Command {
 	var coordinator, kitFile, ca string
 	var lost bool
@@ -63,7 +61,7 @@ func loginRequest(coordinator, kitFile, ca string) (r localapi.LoginRequest, err
 	}
 	r.Url = coordinator
 	if kitFile != "" {
-		kit, err := readShort(kitFile, maxKitFile)
+		kit, err := readKit(kitFile)
 		if err != nil {
 			return r, err
 		}

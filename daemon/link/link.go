@@ -48,8 +48,9 @@ type Store interface {
 
 // Proofs are login proofs of before and after changes of the password, oldest first.
 type Proofs struct {
-	List []secret.Key
-	Seal []byte // tells one record from another
+	List      []secret.Key
+	Seal      []byte // tells one record from another
+	EmailHash []byte // of the present address, which may have changed with a proof; empty: it stays
 }
 
 // Wipe zeroes the proofs.
@@ -300,6 +301,9 @@ func (l *Link) loginOnce(ctx context.Context, s *session, proof, credential secr
 func (l *Link) SetRecovery(ctx context.Context, proof, recovery secret.Key) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
+	if err := l.settle(ctx); err != nil { // it may have logged in with a proof of before
+		return Failure(err)
+	}
 	return Failure(l.session.setRecovery(ctx, proof, recovery))
 }
 

@@ -216,7 +216,7 @@ func (l *Link) loginByCredential(ctx context.Context) error {
 	return err
 }
 
-// settle tells the coordinator of password changes that it has not heard of. One that knows none of the former proofs is left alone.
+// settle tells the coordinator of changes of password and address that it has not heard of. One that knows none of the former proofs is left alone.
 func (l *Link) settle(ctx context.Context) error {
 	p, err := l.o.Store.Proofs()
 	if err != nil || p == nil {
@@ -225,7 +225,7 @@ func (l *Link) settle(ctx context.Context) error {
 	defer p.Wipe()
 	last := len(p.List) - 1
 	for i := last - 1; i >= 0; i-- {
-		err := l.session.changeProof(ctx, p.List[i], p.List[last])
+		err := l.session.changeProof(ctx, p.List[i], p.List[last], p.EmailHash)
 		if err == nil {
 			return l.o.Store.ForgetProofs(p)
 		}

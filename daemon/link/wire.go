@@ -118,12 +118,16 @@ func (s *session) check(ctx context.Context) error {
 	return err
 }
 
-// changeProof replaces the login proof; again, after it was replaced, it changes nothing.
-func (s *session) changeProof(ctx context.Context, before, after secret.Key) error {
+// changeProof replaces the login proof, and the address if there is a hash of it; again, after they were replaced, it changes nothing.
+func (s *session) changeProof(ctx context.Context, before, after secret.Key, emailHash []byte) error {
 	b, a := bytesOf(before), bytesOf(after)
 	defer secret.Wipe(b)
 	defer secret.Wipe(a)
-	return s.c.ChangeProof(ctx, coordinator.ProofChange{Proof: b, NewProof: a})
+	p := coordinator.ProofChange{Proof: b, NewProof: a}
+	if len(emailHash) > 0 {
+		p.EmailHash = &emailHash
+	}
+	return s.c.ChangeProof(ctx, p)
 }
 
 // setRecovery sets what logs in where the password is lost.

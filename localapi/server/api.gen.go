@@ -898,6 +898,27 @@ type ImportRequest struct {
 // Invitation What the coordinator's operator gave
 type Invitation = string
 
+// KitChange defines model for KitChange.
+type KitChange struct {
+	Password Password `json:"password"`
+
+	// RecoveryKit Text of a recovery kit
+	RecoveryKit RecoveryKit `json:"recovery_kit"`
+}
+
+// KitDraftRequest defines model for KitDraftRequest.
+type KitDraftRequest struct {
+	// Email That the account is to have; absent: the present one
+	Email    *string  `json:"email,omitempty"`
+	Password Password `json:"password"`
+}
+
+// KitText defines model for KitText.
+type KitText struct {
+	// RecoveryKit Text of a recovery kit
+	RecoveryKit RecoveryKit `json:"recovery_kit"`
+}
+
 // Label UTF-8 of at most 256 bytes on one line, without marks that turn the direction of text
 type Label = string
 
@@ -986,6 +1007,9 @@ type RecoverRequest struct {
 	NewPassword Password `json:"new_password"`
 	RecoveryKit string   `json:"recovery_kit"`
 }
+
+// RecoveryKit Text of a recovery kit
+type RecoveryKit = string
 
 // RegisterRequest defines model for RegisterRequest.
 type RegisterRequest struct {
@@ -1591,6 +1615,9 @@ type RenameDeviceJSONRequestBody = DeviceName
 // ApproveDeviceJSONRequestBody defines body for ApproveDevice for application/json ContentType.
 type ApproveDeviceJSONRequestBody = DeviceApproval
 
+// ChangeEmailJSONRequestBody defines body for ChangeEmail for application/json ContentType.
+type ChangeEmailJSONRequestBody = KitChange
+
 // PrepareImportJSONRequestBody defines body for PrepareImport for application/json ContentType.
 type PrepareImportJSONRequestBody = ImportRequest
 
@@ -1611,6 +1638,15 @@ type QueryJSONRequestBody = QueryRequest
 
 // RecoverJSONRequestBody defines body for Recover for application/json ContentType.
 type RecoverJSONRequestBody = RecoverRequest
+
+// DraftKitJSONRequestBody defines body for DraftKit for application/json ContentType.
+type DraftKitJSONRequestBody = KitDraftRequest
+
+// ReplaceKitJSONRequestBody defines body for ReplaceKit for application/json ContentType.
+type ReplaceKitJSONRequestBody = KitChange
+
+// CheckKitJSONRequestBody defines body for CheckKit for application/json ContentType.
+type CheckKitJSONRequestBody = KitText
 
 // RegisterJSONRequestBody defines body for Register for application/json ContentType.
 type RegisterJSONRequestBody = RegisterRequest
@@ -1761,6 +1797,9 @@ type ServerInterface interface {
 	// ApproveDevice List a machine that asks, with the code that it shows
 	// (POST /v1/devices/{id}/approve)
 	ApproveDevice(ctx echo.Context, id DeviceID) error
+	// ChangeEmail Give the account the address of a drafted recovery kit, and make that the valid one
+	// (PUT /v1/email)
+	ChangeEmail(ctx echo.Context) error
 	// StreamEvents What happens, as server-sent events
 	// (GET /v1/events)
 	StreamEvents(ctx echo.Context, params StreamEventsParams) error
@@ -1785,6 +1824,15 @@ type ServerInterface interface {
 	// Recover Set a new password with the recovery kit
 	// (POST /v1/recover)
 	Recover(ctx echo.Context) error
+	// DraftKit A new recovery kit that may take the place of the present one
+	// (POST /v1/recovery-kit)
+	DraftKit(ctx echo.Context) error
+	// ReplaceKit Make a drafted recovery kit the valid one
+	// (PUT /v1/recovery-kit)
+	ReplaceKit(ctx echo.Context) error
+	// CheckKit Whether a recovery kit is the one that opens this account
+	// (POST /v1/recovery-kit/check)
+	CheckKit(ctx echo.Context) error
 	// Register Make an account on this machine
 	// (POST /v1/register)
 	Register(ctx echo.Context) error
@@ -2648,6 +2696,15 @@ func (w *ServerInterfaceWrapper) ApproveDevice(ctx echo.Context) error {
 	return err
 }
 
+// ChangeEmail converts echo context to params.
+func (w *ServerInterfaceWrapper) ChangeEmail(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ChangeEmail(ctx)
+	return err
+}
+
 // StreamEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) StreamEvents(ctx echo.Context) error {
 	var err error
@@ -2763,6 +2820,33 @@ func (w *ServerInterfaceWrapper) Recover(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Recover(ctx)
+	return err
+}
+
+// DraftKit converts echo context to params.
+func (w *ServerInterfaceWrapper) DraftKit(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DraftKit(ctx)
+	return err
+}
+
+// ReplaceKit converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplaceKit(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplaceKit(ctx)
+	return err
+}
+
+// CheckKit converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckKit(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckKit(ctx)
 	return err
 }
 
@@ -2992,6 +3076,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/devices/recover", wrapper.RecoverDevices, options.OperationMiddlewares["recoverDevices"]...)
 	router.GET(options.BaseURL+"/v1/devices/requests", wrapper.ListDeviceRequests, options.OperationMiddlewares["listDeviceRequests"]...)
 	router.POST(options.BaseURL+"/v1/devices/reset", wrapper.ResetDevice, options.OperationMiddlewares["resetDevice"]...)
+	router.PUT(options.BaseURL+"/v1/email", wrapper.ChangeEmail, options.OperationMiddlewares["changeEmail"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.StreamEvents, options.OperationMiddlewares["streamEvents"]...)
 	router.POST(options.BaseURL+"/v1/imports", wrapper.PrepareImport, options.OperationMiddlewares["prepareImport"]...)
 	router.POST(options.BaseURL+"/v1/kms/unwrap", wrapper.UnwrapKey, options.OperationMiddlewares["unwrapKey"]...)
@@ -3000,6 +3085,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/v1/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
 	router.POST(options.BaseURL+"/v1/recover", wrapper.Recover, options.OperationMiddlewares["recover"]...)
+	router.POST(options.BaseURL+"/v1/recovery-kit", wrapper.DraftKit, options.OperationMiddlewares["draftKit"]...)
+	router.PUT(options.BaseURL+"/v1/recovery-kit", wrapper.ReplaceKit, options.OperationMiddlewares["replaceKit"]...)
+	router.POST(options.BaseURL+"/v1/recovery-kit/check", wrapper.CheckKit, options.OperationMiddlewares["checkKit"]...)
 	router.POST(options.BaseURL+"/v1/register", wrapper.Register, options.OperationMiddlewares["register"]...)
 	router.POST(options.BaseURL+"/v1/restore", wrapper.Restore, options.OperationMiddlewares["restore"]...)
 	router.GET(options.BaseURL+"/v1/secrets", wrapper.ListSecrets, options.OperationMiddlewares["listSecrets"]...)
@@ -4633,6 +4721,39 @@ func (response ApproveDevicedefaultApplicationProblemPlusJSONResponse) VisitAppr
 	return err
 }
 
+type ChangeEmailRequestObject struct {
+	Body *ChangeEmailJSONRequestBody
+}
+
+type ChangeEmailResponseObject interface {
+	VisitChangeEmailResponse(w http.ResponseWriter) error
+}
+
+type ChangeEmail204Response struct {
+}
+
+func (response ChangeEmail204Response) VisitChangeEmailResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ChangeEmaildefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ChangeEmaildefaultApplicationProblemPlusJSONResponse) VisitChangeEmailResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StreamEventsRequestObject struct {
 	Params StreamEventsParams
 }
@@ -5045,6 +5166,111 @@ type RecoverdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RecoverdefaultApplicationProblemPlusJSONResponse) VisitRecoverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DraftKitRequestObject struct {
+	Body *DraftKitJSONRequestBody
+}
+
+type DraftKitResponseObject interface {
+	VisitDraftKitResponse(w http.ResponseWriter) error
+}
+
+type DraftKit200JSONResponse KitText
+
+func (response DraftKit200JSONResponse) VisitDraftKitResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DraftKitdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DraftKitdefaultApplicationProblemPlusJSONResponse) VisitDraftKitResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplaceKitRequestObject struct {
+	Body *ReplaceKitJSONRequestBody
+}
+
+type ReplaceKitResponseObject interface {
+	VisitReplaceKitResponse(w http.ResponseWriter) error
+}
+
+type ReplaceKit204Response struct {
+}
+
+func (response ReplaceKit204Response) VisitReplaceKitResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ReplaceKitdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplaceKitdefaultApplicationProblemPlusJSONResponse) VisitReplaceKitResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckKitRequestObject struct {
+	Body *CheckKitJSONRequestBody
+}
+
+type CheckKitResponseObject interface {
+	VisitCheckKitResponse(w http.ResponseWriter) error
+}
+
+type CheckKit204Response struct {
+}
+
+func (response CheckKit204Response) VisitCheckKitResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type CheckKitdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CheckKitdefaultApplicationProblemPlusJSONResponse) VisitCheckKitResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5703,6 +5929,9 @@ type StrictServerInterface interface {
 	// ApproveDevice List a machine that asks, with the code that it shows
 	// (POST /v1/devices/{id}/approve)
 	ApproveDevice(ctx context.Context, request ApproveDeviceRequestObject) (ApproveDeviceResponseObject, error)
+	// ChangeEmail Give the account the address of a drafted recovery kit, and make that the valid one
+	// (PUT /v1/email)
+	ChangeEmail(ctx context.Context, request ChangeEmailRequestObject) (ChangeEmailResponseObject, error)
 	// StreamEvents What happens, as server-sent events
 	// (GET /v1/events)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
@@ -5727,6 +5956,15 @@ type StrictServerInterface interface {
 	// Recover Set a new password with the recovery kit
 	// (POST /v1/recover)
 	Recover(ctx context.Context, request RecoverRequestObject) (RecoverResponseObject, error)
+	// DraftKit A new recovery kit that may take the place of the present one
+	// (POST /v1/recovery-kit)
+	DraftKit(ctx context.Context, request DraftKitRequestObject) (DraftKitResponseObject, error)
+	// ReplaceKit Make a drafted recovery kit the valid one
+	// (PUT /v1/recovery-kit)
+	ReplaceKit(ctx context.Context, request ReplaceKitRequestObject) (ReplaceKitResponseObject, error)
+	// CheckKit Whether a recovery kit is the one that opens this account
+	// (POST /v1/recovery-kit/check)
+	CheckKit(ctx context.Context, request CheckKitRequestObject) (CheckKitResponseObject, error)
 	// Register Make an account on this machine
 	// (POST /v1/register)
 	Register(ctx context.Context, request RegisterRequestObject) (RegisterResponseObject, error)
@@ -7288,6 +7526,52 @@ func (sh *strictHandler) ApproveDevice(ctx echo.Context, id DeviceID) error {
 	return nil
 }
 
+// ChangeEmail operation middleware
+func (sh *strictHandler) ChangeEmail(ctx echo.Context) error {
+	var request ChangeEmailRequestObject
+
+	var body ChangeEmailJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeEmail(ctx.Request().Context(), request.(ChangeEmailRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeEmail")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ChangeEmailResponseObject); ok {
+		return validResponse.VisitChangeEmailResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // StreamEvents operation middleware
 func (sh *strictHandler) StreamEvents(ctx echo.Context, params StreamEventsParams) error {
 	var request StreamEventsRequestObject
@@ -7634,6 +7918,144 @@ func (sh *strictHandler) Recover(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(RecoverResponseObject); ok {
 		return validResponse.VisitRecoverResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DraftKit operation middleware
+func (sh *strictHandler) DraftKit(ctx echo.Context) error {
+	var request DraftKitRequestObject
+
+	var body DraftKitJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DraftKit(ctx.Request().Context(), request.(DraftKitRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DraftKit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DraftKitResponseObject); ok {
+		return validResponse.VisitDraftKitResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplaceKit operation middleware
+func (sh *strictHandler) ReplaceKit(ctx echo.Context) error {
+	var request ReplaceKitRequestObject
+
+	var body ReplaceKitJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplaceKit(ctx.Request().Context(), request.(ReplaceKitRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplaceKit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplaceKitResponseObject); ok {
+		return validResponse.VisitReplaceKitResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckKit operation middleware
+func (sh *strictHandler) CheckKit(ctx echo.Context) error {
+	var request CheckKitRequestObject
+
+	var body CheckKitJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckKit(ctx.Request().Context(), request.(CheckKitRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckKit")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckKitResponseObject); ok {
+		return validResponse.VisitCheckKitResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8207,247 +8629,256 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L37chs3tjf6Ktg8u8rJTIu62FYcqlJ1NLI98Y5vY9lJnRP5iGA3SGLYBDoAWjTH5VPzFN8j7AebJ/kK",
-	"awHdaDaaF4lKMvvLP4lFNtG4rLWwrr/1uZfKeSEFE0b3Bp97BVV0zgxT8Nd5nsvFa7Z4SZeyNPaTjOlU",
-	"8cJwKXqD3ns6Y4QSQ0c5I4up1IykMi/nQhOpiFkWTJOMj8dMkbGSc2LgETkmZsqIYAumDblhStvRkh63",
-	"Q/5SMrXsJT1B56w36FE7g2vBFtc5ziHp6XTK5tROxr6gN+iNpMwZFb0vX5LeeVG8eGq/g8EKaqb1WDzr",
-	"JT3Ffim5YllvYFTJwtEKagxT9mf/38/04B9HB98efPx8nJw++vKfvcS/SxvFxQRfZX50U2/vS708PiZ0",
-	"pJkwHQusl1/PZCzVnBo7Y2FOH/WS3pwLPi/nvcFxNREuDJswBTO5uPzxKcv5nBum2pO5uPxxQBZTaohm",
-	"9ngN02TMWZ7phEjBSDqliqaGqT45J6mcz+nGSWfV28Jpz+mnl0xMzBTmOeci+Ku9fReXP37PaLZmxsxM",
-	"mQJSGXOlDcm5YGQq80wj/dA5056YHNn1yQtDMsn0xiVM8d0byOni8sfXZZ53TJEKUopfSmlYhjtKjN1m",
-	"9ktJcztHrolhnwzhmogyz/vE0gWbF2bpHt80Sfurri0+fdSxq3+zE1pHBjBjTShOIkIEmSwtQ8NzG+cI",
-	"T92FDqQwNDXItW02SvHrB5qUmikCPHw33j46+JYejD9+fvLlq4Pqj0dfvv788Ev99/FJB9c/pYZqZn4t",
-	"IfOU3fCU7eNtd1v2s08FS9cLPCfJkAeA+BeKWwLSZEQ1y4gUCTkiY6mIkIKdESokcLilP65JWirFhBmQ",
-	"YSrFOOepGXaQHIPJbCkyj6Ii80XG5oU0TKTLH9gywi32phJktETpknMmDPKvpnNGUprnZMHNFL6Gj2Zs",
-	"SeiEckEmzOhAbFGhF0wRKjIypZoISTRLpcgIG49xGbDGSiC5RQYzPLBT7OKwkyerPBae+n8c/P8f/xw/",
-	"0hfzQqoo372l6peSmQEsYiSzpT0eJlK1LAzLzuBj7oTd8O2by/fk8Ob4kMN4ekgm9IbBMXOj7bbohEyk",
-	"zOAje9ZAFh1Hi4P01rDMycE3Hz8fn3bQ6Xurijx3xPA5+gpHKuErmLCU8nMv1Tf2uezvGm5kqpRc9OyG",
-	"wn70Pna+8bIaqrmTr+GOskePypAc+5sqIVxow2hmP+NizJQd0W7tfECGdqrwE/KzkAZuj48J+dc//3t4",
-	"VmlYsP3cXXfwlP0RVcwNxzKiDYcLhH2i8yLHiVM7NYILSIhh84IpakrFSMZSPqf5V98mJ193HI/bsi5a",
-	"PH345NFmif9eUaHHTMVI70WGN7q9Ot1jhAtSKDlRTGvCbqymmpA0wp9nJFN0ITbeWH7g3u0F8xeUukyb",
-	"v8iMM1CWn9mL3f7DXln27YPPPVoUOU9hyw+BqAafg3f+p2Lj3qD3fx3WOvghfqsPYbQ3o79bCQHvWyEs",
-	"aaZwgNJKFqdUSHgc+fMCJ3Hw3hKRlcVUWDXFyi0vsnqeelcm/afDPzXnWQnXERcUdrJjP+pbCD/RhRQa",
-	"d+etkqOczdfsT4FP/NnvU0W09heZfV0u0xnzNx7T5ppnvUHv6Pjvjz89/OVo9I09UENNqXuDRycPk57h",
-	"Bogebida5qCJVYO4NZRKDFKZZ2Nr+AzcJAbuqS/Jlsfllxc5qnOi2LjUNIezImPKc8ttX717fkG+ffT4",
-	"m6+BKdxAYHUVBVCkkgVTxlGX4/pOEWPgWA2fW0OMCfxLzpggC6rJnGYgcQ2b60DV9edXbQZVii7t36li",
-	"1NjDDE4/o4Yd2De0CSCxX1q9CEbf/jU8iz6GjBr5QqeyYM13rDuVS/t4+70Nav0ZlSh4ZfWCegNqmS8d",
-	"M4KReVHvT/OcKB7eulnZ87VzsqcTWeXK7OyA/uGOybzk2kRnsv1O+Tmt2ycYsGMK75Aj4b1Zxi1t0vxt",
-	"MJ8xzTVLdiPqpm3nHAxWoQioe06XZEpvWEJGTPOMoeIlpWFKPzgDeVfdB33yRuRL1NuGnmCHeD1bmWjP",
-	"ngxnc/tZLgXrkwt89ZWAyzaVc0Zyaqw2pxjcuam8YYpl/SsRsld4Jx6dbLoSE/v8C/zt8dHRETzu/27z",
-	"TMhpq5dntWf+Ia+N++3i2qphK/sSTn2ne7A5c7fQ7pl7tl6vvrbeUVCtF1JlG2Wwf+4OgqJez+N1i0l6",
-	"peC/lMx9Xd94Nbc0BUqUbUozlYp7ZlgxQCyXjO3dyLTVgN4+e4VnCZRJbmSZTkGjRg6RKuOCGjhaONNB",
-	"09mml9qweS9peBAeP354unH3L2g6jbgTfgLt0+r3hSFg9XF7zaRTLtgDTTKuZ/bd4HCwN9CYmXTKMu8H",
-	"ZGRUpjNmEqIZza1RgdOGJVEylnnGVAKsuZgyq9PC20yphLUkx+PeqixxL7geLU1sP99ZVXvl5URzkYLE",
-	"sNzbMiFXzcakN+Vm8/g8GJfQiV2UNlQZUDq2eAm41urXbPELRcUkOif43B4DEp2O/rrU3bv2BhUJe5rb",
-	"TH6FBYKRm8uqphxuabJyhDGWQXncvut21SPwg9XVngOn2QUPUTAMSeUPj1qbXVoEPBmf/7ygijsNd+1N",
-	"2XawaDpmZklEOR/ZGwhvQXShwM03pZpwkxDG4bMhPji0aufQatDDXvv+zdhm0UiFYNmFfdRuKQy66UfW",
-	"6she46NfvkQ3Atx6EYqzMkNaXh9SPWPZ0K5SoV0r7e1daisYrJ7PQDxYrbS1MJpluyiv6dSS48YLxk36",
-	"Ap62v2NzyvMoHZkpW5KFnXgu5YxlpCxiL7bTi3nAX2RMGLgZUOjDSIoVOU1ZluDB5xnTBn1M4QW+bgHP",
-	"4XVu8GVMIfccE1kQdy7YlObg3YbrpK2h24Npj+AOc0Ao0QaYX5EF5QbUEZJaM9Ea8EN3EsOBO3ZYuFlI",
-	"Yi92TehIlqDOcOU8SwINYUswcH/gjeGUNe3eUQrDc0JJwZSWgiimZX5j71W7c975AzPsJT2apqxAaT2q",
-	"jEVPIR8jS7a7EpUyN0zxMWfZNTWxC5SJekopCAbmFNGQ0esLXUjwxWW8cZGsIey2OFY9f0KJ45GP3czp",
-	"6LwlbBWjOuYEfgNiB4/FKiYLSUalyHJUYKzWAvRLSpG5uI53nOrgGGZsee13G5Y569h2zZhwO3uLzXCL",
-	"qIdZsxFx+8pFJrZXMr3M22RnVQOvmdJrx6c7GFuetddN8SUdsbwXVWXXTGZb469JLs/cNWXJEi8pEKft",
-	"W6qSsoHuevJ4s1W1w4JrJl738AcNTsuOC61SwSOkQu+g4IOQai2OKSVjoVOZsUrvnjFWWCGHeumIWTkp",
-	"Rc5F9BIEpXX7O7MS9JXzXArBUmO/TnrVa+R47P6VywkX14KxzPnwxlY/jLP2UqQb9ZKlSC/R22ePT+Wb",
-	"XSn2oVr+4Xo/rj/LW/o1NvoLQ9vvS9Lj4oajZ37TD1/UT97SNFYMnBbL6xmPXEuXsnYZzLghuZwAeaIV",
-	"Zj/170Rnqjb1BbXwPwzsUTITcgE2CIXxtKEg7isiq5bQsE2fHH97spHB3aGvl7nVTD68e9lBEdUUNhCD",
-	"I7cWe/9+eHFF6QpZDlUqopmGKC0TmdUkve9LsE+GlMLqO3VcszrpEZtwoX3A9owMHfO6MYPjxpsf4/Zj",
-	"PikVkGpCNF1qImRwz+9RXNwX81uKaW/q1JhCDw4Pp1KbnweFVObjsEm8j483067LI2gTU4cl/gINU22k",
-	"Ytv5EQLn6pbqCdjW+wgGdJjjc2YV2u1n9IqhAdmekZKLbZ0jXbzBcs1AqFmjxGUiZJBt4X1mYO2gUQ0x",
-	"NeFsEq4hss0zvKoDmoYwHBArzez/q3dEydaFpyIbVRbZbht+05WYcTSoLKQFxYwMwwRZMnMLfw4YHjjr",
-	"mpPqBDY4lKTnvTme/mr6qRdW00KMBR1vxNXuaKBpHRV5TtukdlcDr5nS7dSB6qBDBdb5+ddGysPp4SBr",
-	"5hYk56w4Q0DXaNPGhyqhqkVPHULospxXDmX+jzpC49yLVei+polt5NSu0mVK9TQyt+/PD04en9bzmwiW",
-	"kTkVfAx5mIJM2Sfqchx60TCDMmHUMnSwbi9uAk7clb06OQlnFvKRO1K3F1GiYJCuw6Vw+U070CuK712D",
-	"WDMWZj88E6nM7DeD3ohqButvHtjxaUJOHll94eEJgaXaQ6oerpMOliBnguk8ak7Gzi0MW50f/L8Yufrz",
-	"4cc/f/f5KOlKamvJNruE+GbaeyHCWd7NuOKslUCCOddmS09N55U5Y8tr+EnMUWpvoUIx8HvN2DIhiylP",
-	"p1bJdK5CTTLK8+XWk+j2l0+5jmX91TGfergwf7bLQY4bFyzPvaJ788+LQskbmu8cYc66/Jned+4WQPTU",
-	"Gir2rtcF7B1k7C2LKROaZBLCvXMgs83my2pY8+HRXuKaLUcRZHWsNV9w9zquUvgucrB/WRJeh+Qq029J",
-	"UirsNowYmdJsW6+z456IGreN4QR5pNKlOi2myyAeIKTT2DSxn4WeUlB5uvmsxUomSsoRC2vzQi/h0Sj1",
-	"4yjdx3RPXr1XuC4YfWvfHs7onXMW3Pes9sANTrRswQ2BFhdjiB1DiU4638IH7V5Xhw35hrOAaeuYR77+",
-	"ZgeW9PuwSTOuhu+e22WHlVWKmZAL4RwF9kYEO8QKEc3QEAF3gsujCWwxL5ZHbEJF/WtIsUa/RRU8mZfa",
-	"EE2XQc2IyzrwZlxgo7kZQQqHHRH1KT1DeVF9othc3rh/uclFjbh6+aWO58Vj0EM2ZQyhc4npvjC/B7qW",
-	"ttxMZWkIDd0qbZ/4DpLz31kuhmmwm0RQ+8c+Zf05z2NaAHGJ7mTMc4Zur7nMypwqn+0OvqvzZ5fXf714",
-	"df3jcVJnwbscswTy/ufMUGs+krc/vHp/3DqsXXI52KeCq2gqBto1H9693Fmdi2TuUJJzMSNGWm1xTpf2",
-	"Sk9pnrMsbhqZaUdySE0eCeHj2kdlqc/n8cSG3MGkcu69FX9Y612Y03Nm/8WoYopolipmNkphJ3wbNleU",
-	"FG9c0nJkOyFnxFLAEKvUwN2tmbph6gC4GvLWsXhtQHimE2KVN9QxMc6r20kMmErabZxv5QTM4tdW2pWA",
-	"scYrkMpSmC1fnNX+zbuc/S63a9Iz0tBYPoYTf7Xo3+bNvkpgXf6Qy1HX4KBxP+j7YoVetQt9b9p/XO+7",
-	"29VjAF+v0Rus3NtXypRiNPPFAq1MhqpSs5mUi1EktowYh/Ue7phWFcyka8ld8frd/OHB5n3pzMKNbpW9",
-	"TrZ/T/OWupuz+w605BcU8ejWnlxcWXTfm6lFrd2HFJydHNqQOtNNbdzolYy4Kc3IyCqVPplms08CZxW8",
-	"Lra07xnNnnOB3qyO29SJU1Q6ZV5XMdEUpGZdpUUnijllw2tpECHYznMxVNJe0tcjms4gm0qwBVNV7aV/",
-	"/RkZYuZMrVCfkaE2NGfDKpGIpVPJMkLF0mXdZpDZ7BXl4E11Ig7oank8ntF5pfwEmcj2dVbbWFAdO3FZ",
-	"KXnNH2PhjvTBGb3xPncDubsvdqBY+RiJ49a615ZOu2qgDULMVzX6N3TP6nYRBkqz60KxMf+0kwvWmifn",
-	"508J/rQO/IM+DFaVleJn6FdkN8B1rgI/LB5Y56o9+raZYn4rX23icCBSozpAKDDljwrQYzF7rLKkhDQ8",
-	"ZQMy9Ir8xft31z8eD9GK9KxzQgrqsqVdvefB3+kN9U7VnNEbyMZkXJGc3bC8ShZOc0ZV9IqbseX1nBqm",
-	"OKolWx+Mq96zkxle//Ds/7l+df7+2bsX5y+vn795d/2vf/73sFHuwnOrfW/nPD8+Pn7y6MlKhPqWpwKp",
-	"e9v7HMKIxK5VL3rGi+spzzIWiXK+tIdD7Fm3aoUAfEEaMuE3TJxVNMENOjSpYiAqRzDycPONAUuOsm8j",
-	"hafDRghM+geaSCi9lQoqpjucysGxpGN+bY8GKqBPTuNHggltba3+/fODJ2CWGDKX2pCTx6cu6CIxNzMH",
-	"E87vz5yqmS8eKpWvAlAshephe7mxT6ZJWCePT2PzkRMubpcg+FMrD0WqpPJGU+MTkHDWeBcSDMjfMR1L",
-	"sMX1bVKr9p+O9RryX0gpcqbRneUVCqc3JK6gNanTdmiWKXwaC8Sn9PeVcBXjntAZ3NqEY2IkOX3k6XVM",
-	"CsUFgg4BXa+UNW0OVbrEkrYfVeaNlEa5EOC9AMQC5UwPpjqzwK+jRlUkDfsagTtkhxHzlnL70wunAm6j",
-	"GD48IhmfQF6KIJp/IhMly2KzttSpJL0NaHlTtGub8LAfr84q3yWe8Ksx5Mr2BAtuzGHdjt1OhdvfVKNz",
-	"q8vvVzRHX+3Q1qsAsQJd6bLMM7TowcAKSiR2KCmP0u17yDMVYDC50viz2tsPFT8TZ4aGzpaqMIOLG5rz",
-	"7NrFKKKsmTETr9Px1STo+oQreSGIGyohukynhGqi5AJURVQu0Ll3Q/PSXUOVaTfm5gynDEUtMKb2lxNM",
-	"E/0j0UogzvLIIfzX5ZvX5K20RrsiXBhZYbJUmZYA+wFzWlOs1sRMiLp3jFpe03EUQuwSAGusaQkFNWTE",
-	"xtJlA0PiqFHL7ZxquoqTRL4rJxOmDcuAy4qpojqa9jBmimUIckBr1cBavi5H1B7ZpGRag5Nop8S7eF3g",
-	"MI4RUVeOu0D8hgQu76yr8+dK7c3UxvnEGPhvJVPL20kW/ctq9cQ2lb8rs7eDxOblAsS3m9ltxfqqznR3",
-	"3aYV8QxesIXof8cmXJvbbsNtC1zuciNeWzkV0TdlpWDO2PKsqX5jZYosmGiqolI45bsKaG8wonDBG2L1",
-	"fk9jKBvrleb3IJMkqonIpBIS8M+sOtyevzd6wsX29qTihRONr1LLvPRm467W0VCwxXBNxa+1EgLLlwxl",
-	"ng0TIvAHv1E9cNIzdNbQswVb9JKezLM4xFZDitqfdmykkYrtzdQc14A67t8jms7KAvOQ/PP+fKG2BZMS",
-	"LCP4YfrkjeUNH/RvqgtVhCTguKruhusrgcUPoaenmp6REjFHViLNMMWdXE3gm6hA3HAAcEhs8Cjd2Xn0",
-	"WxrZe78w3MbHCPPy4Y7XAQayV6/sh82Ewpj/nV6Po4kOnaWGTRQRjFfH/Lft6kORFVYpbb8LqmMqF4RP",
-	"xoaRz8j5nP5Dige6eqViEy6biG2NHPlHTzqyEa61WTZ0uMDrWjvCV2tyIlrvxEnejciqjdPGE4qeNoSk",
-	"XpdxB4MXsLtx5wrOg04p4gd2c2fbBALfQPu4Tr3bIKkLsqUgI2mm8LJoqMa5FqK2XO2EOD5xPggw7fjN",
-	"LgBkq7FJnH315jWxnXD/9R8HcNsDAPG8URUIaf0uZxaoFDufjTX8NA5Q4/vUh/XAfqsYE1sHSE5XMCxv",
-	"eb0hpFSg5CgGKdMe/VRPqcJU+Dm3F/lsrqPOi0vMYmrXCcpst3qLF7uQq93JnXKDgEziMG7c7ELbVelr",
-	"BC4Do8fkl5KVLLN6mGIp4zcs8yH0W5au44AABgF3kB92x7I9I3fass05Di0wkHaOg0eval+DrtYvLiU0",
-	"Exk4vJzycysEjXHPEQosvXZt+Df7w2wUC+KSE6TfqDQAgn8hxrJN9H+Q5R9keZ9k2U2P8ZwyTDHdAWew",
-	"pu1NOo8funtKt3M27XxvnLuI8enj5PFDFzS+b9swlo1+fEoUFZmc18WCQUVnHBJ6UHN4BLKdZw6xvQOX",
-	"PQaf/7BjxhX7bYU2gyy5DdZM0itFN0deMpFZ8UNzM5XlZOpTu7rhpAYBvAdmR5hGl4XqgzBRAV0OcY5e",
-	"9c/ItbK9A0Ej9SCTa0PL8BBEkhpYO1uGo2uwmG4E1SOymPKctUCiw8TmqkZou5IHfGUHUhzi0cIrEXwj",
-	"nn/Ps5xd26+vkUQ7VH9MlbPPaQKRHKIlmVOxJHYAR976jBwNiGA3zTrGNeiSjHZ5i8+Jknk+ounMW/o4",
-	"BXsbyhumFGTVDIgdAqholiD6v4bEGx+vQddkmNkYvTk8iubtIYpKoWqnclIHEau9j4IRAeTGNkcHDkDp",
-	"oD+xLKGJD1GVQ+iH8RwCYSWOiBYVn5NUMUivpXngw8YNdxwNO+SPAqBHoxtZFrmkUSJyKewQ6QvKKwSc",
-	"XRd6qPeJr+Rk8RkjQPYJDpMQ4PKkCRfjIDcckiOwZdIRQ60xmr3NtD0OhgNHqNJyz9++iP1+QZXgYrIT",
-	"ivnqve10ipptGucapldXcqg+kprKY1wfTDAuXR2l3kW4zlhh1pd61x7sUrOATHxOlmamcvA51/aA+J4u",
-	"CSRuV/DU2K4Cz6TRFCaVGXNAl6I5dF2DbLmgVrLb2YlcZI0oAzLjJib0xU5tQfBwo3r3sJ0vaCfReVgX",
-	"U5bO2icmZ12eTTnaBdXavuKt/c1GqpWzXjV852xxqG3hr34KaxBrXE4jSSYdkGcc2m5N2RrktysevyXj",
-	"uxav9pKz7mXeMgU7TZnW1zO2vG7hZ0Bq5IZg7liqmIHpWuxhEelK/EjmqOB5DIhAnkRykVe4YTMb3CY0",
-	"E6sTPB9BiJMR+7W/narXr0sWj+3TdlyYOPvpuj6W/SSyxdh7QyD7cinS55jatG02HyJRU+JSTaIGB9Wz",
-	"8DxBEeglvbpMolDMYas6xwF6Eux8p1Yh2ybYCrjf3Y7bGoOxtYTv5YIg3p/IdLPeJYMuUP5Kb6gDrmY7",
-	"p9oQJUuRkTH8FyRFV7F+91X1QDvOWS239tUkVVFgQnw5uJ3EDHrr+L9dLbjz7Lhi8BgL4yHvIKADyoi4",
-	"4MdYdLT9eGGlUmw8xWLISa/RZhyVbfBGgO2rG7pVTXTq/p0Dh8xv1R0sqAgRmRGEyQ7UpYvK0ozkp/ak",
-	"XjGtoR7D1fJzuDlGbGWkMH/McrvmMXZqDpZCNqPTIZxXflNxnE9swS2sph2+NTj/4OhibBNmQ6wLCAGL",
-	"IBhNgnXFzPJSiEsD2fA36JODaoaVCOqjJsrY6VHLq0GurszVlbq6Egcf/xR1bXyotNeLygKJCLLGd5GE",
-	"HKsSYhuK7MA+rH0C4/u3rzanKdejx3b0A1hgt7+4C3PtLdmIpVdAqiESv9dE4fqyf4lKSQWhpSHUNAZR",
-	"QTOH8hkvgL3fjN8PYqHoLfvyBMWtO/aDqdWflRTKObVm9w9s+eLp0OsAIXTCzjn8dnUFy/zNvvI69+3T",
-	"Zz9s8bbN6llnraxbb3M63cdRsMzBsTU3/J6x0zboMF1T1vEefef+DuVW4pMPH148tXvsC+kedXhOb9F4",
-	"NPF2e9z77t64MxSkR0rcZBRV48d25yfFDXvHtNW6tgVxfWttHtHwrYC7Gu5PZNTkzuAKrMjpMprQb+1x",
-	"bEZqJHQNpCrnTPl3e5WMa9JuPtoWX74sPYpTu5jKnO2GAxkCLrSaQrZ7QPbuCKWwJhLlcW92OJPti+nr",
-	"KJSHdwz6UVaH16Y4NGlKxc0Suo06aFHfRK591I5J5UJg1UECmYnUEEbTacRVCHoFtHMC0+Po9OjIVZZK",
-	"h6gkx5Zqgp6NvoMmUAaArtRbMzWmwHaI3IVyOxJr8OXDKr8+GzoqBS9k8DaNfaZc8KZCnbH6uBVDgn8i",
-	"WkJfJ/TDkuOTb/pH/aP+MfmqkMqQb55888SV0l0JD1Bt9VMzZWrBNfu6T75///7t4XH/GK7tPslkqg9z",
-	"mdKcFrw/z4hhea7JVC48daAPK50yrMIDqHSeTolUVQcr+7Q2itG5thpc/0pcieGnA/BlQoruAkEEHHiG",
-	"r7sekKGQgg2JkP4Eh1Qsh/A4KH1BTUlCWO69ceAjhaOl2BX2LLR8KoKAsJeZsjmheQ4zvRJDcK0OaycD",
-	"RIZcoTPsk+4TO3dYDheToTXT7P0D2axCkhHYa+6kcrhRqwRaa2bYDWEicwGKh0dEV/nXnsPhDV65GV4J",
-	"94YFFWYlIR2id252WBRjNS8GGbnoO4ax5vTTgf166G0XN8kxoQQqbLDJsXBXadhxzO7BMXnF/4LptjlP",
-	"mcC6FA4K6ZhbidU7L2g6ZQcn/aO6z2zwWR0g7F14OidAVs4TXUmu3jFYRQUTtOC9Qe9h/xjGLKiZAscf",
-	"ThnNzfQf9t8TFnHVPlfM1QPBKUNXfwiGIj1g+b4nttQytJ4FjAh58/KGVeWjCODPTeLLfqxVD4ZIDfgC",
-	"8BH+WAZXAr1SUo7tFn7/6vziwMPzYvMX99dX8OuvkYWvepUIOLw5Pkyn9vzEhF31yL/++b/IEfxXQHil",
-	"/vt7qP/lguRywdRBSjULo8J28a7xYeaaOLozBaMfW3VTN1WcGnVp2JZ10DCeUo2Hj/XaXIoXWW9gN/97",
-	"OApE6MXKK90b/NyGg8UJJIATkkvhE8VhLXLc0OGaIMXRzuAVBR1c+D3aspXxoNK3Ovoaf1zp2ntydLTS",
-	"sdewT+awyClv9uhFB3K7o3bDzxq2C46oJkB+yKBgx+K6YR71kt/ao4p4m16dX7QyAhwemVdvUqoUZ3bn",
-	"0+i+tWYJ0xxTp+HFFMtqs4IGwPU93Rv8/DHp6XI+p2rZG/Qu6VKToZwNz6obrjkXQydQ3Yihu49Jz10S",
-	"vQEGL+zgh3NmFE91wP8tunzlHtnxNNdsxeqBPYerE6Ppt9qialPcSF6KG+cqmKO+8VbJOTNTBpVya7aH",
-	"ClTfreTwjW+ju5Nzbc6LYou9uX3vbt+SN9YMOs9DlQaFk04aJUj4GdzMmuU3e9nl89Y7w/10jX2D7YQA",
-	"65ekV0gdaxIDTU2JVxasOMO2ua0rut8Smwhifg5djVfEZmxh9SOHgVECCCIfwybs23ReDzqKO1EqpGEj",
-	"6WQXdox1iboft279HXQ/jjVCb9HZ8T7pzPeh7pCpTjXUU1D6MMiKUMx3pKdXGJbCu9XqXFKwFctgI3UF",
-	"7Hr4mWdfkM5yhjkbTarBz29DNedF8eJpjFjiyw6a+mMP/l77BB/F2r/eSNcw/o47iyP5vd1hH+vaL8+0",
-	"zS103+/KNFv2v1/BPtiKE9ZJXJkaZpyZ0ZxG7dzigqplb0v1ApffJy98BegiXvPHNZnLubOHE6htbSIS",
-	"J63Cvz2cegUC6ObZzKeiaKwsmiYzKuY+kq4b4V9PM5h+gWRT+5vtcbQJCT7xdl3d1BqU8aDXYee1euEf",
-	"userNezIGDloP4WEjJZg+e7haH6auqIS6AcEm+4bU0trO2kXmPLYon7vCyYLxHepNxqLPjrv1XMYbTUm",
-	"WnCX6+Va36NZJiCJHWEpoHsqwjM4ElmCiXbWaLc6la4d6ohhc9QKtrBPMKNYk4l0qV/zKpGNq5Vk7wXV",
-	"VYJp/0oMfWoPgnwjphYmwElFRh6eCExED5OIngdeFQqekWHQ93OYBPCFsuoq6qMtrq05WqNnZCikuYYo",
-	"cbsdmeMRZ8h5/ra2oJ1O9e5S0BvKczoCeMQqeU/IVmuz2imgmLXus5hlSLPM9/q8g4riUkZ7E0VT9n+7",
-	"L/pSTWpL8K/2q97WmspKu85fWVup2p/G5XNad0e9q66bZUTLOUOH0GhJOISgR0vCDuye+oPfjldXJGBE",
-	"U2lhpQAnhX2bXTWINnTZJ+dZxjKPYw8ME0Ll6pq027ozJiJ00taeNRoEwN+DhSfVhIUgqaOyShDkQcPg",
-	"jKUQ5K5l1rbStMsODnfqfi+k+6fqN6IebdtLZidF2a3EKcsFNem0vamKWdFzW+m205a6diV31CN/p6eJ",
-	"KGje8e8Zg2sHwl/ltN5OPh1iTgM6A+9AA1ElpfOmrtkZJZp75owMAV7iX//870PXeX3ourND8/q2mMPZ",
-	"34OY+3ckFFTuIBRWyUUQl6UA3eqsqfOZSru74Zo7AKxbUhGMvy8iWjFG7dB/nLA94adKFniGqJ3LcaC9",
-	"+LTpOsfL6vVY6C7kgkhxh/N13HhPYkKwxZAYOmOrxgsoRZgnBcujYLu0akq9fT4/W9X5XfEQeFxAkZhI",
-	"mfUR3Mg1Wm79QmQkU7LQHil6zjDeg7GqKrIZ2DI+j9HaKh5SmnrEwPmKxTLwJ+jwlryV4BIl3ZpixoI7",
-	"hD0YDIiqBDBKW5sEAfzU/9Sr9hmA9LXuWTy4O3APUutBDYDVpYU2YDLucUeb0Ccd+7rCXAFbWqYqOOBo",
-	"gOcLa9tim1ZhDUvNVlh6D+cVzBLGruvy7RsIH3tzXqMvwywYtmae379eHCWEZnlu3H/tiniXf1x5S1/U",
-	"goeL3SXu35wpN2myMQnuPb81OdbZvlZDb6uuG055hwCVEyu945OHjx6T02+efHtE7vDvXbxE84Iqrv8H",
-	"XwmvpWH+TnA9BLsr5ne8Ihql6V1Oop+kmulG0LfhaDRS9sn7GpuE+dYWf5dc1M4jT57uASEjtlTGdSqF",
-	"YKm5aLQT/N0EgR7FClIE+F9LvRf/00s5gd4QVgcsNVtx6541IBjR96sNXYbuwfBUtwql1D6pVaU48FUL",
-	"t0zNIucG3qvmgd0b19Wv6eS84JE9BFR4Om146RudkkrNdJ03uVJCxs26Y2mnL8TE/itnkwTvNNhKQSqS",
-	"ywnkovCx8/W7dsO5YtQbZEAexLEVYFFbTakO13Fo7SH65HVQCoWmeYWbXQUduXa5aBhFUnwyNf0rETQl",
-	"GRAqCK/ai4BpAcigLjMXS6erRidSZmdkJSiz4vkGm8ZLj/YehAzhJU5Vll2fGq4m6DruKrOhVY5z8Pqy",
-	"7mEhc54uYS1XotGhwuGPQDIuLrDulZXncgFTEpIgdAM+ol3Yh5ZmyoThad3VCjAtGUJMWgUxrcEvW5Ge",
-	"OpoDi4+ZZ3sQnsGtXsuN3iTnGTuQgktxMC8VzQ9MqWcH/2AjRQ/GOYcqN2i4gZiag8Pwcun7QXe41qsf",
-	"7y1Iv1dB819AaXuQL3agVvvc24tyd7OHoDGdIfCndQh+bUoogIdUIAhyTNgnmprc1YJ4wCrI/vylZJDk",
-	"4EJ+FXx8teUbQE63yOm8/ZG69XaF459WiB6jpVvVHvxlftsq6VE3nfTVnO6wqzNr3A7w0JcuzyTmpz2t",
-	"Cjh+uxw1nzG+YBTQurdmdTf53yjO67euQ5fwpTH7ykEThFnDmNQlN+tPH/E3V7l6ywS0mizuM/T6FN61",
-	"D1GII2H3Lpz6GVyK4PWZSEINpHkgKAtWGmE9i16wYuu97A7Ahvt1vyLo/sntjWBbE1klYnYSHm4p20Rg",
-	"f4fy6eDk6OT0foXUvyHVuEAv9hIwjXDczvIJ/uqs+4F832XB0FHrsRDPIZZaNz6UgtUdDIZ/OvzTMHFq",
-	"8MXlj9g2dk7N0MO3MW2tGOiA5DpgVkVA9i2lmIHHzLtA++TcVbrB7XwlxpTnVd3eggLgYGqnMR433B8M",
-	"MxyrUVlGmKuCToiWeNdjXdf379+/9RVNmrnokoNeiAdYaPYUa77X6mQ/UWGNOddBMqlhqbCQTzP7a8jQ",
-	"BHzFOdVnhGL3JdfiCT7FRLdfSmkA2Qr3Fv6ExkRc2I3ukxce8j4hAEzp+1U2O5NM7UsEJGRWJhjXKx0r",
-	"6yIcjRZiYtgctqBUXWpk3dI5qkhu1yAoqtUquUDjC81Cu7i08iji5WKZewAVn9BOqyA5N0zRfJh4c3O0",
-	"JMPz10+H6AXzfTLx18PvyH98R67Ko6OHKfyXuT/c/9x37lP2nevzOnxxSV5/ePly6Aod7Z9v3ruPPClS",
-	"PxWomsP5cU0oIGC6HEY4cW6t1HKUMzxaIAX3U/wB+g4TrGeBlnxiUj1NvqK5lrBLGQU4VcNdNueVcACr",
-	"WJu5RO+HI5uvEzJ8/+7DM+zw8vz85eUztzooGh2xqjGZSx/GJTzQIBhwM32HVMFYBYJSo+MskAmksFNw",
-	"iDBXAkspXWWqQ51yqR6dJbJyTERp/2Gn95q+Bs5skSr5jjwQUpnpA3L++ikJCNcfHzk56j/uoOKFS5OJ",
-	"0vBWTTw2lw8EaAGfO5BxPcqmgtRg2PoqMjYu8zHPyRCmOuxYR87n4NiKJLn7gvM5F3xeznuDo1jx+cZl",
-	"vKejnD3HQe3j0cJCvCu69jPaCmRH6/JGZH0KZbF9qpRc9G+X4J90Deo6N99tvE8HImtrE9uMAuV0qb65",
-	"c8HCO8QKiFZA/tiFcQkQsA6Ew/hYlrOI11BWi5rsdB4dne6g8dy96MVeGthXscJL2ELDjlUs3FHpjvoE",
-	"aFEw0aFE7KhwbyFx8lwuXrPFS7qUpdnmF88+FSxtyKlN0sAhTgDA9OYlQGP67Z4FOXOJxLbF4xeXPz5l",
-	"IP3Av7HN83+zN+iWz36PAm67h1+XeX67OjFY9L1G5kOwma7EDraouN+HLRKSlcpPbg9Z9faCOyNziJ/Q",
-	"xhtB3vjUK0asjlBQ1ahFWmfudDByaWL2LyD6/cGMfzDj/7nM+I55QFjWzZR34L2o92HMc6a7YUekcrVa",
-	"2CQd7vO3qI+RVzIrc6qIK3MEJG5nXruqygGgw2qP2eCAx+2KECnW4dt8ePfSozhiRgTiTnJBIDNaEyMl",
-	"gsCM+Q27EnMuSsM0mj5gXqdyzjB/dlh1PZzN9WEJAG3DPvlpKiHbFkHrMfxbp7HCxFxLhAEClVcVmb5/",
-	"NMLVuIwSxJtBXBmfdDengo+ZNjF3Rc61eQ47vXOlcy117jPmYyfXFfCBiXsoB3CceEsU0K/2kTvA3Jay",
-	"qmLWExnQZ0OLJDkPHW6uxVbNAPaDOymMUT4JYek6I4U/+ofu8aRC8LzIYVVTuPux+KGSABkWqzt+BVe5",
-	"PwQHfLw2PluBI9+fZxle0Yn/oRtSz9WnQvLqfjJnHciXG98l0kDCCVwYvgQW4Bq81ydMnPW7uAZowD3i",
-	"iowOfCV8iDywpnmANrLQhBrXXR/7/JfC8Bw6zIDjy9c/QM2yNjKHOJ8smHAZNij8J1ygP9tIeYaAYguq",
-	"Mu2crkOH2zzst2qEfX2vYF3VR+/8qn7fqXLPpVVQ9xIrvKTLqrh84XC4oeTdHsKITVzuK5wXAq+1sRG6",
-	"CGnrJAtPWoht3kVO2HHf3zMO05Jrj3Miq7knMHmzLBgSBc652Y+Zawf0feboBlK1hEQUONA6nAdWSKfh",
-	"4Bv75ByAwt1uOPgwnzKMGIWglAUtLformVk1Y1yJYCJDV92COUroxwFaTgKtxW+WYpqZoXsZtKGu0kJj",
-	"te2NHK4titn17L38Lwn4EHeF20lZntNdEhlghb9FIehbyhUXE+xy3pUUme3Frnboe01cekvEwGkhidxO",
-	"TDv53M1PzyGsUbH6lGqSSw3Zd6TB3ToAeKjoERIimYbrHzVcXx3hJDQVbNFN9jX7YViyJvVY+TusJLzE",
-	"90KPyY55eTvSb3WV3FbIv1/ZLyxByJeN1ji4iXsgyL/Aqa2I+hoa2M+D5nJ/8t5jqXZalz6TFq2J+WrW",
-	"rH1LmF0L10MDpyRqZ/nzcS+/d62welNEpLyqNLbTR1Y9mlte3UeSFA7ryh2ssIEdc+RyS4niweE75UlF",
-	"mY27yzE4XtPUCzga9HTqkxfGC0EA4pxIpusyWPw5o7kr/ITWh1aLa8gXbkKpAmCbOYRlFyzPY2JFM0cK",
-	"v3Nt74PYG5e/whKskKFrtcHndM/pcmuS2ZXlN+GovEAtH5R+X4pbtwFDCnDtvq1WF6OAqpOMT3oB0YAJ",
-	"OT6NBfWfMRdcT+N3jqXdfwvq2B9iC44UKMoeVfnWh7+zfQ+jb5UJd59Hs6sCGjmVc6tFjUMVz2tTWM66",
-	"fzSRQFNANJHbSXkEEikADHp3iIDmAcYRAkphVGllyvWMLZ1xUvUioHajMp9bFZhQK4hfPOiIRvVsje0E",
-	"qa59cg7A49SnjNWI8qjpOFFgLamIbwC345Y0Fyig2PZrm+LO+9ZOz2FJNL81gb/c15X0EtTNpnFO9Uwn",
-	"Ya+wrAYmt2qEvut15JpJdOmdz2g6xYYTrmaKcIcmoLjGtK8QXB2RV6AhLsz5JdXm4Jn9+cGLp4g2vnCz",
-	"n3OtsdkYGVPlG58hsqM2PM/hhdz0yTCjhlbQ9YBXj50YYOD+lTiHzEOHng3eC8yUPH5MdJ+cu4CMq5cA",
-	"L4G/UK1cBwh+rgEeo4j7ADA89Mz33ViRBNFcosbKO+HJjw6+/fj5ODn+9i5o5HA8UajQjXk2bkn7iEtQ",
-	"SyFFAWjOoKSqG6YO/GkIswHAujOfxdEph7ivXq91YwQEKG9N5A0Zy0lU6LlA52ShpHEZgrU/Dcnd93Id",
-	"4hyGpDp/S4dW0x++/fAecxIrpCekWTsVRFgBCQuFOmc17gRVrOo4MmdzqZZNT7DLrzNMEBfIS7BzNYbh",
-	"nHK/4AXz/STQ5lDcruUH/wrsPYWvxPbwV6LVkOrtD6/eHzeaRJGvXMsme57YWwmyGrFiIuXFlClI7wQX",
-	"O504D+D5s8uDv168qoUWhwGo1jLlkEBsB6/0UV0nEF8JFzr6+gx7sNjzrFOD64nxmoNHkLVqmS6pyjwq",
-	"HEEzZZohUmiMrQvFrHGMKQX3pEHh4L9RKZJbWYTxf2DFPhSv7wGZ12EzVdtORUd0sjJg0KCqWwHFQ2S+",
-	"bUlvcHzy+MnJt8cn3YUCdQi7W0RULXeGLtiNwdIfXl36Sww0KcvvDXKzlLQsGLIIygg3UTDPXb8UiOfg",
-	"OLqGtOSZ137ta7jQhqIWBq+w778SLtF6pZ4vaEFz00p7T2oPQ1DcFPTGte+3P6lVxRgH4D5gh6v7oP5m",
-	"E75f2YfdaDm3ptDFnsQeeAFfR2g1JuZh+IvGKSGOGGr+GLtch/VBekflFSBdNE0Tvr3f0ryXgGa8D4WB",
-	"FwHmK3gy8AbsQu+Oq6+5nGDvjjjHvxHQsQuUSlekgnjMdWN2BEPnJoKH3lAUnE9OM9Mnz3LNBmTMDFTa",
-	"18AH3iHTCDEB7Ab058QuQlL5UqIKYY0p1icgnarZOIBIP2AIt16HtKs+UDnEuhZVckiIrpBDiyA/0pXw",
-	"I2CuFDgP1+A0eKiCFYczxbBrvwW0UFXuuBizXdAZaaA5rG5QJbTsC9AnB8EYVCfs31fCLwi2b8bNGiN4",
-	"xlhRn0kIvRCsp1I/wp1iVC/t+iZl+ITvewowGHqmG1xthXjGFL+hXrXE0IHdZE2X+uxKtIAa0DnnR0Cn",
-	"SOUbdnBM0cwooPX7EdQv7dh7cM8Cc+EV6e1YyCM7I62wLdWzOmZrb7Oml8hbs/vBv/GR73GpwogeKgD2",
-	"jbuJnbB1bTRLF4/xbd1l/T4dp+j+uvWxXTgowL0WewYN5m/VjMHvNFYKdQr4y7+9tGf4tExnT//SJ5D8",
-	"ikZPVmEvQL9HKEXUPjXL2RkJ2AZZhc4ACPcA/xdWLFZ97jT5anjVG+d8MjWanBydnF71hl9jzSc1bF65",
-	"QdA+uRLUl71dPnv57OJ9QqRPqwRxTMWyNmLq+ULnzXGpgZGs3mnn43trVy0r0UilIJTs6oZ/feb4q1Uy",
-	"68oIq0leCWhft5gibqDrFOhupZjk8eVau7lA77fmav/s9De7yr3pqn+Uem3fm0a58ifUdDCx/FevwXoj",
-	"PJ+iRbu4C7zKGk9WJB8lmuZxT5eGy8a4613vs/wr/cn11XSqaQUEVjqdYB8JetBEofHSSmdvtCPa6SpH",
-	"WK11+UHnKxaBy7wHLZFlgbh2oAJO36zVdFwNkeMxtjy0wxVTRTWk8A11OZkwCAPVXwxjkVg30T30VKEZ",
-	"Xemock8xlndu0r+RA8y/Pt4hrv42MNK8+tqwuOrcyr33kBOVybRSEbIrGYNLeJ1UwQfuS6rA6HcP4aNj",
-	"ey8xfKyhob6jGDSer7wB2AuYQpMjv70dGx64IY+OTk8fnlidpOscNLa/WZuF71rk3CsWNryiKwvfTSBS",
-	"rbAPKb3a/0f75uq+EVCj3SdXZARuqLu1DnsBTOoS9+D2weAI1pwtyS8lK+HNXul1CjT4WfBR55WB/Htr",
-	"LGqH6XgWwGM4OERsI7rqyRg0s437pBXhdxiNDbBdly76QDdhdx1qhwPO5iwbQoa0kIYAjNW6NiTBmLF2",
-	"JA1ozWZTDdeurAmg6V0VSNsuB02YwEFDhjwbnpGhkfI6p2rChgMyl4pBz2lBTh8njx+eYhVYNL7KRIZ0",
-	"c5fLDXm0R7//scz++uPy1eS773p13/EFH3P7p+wNeo/HR+nJ6PHJwcP0iB48yp48PPiWnrKD0/HR+HR0",
-	"NH5Cj4+3v+Nw5r+Rkxtf/kKMZZdyDQG2NUfHs6qVnHdI2scyaLic7PU6Xj/ZvwGL7kUEgXvTrRk6x6zv",
-	"HFVL+G+fPDx61A1v7aT7RrQ8zLjpIunfaZ+yKuvNbZxzGTt37APtHapVwxDoSvBAk1QWyxZm9K0algU7",
-	"dq/80skr8G1ChhfWxj64kMIomQ9dJO0ANIrhnmxNz5II66wJEODtWgF0LeQBFIGNK9idgkK3fud64d4v",
-	"WUuqNXkq0Db/4Uk8UcWzh6GmXNuZ/RKfuM8DxjfEtB73zd3li6Gmcld77d31qK2SmDaq70HH9kp17942",
-	"r7rf265J1Vnpg9PbV/Gyh9mcyDOXzAIai2LgZ6V5KETwzWuxzVc1iWCvbqFHaPRi5Rk6BABMzP5jxoUd",
-	"3n2T7AxkDZw36B1qdXOYeigj3O8dDui30jF+DeK4mEqpWYV3gFhzozKdNeBGA4LYNoIAPzlMrUDfkG+P",
-	"LiyXXI+QBVLkDvR+zAHMDXJkXbIizg4dQDTrk6o4v26fa99aqVUctaq2ayfNGVVw5fy7KQsLF+6ALLYV",
-	"B0bVstuqkxgsr2sW1h7t2oOcsnU5EPB1hwj4PfQYgqldwBoiDPWT3y6juPNKuSYQCyb20nlIQYQbcqcS",
-	"IFtCETokIWWRSwqFvgBdhOYzcssOp1QKqzeIbH0/qIxrayN/qB/+fdeWvBmP97H7pRKk3iAyl5nlkvFZ",
-	"eP2RKYUvZVklYoRFQLcOqHZ0AwkyXp0LP5gMenEwKaVyrPQJpP1xMK30Uhs2zw7sbzT5atj826U5Db+G",
-	"ZApriL1/++osyPRuZm3wKCIME79fUtlntppf30W1/TER8WYfPeZeMhMcAnZMBWmwdHnElCimDVUm8H1h",
-	"p6i7BvTRy74m2gLvH3N7uSgpJlXwJSwQgE6hmAOpWSqtoJLlKIcaOYk/rhKmoUCbLjUZjkq9HLogjWJG",
-	"La9hsZFYi5vkr9bpZGs1EFNs9pWos5esRztUO3lu2+iFHYylpeJmCaYsBFt7g58/fvlov1E33satW8EM",
-	"Dg+PT77pH/WP+seDb5588wRqrNzb2tU5421MNWcS+6m2sW5jwEu1JVOP4NXhuFGubnyO/lg6rJY505pO",
-	"EPzYIQg6DTSVBbrFK8zqsAtV7AWd4DcLirnGQcO0BvqNe0Odc9Ua3R4Lpr65lJaA/oM50qKI/fzCgS7L",
-	"MWbHunlxRW5qHCg/CR9Vjw2DyAoedQEjDVV/aFGrl8GinCOlPRqCdeG2L3FtOwC41S9AFK3V0b9nNDfT",
-	"xBW/OBNiUqrwRJH6vnz88r8DAAD//w==",
+	"7L37chs3tjf6Ktg8u8rJTIu62FYcqlJ1NLI98fZ1LDupcyIfEewGSQybQAdAi+akfGqe4nuE/WDzJF9h",
+	"LaAbzUbzIlFJZn/5J7HIJhqXtRbW9bd+6aVyXkjBhNG9wS+9gio6Z4Yp+Os8z+XiDVu8oktZGvtJxnSq",
+	"eGG4FL1B7wOdMUKJoaOckcVUakZSmZdzoYlUxCwLpknGx2OmyFjJOTHwiBwTM2VEsAXThtwwpe1oSY/b",
+	"IX8umVr2kp6gc9Yb9KidwbVgi+sc55D0dDplc2onY1/QG/RGUuaMit6XL0nvvChePLXfwWAFNdN6LJ71",
+	"kp5iP5dcsaw3MKpk4WgFNYYp+7P/7yd68I+jg28PPv1ynJw++vKfvcS/SxvFxQRfZX5wU2/vS708PiZ0",
+	"pJkwHQusl1/PZCzVnBo7Y2FOH/WS3pwLPi/nvcFxNREuDJswBTO5uPzhKcv5nBum2pO5uPxhQBZTaohm",
+	"9ngN02TMWZ7phEjBSDqliqaGqT45J6mcz+nGSWfV28Jpz+nnV0xMzBTmOeci+Ku9fReXP3zPaLZmxsxM",
+	"mQJSGXOlDcm5YGQq80wj/dA5056YHNn1yQtDMsn0xiVM8d0byOni8oc3ZZ53TJEKUoqfS2lYhjtKjN1m",
+	"9nNJcztHrolhnw3hmogyz/vE0gWbF2bpHt80Sfurri0+fdSxq3+zE1pHBjBjTShOIkIEmSwtQ8NzG+cI",
+	"T92FDqQwNDXItW02SvHrB5qUmikCPHw33j46+JYejD/98uTLVwfVH4++fP3Lwy/138cnHVz/lBqqmfm1",
+	"hMxTdsNTto+33W3Zzz4XLF0v8JwkQx4A4l8obglIkxHVLCNSJOSIjKUiQgp2RqiQwOGW/rgmaakUE2ZA",
+	"hqkU45ynZthBcgwms6XIPIqKzBcZmxfSMJEuX7JlhFvsTSXIaInSJedMGORfTeeMpDTPyYKbKXwNH83Y",
+	"ktAJ5YJMmNGB2KJCL5giVGRkSjURkmiWSpERNh7jMmCNlUByiwxmeGCn2MVhJ09WeSw89f84+P8//Tl+",
+	"pC/mhVRRvntH1c8lMwNYxEhmS3s8TKRqWRiWncHH3Am74bu3lx/I4c3xIYfx9JBM6A2DY+ZG223RCZlI",
+	"mcFH9qyBLDqOFgfprWGZk4NvPv1yfNpBpx+sKvLcEcMv0Vc4UglfwYSllJ96qb6xz2V/13AjU6Xkomc3",
+	"FPaj96nzjZfVUM2dfAN3lD16VIbk2N9UCeFCG0Yz+xkXY6bsiHZr5wMytFOFn5CfhDRwe3xKyL/++d/D",
+	"s0rDgu3n7rqDp+yPqGJuOJYRbThcIOwznRc5TpzaqRFcQEIMmxdMUVMqRjKW8jnNv/o2Ofm643jclnXR",
+	"4unDJ482S/wPigo9ZipGei8yvNHt1ekeI1yQQsmJYloTdmM11YSkEf48I5miC7HxxvID924vmL+g1GXa",
+	"/EVmnIGy/Mxe7PYf9sqybx/80qNFkfMUtvwQiGrwS/DO/1Rs3Bv0/q/DWgc/xG/1IYz2dvR3KyHgfSuE",
+	"Jc0UDlBayeKUCgmPI39e4CQOPlgisrKYCqumWLnlRVbPU+/KpP90+KfmPCvhOuKCwk527Ed9C+EnupBC",
+	"4+68U3KUs/ma/SnwiT/7faqI1v4is6/LZTpj/sZj2lzzrDfoHR3//fHnhz8fjb6xB2qoKXVv8OjkYdIz",
+	"3ADRw+1Eyxw0sWoQt4ZSiUEq82xsDZ+Bm8TAPfUl2fK4/PIiR3VOFBuXmuZwVmRMeW657av3zy/It48e",
+	"f/M1MIUbCKyuogCKVLJgyjjqclzfKWIMHKvhc2uIMYF/yRkTZEE1mdMMJK5hcx2ouv78qs2gStGl/TtV",
+	"jBp7mMHpZ9SwA/uGNgEk9kurF8Ho27+GZ9HHkFEjX+hUFqz5jnWncmkfb7+3Qa0/oRIFr6xeUG9ALfOl",
+	"Y0YwMi/q/WmeE8XDWzcre752TvZ0IqtcmZ0d0D/cMZlXXJvoTLbfKT+ndfsEA3ZM4T1yJLw3y7ilTZq/",
+	"C+YzprlmyW5E3bTtnIPBKhQBdc/pkkzpDUvIiGmeMVS8pDRM6QdnIO+q+6BP3op8iXrb0BPsEK9nKxPt",
+	"2ZPhbG4/y6VgfXKBr74ScNmmcs5ITo3V5hSDOzeVN0yxrH8lQvYK78Sjk01XYmKff4G/PT46OoLH/d9t",
+	"ngk5bfXyrPbMP+S1cb9dXFs1bGVfwqnvdA82Z+4W2j1zz9br1dfWOwqq9UKqbKMM9s/dQVDU63m8bjFJ",
+	"rxT855K5r+sbr+aWpkCJsk1pplJxzwwrBojlkrG9G5m2GtC7Z6/xLIEyyY0s0ylo1MghUmVcUANHC2c6",
+	"aDrb9FIbNu8lDQ/C48cPTzfu/gVNpxF3wo+gfVr9vjAErD5ur5l0ygV7oEnG9cy+GxwO9gYaM5NOWeb9",
+	"gIyMynTGTEI0o7k1KnDasCRKxjLPmEqANRdTZnVaeJsplbCW5HjcW5Ul7gXXo6WJ7ed7q2qvvJxoLlKQ",
+	"GJZ7WybkqtmY9KbcbB6fB+MSOrGL0oYqA0rHFi8B11r9mi1+oaiYROcEn9tjQKLT0V+XunvX3qIiYU9z",
+	"m8mvsEAwcnNZ1ZTDLU1WjjDGMiiP23fdrnoEfrC62nPgNLvgIQqGIan84VFrs0uLgCfj858XVHGn4a69",
+	"KdsOFk3HzCyJKOcjewPhLYguFLj5plQTbhLCOHw2xAeHVu0cWg162GvfvxnbLBqpECy7sI/aLYVBN/3I",
+	"Wh3ZG3z0y5foRoBbL0JxVmZIy+tDqmcsG9pVKrRrpb29S20Fg9XzGYgHq5W2FkazbBflNZ1actx4wbhJ",
+	"X8DT9ndsTnkepSMzZUuysBPPpZyxjJRF7MV2ejEP+IuMCQM3Awp9GEmxIqcpyxI8+Dxj2qCPKbzA1y3g",
+	"ObzODb6MKeSeYyIL4s4Fm9IcvNtwnbQ1dHsw7RHcYQ4IJdoA8yuyoNyAOkJSayZaA37oTmI4cMcOCzcL",
+	"SezFrgkdyRLUGa6cZ0mgIWwJBu4PvDGcsqbdO0pheE4oKZjSUhDFtMxv7L1qd847f2CGvaRH05QVKK1H",
+	"lbHoKeRTZMl2V6JS5oYpPuYsu6YmdoEyUU8pBcHAnCIaMnp9oQsJvriMNy6SNYTdFseq508ocTzyqZs5",
+	"HZ23hK1iVMecwG9B7OCxWMVkIcmoFFmOCozVWoB+SSkyF9fxjlMdHMOMLa/9bsMyZx3brhkTbmdvsRlu",
+	"EfUwazYibl+5yMT2SqaXeZvsrGrgNVN64/h0B2PLs/a6Kb6iI5b3oqrsmslsa/w1yeWZu6YsWeIlBeK0",
+	"fUtVUjbQXU8eb7aqdlhwzcTrHv6owWnZcaFVKniEVOgdFHwQUq3FMaVkLHQqM1bp3TPGCivkUC8dMSsn",
+	"pci5iF6CoLRuf2dWgr5ynkshWGrs10mveo0cj92/cjnh4lowljkf3tjqh3HWXop0o16yFOklevvs8al8",
+	"syvFPlTLP1zvp/VneUu/xkZ/YWj7fUl6XNxw9Mxv+uGL+slbmsaKgdNieT3jkWvpUtYugxk3JJcTIE+0",
+	"wuyn/p3oTNWmvqAW/oeBPUpmQi7ABqEwnjYUxH1FZNUSGrbpk+NvTzYyuDv09TK3msnH9686KKKawgZi",
+	"cOTWYu/fDy+uKF0hy6FKRTTTEKVlIrOapPd9CfbZkFJYfaeOa1YnPWITLrQP2J6RoWNeN2Zw3HjzY9x+",
+	"zCelAlJNiKZLTYQM7vk9iov7Yn5LMe1NnRpT6MHh4VRq89OgkMp8GjaJ9/HxZtp1eQRtYuqwxF+gYaqN",
+	"VGw7P0LgXN1SPQHbeh/BgA5zfM6sQrv9jF4zNCDbM1Jysa1zpIs3WK4ZCDVrlLhMhAyyLbzPDKwdNKoh",
+	"piacTcI1RLZ5hld1QNMQhgNipZn9f/WOKNm68FRko8oi223Db7oSM44GlYW0oJiRYZggS2Zu4c8BwwNn",
+	"XXNSncAGh5L0vDfH019NP/XCalqIsaDjjbjaHQ00raMiz2mb1O5q4DVTup06UB10qMA6P//aSHk4PRxk",
+	"zdyC5JwVZwjoGm3a+FglVLXoqUMIXZbzyqHM/1FHaJx7sQrd1zSxjZzaVbpMqZ5G5vb9+cHJ49N6fhPB",
+	"MjKngo8hD1OQKftMXY5DLxpmUCaMWoYO1u3FTcCJu7JXJyfhzEI+ckfq9iJKFAzSdbgULr9pB3pF8b1r",
+	"EGvGwuyHZyKVmf1m0BtRzWD9zQM7Pk3IySOrLzw8IbBUe0jVw3XSwRLkTDCdR83J2LmFYavzg/8XI1d/",
+	"Pvz05+9+OUq6ktpass0uIb6Z9l6IcJZ3M644ayWQYM612dJT03llztjyGn4Sc5TaW6hQDPxeM7ZMyGLK",
+	"06lVMp2rUJOM8ny59SS6/eVTrmNZf3XMpx4uzJ/tcpDjxgXLc6/o3vzzolDyhuY7R5izLn+m9527BRA9",
+	"tYaKvet1AXsHGXvLYsqEJpmEcO8cyGyz+bIa1nx4tJe4ZstRBFkda80X3L2OqxS+ixzsX5aE1yG5yvRb",
+	"kpQKuw0jRqY029br7LgnosZtYzhBHql0qU6L6TKIBwjpNDZN7GehpxRUnm4+a7GSiZJyxMLavNBLeDRK",
+	"/ThK9zHdk1fvNa4LRt/at4czeu+cBfc9qz1wgxMtW3BDoMXFGGLHUKKTzrfwQbvX1WFDvuEsYNo65pGv",
+	"v9mBJf0+bNKMq+G753bZYWWVYibkQjhHgb0RwQ6xQkQzNETAneDyaAJbzIvlEZtQUf8aUqzRb1EFT+al",
+	"NkTTZVAz4rIOvBkX2GhuRpDCYUdEfUrPUF5Unyg2lzfuX25yUSOuXn6p43nxGPSQTRlD6Fxiui/M74Gu",
+	"pS03U1kaQkO3StsnvoPk/HeWi2Ea7CYR1P6xT1l/zvOYFkBcojsZ85yh22suszKnyme7g+/q/Nnl9V8v",
+	"Xl//cJzUWfAuxyyBvP85M9Saj+Tdy9cfjluHtUsuB/tccBVNxUC75uP7Vzurc5HMHUpyLmbESKstzunS",
+	"XukpzXOWxU0jM+1IDqnJIyF8XPuoLPX5PJ7YkDuYVM69t+IPa70Lc3rO7L8YVUwRzVLFzEYp7IRvw+aK",
+	"kuKNS1qObCfkjFgKGGKVGri7NVM3TB0AV0PeOhavDQjPdEKs8oY6JsZ5dTuJAVNJu43zrZyAWfzaSrsS",
+	"MNZ4BVJZCrPli7Pav3mXs9/ldk16Rhoay8dw4q8W/du82VcJrMsfcjnqGhw07gd9X6zQq3ah7037T+t9",
+	"d7t6DODrNXqDlXv7SplSjGa+WKCVyVBVajaTcjGKxJYR47Dewx3TqoKZdC25K16/mz882LwvnVm40a2y",
+	"18n272neUndzdt+BlvyCIh7d2pOLK4vuezO1qLX7kIKzk0MbUme6qY0bvZIRN6UZGVml0ifTbPZJ4KyC",
+	"18WW9j2j2XMu0JvVcZs6cYpKp8zrKiaagtSsq7ToRDGnbHgtDSIE23kuhkraS/p6RNMZZFMJtmCqqr30",
+	"rz8jQ8ycqRXqMzLUhuZsWCUSsXQqWUaoWLqs2wwym72iHLypTsQBXS2PxzM6r5QfIRPZvs5qGwuqYycu",
+	"KyWv+WMs3JE+OKM33uduIHf3xQ4UKx8jcdxa99rSaVcNtEGI+apG/4buWd0uwkBpdl0oNuafd3LBWvPk",
+	"/PwpwZ/WgX/Qh8GqslL8DP2K7Aa4zlXgh8UD61y1R982U8xv5atNHA5EalQHCAWm/FEBeixmj1WWlJCG",
+	"p2xAhl6Rv/jw/vqH4yFakZ51TkhBXba0q/c8+Du9od6pmjN6A9mYjCuSsxuWV8nCac6oil5xM7a8nlPD",
+	"FEe1ZOuDcdV7djLD65fP/p/r1+cfnr1/cf7q+vnb99f/+ud/DxvlLjy32vd2zvPj4+Mnj56sRKhveSqQ",
+	"ure9zyGMSOxa9aJnvLie8ixjkSjnK3s4xJ51q1YIwBekIRN+w8RZRRPcoEOTKgaicgQjDzffGLDkKPs2",
+	"Ung6bITApH+giYTSW6mgYrrDqRwcSzrm1/ZooAL65DR+JC95kLe5gwTZRybRut95R+JLblp7Giy3MWRs",
+	"m19y81TR8S3lZEfC9gd/Pv625vYadcKvrqdhVbQFw/475iPe2cO51rX5kpsP7POuG7KvI9x4bpho2bY2",
+	"Pzw/eALmsiFzqQ05eXzqgoESc4ZzcC14vp1TNfNFbaXy1SmKpVDVbpUuuwcrR3MaOYxXcsLF7RJXf2zl",
+	"R0mVVFESanxiHM4adTRHMXdMExRscX0bRt1/muAbyMsipciZ1qusY3cicYXWSZ1ORrNM4dMIXDClv69E",
+	"wBjZhkGK1iYcWyFx+sjT65gUigsEwwK6Xim32ywhXMJT278v80aqrVwI8KoBkoZyJjFTndUJ11FjP1Ie",
+	"cI2AMrLDuH5Huf3phTNNtjFYHh6RjE8gX0oQzT+TiZJlsVmL71Te3wW0vCkKu03agh/vVrfmr8eQ3Vdm",
+	"Yw7rdux2V+b93loBLMSKReOrcNqXNSCpYIhHlnmGniYw/IPSnR2gDqJ0+wHynwUY8g6y4ayOQkEl2sS5",
+	"R0InYFUwxMUNzXl27WJnUdbMmInXj/kqJ3TJg6q4EMQNlRBdplNCNVFyASYMKr3odL6heemuocrlMObm",
+	"DKcMxVYwpvaXE0wT/XbRCjXO8sgh/Nfl2zfkneTCAECLkRVWUJUBDHA0MKc1RZRNLI+o29Go5TUdR6Ht",
+	"LgFICXS1BeWGjNhYuix1SGg2armds1dX8bvId+VkwrRhGXBZMVVUR9NxxkyxDME3aK0aLOw5Ye6yPbJJ",
+	"ybQG5+VOCaHxetVhHLukRjRwCSIbEgu9E7nO6yy1d580zifGwH8rmVreTrLon1ererapSF+ZvR0kNi+n",
+	"rN5uZrcV66s60911m3Vq9haiP1TZ2yLOsggwqB+W4LD7UMneswnX5rYHcNuSr7vcxddWQkY0XVmptjO2",
+	"PGsq/lirJQsmmkqwFE7tr1I8NrgVcMEbslf8nsZwZ9ar63DURqKCiuJBQknKmVXE2/P35la42N6elMtN",
+	"luJ7pmVeekfKrnbZULDFcE0NvLVPAl8QGco8GyZE4A9+owr5pGforKHhC7boJT2ZZ3HQuYb8tj/t2Egj",
+	"FdubkTuuIabcv0c0nZUFZub550NZ4tJ0LCP4YfrkreUNnwbTVFSqmGHAcVUlGtdXAsuBQt9nNT0jJaLw",
+	"rORewBR3cr6Ct66CNcQBwEW3wcd6Z3fqb2ne7/2qchsfI8zLhzteB5jasaosPGym2MYiUvR6HE396Sy+",
+	"beLqYAZHLKLRrscVWWHV4fa7oF6scn748gQY+Yycz+k/pHigq1cqNuGyiWHYqBp59KQjP+dam2VDewzi",
+	"EHVoaLVKLaJvT5zk3Yg13DhtPKHoaUOQ9k0Zd214Absbd64gn+iUIqJmN3e2jS/wSrSP69Q7LJIaokAK",
+	"MpJmCi+LBi+dUyNqRdbuj+MT5/0Ao5Lf7ALJtxqtx9lXb14T7Qz3X/9xALc9ABDPG1WBkNbvcmaBSrHz",
+	"2ViTU+MANeJVfVgP7LeKMbF1yPB0BdX1ltcbgqwFSo5iUETg8YD1lCosDplze5HP5jrqNrnEvL525azM",
+	"dqtAerELudqd3ClbDsgkDmzIzS60XRWDRwBkMJ+C/FyykmVWD1MsZfyGZT6p5JZgDjggwKPAHeSH3bGQ",
+	"1cidtmxz1k8LHqed9ePx3NrXoKt+jUsJzUQGrjan/NwKU2bcc4QCS6+dKv7N/jAb5bO45ATpNyoNgOBf",
+	"iLFsE/0fZPkHWd4nWXbTYzzLEpOud0DerGl7k87jh+6e0u2cTTvfG+cuVn36OHn80IWr79s2jNVnHJ8S",
+	"RUUm53X5bFDjHAdJH9QcHmliwDPXw6CjU0GsocTDjhlX7LcV/hKy5DboS0mvFN0ceclEZsUPzc1UlpOp",
+	"T3bsBlgbBIA3mC9kGn1Hqg/C1B10OcQ5etU/I9fK9g5MmdTDrq4NasNDEMNqoE9tGQiv4ZO6MYWPyGLK",
+	"c9aCTQ9T/auque2KgPCVHak4iNAMr0Q4mnhFCs9ydm2/vkYS7VD9MXnUPqcJxJCIlmROxZLYARx56zNy",
+	"NCCC3TQre9fgrTLa5S0+J0rm+YimM2/p4xTsbShvmFKQZzYgdgigolmC/TA0pKL5SBG6JsNc3+jN4XFl",
+	"bw/aVQpVO5WTOnxZ7X0UngtAaLY5OnAASgeGi4U6TcSUqkBIP4xnLwgrcUS0zP6cpIpBwjnNAx82brjj",
+	"aNghfxQAxhvdyLLIJY0SkSvqgBhjUHAk4Oy68HS9T3wlS5HPGAGyT3CYhACXJ00AJQdC47BNgS2Tjuht",
+	"jVrubabtkWEcXEiVqH7+7kXs9wuqBBeTnXD9V+9tp1PUbNM417DgoJJD9ZHUVB7j+mCCcenqKPUuwnXG",
+	"CrMe/KD2YJeaBWTis8E0M5WDz7m2B8R3OUqglKECbMcGLngmjTZJqcyYg34VzaHrqnzLBbWS3c7X5SJr",
+	"RBmQGTcxoS//awuChxvVu4ftDFo7ic7DupiydNY+MTnr8mzK0S447/YV7+xvNlKtnPWq4Ttni0NtCwj3",
+	"Y1iVWyPVGkky6aBt42CPawo5oeJD8fgtGd+1eP2jnHUv85ZFCWnKtL6eseV1C1EGkjI3BHPHUsUMTNd0",
+	"EsuqV+JHMs8aebqBPIlk569ww2Y2uE1oJlY5ez6CECcj9mt/O1WvX1c+Edun7bgwcfbTdX0s+0mhi7H3",
+	"hkD25VKkzzGpats8QsRmp8QluUQNDqpn4XmCItBLenXhUKGYQxt2jgP0JNj5Tq1Ctk2wFZDwux23NSpp",
+	"awnfywVBBEyR6WYFWAZ90fyV3lAHHIpBTrUhSpYiI2P4L0iKLviK7qvqgXacswpA4OurqjLZhHiABDuJ",
+	"GXSb8n87dATn2XHwCDEWxkPeQUAHlBFxwY+xDG/78cLavdh4isWwxN6gzTgq23CmAGRZtzis2krVHW0H",
+	"rleFVXewxCjEKEdYMjtQly4qSzOSn9uTes20hgolh27B4eYYsZWRwsw1y+2ax9ipOVgKeZROh3Be+U3l",
+	"oj6xBbewmnb41uD8g6OLsU2YDbEuIAQsgvBMCVbaM8tLIVIT5OHfoE8O6ntWIqiPmrh7p0ctrwa5ujJX",
+	"V+rqShx8+lPUtfGx0l4vKgskIsga30UScqxKiI1ZsgP7sPapkx/evd6cIF2PHtvRj2CB3f7iLsy1t2Qj",
+	"ll4BSY5I/F4ThevL/iUqJRWEloZQ0xhEBc0c7m28JPx+c40/ioWit+xUFZR779ghqVZ/VpI359Sa3S/Z",
+	"8sXTodcBQjCRnasH7OoKlvmbfeV17tunz15u8bbN6lln9bhbb3M63cdRsMwBFDY3/J7RBDfoMF1T1vGu",
+	"lef+DuVW4pOPH188tXvsS0sfdXhOb9GKN/F2e9z77t64Mziqxw7dZBRV48d250fFDXvPtNW6toU1fmdt",
+	"HtHwrYC7Gu5PZNTkznAjrMjpMlpKYO1xbM9rJPTRpCrnTPl3e5WMa9Jux9sWXx6oIYrcvJjKnO2GjBpC",
+	"kLTapLa7ovbuCC6yJhLlkaB2OJPt4SXqKJQHPA06tFaH16Y4NGlKxc0S+u86sF3fVrF91I5J5UJgvUMC",
+	"mYnUEEbTacRVCHoFNDgD0+Po9OjI1VpLhzEmx5Zqgi6mvqcsUAbAENVbMzWmwAah3IVyOxJr8OXDKrM/",
+	"GzoqBS9k8DaNnddc8KbCYbL6uBVDgn8mWkKnM/TDkuOTb/pH/aP+MfmqkMqQb55888QV8V0JD9lu9VMz",
+	"ZWrBNfu6T77/8OHd4XH/GK7tPslkqg9zmdKcFrw/z4hhea7JVC48daAPK50yrP+D5gE8nRKpqp5u9mlt",
+	"FKNzbTW4/pW4EsPPB+DLhBTdBcJqODgZj0QwIEMhBRsSIf0JDqlYDuFxUPqCapaEsNx748BHCkdLsU/y",
+	"WWj5VAQBYS8zZXNC8xxmeiWG4Fod1k4GiAy50n/YJ90ndu6wHC4mQ2um2fsHslmFJCOw19xJ5XCjVgm0",
+	"1sywG8JE5gIUD4+IrvKvPYfDG7xyM7wS7g0LKsxKQjpE79zssBzHal4MMnLRdwxjzennA/v10NsubpJj",
+	"QgnU9mDbb+Gu0rAHn92DY/Ka/wXTbXOeMoEVMRwU0jG3Eqt3XtB0yg5O+kd15+XgszpA2LvwdE6ArJwn",
+	"upJcvWOwigomaMF7g97D/jGMWVAzBY4/nDKam+k/7L8nLOKqfa6Yq0SCU+6TcxcMRXpAQAtPbKllaD0L",
+	"GBHy5uUNqwpXsaUFN4kvOLJWPRgiNQQSAKr4YxlcCfRKSTm2W/j96/OLAw9Yje2Q3F9fwa+/Rha+6lUi",
+	"4PDm+DCd2vMTE3bVI//65/8iR/BfAeGV+u/vofKYC5LLBVMHKdUsjArbxbtWoJlra+rOFIx+bF5P3VRx",
+	"atSlYVvWQcN4SjUePiIYcCleZL2B3fzv4SgQsxprvnRv8FMbIBknkAByTi6FTxSHtchxQ4drwnZHe+VX",
+	"FHRw4fdoy+beg0rf6uj0/Wmlj/XJ0dFKD2vDPpvDIqe82bUaHcjtHvMNP2vYQDuimgD5IYOCHYvrhnnU",
+	"S35njyribXp9ftHKCHAIfV69SalSnNmdT6P71polTHNMnYYXUyyrzQpaYtf3dG/w06ekp8v5nKplb9C7",
+	"pEtNhnI2PKtuuOZcDJ1AXSWG7j4lPXdJ9AYYvLCDH86ZUTzVAf+36PK1e2TH01yzFasH9hyuToym32qL",
+	"qk1xI3kpbpyrYI76xjsl58xMGdTordkeKlB9t5LDt4KO7k7OtTkvii325vbd7H2T6lh79DwPVRoUTjpp",
+	"lCDhZ3Aza5bf7GWXz1vvDPfTtboOthMCrF+SXiF1rG0StPklXlmw4gwbSbeu6H5LbCKs/zn0+V4Rm7GF",
+	"1Y8cBkYJYOp8qso1/9LMaeo6vaDHvhOlQho2kk52YQ9ll6j7aetm+EE/8C9NOwAaJbfo7HifdOY7s3fI",
+	"VKca6ikofRhkRXDyO9LTawxL4d1qdS4p2IplsJG6AnY9/IVnX5DOcoY5G02qwc9vQzXnRfHiaYxY4sv2",
+	"j3CmDwGOt9c+wUexhsg3csayPewsjuT3dod9rGu/PNM2t9B9vyvTbEeKq6gLW3HCOokrU8OMMzOa06id",
+	"W1xQtextqV7g8vvkha8AXcRr/rgmczl39nACta1NjO6kVfi3h1OvYDHdPJv5VBSNlUXTZEbF3EfSdSP8",
+	"62kG0y+QbGp/sz2ONiHBJ96uq9u8gzIedP/svFYv/EP3eLWGPUojB+2nkJDREizfPRzNj1NXVAIdsmDT",
+	"fat2aW0n7QJTHm3X733BZIHIMvVGY9FH5716DqOtxkQL7nK9ZmxZ4wkJSGJHQAzoJ4zAEI5ElmCinTUa",
+	"EE+laxA8YtguuALy7BPMKNZkIl3q17xKZONqJdl7QXWVYNq/EkOf2oOw94gyhwlwUpGRB0YCE9EDh6Ln",
+	"gVeFgmdkGHTCHSYBoKes+uz6aItr9I/W6BkZCmmuIUrcbtDneMQZcp6/rS1op1O9uxT0hvKcjgAwtEre",
+	"E7LV7K92CihmrfssZhnSLPPdb++goriU0d5E0ZT93+6LvlST2hL8q/2qt7WmstLA9lfWVqqGwHH5nNb9",
+	"gu+q62YZ0XLO0CE0WhIOIejRkrADu6f+4Lfj1RUJGNFUWigtwElhJ3NXDaINXfbJeZaxzHd2AIYJwaN1",
+	"Tdpt3RkTETppa88aDbaE2IOFJ9WEhbDBo7JKEORBC+2MpRDkrmXWttK0yw4Od+p+L6T7p+q3oh5t20tm",
+	"J0XZrcQpywU16bS9qYpZ0XNb6bbTlroGPnfUI3+np4n4a97x7xmDa9eWosppvZ18OsScBnQG3oEGokpK",
+	"501dszNKNPfMGRkCvMS//vnfdltkfsOGBBWQMVfatMUczv4exNy/I6GgcgehsEougrgsBehWZ02dz1Ta",
+	"3Q3X3EFv3ZKKYPx9EdGKMWqH/uOE7Qk/VbLAM0TtXI4D7cWnTdc5Xlavx0J3IRdEijucr+PGexITgi2G",
+	"xNAZWzVeQCnCPClYHgXbpVVT6u3z+dmqzu+Kh8DjAorERMqsj+BGrvV46xciI5mShfbY6XOG8R6MVVWR",
+	"zcCW8XmM1lbxIOvUYxXOVyyWgT9Bh7fkrQSXKOnWFDMW3CHswWBAVCWAUdraJAjgp/6nXrXPAB6wdc/i",
+	"wd2Be5BaD2oArC4ttAGTcY872oQ+6djXFeYK2NIyVcEBRwM8X1jbFtu0CuVYarbC0ns4r2CWMHZdl2/f",
+	"QPjYm/MafRlmwbBZ+fz+9eIoITTLc+P+a1fEu/zjylv6ohY8XOy3cv/mTLlJk41JcO/5rcmxzva1Gnpb",
+	"dd1wyjsEqJxY6R2fPHz0mJx+8+TbI3KHf+/iJZoXVHH9P/hKeCMN83eC66rZXTG/4xXRKE3vchL9KNVM",
+	"N4K+DUejkbJPPtTYJMw3e/m75KJ2HnnydA8IGbGlMq5TKQRLzUWjwebvJgj0KFaQIsD/Wuq9+J9eyQl0",
+	"S7E6YKnZilv3rAHBiL5fbegydA+Gp7pVKKX2Sa0qxYGvWrhlahY5N/BeNQ/s3riufk0n5wWP7CGgwtNp",
+	"w0vf6B1WaqbrvMmVEjJu1h1LO30hJvZfO5skeKfBJg5SkVxOIBeFj52v3zXgzhWj3iAD8iCOrQAF22pK",
+	"dbiOQ7Mb0SdvglIoNM0rxO4q6Mi1y0XDKJLik6npX4mgTc+AUEF41XAHTAtABnWZuVg6XbX+kTI7IytB",
+	"mRXPN9g0Xnq09yBkCC9xqrLs+tRwNUEffleZDc2jnIPXl3UPC5nzdAlruRKN3hgOfwSScXGBdfe4PJcL",
+	"mJKQBKEb8BHtwj60NFMmDE/rPm+AackQYtIqiGkNftmK9NTRHFh8zDzbg/AMbvVabvQmOc/YgRRcioN5",
+	"qWh+YEo9O/gHGyl6MM45VLlBqw/E1BwchpdL3w+6w7Ve/XhvQfq9Cpr/Akrbg3yxA7UaSt9elLubPQSN",
+	"6QyBP61D8GtTQgE8pAJBkGPCPtPU5K4WxANWQfbnzyWDJAcX8quA66st3wByukVO5+2P1K23Kxz/tEL0",
+	"GC3dqvbgL/PbVkmPug2rr+Z0h12dWeN2gIe+dHkmMT/taVXA8dvlqPmM8QWjgNa9Nau7yf9GcV6/dR26",
+	"hC+N2VcOmiDMGsakLrlZf/qIv7nK1VsmoNVkcZ+h16fwrn2IQhwJ+4bh1M/gUgSvz0QSaiDNA0FZsNII",
+	"61n0ghVb72V3ADbcr/sVQfdPbm8F25rIKhGzk/BwS9kmAvs7lE8HJ0cnp/crpP4NqcYFerGXgGmE43aW",
+	"T/BXZ90P5PsuC4aOWo+FeA6x1LoVqBSs7mAw/NPhn4aJU4MvLn/ARspzaoYevo1pa8VA7yXXE7YqArJv",
+	"KcUMPGbeBdon567SDW7nKzGmPK/q9hYUAAdTO43xuOH+YJjhWI3KMsJcFXRCtMS7Huu6vv/w4Z2vaNLM",
+	"RZcc9EI8wEKzp1jzvVYn+5EKa8y5nqpJDUuFhXya2V9DhibgK86pPiMU+z655lLwKSa6/VxKA8hWuLfw",
+	"J7RE4sJudJ+88JD3CQFgSt/BtdmZZGpfIiAhszLBuF7p4VoX4Wi0EBPD5rAFpepSI+sm51FFcrvWRFGt",
+	"VskFGl9oFtrFpZVHES8Xy9wDqPiERl4FyblhiubDxJuboyUZnr95OkQvmO8ci78efkf+4ztyVR4dPUzh",
+	"v8z94f7nvnOfsu9c5+Phi0vy5uOrV0NX6Gj/fPvBfeRJkfqpQNUczo9rQgEB0+Uwwolza6WWo5zh0QIp",
+	"uJ/iD9B3mGA9CzQDFJPqafIVzbWEXcoowKka7rI5r4QDWMXazCV6PxzZfJ2Q4Yf3H59hh5fn568un7nV",
+	"QdHoiFUt0Vz6MC7hgQbBgJvpewYLxioQlBodZ4FMIIWdgkOEuRJYSukqUx3qlEv16CyRlWMiSvsPO703",
+	"9A1wZotUyXfkgZDKTB+Q8zdPSUC4/vjIyVH/cQcVL1yaTJSGt2risbl8IEAL+KUDGdejbCpIDYatryJj",
+	"4zIf85wMYarDjnXkfA6OrUiSuy84n3PB5+W8NziKFZ9vXMYHOsrZcxzUPh4tLMS7oms/o61AdrQub0TW",
+	"p1AW26dKyUX/dgn+Sdegrpf53cb7fCCytjaxzShQTpfqmzsXLLxHrIBoBeQPXRiXAAHrQDiMj2U5i3gN",
+	"ZbWoyU7n0dHpDhrP3Yte7KWBHR0rvIQtNOxYxcIdle6oT4AWBRMdSsSOCvcWEifP5eINW7yiS1mabX7x",
+	"7HPB0oac2iQNHOIEAExvXsK8kMps9yzImUskti0ev7j84SkD6Qf+jW2e/5u9Qbd89nsUcNs9/KbM89vV",
+	"icGi7zUyH4LNdCV2sEXF/T5skZCsVH5ye8iqtxfcGZlD/IQ23gjyxqdeMWJ1hIKqRi3SOnOng5FLE7N/",
+	"AdHvD2b8gxn/z2XG98wDwrJuprwD70W9D2OeM90NOyKVq9XC9uxwn79DfYy8llmZU0VcmSMgcTvz2lVV",
+	"DgAdVnvMBgc8bleESLEO3+bj+1cexREzIhB3kgsCmdGaGCkRBGbMb9iVmHNRGqbR9AHzOpVzhvmzw6rr",
+	"4WyuD0sAaBv2yY9TCdm2CFqP4d86jRUm5loiDBCovKrI9J2rEa7GZZQg3gziyvikuzkVfMy0ibkrcq7N",
+	"c9jpnSuda6lznzEfO7mugA9M3EM5gOPEW6KAfrWP3AHmtpRVFbOeyIA+G1okyXnocHMttmoGsB/cSWGM",
+	"8kkIS9cZKfzBP3SPJxWC50UOq5rC3Y/FD5UEyLBY3fEruMr9ITjg47Xx2Qoc+f48y/CKTvwP3ZB6rj4V",
+	"klf3kznrQL7c+C6RBhJO4MLwJbAA1+C9PmHirN/FNUAD7hFXZHTgK+FD5IE1zQO0kYUm1Li+/gCyTEph",
+	"eA4dZsDx5esfoGZZG5lDnE8WTLgMGxT+Ey7Qn22kPENAsQVVmXZO16HDbR72WzXCvr5XsK7qI99L/Hee",
+	"KvdcWgV1L7HCS7qsissXDocbSt7tIYzYxOW+wnkh8FobG6GLkLZOsvCkhdjmXeSEvf79PeMwLbn2OCey",
+	"mnsCkzfLgiFR4Jyb/Zi5dkDfZ45uIFVLSESBA63DeWCFdBoOvrFPzgEo3O2Ggw/zKcOIUQhKWdDSor+S",
+	"mVUzxpUIJjJ01S2Yo4R+HKDlJNBa/GYpppkZupdBG+oqLTRW297I4dqimF3PPsj/koAPcVe4nZTlOd0l",
+	"kQFW+FsUgr6jXHExwS7nXUmR2V7saoe+18Slt0QMnBaSyO3EtJPP3fz0HMIaFatPqSa51JB9RxrcrQOA",
+	"h4oeISGSabj+UcP11RFOQlPBFt1kX7MfhiVrUo+Vv8NKwkt8L/SY7JiXtyP9VlfJbYX8h5X9whKEfNlo",
+	"jYObuAeC/Auc2oqor6GB/TxoLvcn7z2Waqd16TNp0ZqYr2bN2reE2bVwPTRwSqJ2lj8f9/J71wqrN0VE",
+	"yutKYzt9ZNWjueXVfSRJ4bCu3MEKG9gxRy63lCgeHL5TnlSU2bi7HIPjNU29gKNBT6c+eWG8EAQgzolk",
+	"ui6DxZ8zmrvCT2h9aLW4hnzhJpQqALaZQ1h2wfI8JlY0c6TwO9f2Poq9cflrLMEKGbpWG3xO95wutyaZ",
+	"XVl+E47KC9TyQen3pbh1GzCkANfu22p1MQqoOsn4pBcQDZiQ49NYUP8Zc8H1NH7nWNr9t6CO/SG24EiB",
+	"ouxRlW99+Dvb9zD6Vplw93k0uyqgkVM5t1rUOFTxvDaF5az7RxMJNAVEE7mdlEcgkQLAoHeHCGgeYBwh",
+	"oBRGlVamXM/Y0hknVS8Cajcq87lVgQm1gvjFg45oVM/W2E6Q6ton5wA8Tn3KWI0oj5qOEwXWkor4BnA7",
+	"bklzgQKKbb+2Ke68b+30HJZE81sT+Kt9XUmvQN1sGudUz3QS9grLamByq0bou15HVWPeaKnYuSbDdx/R",
+	"3PZ+roMZNxAmoKbVhzVjBSCju4RHV+cEGYyUzLgJECnwp/5ma15lHsbQIYbVN1vSqtpyGP7+VRG8XZAN",
+	"z2CZ9yMkX3KDAujWJHThwBjuTkN/5Q5KLahqq6reIDSQKTo2LGsAeLocuqoqHQ805xlp2jg7wWlWFIbt",
+	"Srosm2c0nWJLE1eVR7jDq1BcY2JhCN+P2D7Qchm44hXV5uCZ/fnBi6eIZ79w/DHnWmM7OzKmyrfWQ+xQ",
+	"bXiewwu56ZNhRg2tmiNARwTs9QED96/EOeS2Onx28I9hLu7xY6L75NyF/NzmgR+qImzpmjxwDQAsRdzL",
+	"hAHIZ76zy8pdE81Wa6y8EwD/6ODbT78cJ8ff3gXvHo4nCka7MZPLLWkfkS9qKaQoAC8czCB1w9SBPw1h",
+	"NkCkd2ZMOTrlkFmg19t1GGMDylsT20XR7SQVdPWgc7JQ0rgc1Npji+TuuwUPcQ5DUp2/pUNrS1opjFmv",
+	"FZYY0qydCmL4wB0OpWBnNbIJVazqaTNnc6mWzViDy+A0TBAXKk6wNzoGep35uOAF8x1L0KpV3K7lpX8F",
+	"djfDV0JHJ3YlWi3P3r18/eG40YaMfOWagtnzxO5dkDeLNTkpL6ZMQQIxBHHoxPmYz59dHvz14nV9LXIY",
+	"gGotUw4p6nbwyuLRdYr6lXDBya/PsMuPPc86+byeGK85eAR50ZbpkqqQqEKqNFOmGWLRxti6UKygimHS",
+	"yj1dPzj4b1Ts5lYWYfyXrNiHav89YD879K9q26noiH9XJjKa7HWzqXgQ1jfG6Q2OTx4/Ofn2+KS7FKVO",
+	"kugWEVVTp6FLp8A79+XrS3+Jga5u+b1BbpaSlgVDFkEZ4SYKDiDXkQcihjiOrkFTeebtK/saLrShqOfD",
+	"K+z7r4RL5V+pGA2aHN20CiuS2ocVlM8F3Zft++1PamMkxgG4D9hD7T6ov9nm8VeOkjSaGq4ppbInsQde",
+	"wNdZHc6NiZk+/qJxSogjhpo/xi6bZn0aiKPyCvIwmggM395v8ecrwMveh8LAiwBVGAwMvAG7FNq4+prL",
+	"CXaHiXP8WwE94UCpdGVQiPhdt/5HS4ebCOJ+Q1FwXl/NTJ88yzUbkDEzgOVQG1jeTmoEMQHYBTrAYp8q",
+	"qXyxWoXhxxRrmGzca9LVgKE9UCdNVJ3GcoimLqr0oxC/I4cmVH6kK+FHwGw8cE+vQQLx1slKSINiYL/f",
+	"gvKoLD+XxWAXdEYaeCGrG1QJLfsC9PpCuA/VCfv3lfALgu2bcbPGzTJjrKjPJAT3aBi9Tv0Id4pRvbTr",
+	"m5ThE76zLgCt6JlucLUV4hlT/IZ61RJta7vJmi712ZVoQYGg+9ePgG63KvrgAL+iuXdA6/cjqF/ZsfcQ",
+	"AADmwivSe0ogU/GMtBIDqJ7VWQH2Nmv6Ib2/ZD8ISz63YlyqMGaMCoB9425iJ2yOHM0Dx2N8V/fxv0/X",
+	"/O/GvxGUExf10u/kn8BatE4Bf/m3V/YMn5bp7Olf+gTSq9HoySp0D+goCsWu2if/OTsjAdsgq/A/oIcC",
+	"AEyGNbFVJ0VNvhpe9cY5n0yNJidHJ6dXveHXWFVMDZtXbhC0T64E9YWVl89ePbv4kBDpE3dBHFOxrI2Y",
+	"er7Q23VcamAkq3fa+fju7VVTVDRSKQglu7rhX585/moVZbtC1WqSVwLcgIspIlO6XpTuVopJHl8QuJuT",
+	"/X6r+vbPTn+zq9ybrvpHMeH23Y+UK7BDTQdLF371Kr+3wvMpWrSLuwD4rPFkRTKeoolE93RpuHyfu971",
+	"vo6k0p9c51anmlZQc6XTCfaRAgptOhovrXT2RsOrna7yMHDSfc9Ufbm8zr5kzi/vP8DyMm4G6H4Di8J1",
+	"6nX67ILnORlzkYEZAOEUdBxypy5LlTQDipWyaiQZVvGgYVPr3hBzIdSgB7KBKrkh8XKlYM4PHcLRnZEh",
+	"FxCGuHZkumoBrHRR8iiFsQsGwh4vubm/GNBT+4bfyBHxkpsP7HNnOdZ+erSdA2c07EQ4RSu3DMaOGmn2",
+	"jBSKgbV3lyhSB4ilXZa9Cxz8a3c0MUHKB3s0AjULSZ7K/7K/SraLKUPQEYykZ/Zddr0j5uxOsAUBonvG",
+	"jfbpoCJbCav7jKKMpYDk7SxkjkNeCQzNt0xdR9eB2Wb1PVf4NvOTwoheHPsFzuNe6f6OtsGLKlWpjjju",
+	"rT9nLNi53+hmKNwPoQt+t4jfYKe79wemujs+MHch9lkKoyHUQRZKikndZpacr7idfIdlBFOORMVZOrtX",
+	"sqjl0W2JYj/lcri1TQqocoidg9unMdSIuLve8BOuzboc8/MVn5+r3gQ/EMsCg8wBUzmPUu2Iw+UROR5j",
+	"22w7XDFVVEMZyFCXkwmDVKL6i2Esm89NdA99+WhGV7ry3VOezns36d8oxOVfH+8yXH8buGG9g2qV6O6r",
+	"D7GouH6lqnhXMoag7zq7AR+4L7sBRr97GiiGrveSB4p12NR3peXCyNrfbzAlARplbpAbQaDx6Oj09OHJ",
+	"t6fd56CxheLaSk7XZvFe+6nAK7oqOd0EIhWv+7DDVntIateQuGom2WgZzxUZQaDpbu1nURVxxR9gX6I+",
+	"h7gFS/JzyUp4s3drORcZRFLwURd3gRpOKcBxBsL+LIBYc5Da2Ip+VSMdNDVQUEibWaIO57vRsMGVHD3Q",
+	"zdYNDvnNNV/hLBtClZ21sAAKdV0ru2DMWEu7Bjx7szGba3l7FrUhkbZdHYMwQQiGDHk2PCNDI+V1TtXE",
+	"qt9zqZi1Lakgp4+Txw9PEUkgmkHFRIZ0c5fLDXm0R7//ocz++sPy9eS77yxNeaRPPub2T9kb9B6Pj9KT",
+	"0eOTg4fpET14lD15ePAtPWUHp+Oj8enoaPyEHh9vf8fhzH8j6xFf/kKMZZcBCYbMmqPjWdWO2Ntg3lyy",
+	"e7DP63j9ZP8GLLoXEQQBTLdm6D64vvtoLeG/ffLw6FF3ixQn3TciLmPWdhdJ/0573VaVE27jnCXuAq4P",
+	"tA+ZVk3noLPVA01SWSxbfUdu1fQ22LF75ZdOXoFvEzK8oOmUHVxIYZTMhy5X5gA0iuGevMmeJbE1iCZA",
+	"gLdrJ9W1kAcAJDCuoBsLaqZ1cIX7yGMtqdZkotKD8adfHp7EU1E9exhqSr22nxw+cZ8HjG+IaT3um7vL",
+	"F0NN5SerbfYqlwsTWDep72JZixWvundvm1fd723XpOqsFsfp7QsAx0O1T+SZS1cFjUUxiKTSPBQi+Oa1",
+	"/XFWNYlgr26hR2iMU+UZOgQAkNb+Y8aFHd59k+zcDAU4b9A71OrmMPVwmLjfOxzQb6Vj/BrEcTGVUrMK",
+	"MwvxikdlOmtA1gcEsa2XD35ymFqBvqFmE4NUrkATYa+kyF3jpDEHQGCos3IxFJwdOoBo1icVwJMvziTw",
+	"1kqtch7jiEcvZ1TBlfPvpiwsXEID5KmvODCsOKwKnzEdrq57XXu0aw9y1U8bcY52iIDfQ59KmNoFrCHC",
+	"UD/67TKKO6+UayS2YGIv3SsV5LBBEDIBsiUU4ecSUha5pAAWA/CXaD4jt+xwSqWweoPI1vcUzbi2NvLH",
+	"+uHfd33y2/F4H7tfKkHqDSJzmVkuGZ+F1x+ZUvhSliast/NS5D6Ccc4X4oL0wWSaLnbnWOkTSOznYFrp",
+	"pTZsnh3Y32jy1bD5t0tkHn4N6ZLWEPvw7vVZUMvVzMvkUVRBJn6/pLLPfHS/votq+2Mi4u0++hS/YiY4",
+	"BOy6D9Jg6SqFKFFMG6pM4PvCbqN3Dbqhl31NtAXeP+b2cmnEycISQOg2j1UOmqXSCipZjnLAWZD446ok",
+	"CqK6dKnJcFTq5dAFaRQzankNi43EWtwkf7VueVurgZhEu69U3L3UNdih2unx20Yv7GAsLRU3SzBlIZ2q",
+	"N/jp05dP9ht1423cup3g4PDw+OSb/lH/qH88+ObJN0+gTt+9rV3hPd7GVHMmsZ9qu19CDLyztmTqEbw6",
+	"HDfK1Y2vwhtLh/c3Z1rTCTbQcEk1TgNNZYFu8arvSdjJNPaCTgDFBcVqoqDpbgNB0b2hzqpujW6PBZPb",
+	"XdJqQP/BHGlRxH5+4Rp3yDHWv7h5cUVuaixRPwmfNxcbBmvLfaoGRhrAoQmxnVq9DBblHCnt0RDwFbd9",
+	"iWvbAQS4fgEisa6O/j2juZkmrrzVmRCTUoUnitT35dOX/x0AAP//",
 }
 
 // decodeSpec returns the document as JSON.
