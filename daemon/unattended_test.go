@@ -90,8 +90,8 @@ func TestC12_UnattendedComesBack(t *testing.T) {
 	a.becomes("online")
 }
 
-// newPair are two machines of one user, both on the device list.
-func newPair(t *testing.T, c *coordinatorRig, deskDir, laptopDir string) (desk, laptop *running) {
+// deskAndLaptop are two machines of one user, both on the device list.
+func deskAndLaptop(t *testing.T, c *coordinatorRig, deskDir, laptopDir string) (desk, laptop *running) {
 	t.Helper()
 	desk = startAgent(t, deskDir, local)
 	res, err := desk.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
@@ -178,7 +178,7 @@ func TestCredentialGoes(t *testing.T) {
 // A machine that was removed and made another device logs in as that, with another credential.
 func TestCredentialOfAResetDevice(t *testing.T) {
 	c := newCoordinator(t, state.Open)
-	desk, laptop := newPair(t, c, t.TempDir(), t.TempDir())
+	desk, laptop := deskAndLaptop(t, c, t.TempDir(), t.TempDir())
 	laptop.enables(c)
 	first, err := linkStore{laptop.Agent, laptop.session, c.url()}.Credential()
 	if err != nil || first.IsZero() {

@@ -11,7 +11,7 @@ import (
 	"coldframe/coordinator/coordinatortest"
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/messages"
-	"coldframe/internal/fault"
+	"coldframe/daemon/remote"
 	"coldframe/interop/lines"
 )
 
@@ -81,8 +81,8 @@ func TestInteropTheyBegin(t *testing.T) {
 		k.post(false)
 		k.types(k.a.account, typePreKey)
 		k.oursRead()
-		if n, err := k.a.Remaining(t.Context()); err != nil || n != max(0, oneTime-1) {
-			t.Errorf("%d one-time prekeys of ours are left of %d, %v", n, oneTime, err)
+		if st, err := remote.NewDirectory(k.a.remote).Status(t.Context()); err != nil || st.Left != max(0, oneTime-1) {
+			t.Errorf("%d one-time prekeys of ours are left of %d, %v", st.Left, oneTime, err)
 		}
 		k.oursSay(2)
 		k.types(k.b.account, typeMessage)
@@ -156,8 +156,7 @@ func TestInteropChangedPreKey(t *testing.T) {
 	if _, err := k.a.Send(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	out, err := k.a.Outbox()
-	if err != nil || len(out) != 1 || out[0].Code != fault.NotAuthentic || len(k.b.inbox()) > 0 {
+	if out, err := k.a.Waiting(); err != nil || len(out) != 1 || len(k.b.inbox()) > 0 {
 		t.Fatalf("%+v waits, %v", out, err)
 	}
 	must(t, k.a.Hurry(k.b.user))
