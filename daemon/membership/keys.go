@@ -194,6 +194,9 @@ func (m *Member) hold(ctx context.Context) error {
 		return err
 	}
 	k, err := r.Unwrap(m.device)
+	if errors.Is(err, fault.KeyChanged) {
+		return nil // it erased its key of then, and so has sealed everything again; what it remembered of that is lost
+	}
 	if err != nil {
 		return err
 	}

@@ -150,3 +150,34 @@ func FuzzKept(f *testing.F) {
 		}
 	})
 }
+
+// What a machine remembers is lost after it has seen everything sealed again: it finds its place, though its former key is erased.
+func TestLostMemoryAfterAReseal(t *testing.T) {
+	w := setup(t)
+	desk := w.begin()
+	laptop := desk.join("laptop")
+	w.later(25 * time.Hour)
+	for range 2 { // each replaces its key, one of them the state key
+		for _, m := range []*machine{desk, laptop} {
+			m.sync(Listed)
+			if err := m.Rotate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			m.reseal()
+		}
+	}
+	laptop.memory = nil
+	laptop.start()
+	laptop.sync(Listed)
+	w.same(desk, laptop)
+	if _, needed := laptop.NeedsReseal(); !needed {
+		t.Fatal("there is nothing that it forgot")
+	}
+	laptop.reseal()
+	w.later(25 * time.Hour)
+	if err := laptop.Rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	desk.sync(Listed)
+	w.same(desk, laptop)
+}
