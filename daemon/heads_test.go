@@ -140,7 +140,7 @@ func FuzzLocalRecords(f *testing.F) {
 	records := func() []any {
 		return []any{
 			&appRecord{}, &idemRecord{}, &eventRecord{}, &infoRecord{}, &manifestRecord{}, &objectRecord{}, &garbageRecord{}, &uploadRecord{},
-			&metadataItem{}, &storeItem{}, &signingItem{}, &localItem{}, &tombstone{}, &storedWrite{}, &createdApp{},
+			&metadataItem{}, &storeItem{}, &signingItem{}, &localItem{}, &tombstone{}, &storedWrite{}, &createdApp{}, &devicesItem{}, &vaultHead{},
 		}
 	}
 	for i, r := range records() {

@@ -63,6 +63,7 @@ const (
 	EventDeviceAlone    = "device.recovered"         // the list began again with this machine
 	EventDeviceAccepted = "device.recovery_accepted" // of another machine
 	EventDeviceReset    = "device.reset"             // this machine is a new device
+	EventVaultTrusted   = "vault.trusted"            // its user said that this machine's vault is the newest
 )
 
 // withMember runs one call about devices.
@@ -185,6 +186,9 @@ func (a *Agent) RemoveDevice(ctx context.Context, id string, password []byte) er
 	return a.onDevice(ctx, id, password, EventDeviceRemoved, func(ctx context.Context, s *session, m *membership.Member, id devices.DeviceID) error {
 		if err := m.Remove(ctx, id); err != nil {
 			return err
+		}
+		if err := s.sync.forget(ctx, id); err != nil {
+			a.log.Info("what a removed device asked is left", failure(err)...) // nobody answers it
 		}
 		return a.endSession(ctx, s, id)
 	})

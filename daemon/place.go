@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"coldframe/daemon/devices"
-	"coldframe/daemon/messages"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
@@ -18,9 +17,6 @@ const (
 	itemDevices = "devices" // the newest head of the device list that any device of the user followed
 
 	membershipKey = "meta/membership" // what this machine remembers of the device list, sealed under the local key
-
-	purposeVaultHead = "daemon/vault-head"
-	vaultHeadPrefix  = "d-vault-" // ‖ id of a device, for which its approver noted the head of the vault
 )
 
 // deviceMemory implements membership.Memory.
@@ -83,8 +79,12 @@ func notedHead(get func(string) (keystore.Item, error)) (devices.Head, error) {
 // notedDevices returns the head of the device list that is in the vault.
 func (a *Agent) notedDevices() (devices.Head, error) { return notedHead(a.vault.Get) }
 
-// noteDevices puts a head of the device list into the vault, unless a higher one is there.
+// noteDevices puts a head of the device list into the vault, unless a higher one is there. A vault that is fresh may be an old one, and is
+// left as it is: the next round after that notes it.
 func (a *Agent) noteDevices(ctx context.Context, h devices.Head) error {
+	if fresh, err := a.vault.Fresh(); err != nil || fresh {
+		return err
+	}
 	body, err := signed.Marshal(devicesItem{h.Sequence, h.Hash[:]})
 	if err != nil {
 		return err
@@ -96,95 +96,4 @@ func (a *Agent) noteDevices(ctx context.Context, h devices.Head) error {
 		}
 		return tx.Put(keystore.Item{ID: itemDevices, Kind: kindDevices, Body: body})
 	})
-}
-
-// vaultHeadContext is where the head of the vault that an approver noted for a new device is sealed, under the state key of an epoch.
-func (s *session) vaultHeadContext(device devices.DeviceID, epoch uint64) seal.Context {
-	return seal.Context{Owner: s.user, Type: "vault-head", ID: device.String(), Version: epoch}
-}
-
-// vouch notes the vault's head for a device that was just approved: that device knows nothing but what the coordinator gives it, and the
-// note, under the state key, is newer than the device.
-func (y *syncer) vouch(ctx context.Context, device devices.DeviceID) error {
-	counter, hash, err := y.a.vault.Head()
-	if err != nil {
-		return err
-	}
-	body, err := signed.Marshal(devicesItem{counter, hash[:]})
-	if err != nil {
-		return err
-	}
-	epoch, key, err := y.member.Current(ctx)
-	if err != nil {
-		return err
-	}
-	key = key.Clone()
-	defer key.Wipe()
-	if key.IsZero() {
-		return errLocked()
-	}
-	sealed := seal.Seal(key, messages.KeyID(epoch), purposeVaultHead, y.s.vaultHeadContext(device, epoch), body)
-	return y.records.Write(ctx, vaultHeadPrefix+device.String(), sealed)
-}
-
-// confirm ends that a vault is fresh, once a device that approved this one vouched for it. Until then nobody but the coordinator says that
-// it is the newest, and nothing is signed or sent: fault.Stale.
-func (y *syncer) confirm(ctx context.Context) error {
-	fresh, err := y.a.vault.Fresh()
-	if err != nil {
-		return err
-	}
-	if y.s.fresh.Store(fresh); !fresh {
-		return nil
-	}
-	head, err := y.vouched(ctx)
-	if err != nil {
-		return err
-	}
-	if head == nil {
-		return errFresh()
-	}
-	switch err := y.a.vault.CheckHead(head.Sequence, head.Hash); {
-	case errors.Is(err, fault.RolledBack):
-		return err // the vault that was given is older than the one that the other device has
-	case err != nil && !errors.Is(err, fault.Stale): // stale: many changes came since
-		return err
-	}
-	if err := y.a.vault.Confirm(); err != nil {
-		return err
-	}
-	y.s.fresh.Store(false)
-	return y.records.Remove(ctx, vaultHeadPrefix+y.member.DeviceID().String())
-}
-
-// vouched returns the head that the approver of this machine noted; nil if there is none.
-func (y *syncer) vouched(ctx context.Context) (*devices.Head, error) {
-	sealed, err := y.records.Read(ctx, vaultHeadPrefix+y.member.DeviceID().String())
-	if err != nil || sealed == nil {
-		return nil, err
-	}
-	epoch, err := messages.EpochOf(sealed)
-	if err != nil {
-		return nil, err
-	}
-	key, err := y.member.At(ctx, epoch)
-	if err != nil {
-		return nil, err
-	}
-	key = key.Clone()
-	defer key.Wipe()
-	body, err := seal.Open(key, purposeVaultHead, y.s.vaultHeadContext(y.member.DeviceID(), epoch), sealed)
-	if err != nil {
-		return nil, err
-	}
-	var item devicesItem
-	if err := signed.Unmarshal(body, &item); err != nil {
-		return nil, err
-	}
-	head, err := item.head()
-	return &head, err
-}
-
-func errFresh() error {
-	return fault.New(fault.Stale, "nobody but the coordinator says that this vault is the newest: approve this machine on another device, or recover")
 }

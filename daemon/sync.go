@@ -236,6 +236,7 @@ func (y *syncer) syncVault(ctx context.Context) error {
 }
 
 // syncDevices follows the device list, begins it, or replaces the state key, and has everything sealed again that a former one sealed.
+// Other devices that need a word on the vault get it.
 func (y *syncer) syncDevices(ctx context.Context) error {
 	if y.memberErr != nil {
 		return y.memberErr
@@ -259,22 +260,10 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 	if err := y.member.Rotate(ctx); err != nil {
 		return err
 	}
-	return y.reseal(ctx)
-}
-
-// mayBegin is fault.Stale where no device list is to be seen, and nobody but the coordinator says that the vault is the newest: then it may
-// be the coordinator that hides the list.
-func (y *syncer) mayBegin(ctx context.Context) error {
-	fresh, err := y.a.vault.Fresh()
-	if err != nil || !fresh {
+	if err := y.reseal(ctx); err != nil {
 		return err
 	}
-	y.s.fresh.Store(true)
-	links, err := remote.Links{Client: y.client}.After(ctx, 0)
-	if err == nil && len(links) == 0 {
-		err = errFresh()
-	}
-	return err
+	return y.vouchForAll(ctx)
 }
 
 // reseal seals everything again that is under a former state key, which is erased then.

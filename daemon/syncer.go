@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -112,10 +113,13 @@ func (a *Agent) runSync(s *session) {
 	}()
 }
 
-// notice asks for what an event of the coordinator is about.
-func (y *syncer) notice(kind string) {
+// notice asks for what an event of the coordinator is about; name is that of the blob, if it is about one.
+func (y *syncer) notice(kind, name string) {
 	if kind == "resync" {
 		y.rescan.Store(true)
+	}
+	if strings.HasPrefix(name, freshPrefix) || strings.HasPrefix(name, vaultHeadPrefix) {
+		y.add(taskDevices)
 	}
 	y.poke(noticed[kind])
 }

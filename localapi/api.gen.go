@@ -1603,6 +1603,9 @@ type RecoverDevicesJSONRequestBody = DeviceRecovery
 // ResetDeviceJSONRequestBody defines body for ResetDevice for application/json ContentType.
 type ResetDeviceJSONRequestBody = PasswordRequest
 
+// TrustVaultJSONRequestBody defines body for TrustVault for application/json ContentType.
+type TrustVaultJSONRequestBody = PasswordRequest
+
 // RemoveDeviceJSONRequestBody defines body for RemoveDevice for application/json ContentType.
 type RemoveDeviceJSONRequestBody = PasswordRequest
 
@@ -2186,6 +2189,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
 	ResetDevice(ctx context.Context, body ResetDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TrustVaultWithBody Say that the vault of this machine is the newest one
+	//
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+	TrustVaultWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TrustVault Say that the vault of this machine is the newest one
+	//
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+	TrustVault(ctx context.Context, body TrustVaultJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RemoveDeviceWithBody Remove a machine for ever
 	//
@@ -3626,6 +3647,44 @@ func (c *Raw) ResetDeviceWithBody(ctx context.Context, contentType string, body 
 // Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
 func (c *Raw) ResetDevice(ctx context.Context, body ResetDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewResetDeviceRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TrustVaultWithBody Say that the vault of this machine is the newest one
+//
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+func (c *Raw) TrustVaultWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTrustVaultRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TrustVault Say that the vault of this machine is the newest one
+//
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+func (c *Raw) TrustVault(ctx context.Context, body TrustVaultJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTrustVaultRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6458,6 +6517,46 @@ func NewResetDeviceRequestWithBody(server string, contentType string, body io.Re
 	return req, nil
 }
 
+// NewTrustVaultRequest calls the generic TrustVault builder with application/json body
+func NewTrustVaultRequest(server string, body TrustVaultJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTrustVaultRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewTrustVaultRequestWithBody constructs an http.Request for the TrustVault method, with any body, and a specified content type
+func NewTrustVaultRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/devices/trust-vault")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewRemoveDeviceRequest calls the generic RemoveDevice builder with application/json body
 func NewRemoveDeviceRequest(server string, id DeviceID, body RemoveDeviceJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -8154,6 +8253,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/devices/reset (the `ResetDevice` operationId).
 	ResetDeviceWithResponse(ctx context.Context, body ResetDeviceJSONRequestBody, reqEditors ...RequestEditorFn) (*ResetDeviceResponse, error)
+
+	// TrustVaultWithBodyWithResponse Say that the vault of this machine is the newest one
+	//
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+	TrustVaultWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TrustVaultResponse, error)
+
+	// TrustVaultWithResponse Say that the vault of this machine is the newest one
+	//
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+	TrustVaultWithResponse(ctx context.Context, body TrustVaultJSONRequestBody, reqEditors ...RequestEditorFn) (*TrustVaultResponse, error)
 
 	// RemoveDeviceWithBodyWithResponse Remove a machine for ever
 	//
@@ -10288,6 +10405,47 @@ func (r ResetDeviceResponse) ContentType() string {
 	return ""
 }
 
+type TrustVaultResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TrustVaultResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TrustVaultResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TrustVaultResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TrustVaultResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TrustVaultResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type RemoveDeviceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -12377,6 +12535,36 @@ func (c *ClientWithResponses) ResetDeviceWithResponse(ctx context.Context, body 
 	return ParseResetDeviceResponse(rsp)
 }
 
+// TrustVaultWithBodyWithResponse Say that the vault of this machine is the newest one
+//
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+func (c *ClientWithResponses) TrustVaultWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TrustVaultResponse, error) {
+	rsp, err := c.TrustVaultWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTrustVaultResponse(rsp)
+}
+
+// TrustVaultWithResponse Say that the vault of this machine is the newest one
+//
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/devices/trust-vault (the `TrustVault` operationId).
+func (c *ClientWithResponses) TrustVaultWithResponse(ctx context.Context, body TrustVaultJSONRequestBody, reqEditors ...RequestEditorFn) (*TrustVaultResponse, error) {
+	rsp, err := c.TrustVault(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTrustVaultResponse(rsp)
+}
+
 // RemoveDeviceWithBodyWithResponse Remove a machine for ever
 //
 // It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
@@ -14300,6 +14488,35 @@ func ParseResetDeviceResponse(rsp *http.Response) (*ResetDeviceResponse, error) 
 	}
 
 	response := &ResetDeviceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTrustVaultResponse parses an HTTP response from a TrustVaultWithResponse call
+func ParseTrustVaultResponse(rsp *http.Response) (*TrustVaultResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TrustVaultResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

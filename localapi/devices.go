@@ -46,6 +46,11 @@ func (c *Client) AcceptRecovery(ctx context.Context, password string) error {
 	return done(c.raw.AcceptRecovery(ctx, PasswordRequest{Password: password}))
 }
 
+// TrustVault says that the vault of this machine is the newest one, for a user whose other machines cannot be reached, and are not lost.
+func (c *Client) TrustVault(ctx context.Context, password string) error {
+	return done(c.raw.TrustVault(ctx, PasswordRequest{Password: password}))
+}
+
 // ResetDevice makes this machine another one, which may ask to be listed.
 func (c *Client) ResetDevice(ctx context.Context, password string) error {
 	return done(c.raw.ResetDevice(ctx, PasswordRequest{Password: password}))

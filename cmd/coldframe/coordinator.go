@@ -56,11 +56,13 @@ func (a *app) printCoordinator(c localapi.Coordinator) error {
 	return err
 }
 
+const freshSteps = "approve this machine on another one or, if it is one of yours, have another one online for a moment; if none can be, coldframe devices trust-vault; if all are lost, coldframe devices recover"
+
 // linesOfSync says what a person should know of what is done with the coordinator.
 func linesOfSync(s *localapi.SyncStatus) []string {
 	lines := []string{fmt.Sprintf("this machine: %s; %d messages to be sent, %d set aside", printable(s.Device), s.Outbox, s.SetAside)}
 	if s.Fresh {
-		lines = append(lines, "nobody but the coordinator says that this vault is the newest: approve this machine on another device, or coldframe devices recover")
+		lines = append(lines, "nobody but the coordinator says that this vault is the newest, and nothing is signed or sent: "+freshSteps)
 	}
 	for _, f := range s.Failures {
 		lines = append(lines, fmt.Sprintf("%s: %s", f.Task, printable(f.Code)))

@@ -21,7 +21,7 @@ func (a *app) devicesCommand() *cobra.Command {
 	}
 	group.AddCommand(
 		list, a.askCommand(), a.requestsCommand(), a.approveCommand(), a.renameDeviceCommand(), a.removeDeviceCommand(),
-		a.recoverDevicesCommand(), a.acceptRecoveryCommand(), a.resetDeviceCommand(),
+		a.recoverDevicesCommand(), a.acceptRecoveryCommand(), a.trustVaultCommand(), a.resetDeviceCommand(),
 	)
 	return group
 }
@@ -313,6 +313,13 @@ func (a *app) acceptRecoveryCommand() *cobra.Command {
 		"accept-recovery", "Say that it was you who began again on another machine (asks for the password)",
 		"followed; this machine is none of yours any more: coldframe devices reset, then ask",
 		(*localapi.Client).AcceptRecovery,
+	)
+}
+
+func (a *app) trustVaultCommand() *cobra.Command {
+	return a.withPassword(
+		"trust-vault", "Your other machines are away, and not lost: take the vault here for the newest (asks for the password)",
+		"the vault of this machine is taken for the newest", (*localapi.Client).TrustVault,
 	)
 }
 

@@ -35,7 +35,7 @@ func TestClient(t *testing.T) {
 			}
 			opened <- ctx
 		}
-		o.Notice = func(kind string) {
+		o.Notice = func(kind, _ string) {
 			if len(opened) != 1 {
 				t.Error("an event before Online")
 			}

@@ -75,7 +75,7 @@ type Options struct {
 	Now       func() time.Time
 	Changed   func(Status)                     // after each change of the state
 	Online    func(connection context.Context) // the stream of events is open: what was missed is to be fetched. The context ends with it
-	Notice    func(kind string)                // an event of the coordinator: message, blobs, prekeys_low, devices or resync
+	Notice    func(kind, name string)          // an event of the coordinator: message, blobs (name: of the one, if it was one), prekeys_low, devices or resync
 
 	retryMin time.Duration // default retryMin
 }
@@ -108,7 +108,7 @@ func New(o Options) (*Link, error) {
 		o.Changed = func(Status) {}
 	}
 	if o.Notice == nil {
-		o.Notice = func(string) {}
+		o.Notice = func(string, string) {}
 	}
 	if o.Online == nil {
 		o.Online = func(context.Context) {}

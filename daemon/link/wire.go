@@ -147,7 +147,11 @@ var kinds = map[string]bool{"message": true, "blobs": true, "prekeys_low": true,
 func (l *Link) follow(ctx context.Context, opened func()) (err error) {
 	for n, failed := range l.session.c.Follow(ctx, l.after, opened) {
 		if l.after, err = n.ID, failed; err == nil && kinds[n.Event.Type] {
-			l.o.Notice(n.Event.Type)
+			name := ""
+			if n.Event.Name != nil {
+				name = *n.Event.Name
+			}
+			l.o.Notice(n.Event.Type, name)
 		}
 	}
 	return err

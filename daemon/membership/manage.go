@@ -67,6 +67,17 @@ func (m *Member) Requests(ctx context.Context) ([]Request, error) {
 	return list, nil
 }
 
+// Lists reports whether a device is one of the user's, as far as this machine knows.
+func (m *Member) Lists(id devices.DeviceID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.list == nil || m.state != Listed {
+		return false
+	}
+	_, err := m.list.Find(id)
+	return err == nil
+}
+
 // decided reports whether a device is listed or was removed.
 func (m *Member) decided(id devices.DeviceID) bool {
 	if m.list == nil {

@@ -1606,6 +1606,9 @@ type RecoverDevicesJSONRequestBody = DeviceRecovery
 // ResetDeviceJSONRequestBody defines body for ResetDevice for application/json ContentType.
 type ResetDeviceJSONRequestBody = PasswordRequest
 
+// TrustVaultJSONRequestBody defines body for TrustVault for application/json ContentType.
+type TrustVaultJSONRequestBody = PasswordRequest
+
 // RemoveDeviceJSONRequestBody defines body for RemoveDevice for application/json ContentType.
 type RemoveDeviceJSONRequestBody = PasswordRequest
 
@@ -1788,6 +1791,9 @@ type ServerInterface interface {
 	// ResetDevice Make this machine another one, which may ask to be listed
 	// (POST /v1/devices/reset)
 	ResetDevice(ctx echo.Context) error
+	// TrustVault Say that the vault of this machine is the newest one
+	// (POST /v1/devices/trust-vault)
+	TrustVault(ctx echo.Context) error
 	// RemoveDevice Remove a machine for ever
 	// (DELETE /v1/devices/{id})
 	RemoveDevice(ctx echo.Context, id DeviceID) error
@@ -2648,6 +2654,15 @@ func (w *ServerInterfaceWrapper) ResetDevice(ctx echo.Context) error {
 	return err
 }
 
+// TrustVault converts echo context to params.
+func (w *ServerInterfaceWrapper) TrustVault(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TrustVault(ctx)
+	return err
+}
+
 // RemoveDevice converts echo context to params.
 func (w *ServerInterfaceWrapper) RemoveDevice(ctx echo.Context) error {
 	var err error
@@ -3076,6 +3091,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/devices/recover", wrapper.RecoverDevices, options.OperationMiddlewares["recoverDevices"]...)
 	router.GET(options.BaseURL+"/v1/devices/requests", wrapper.ListDeviceRequests, options.OperationMiddlewares["listDeviceRequests"]...)
 	router.POST(options.BaseURL+"/v1/devices/reset", wrapper.ResetDevice, options.OperationMiddlewares["resetDevice"]...)
+	router.POST(options.BaseURL+"/v1/devices/trust-vault", wrapper.TrustVault, options.OperationMiddlewares["trustVault"]...)
 	router.PUT(options.BaseURL+"/v1/email", wrapper.ChangeEmail, options.OperationMiddlewares["changeEmail"]...)
 	router.GET(options.BaseURL+"/v1/events", wrapper.StreamEvents, options.OperationMiddlewares["streamEvents"]...)
 	router.POST(options.BaseURL+"/v1/imports", wrapper.PrepareImport, options.OperationMiddlewares["prepareImport"]...)
@@ -4619,6 +4635,39 @@ func (response ResetDevicedefaultApplicationProblemPlusJSONResponse) VisitResetD
 	return err
 }
 
+type TrustVaultRequestObject struct {
+	Body *TrustVaultJSONRequestBody
+}
+
+type TrustVaultResponseObject interface {
+	VisitTrustVaultResponse(w http.ResponseWriter) error
+}
+
+type TrustVault204Response struct {
+}
+
+func (response TrustVault204Response) VisitTrustVaultResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type TrustVaultdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TrustVaultdefaultApplicationProblemPlusJSONResponse) VisitTrustVaultResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RemoveDeviceRequestObject struct {
 	Id   DeviceID `json:"id"`
 	Body *RemoveDeviceJSONRequestBody
@@ -5920,6 +5969,9 @@ type StrictServerInterface interface {
 	// ResetDevice Make this machine another one, which may ask to be listed
 	// (POST /v1/devices/reset)
 	ResetDevice(ctx context.Context, request ResetDeviceRequestObject) (ResetDeviceResponseObject, error)
+	// TrustVault Say that the vault of this machine is the newest one
+	// (POST /v1/devices/trust-vault)
+	TrustVault(ctx context.Context, request TrustVaultRequestObject) (TrustVaultResponseObject, error)
 	// RemoveDevice Remove a machine for ever
 	// (DELETE /v1/devices/{id})
 	RemoveDevice(ctx context.Context, request RemoveDeviceRequestObject) (RemoveDeviceResponseObject, error)
@@ -7382,6 +7434,52 @@ func (sh *strictHandler) ResetDevice(ctx echo.Context) error {
 	return nil
 }
 
+// TrustVault operation middleware
+func (sh *strictHandler) TrustVault(ctx echo.Context) error {
+	var request TrustVaultRequestObject
+
+	var body TrustVaultJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TrustVault(ctx.Request().Context(), request.(TrustVaultRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TrustVault")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TrustVaultResponseObject); ok {
+		return validResponse.VisitTrustVaultResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // RemoveDevice operation middleware
 func (sh *strictHandler) RemoveDevice(ctx echo.Context, id DeviceID) error {
 	var request RemoveDeviceRequestObject
@@ -8629,256 +8727,258 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L37chs3tjf6Ktg8u8rJTIu62FYcqlJ1NLI98fZ1LDupcyIfEewGSQybQAdAi+akfGqe4nuE/WDzJF9h",
-	"LaAbzUbzIlFJZn/5J7HIJhqXtRbW9bd+6aVyXkjBhNG9wS+9gio6Z4Yp+Os8z+XiDVu8oktZGvtJxnSq",
-	"eGG4FL1B7wOdMUKJoaOckcVUakZSmZdzoYlUxCwLpknGx2OmyFjJOTHwiBwTM2VEsAXThtwwpe1oSY/b",
-	"IX8umVr2kp6gc9Yb9KidwbVgi+sc55D0dDplc2onY1/QG/RGUuaMit6XL0nvvChePLXfwWAFNdN6LJ71",
-	"kp5iP5dcsaw3MKpk4WgFNYYp+7P/7yd68I+jg28PPv1ynJw++vKfvcS/SxvFxQRfZX5wU2/vS708PiZ0",
-	"pJkwHQusl1/PZCzVnBo7Y2FOH/WS3pwLPi/nvcFxNREuDJswBTO5uPzhKcv5nBum2pO5uPxhQBZTaohm",
-	"9ngN02TMWZ7phEjBSDqliqaGqT45J6mcz+nGSWfV28Jpz+nnV0xMzBTmOeci+Ku9fReXP3zPaLZmxsxM",
-	"mQJSGXOlDcm5YGQq80wj/dA5056YHNn1yQtDMsn0xiVM8d0byOni8oc3ZZ53TJEKUoqfS2lYhjtKjN1m",
-	"9nNJcztHrolhnw3hmogyz/vE0gWbF2bpHt80Sfurri0+fdSxq3+zE1pHBjBjTShOIkIEmSwtQ8NzG+cI",
-	"T92FDqQwNDXItW02SvHrB5qUmikCPHw33j46+JYejD/98uTLVwfVH4++fP3Lwy/138cnHVz/lBqqmfm1",
-	"hMxTdsNTto+33W3Zzz4XLF0v8JwkQx4A4l8obglIkxHVLCNSJOSIjKUiQgp2RqiQwOGW/rgmaakUE2ZA",
-	"hqkU45ynZthBcgwms6XIPIqKzBcZmxfSMJEuX7JlhFvsTSXIaInSJedMGORfTeeMpDTPyYKbKXwNH83Y",
-	"ktAJ5YJMmNGB2KJCL5giVGRkSjURkmiWSpERNh7jMmCNlUByiwxmeGCn2MVhJ09WeSw89f84+P8//Tl+",
-	"pC/mhVRRvntH1c8lMwNYxEhmS3s8TKRqWRiWncHH3Am74bu3lx/I4c3xIYfx9JBM6A2DY+ZG223RCZlI",
-	"mcFH9qyBLDqOFgfprWGZk4NvPv1yfNpBpx+sKvLcEcMv0Vc4UglfwYSllJ96qb6xz2V/13AjU6Xkomc3",
-	"FPaj96nzjZfVUM2dfAN3lD16VIbk2N9UCeFCG0Yz+xkXY6bsiHZr5wMytFOFn5CfhDRwe3xKyL/++d/D",
-	"s0rDgu3n7rqDp+yPqGJuOJYRbThcIOwznRc5TpzaqRFcQEIMmxdMUVMqRjKW8jnNv/o2Ofm643jclnXR",
-	"4unDJ482S/wPigo9ZipGei8yvNHt1ekeI1yQQsmJYloTdmM11YSkEf48I5miC7HxxvID924vmL+g1GXa",
-	"/EVmnIGy/Mxe7PYf9sqybx/80qNFkfMUtvwQiGrwS/DO/1Rs3Bv0/q/DWgc/xG/1IYz2dvR3KyHgfSuE",
-	"Jc0UDlBayeKUCgmPI39e4CQOPlgisrKYCqumWLnlRVbPU+/KpP90+KfmPCvhOuKCwk527Ed9C+EnupBC",
-	"4+68U3KUs/ma/SnwiT/7faqI1v4is6/LZTpj/sZj2lzzrDfoHR3//fHnhz8fjb6xB2qoKXVv8OjkYdIz",
-	"3ADRw+1Eyxw0sWoQt4ZSiUEq82xsDZ+Bm8TAPfUl2fK4/PIiR3VOFBuXmuZwVmRMeW657av3zy/It48e",
-	"f/M1MIUbCKyuogCKVLJgyjjqclzfKWIMHKvhc2uIMYF/yRkTZEE1mdMMJK5hcx2ouv78qs2gStGl/TtV",
-	"jBp7mMHpZ9SwA/uGNgEk9kurF8Ho27+GZ9HHkFEjX+hUFqz5jnWncmkfb7+3Qa0/oRIFr6xeUG9ALfOl",
-	"Y0YwMi/q/WmeE8XDWzcre752TvZ0IqtcmZ0d0D/cMZlXXJvoTLbfKT+ndfsEA3ZM4T1yJLw3y7ilTZq/",
-	"C+YzprlmyW5E3bTtnIPBKhQBdc/pkkzpDUvIiGmeMVS8pDRM6QdnIO+q+6BP3op8iXrb0BPsEK9nKxPt",
-	"2ZPhbG4/y6VgfXKBr74ScNmmcs5ITo3V5hSDOzeVN0yxrH8lQvYK78Sjk01XYmKff4G/PT46OoLH/d9t",
-	"ngk5bfXyrPbMP+S1cb9dXFs1bGVfwqnvdA82Z+4W2j1zz9br1dfWOwqq9UKqbKMM9s/dQVDU63m8bjFJ",
-	"rxT855K5r+sbr+aWpkCJsk1pplJxzwwrBojlkrG9G5m2GtC7Z6/xLIEyyY0s0ylo1MghUmVcUANHC2c6",
-	"aDrb9FIbNu8lDQ/C48cPTzfu/gVNpxF3wo+gfVr9vjAErD5ur5l0ygV7oEnG9cy+GxwO9gYaM5NOWeb9",
-	"gIyMynTGTEI0o7k1KnDasCRKxjLPmEqANRdTZnVaeJsplbCW5HjcW5Ul7gXXo6WJ7ed7q2qvvJxoLlKQ",
-	"GJZ7WybkqtmY9KbcbB6fB+MSOrGL0oYqA0rHFi8B11r9mi1+oaiYROcEn9tjQKLT0V+XunvX3qIiYU9z",
-	"m8mvsEAwcnNZ1ZTDLU1WjjDGMiiP23fdrnoEfrC62nPgNLvgIQqGIan84VFrs0uLgCfj858XVHGn4a69",
-	"KdsOFk3HzCyJKOcjewPhLYguFLj5plQTbhLCOHw2xAeHVu0cWg162GvfvxnbLBqpECy7sI/aLYVBN/3I",
-	"Wh3ZG3z0y5foRoBbL0JxVmZIy+tDqmcsG9pVKrRrpb29S20Fg9XzGYgHq5W2FkazbBflNZ1actx4wbhJ",
-	"X8DT9ndsTnkepSMzZUuysBPPpZyxjJRF7MV2ejEP+IuMCQM3Awp9GEmxIqcpyxI8+Dxj2qCPKbzA1y3g",
-	"ObzODb6MKeSeYyIL4s4Fm9IcvNtwnbQ1dHsw7RHcYQ4IJdoA8yuyoNyAOkJSayZaA37oTmI4cMcOCzcL",
-	"SezFrgkdyRLUGa6cZ0mgIWwJBu4PvDGcsqbdO0pheE4oKZjSUhDFtMxv7L1qd847f2CGvaRH05QVKK1H",
-	"lbHoKeRTZMl2V6JS5oYpPuYsu6YmdoEyUU8pBcHAnCIaMnp9oQsJvriMNy6SNYTdFseq508ocTzyqZs5",
-	"HZ23hK1iVMecwG9B7OCxWMVkIcmoFFmOCozVWoB+SSkyF9fxjlMdHMOMLa/9bsMyZx3brhkTbmdvsRlu",
-	"EfUwazYibl+5yMT2SqaXeZvsrGrgNVN64/h0B2PLs/a6Kb6iI5b3oqrsmslsa/w1yeWZu6YsWeIlBeK0",
-	"fUtVUjbQXU8eb7aqdlhwzcTrHv6owWnZcaFVKniEVOgdFHwQUq3FMaVkLHQqM1bp3TPGCivkUC8dMSsn",
-	"pci5iF6CoLRuf2dWgr5ynkshWGrs10mveo0cj92/cjnh4lowljkf3tjqh3HWXop0o16yFOklevvs8al8",
-	"syvFPlTLP1zvp/VneUu/xkZ/YWj7fUl6XNxw9Mxv+uGL+slbmsaKgdNieT3jkWvpUtYugxk3JJcTIE+0",
-	"wuyn/p3oTNWmvqAW/oeBPUpmQi7ABqEwnjYUxH1FZNUSGrbpk+NvTzYyuDv09TK3msnH9686KKKawgZi",
-	"cOTWYu/fDy+uKF0hy6FKRTTTEKVlIrOapPd9CfbZkFJYfaeOa1YnPWITLrQP2J6RoWNeN2Zw3HjzY9x+",
-	"zCelAlJNiKZLTYQM7vk9iov7Yn5LMe1NnRpT6MHh4VRq89OgkMp8GjaJ9/HxZtp1eQRtYuqwxF+gYaqN",
-	"VGw7P0LgXN1SPQHbeh/BgA5zfM6sQrv9jF4zNCDbM1Jysa1zpIs3WK4ZCDVrlLhMhAyyLbzPDKwdNKoh",
-	"piacTcI1RLZ5hld1QNMQhgNipZn9f/WOKNm68FRko8oi223Db7oSM44GlYW0oJiRYZggS2Zu4c8BwwNn",
-	"XXNSncAGh5L0vDfH019NP/XCalqIsaDjjbjaHQ00raMiz2mb1O5q4DVTup06UB10qMA6P//aSHk4PRxk",
-	"zdyC5JwVZwjoGm3a+FglVLXoqUMIXZbzyqHM/1FHaJx7sQrd1zSxjZzaVbpMqZ5G5vb9+cHJ49N6fhPB",
-	"MjKngo8hD1OQKftMXY5DLxpmUCaMWoYO1u3FTcCJu7JXJyfhzEI+ckfq9iJKFAzSdbgULr9pB3pF8b1r",
-	"EGvGwuyHZyKVmf1m0BtRzWD9zQM7Pk3IySOrLzw8IbBUe0jVw3XSwRLkTDCdR83J2LmFYavzg/8XI1d/",
-	"Pvz05+9+OUq6ktpass0uIb6Z9l6IcJZ3M644ayWQYM612dJT03llztjyGn4Sc5TaW6hQDPxeM7ZMyGLK",
-	"06lVMp2rUJOM8ny59SS6/eVTrmNZf3XMpx4uzJ/tcpDjxgXLc6/o3vzzolDyhuY7R5izLn+m9527BRA9",
-	"tYaKvet1AXsHGXvLYsqEJpmEcO8cyGyz+bIa1nx4tJe4ZstRBFkda80X3L2OqxS+ixzsX5aE1yG5yvRb",
-	"kpQKuw0jRqY029br7LgnosZtYzhBHql0qU6L6TKIBwjpNDZN7GehpxRUnm4+a7GSiZJyxMLavNBLeDRK",
-	"/ThK9zHdk1fvNa4LRt/at4czeu+cBfc9qz1wgxMtW3BDoMXFGGLHUKKTzrfwQbvX1WFDvuEsYNo65pGv",
-	"v9mBJf0+bNKMq+G753bZYWWVYibkQjhHgb0RwQ6xQkQzNETAneDyaAJbzIvlEZtQUf8aUqzRb1EFT+al",
-	"NkTTZVAz4rIOvBkX2GhuRpDCYUdEfUrPUF5Unyg2lzfuX25yUSOuXn6p43nxGPSQTRlD6Fxiui/M74Gu",
-	"pS03U1kaQkO3StsnvoPk/HeWi2Ea7CYR1P6xT1l/zvOYFkBcojsZ85yh22suszKnyme7g+/q/Nnl9V8v",
-	"Xl//cJzUWfAuxyyBvP85M9Saj+Tdy9cfjluHtUsuB/tccBVNxUC75uP7Vzurc5HMHUpyLmbESKstzunS",
-	"XukpzXOWxU0jM+1IDqnJIyF8XPuoLPX5PJ7YkDuYVM69t+IPa70Lc3rO7L8YVUwRzVLFzEYp7IRvw+aK",
-	"kuKNS1qObCfkjFgKGGKVGri7NVM3TB0AV0PeOhavDQjPdEKs8oY6JsZ5dTuJAVNJu43zrZyAWfzaSrsS",
-	"MNZ4BVJZCrPli7Pav3mXs9/ldk16Rhoay8dw4q8W/du82VcJrMsfcjnqGhw07gd9X6zQq3ah7037T+t9",
-	"d7t6DODrNXqDlXv7SplSjGa+WKCVyVBVajaTcjGKxJYR47Dewx3TqoKZdC25K16/mz882LwvnVm40a2y",
-	"18n272neUndzdt+BlvyCIh7d2pOLK4vuezO1qLX7kIKzk0MbUme6qY0bvZIRN6UZGVml0ifTbPZJ4KyC",
-	"18WW9j2j2XMu0JvVcZs6cYpKp8zrKiaagtSsq7ToRDGnbHgtDSIE23kuhkraS/p6RNMZZFMJtmCqqr30",
-	"rz8jQ8ycqRXqMzLUhuZsWCUSsXQqWUaoWLqs2wwym72iHLypTsQBXS2PxzM6r5QfIRPZvs5qGwuqYycu",
-	"KyWv+WMs3JE+OKM33uduIHf3xQ4UKx8jcdxa99rSaVcNtEGI+apG/4buWd0uwkBpdl0oNuafd3LBWvPk",
-	"/PwpwZ/WgX/Qh8GqslL8DP2K7Aa4zlXgh8UD61y1R982U8xv5atNHA5EalQHCAWm/FEBeixmj1WWlJCG",
-	"p2xAhl6Rv/jw/vqH4yFakZ51TkhBXba0q/c8+Du9od6pmjN6A9mYjCuSsxuWV8nCac6oil5xM7a8nlPD",
-	"FEe1ZOuDcdV7djLD65fP/p/r1+cfnr1/cf7q+vnb99f/+ud/DxvlLjy32vd2zvPj4+Mnj56sRKhveSqQ",
-	"ure9zyGMSOxa9aJnvLie8ixjkSjnK3s4xJ51q1YIwBekIRN+w8RZRRPcoEOTKgaicgQjDzffGLDkKPs2",
-	"Ung6bITApH+giYTSW6mgYrrDqRwcSzrm1/ZooAL65DR+JC95kLe5gwTZRybRut95R+JLblp7Giy3MWRs",
-	"m19y81TR8S3lZEfC9gd/Pv625vYadcKvrqdhVbQFw/475iPe2cO51rX5kpsP7POuG7KvI9x4bpho2bY2",
-	"Pzw/eALmsiFzqQ05eXzqgoESc4ZzcC14vp1TNfNFbaXy1SmKpVDVbpUuuwcrR3MaOYxXcsLF7RJXf2zl",
-	"R0mVVFESanxiHM4adTRHMXdMExRscX0bRt1/muAbyMsipciZ1qusY3cicYXWSZ1ORrNM4dMIXDClv69E",
-	"wBjZhkGK1iYcWyFx+sjT65gUigsEwwK6Xim32ywhXMJT278v80aqrVwI8KoBkoZyJjFTndUJ11FjP1Ie",
-	"cI2AMrLDuH5Huf3phTNNtjFYHh6RjE8gX0oQzT+TiZJlsVmL71Te3wW0vCkKu03agh/vVrfmr8eQ3Vdm",
-	"Yw7rdux2V+b93loBLMSKReOrcNqXNSCpYIhHlnmGniYw/IPSnR2gDqJ0+wHynwUY8g6y4ayOQkEl2sS5",
-	"R0InYFUwxMUNzXl27WJnUdbMmInXj/kqJ3TJg6q4EMQNlRBdplNCNVFyASYMKr3odL6heemuocrlMObm",
-	"DKcMxVYwpvaXE0wT/XbRCjXO8sgh/Nfl2zfkneTCAECLkRVWUJUBDHA0MKc1RZRNLI+o29Go5TUdR6Ht",
-	"LgFICXS1BeWGjNhYuix1SGg2armds1dX8bvId+VkwrRhGXBZMVVUR9NxxkyxDME3aK0aLOw5Ye6yPbJJ",
-	"ybQG5+VOCaHxetVhHLukRjRwCSIbEgu9E7nO6yy1d580zifGwH8rmVreTrLon1ererapSF+ZvR0kNi+n",
-	"rN5uZrcV66s60911m3Vq9haiP1TZ2yLOsggwqB+W4LD7UMneswnX5rYHcNuSr7vcxddWQkY0XVmptjO2",
-	"PGsq/lirJQsmmkqwFE7tr1I8NrgVcMEbslf8nsZwZ9ar63DURqKCiuJBQknKmVXE2/P35la42N6elMtN",
-	"luJ7pmVeekfKrnbZULDFcE0NvLVPAl8QGco8GyZE4A9+owr5pGforKHhC7boJT2ZZ3HQuYb8tj/t2Egj",
-	"FdubkTuuIabcv0c0nZUFZub550NZ4tJ0LCP4YfrkreUNnwbTVFSqmGHAcVUlGtdXAsuBQt9nNT0jJaLw",
-	"rORewBR3cr6Ct66CNcQBwEW3wcd6Z3fqb2ne7/2qchsfI8zLhzteB5jasaosPGym2MYiUvR6HE396Sy+",
-	"beLqYAZHLKLRrscVWWHV4fa7oF6scn748gQY+Yycz+k/pHigq1cqNuGyiWHYqBp59KQjP+dam2VDewzi",
-	"EHVoaLVKLaJvT5zk3Yg13DhtPKHoaUOQ9k0Zd214Absbd64gn+iUIqJmN3e2jS/wSrSP69Q7LJIaokAK",
-	"MpJmCi+LBi+dUyNqRdbuj+MT5/0Ao5Lf7ALJtxqtx9lXb14T7Qz3X/9xALc9ABDPG1WBkNbvcmaBSrHz",
-	"2ViTU+MANeJVfVgP7LeKMbF1yPB0BdX1ltcbgqwFSo5iUETg8YD1lCosDplze5HP5jrqNrnEvL525azM",
-	"dqtAerELudqd3ClbDsgkDmzIzS60XRWDRwBkMJ+C/FyykmVWD1MsZfyGZT6p5JZgDjggwKPAHeSH3bGQ",
-	"1cidtmxz1k8LHqed9ePx3NrXoKt+jUsJzUQGrjan/NwKU2bcc4QCS6+dKv7N/jAb5bO45ATpNyoNgOBf",
-	"iLFsE/0fZPkHWd4nWXbTYzzLEpOud0DerGl7k87jh+6e0u2cTTvfG+cuVn36OHn80IWr79s2jNVnHJ8S",
-	"RUUm53X5bFDjHAdJH9QcHmliwDPXw6CjU0GsocTDjhlX7LcV/hKy5DboS0mvFN0ceclEZsUPzc1UlpOp",
-	"T3bsBlgbBIA3mC9kGn1Hqg/C1B10OcQ5etU/I9fK9g5MmdTDrq4NasNDEMNqoE9tGQiv4ZO6MYWPyGLK",
-	"c9aCTQ9T/auque2KgPCVHak4iNAMr0Q4mnhFCs9ydm2/vkYS7VD9MXnUPqcJxJCIlmROxZLYARx56zNy",
-	"NCCC3TQre9fgrTLa5S0+J0rm+YimM2/p4xTsbShvmFKQZzYgdgigolmC/TA0pKL5SBG6JsNc3+jN4XFl",
-	"bw/aVQpVO5WTOnxZ7X0UngtAaLY5OnAASgeGi4U6TcSUqkBIP4xnLwgrcUS0zP6cpIpBwjnNAx82brjj",
-	"aNghfxQAxhvdyLLIJY0SkSvqgBhjUHAk4Oy68HS9T3wlS5HPGAGyT3CYhACXJ00AJQdC47BNgS2Tjuht",
-	"jVrubabtkWEcXEiVqH7+7kXs9wuqBBeTnXD9V+9tp1PUbNM417DgoJJD9ZHUVB7j+mCCcenqKPUuwnXG",
-	"CrMe/KD2YJeaBWTis8E0M5WDz7m2B8R3OUqglKECbMcGLngmjTZJqcyYg34VzaHrqnzLBbWS3c7X5SJr",
-	"RBmQGTcxoS//awuChxvVu4ftDFo7ic7DupiydNY+MTnr8mzK0S447/YV7+xvNlKtnPWq4Ttni0NtCwj3",
-	"Y1iVWyPVGkky6aBt42CPawo5oeJD8fgtGd+1eP2jnHUv85ZFCWnKtL6eseV1C1EGkjI3BHPHUsUMTNd0",
-	"EsuqV+JHMs8aebqBPIlk569ww2Y2uE1oJlY5ez6CECcj9mt/O1WvX1c+Edun7bgwcfbTdX0s+0mhi7H3",
-	"hkD25VKkzzGpats8QsRmp8QluUQNDqpn4XmCItBLenXhUKGYQxt2jgP0JNj5Tq1Ctk2wFZDwux23NSpp",
-	"awnfywVBBEyR6WYFWAZ90fyV3lAHHIpBTrUhSpYiI2P4L0iKLviK7qvqgXacswpA4OurqjLZhHiABDuJ",
-	"GXSb8n87dATn2XHwCDEWxkPeQUAHlBFxwY+xDG/78cLavdh4isWwxN6gzTgq23CmAGRZtzis2krVHW0H",
-	"rleFVXewxCjEKEdYMjtQly4qSzOSn9uTes20hgolh27B4eYYsZWRwsw1y+2ax9ipOVgKeZROh3Be+U3l",
-	"oj6xBbewmnb41uD8g6OLsU2YDbEuIAQsgvBMCVbaM8tLIVIT5OHfoE8O6ntWIqiPmrh7p0ctrwa5ujJX",
-	"V+rqShx8+lPUtfGx0l4vKgskIsga30UScqxKiI1ZsgP7sPapkx/evd6cIF2PHtvRj2CB3f7iLsy1t2Qj",
-	"ll4BSY5I/F4ThevL/iUqJRWEloZQ0xhEBc0c7m28JPx+c40/ioWit+xUFZR779ghqVZ/VpI359Sa3S/Z",
-	"8sXTodcBQjCRnasH7OoKlvmbfeV17tunz15u8bbN6lln9bhbb3M63cdRsMwBFDY3/J7RBDfoMF1T1vGu",
-	"lef+DuVW4pOPH188tXvsS0sfdXhOb9GKN/F2e9z77t64Mziqxw7dZBRV48d250fFDXvPtNW6toU1fmdt",
-	"HtHwrYC7Gu5PZNTkznAjrMjpMlpKYO1xbM9rJPTRpCrnTPl3e5WMa9Jux9sWXx6oIYrcvJjKnO2GjBpC",
-	"kLTapLa7ovbuCC6yJhLlkaB2OJPt4SXqKJQHPA06tFaH16Y4NGlKxc0S+u86sF3fVrF91I5J5UJgvUMC",
-	"mYnUEEbTacRVCHoFNDgD0+Po9OjI1VpLhzEmx5Zqgi6mvqcsUAbAENVbMzWmwAah3IVyOxJr8OXDKrM/",
-	"GzoqBS9k8DaNnddc8KbCYbL6uBVDgn8mWkKnM/TDkuOTb/pH/aP+MfmqkMqQb55888QV8V0JD9lu9VMz",
-	"ZWrBNfu6T77/8OHd4XH/GK7tPslkqg9zmdKcFrw/z4hhea7JVC48daAPK50yrP+D5gE8nRKpqp5u9mlt",
-	"FKNzbTW4/pW4EsPPB+DLhBTdBcJqODgZj0QwIEMhBRsSIf0JDqlYDuFxUPqCapaEsNx748BHCkdLsU/y",
-	"WWj5VAQBYS8zZXNC8xxmeiWG4Fod1k4GiAy50n/YJ90ndu6wHC4mQ2um2fsHslmFJCOw19xJ5XCjVgm0",
-	"1sywG8JE5gIUD4+IrvKvPYfDG7xyM7wS7g0LKsxKQjpE79zssBzHal4MMnLRdwxjzennA/v10NsubpJj",
-	"QgnU9mDbb+Gu0rAHn92DY/Ka/wXTbXOeMoEVMRwU0jG3Eqt3XtB0yg5O+kd15+XgszpA2LvwdE6ArJwn",
-	"upJcvWOwigomaMF7g97D/jGMWVAzBY4/nDKam+k/7L8nLOKqfa6Yq0SCU+6TcxcMRXpAQAtPbKllaD0L",
-	"GBHy5uUNqwpXsaUFN4kvOLJWPRgiNQQSAKr4YxlcCfRKSTm2W/j96/OLAw9Yje2Q3F9fwa+/Rha+6lUi",
-	"4PDm+DCd2vMTE3bVI//65/8iR/BfAeGV+u/vofKYC5LLBVMHKdUsjArbxbtWoJlra+rOFIx+bF5P3VRx",
-	"atSlYVvWQcN4SjUePiIYcCleZL2B3fzv4SgQsxprvnRv8FMbIBknkAByTi6FTxSHtchxQ4drwnZHe+VX",
-	"FHRw4fdoy+beg0rf6uj0/Wmlj/XJ0dFKD2vDPpvDIqe82bUaHcjtHvMNP2vYQDuimgD5IYOCHYvrhnnU",
-	"S35njyribXp9ftHKCHAIfV69SalSnNmdT6P71polTHNMnYYXUyyrzQpaYtf3dG/w06ekp8v5nKplb9C7",
-	"pEtNhnI2PKtuuOZcDJ1AXSWG7j4lPXdJ9AYYvLCDH86ZUTzVAf+36PK1e2TH01yzFasH9hyuToym32qL",
-	"qk1xI3kpbpyrYI76xjsl58xMGdTordkeKlB9t5LDt4KO7k7OtTkvii325vbd7H2T6lh79DwPVRoUTjpp",
-	"lCDhZ3Aza5bf7GWXz1vvDPfTtboOthMCrF+SXiF1rG0StPklXlmw4gwbSbeu6H5LbCKs/zn0+V4Rm7GF",
-	"1Y8cBkYJYOp8qso1/9LMaeo6vaDHvhOlQho2kk52YQ9ll6j7aetm+EE/8C9NOwAaJbfo7HifdOY7s3fI",
-	"VKca6ikofRhkRXDyO9LTawxL4d1qdS4p2IplsJG6AnY9/IVnX5DOcoY5G02qwc9vQzXnRfHiaYxY4sv2",
-	"j3CmDwGOt9c+wUexhsg3csayPewsjuT3dod9rGu/PNM2t9B9vyvTbEeKq6gLW3HCOokrU8OMMzOa06id",
-	"W1xQtextqV7g8vvkha8AXcRr/rgmczl39nACta1NjO6kVfi3h1OvYDHdPJv5VBSNlUXTZEbF3EfSdSP8",
-	"62kG0y+QbGp/sz2ONiHBJ96uq9u8gzIedP/svFYv/EP3eLWGPUojB+2nkJDREizfPRzNj1NXVAIdsmDT",
-	"fat2aW0n7QJTHm3X733BZIHIMvVGY9FH5716DqOtxkQL7nK9ZmxZ4wkJSGJHQAzoJ4zAEI5ElmCinTUa",
-	"EE+laxA8YtguuALy7BPMKNZkIl3q17xKZONqJdl7QXWVYNq/EkOf2oOw94gyhwlwUpGRB0YCE9EDh6Ln",
-	"gVeFgmdkGHTCHSYBoKes+uz6aItr9I/W6BkZCmmuIUrcbtDneMQZcp6/rS1op1O9uxT0hvKcjgAwtEre",
-	"E7LV7K92CihmrfssZhnSLPPdb++goriU0d5E0ZT93+6LvlST2hL8q/2qt7WmstLA9lfWVqqGwHH5nNb9",
-	"gu+q62YZ0XLO0CE0WhIOIejRkrADu6f+4Lfj1RUJGNFUWigtwElhJ3NXDaINXfbJeZaxzHd2AIYJwaN1",
-	"Tdpt3RkTETppa88aDbaE2IOFJ9WEhbDBo7JKEORBC+2MpRDkrmXWttK0yw4Od+p+L6T7p+q3oh5t20tm",
-	"J0XZrcQpywU16bS9qYpZ0XNb6bbTlroGPnfUI3+np4n4a97x7xmDa9eWosppvZ18OsScBnQG3oEGokpK",
-	"501dszNKNPfMGRkCvMS//vnfdltkfsOGBBWQMVfatMUczv4exNy/I6GgcgehsEougrgsBehWZ02dz1Ta",
-	"3Q3X3EFv3ZKKYPx9EdGKMWqH/uOE7Qk/VbLAM0TtXI4D7cWnTdc5Xlavx0J3IRdEijucr+PGexITgi2G",
-	"xNAZWzVeQCnCPClYHgXbpVVT6u3z+dmqzu+Kh8DjAorERMqsj+BGrvV46xciI5mShfbY6XOG8R6MVVWR",
-	"zcCW8XmM1lbxIOvUYxXOVyyWgT9Bh7fkrQSXKOnWFDMW3CHswWBAVCWAUdraJAjgp/6nXrXPAB6wdc/i",
-	"wd2Be5BaD2oArC4ttAGTcY872oQ+6djXFeYK2NIyVcEBRwM8X1jbFtu0CuVYarbC0ns4r2CWMHZdl2/f",
-	"QPjYm/MafRlmwbBZ+fz+9eIoITTLc+P+a1fEu/zjylv6ohY8XOy3cv/mTLlJk41JcO/5rcmxzva1Gnpb",
-	"dd1wyjsEqJxY6R2fPHz0mJx+8+TbI3KHf+/iJZoXVHH9P/hKeCMN83eC66rZXTG/4xXRKE3vchL9KNVM",
-	"N4K+DUejkbJPPtTYJMw3e/m75KJ2HnnydA8IGbGlMq5TKQRLzUWjwebvJgj0KFaQIsD/Wuq9+J9eyQl0",
-	"S7E6YKnZilv3rAHBiL5fbegydA+Gp7pVKKX2Sa0qxYGvWrhlahY5N/BeNQ/s3riufk0n5wWP7CGgwtNp",
-	"w0vf6B1WaqbrvMmVEjJu1h1LO30hJvZfO5skeKfBJg5SkVxOIBeFj52v3zXgzhWj3iAD8iCOrQAF22pK",
-	"dbiOQ7Mb0SdvglIoNM0rxO4q6Mi1y0XDKJLik6npX4mgTc+AUEF41XAHTAtABnWZuVg6XbX+kTI7IytB",
-	"mRXPN9g0Xnq09yBkCC9xqrLs+tRwNUEffleZDc2jnIPXl3UPC5nzdAlruRKN3hgOfwSScXGBdfe4PJcL",
-	"mJKQBKEb8BHtwj60NFMmDE/rPm+AackQYtIqiGkNftmK9NTRHFh8zDzbg/AMbvVabvQmOc/YgRRcioN5",
-	"qWh+YEo9O/gHGyl6MM45VLlBqw/E1BwchpdL3w+6w7Ve/XhvQfq9Cpr/Akrbg3yxA7UaSt9elLubPQSN",
-	"6QyBP61D8GtTQgE8pAJBkGPCPtPU5K4WxANWQfbnzyWDJAcX8quA66st3wByukVO5+2P1K23Kxz/tEL0",
-	"GC3dqvbgL/PbVkmPug2rr+Z0h12dWeN2gIe+dHkmMT/taVXA8dvlqPmM8QWjgNa9Nau7yf9GcV6/dR26",
-	"hC+N2VcOmiDMGsakLrlZf/qIv7nK1VsmoNVkcZ+h16fwrn2IQhwJ+4bh1M/gUgSvz0QSaiDNA0FZsNII",
-	"61n0ghVb72V3ADbcr/sVQfdPbm8F25rIKhGzk/BwS9kmAvs7lE8HJ0cnp/crpP4NqcYFerGXgGmE43aW",
-	"T/BXZ90P5PsuC4aOWo+FeA6x1LoVqBSs7mAw/NPhn4aJU4MvLn/ARspzaoYevo1pa8VA7yXXE7YqArJv",
-	"KcUMPGbeBdon567SDW7nKzGmPK/q9hYUAAdTO43xuOH+YJjhWI3KMsJcFXRCtMS7Huu6vv/w4Z2vaNLM",
-	"RZcc9EI8wEKzp1jzvVYn+5EKa8y5nqpJDUuFhXya2V9DhibgK86pPiMU+z655lLwKSa6/VxKA8hWuLfw",
-	"J7RE4sJudJ+88JD3CQFgSt/BtdmZZGpfIiAhszLBuF7p4VoX4Wi0EBPD5rAFpepSI+sm51FFcrvWRFGt",
-	"VskFGl9oFtrFpZVHES8Xy9wDqPiERl4FyblhiubDxJuboyUZnr95OkQvmO8ci78efkf+4ztyVR4dPUzh",
-	"v8z94f7nvnOfsu9c5+Phi0vy5uOrV0NX6Gj/fPvBfeRJkfqpQNUczo9rQgEB0+Uwwolza6WWo5zh0QIp",
-	"uJ/iD9B3mGA9CzQDFJPqafIVzbWEXcoowKka7rI5r4QDWMXazCV6PxzZfJ2Q4Yf3H59hh5fn568un7nV",
-	"QdHoiFUt0Vz6MC7hgQbBgJvpewYLxioQlBodZ4FMIIWdgkOEuRJYSukqUx3qlEv16CyRlWMiSvsPO703",
-	"9A1wZotUyXfkgZDKTB+Q8zdPSUC4/vjIyVH/cQcVL1yaTJSGt2risbl8IEAL+KUDGdejbCpIDYatryJj",
-	"4zIf85wMYarDjnXkfA6OrUiSuy84n3PB5+W8NziKFZ9vXMYHOsrZcxzUPh4tLMS7oms/o61AdrQub0TW",
-	"p1AW26dKyUX/dgn+Sdegrpf53cb7fCCytjaxzShQTpfqmzsXLLxHrIBoBeQPXRiXAAHrQDiMj2U5i3gN",
-	"ZbWoyU7n0dHpDhrP3Yte7KWBHR0rvIQtNOxYxcIdle6oT4AWBRMdSsSOCvcWEifP5eINW7yiS1mabX7x",
-	"7HPB0oac2iQNHOIEAExvXsK8kMps9yzImUskti0ev7j84SkD6Qf+jW2e/5u9Qbd89nsUcNs9/KbM89vV",
-	"icGi7zUyH4LNdCV2sEXF/T5skZCsVH5ye8iqtxfcGZlD/IQ23gjyxqdeMWJ1hIKqRi3SOnOng5FLE7N/",
-	"AdHvD2b8gxn/z2XG98wDwrJuprwD70W9D2OeM90NOyKVq9XC9uxwn79DfYy8llmZU0VcmSMgcTvz2lVV",
-	"DgAdVnvMBgc8bleESLEO3+bj+1cexREzIhB3kgsCmdGaGCkRBGbMb9iVmHNRGqbR9AHzOpVzhvmzw6rr",
-	"4WyuD0sAaBv2yY9TCdm2CFqP4d86jRUm5loiDBCovKrI9J2rEa7GZZQg3gziyvikuzkVfMy0ibkrcq7N",
-	"c9jpnSuda6lznzEfO7mugA9M3EM5gOPEW6KAfrWP3AHmtpRVFbOeyIA+G1okyXnocHMttmoGsB/cSWGM",
-	"8kkIS9cZKfzBP3SPJxWC50UOq5rC3Y/FD5UEyLBY3fEruMr9ITjg47Xx2Qoc+f48y/CKTvwP3ZB6rj4V",
-	"klf3kznrQL7c+C6RBhJO4MLwJbAA1+C9PmHirN/FNUAD7hFXZHTgK+FD5IE1zQO0kYUm1Li+/gCyTEph",
-	"eA4dZsDx5esfoGZZG5lDnE8WTLgMGxT+Ey7Qn22kPENAsQVVmXZO16HDbR72WzXCvr5XsK7qI99L/Hee",
-	"KvdcWgV1L7HCS7qsissXDocbSt7tIYzYxOW+wnkh8FobG6GLkLZOsvCkhdjmXeSEvf79PeMwLbn2OCey",
-	"mnsCkzfLgiFR4Jyb/Zi5dkDfZ45uIFVLSESBA63DeWCFdBoOvrFPzgEo3O2Ggw/zKcOIUQhKWdDSor+S",
-	"mVUzxpUIJjJ01S2Yo4R+HKDlJNBa/GYpppkZupdBG+oqLTRW297I4dqimF3PPsj/koAPcVe4nZTlOd0l",
-	"kQFW+FsUgr6jXHExwS7nXUmR2V7saoe+18Slt0QMnBaSyO3EtJPP3fz0HMIaFatPqSa51JB9RxrcrQOA",
-	"h4oeISGSabj+UcP11RFOQlPBFt1kX7MfhiVrUo+Vv8NKwkt8L/SY7JiXtyP9VlfJbYX8h5X9whKEfNlo",
-	"jYObuAeC/Auc2oqor6GB/TxoLvcn7z2Waqd16TNp0ZqYr2bN2reE2bVwPTRwSqJ2lj8f9/J71wqrN0VE",
-	"yutKYzt9ZNWjueXVfSRJ4bCu3MEKG9gxRy63lCgeHL5TnlSU2bi7HIPjNU29gKNBT6c+eWG8EAQgzolk",
-	"ui6DxZ8zmrvCT2h9aLW4hnzhJpQqALaZQ1h2wfI8JlY0c6TwO9f2Poq9cflrLMEKGbpWG3xO95wutyaZ",
-	"XVl+E47KC9TyQen3pbh1GzCkANfu22p1MQqoOsn4pBcQDZiQ49NYUP8Zc8H1NH7nWNr9t6CO/SG24EiB",
-	"ouxRlW99+Dvb9zD6Vplw93k0uyqgkVM5t1rUOFTxvDaF5az7RxMJNAVEE7mdlEcgkQLAoHeHCGgeYBwh",
-	"oBRGlVamXM/Y0hknVS8Cajcq87lVgQm1gvjFg45oVM/W2E6Q6ton5wA8Tn3KWI0oj5qOEwXWkor4BnA7",
-	"bklzgQKKbb+2Ke68b+30HJZE81sT+Kt9XUmvQN1sGudUz3QS9grLamByq0bou15HVWPeaKnYuSbDdx/R",
-	"3PZ+roMZNxAmoKbVhzVjBSCju4RHV+cEGYyUzLgJECnwp/5ma15lHsbQIYbVN1vSqtpyGP7+VRG8XZAN",
-	"z2CZ9yMkX3KDAujWJHThwBjuTkN/5Q5KLahqq6reIDSQKTo2LGsAeLocuqoqHQ805xlp2jg7wWlWFIbt",
-	"Srosm2c0nWJLE1eVR7jDq1BcY2JhCN+P2D7Qchm44hXV5uCZ/fnBi6eIZ79w/DHnWmM7OzKmyrfWQ+xQ",
-	"bXiewwu56ZNhRg2tmiNARwTs9QED96/EOeS2Onx28I9hLu7xY6L75NyF/NzmgR+qImzpmjxwDQAsRdzL",
-	"hAHIZ76zy8pdE81Wa6y8EwD/6ODbT78cJ8ff3gXvHo4nCka7MZPLLWkfkS9qKaQoAC8czCB1w9SBPw1h",
-	"NkCkd2ZMOTrlkFmg19t1GGMDylsT20XR7SQVdPWgc7JQ0rgc1Npji+TuuwUPcQ5DUp2/pUNrS1opjFmv",
-	"FZYY0qydCmL4wB0OpWBnNbIJVazqaTNnc6mWzViDy+A0TBAXKk6wNzoGep35uOAF8x1L0KpV3K7lpX8F",
-	"djfDV0JHJ3YlWi3P3r18/eG40YaMfOWagtnzxO5dkDeLNTkpL6ZMQQIxBHHoxPmYz59dHvz14nV9LXIY",
-	"gGotUw4p6nbwyuLRdYr6lXDBya/PsMuPPc86+byeGK85eAR50ZbpkqqQqEKqNFOmGWLRxti6UKygimHS",
-	"yj1dPzj4b1Ts5lYWYfyXrNiHav89YD879K9q26noiH9XJjKa7HWzqXgQ1jfG6Q2OTx4/Ofn2+KS7FKVO",
-	"kugWEVVTp6FLp8A79+XrS3+Jga5u+b1BbpaSlgVDFkEZ4SYKDiDXkQcihjiOrkFTeebtK/saLrShqOfD",
-	"K+z7r4RL5V+pGA2aHN20CiuS2ocVlM8F3Zft++1PamMkxgG4D9hD7T6ov9nm8VeOkjSaGq4ppbInsQde",
-	"wNdZHc6NiZk+/qJxSogjhpo/xi6bZn0aiKPyCvIwmggM395v8ecrwMveh8LAiwBVGAwMvAG7FNq4+prL",
-	"CXaHiXP8WwE94UCpdGVQiPhdt/5HS4ebCOJ+Q1FwXl/NTJ88yzUbkDEzgOVQG1jeTmoEMQHYBTrAYp8q",
-	"qXyxWoXhxxRrmGzca9LVgKE9UCdNVJ3GcoimLqr0oxC/I4cmVH6kK+FHwGw8cE+vQQLx1slKSINiYL/f",
-	"gvKoLD+XxWAXdEYaeCGrG1QJLfsC9PpCuA/VCfv3lfALgu2bcbPGzTJjrKjPJAT3aBi9Tv0Id4pRvbTr",
-	"m5ThE76zLgCt6JlucLUV4hlT/IZ61RJta7vJmi712ZVoQYGg+9ePgG63KvrgAL+iuXdA6/cjqF/ZsfcQ",
-	"AADmwivSe0ogU/GMtBIDqJ7VWQH2Nmv6Ib2/ZD8ISz63YlyqMGaMCoB9425iJ2yOHM0Dx2N8V/fxv0/X",
-	"/O/GvxGUExf10u/kn8BatE4Bf/m3V/YMn5bp7Olf+gTSq9HoySp0D+goCsWu2if/OTsjAdsgq/A/oIcC",
-	"AEyGNbFVJ0VNvhpe9cY5n0yNJidHJ6dXveHXWFVMDZtXbhC0T64E9YWVl89ePbv4kBDpE3dBHFOxrI2Y",
-	"er7Q23VcamAkq3fa+fju7VVTVDRSKQglu7rhX585/moVZbtC1WqSVwLcgIspIlO6XpTuVopJHl8QuJuT",
-	"/X6r+vbPTn+zq9ybrvpHMeH23Y+UK7BDTQdLF371Kr+3wvMpWrSLuwD4rPFkRTKeoolE93RpuHyfu971",
-	"vo6k0p9c51anmlZQc6XTCfaRAgptOhovrXT2RsOrna7yMHDSfc9Ufbm8zr5kzi/vP8DyMm4G6H4Di8J1",
-	"6nX67ILnORlzkYEZAOEUdBxypy5LlTQDipWyaiQZVvGgYVPr3hBzIdSgB7KBKrkh8XKlYM4PHcLRnZEh",
-	"FxCGuHZkumoBrHRR8iiFsQsGwh4vubm/GNBT+4bfyBHxkpsP7HNnOdZ+erSdA2c07EQ4RSu3DMaOGmn2",
-	"jBSKgbV3lyhSB4ilXZa9Cxz8a3c0MUHKB3s0AjULSZ7K/7K/SraLKUPQEYykZ/Zddr0j5uxOsAUBonvG",
-	"jfbpoCJbCav7jKKMpYDk7SxkjkNeCQzNt0xdR9eB2Wb1PVf4NvOTwoheHPsFzuNe6f6OtsGLKlWpjjju",
-	"rT9nLNi53+hmKNwPoQt+t4jfYKe79wemujs+MHch9lkKoyHUQRZKikndZpacr7idfIdlBFOORMVZOrtX",
-	"sqjl0W2JYj/lcri1TQqocoidg9unMdSIuLve8BOuzboc8/MVn5+r3gQ/EMsCg8wBUzmPUu2Iw+UROR5j",
-	"22w7XDFVVEMZyFCXkwmDVKL6i2Esm89NdA99+WhGV7ry3VOezns36d8oxOVfH+8yXH8buGG9g2qV6O6r",
-	"D7GouH6lqnhXMoag7zq7AR+4L7sBRr97GiiGrveSB4p12NR3peXCyNrfbzAlARplbpAbQaDx6Oj09OHJ",
-	"t6fd56CxheLaSk7XZvFe+6nAK7oqOd0EIhWv+7DDVntIateQuGom2WgZzxUZQaDpbu1nURVxxR9gX6I+",
-	"h7gFS/JzyUp4s3drORcZRFLwURd3gRpOKcBxBsL+LIBYc5Da2Ip+VSMdNDVQUEibWaIO57vRsMGVHD3Q",
-	"zdYNDvnNNV/hLBtClZ21sAAKdV0ru2DMWEu7Bjx7szGba3l7FrUhkbZdHYMwQQiGDHk2PCNDI+V1TtXE",
-	"qt9zqZi1Lakgp4+Txw9PEUkgmkHFRIZ0c5fLDXm0R7//ocz++sPy9eS77yxNeaRPPub2T9kb9B6Pj9KT",
-	"0eOTg4fpET14lD15ePAtPWUHp+Oj8enoaPyEHh9vf8fhzH8j6xFf/kKMZZcBCYbMmqPjWdWO2Ntg3lyy",
-	"e7DP63j9ZP8GLLoXEQQBTLdm6D64vvtoLeG/ffLw6FF3ixQn3TciLmPWdhdJ/0573VaVE27jnCXuAq4P",
-	"tA+ZVk3noLPVA01SWSxbfUdu1fQ22LF75ZdOXoFvEzK8oOmUHVxIYZTMhy5X5gA0iuGevMmeJbE1iCZA",
-	"gLdrJ9W1kAcAJDCuoBsLaqZ1cIX7yGMtqdZkotKD8adfHp7EU1E9exhqSr22nxw+cZ8HjG+IaT3um7vL",
-	"F0NN5SerbfYqlwsTWDep72JZixWvundvm1fd723XpOqsFsfp7QsAx0O1T+SZS1cFjUUxiKTSPBQi+Oa1",
-	"/XFWNYlgr26hR2iMU+UZOgQAkNb+Y8aFHd59k+zcDAU4b9A71OrmMPVwmLjfOxzQb6Vj/BrEcTGVUrMK",
-	"MwvxikdlOmtA1gcEsa2XD35ymFqBvqFmE4NUrkATYa+kyF3jpDEHQGCos3IxFJwdOoBo1icVwJMvziTw",
-	"1kqtch7jiEcvZ1TBlfPvpiwsXEID5KmvODCsOKwKnzEdrq57XXu0aw9y1U8bcY52iIDfQ59KmNoFrCHC",
-	"UD/67TKKO6+UayS2YGIv3SsV5LBBEDIBsiUU4ecSUha5pAAWA/CXaD4jt+xwSqWweoPI1vcUzbi2NvLH",
-	"+uHfd33y2/F4H7tfKkHqDSJzmVkuGZ+F1x+ZUvhSliast/NS5D6Ccc4X4oL0wWSaLnbnWOkTSOznYFrp",
-	"pTZsnh3Y32jy1bD5t0tkHn4N6ZLWEPvw7vVZUMvVzMvkUVRBJn6/pLLPfHS/votq+2Mi4u0++hS/YiY4",
-	"BOy6D9Jg6SqFKFFMG6pM4PvCbqN3Dbqhl31NtAXeP+b2cmnEycISQOg2j1UOmqXSCipZjnLAWZD446ok",
-	"CqK6dKnJcFTq5dAFaRQzankNi43EWtwkf7VueVurgZhEu69U3L3UNdih2unx20Yv7GAsLRU3SzBlIZ2q",
-	"N/jp05dP9ht1423cup3g4PDw+OSb/lH/qH88+ObJN0+gTt+9rV3hPd7GVHMmsZ9qu19CDLyztmTqEbw6",
-	"HDfK1Y2vwhtLh/c3Z1rTCTbQcEk1TgNNZYFu8arvSdjJNPaCTgDFBcVqoqDpbgNB0b2hzqpujW6PBZPb",
-	"XdJqQP/BHGlRxH5+4Rp3yDHWv7h5cUVuaixRPwmfNxcbBmvLfaoGRhrAoQmxnVq9DBblHCnt0RDwFbd9",
-	"iWvbAQS4fgEisa6O/j2juZkmrrzVmRCTUoUnitT35dOX/x0AAP//",
+	"7L37chs3tjf6Ktg8u8rJTOtqW3GoStXRyPbE29exZKfOiXxEsBskMWwCHQAtmuPyqXmK7xH2g82TfIW1",
+	"gG40G82LRCWZ/eWfxCKbaFzWWljX3/rSS+WskIIJo3v9L72CKjpjhin46yzP5fwNm7+iC1ka+0nGdKp4",
+	"YbgUvX7vkk4ZocTQYc7IfCI1I6nMy5nQRCpiFgXTJOOjEVNkpOSMGHhEjoiZMCLYnGlDbpjSdrSkx+2Q",
+	"v5RMLXpJT9AZ6/V71M7gWrD5dY5zSHo6nbAZtZOxL+j1e0Mpc0ZF7+vXpHdWFC+e2u9gsIKaST0Wz3pJ",
+	"T7FfSq5Y1usbVbJwtIIaw5T92f/3M937x+He93ufvhwlJ4++/mcv8e/SRnExxleZj27q7X2pl8dHhA41",
+	"E6ZjgfXy65mMpJpRY2cszMmjXtKbccFn5azXP6omwoVhY6ZgJucXH5+ynM+4Yao9mfOLj30yn1BDNLPH",
+	"a5gmI87yTCdECkbSCVU0NUztkzOSytmMrp10Vr0tnPaMfn7FxNhMYJ4zLoK/2tt3fvHxR0azFTNmZsIU",
+	"kMqIK21IzgUjE5lnGumHzpj2xOTIbp+8MCSTTK9dwgTfvYaczi8+vinzvGOKVJBS/FJKwzLcUWLsNrNf",
+	"SprbOXJNDPtsCNdElHm+TyxdsFlhFu7xdZO0v+ra4pNHHbv6NzuhVWQAM9aE4iQiRJDJ0jI0PLd2jvDU",
+	"XehACkNTg1zbZqMUv36gSamZIsDDd+Ptw73v6d7o05cnX7/Zq/549PXbLw+/1n8fHXdw/VNqqGbm1xIy",
+	"T9kNT9ku3na3ZT/7XLB0tcBzkgx5AIh/rrglIE2GVLOMSJGQQzKSiggp2CmhQgKHW/rjmqSlUkyYPhmk",
+	"UoxynppBB8kxmMyGIvMwKjJfZGxWSMNEunjJFhFusTeVIMMFSpecM2GQfzWdMZLSPCdzbibwNXw0ZQtC",
+	"x5QLMmZGB2KLCj1nilCRkQnVREiiWSpFRthohMuANVYCyS0ymOGenWIXhx0/Weax8NT/Y+////Tn+JG+",
+	"mBVSRfnuHVW/lMz0YRFDmS3s8TCRqkVhWHYKH3Mn7Abv3l5ckoObowMO4+kBGdMbBsfMjbbbohMyljKD",
+	"j+xZA1l0HC0O0lvBMsd73336cnTSQaeXVhV57ojhS/QVjlTCVzBhKeXnXqpv7HPZ3zXcyFQpOe/ZDYX9",
+	"6H3qfONFNVRzJ9/AHWWPHpUhOfI3VUK40IbRzH7GxYgpO6Ld2lmfDOxU4SfkZyEN3B6fEvKvf/734LTS",
+	"sGD7ubvu4Cn7I6qYG45lRBsOFwj7TGdFjhOndmoEF5AQw2YFU9SUipGMpXxG82++T46/7Tget2VdtHjy",
+	"8Mmj9RL/UlGhR0zFSO9Fhje6vTrdY4QLUig5Vkxrwm6sppqQNMKfpyRTdC7W3lh+4N7tBfNXlLpMm7/I",
+	"jDNQlp/Zi93+w15Z9u39Lz1aFDlPYcsPgKj6X4J3/qdio16/938d1Dr4AX6rD2C0t8O/WwkB71siLGkm",
+	"cIDSShanVEh4HPnzHCexd2mJyMpiKqyaYuWWF1k9T71Lk/7TwZ+a86yE65ALCjvZsR/1LYSf6EIKjbvz",
+	"TslhzmYr9qfAJ/7s96kiWvuLzL4ul+mU+RuPaXPNs16/d3j098efH/5yOPzOHqihptS9/qPjh0nPcANE",
+	"D7cTLXPQxKpB3BpKJfqpzLORNXz6bhJ999TXZMPj8suLHNUZUWxUaprDWZER5bnltm/ePz8n3z96/N23",
+	"wBRuILC6igIoUsmCKeOoy3F9p4gxcKyGz6whxgT+JadMkDnVZEYzkLiGzXSg6vrzqzaDKkUX9u9UMWrs",
+	"YQann1HD9uwb2gSQ2C+tXgSjb/4ankUfQ0aNfKFTWbDmO1adyoV9vP3eBrX+jEoUvLJ6Qb0BtcyXjhnB",
+	"yDyv96d5ThQPb9Ws7PnaOdnTiaxyaXZ2QP9wx2RecW2iM9l8p/ycVu0TDNgxhffIkfDeLOOWNmn+LpjP",
+	"iOaaJdsRddO2cw4Gq1AE1D2jCzKhNywhQ6Z5xlDxktIwpR+cgryr7oN98lbkC9TbBp5gB3g9W5loz54M",
+	"pjP7WS4F2yfn+OorAZdtKmeM5NRYbU4xuHNTecMUy/avRMhe4Z14eLzuSkzs8y/wt0eHh4fwuP+7zTMh",
+	"py1fntWe+Ye8Nu63i2urhi3tSzj1re7B5szdQrtn7tl6tfraekdBtZ5Lla2Vwf65OwiKej2PVy0m6ZWC",
+	"/1Iy93V949Xc0hQoUbYpzUQq7plhyQCxXDKydyPTVgN69+w1niVQJrmRZToBjRo5RKqMC2rgaOFM+01n",
+	"m15ow2a9pOFBePz44cna3T+n6STiTvgJtE+r3xeGgNXH7TWTTrhgDzTJuJ7ad4PDwd5AI2bSCcu8H5CR",
+	"YZlOmUmIZjS3RgVOG5ZEyUjmGVMJsOZ8wqxOC28zpRLWkhyNesuyxL3gergwsf18b1XtpZcTzUUKEsNy",
+	"b8uEXDYbk96Em/Xj82BcQsd2UdpQZUDp2OAl4FqrX7PBLxQV4+ic4HN7DEh0OvrrUnfv2ltUJOxpbjL5",
+	"JRYIRm4uq5pyuKXJ0hHGWAblcfuu21aPwA+WV3sGnGYXPEDBMCCVPzxqbXZpEfBkfP6zgiruNNyVN2Xb",
+	"waLpiJkFEeVsaG8gvAXRhQI334Rqwk1CGIfPBvjgwKqdA6tBD3rt+zdj60UjFYJl5/ZRu6Uw6LofWasj",
+	"e4OPfv0a3Qhw60UozsoMaXl9QPWUZQO7SoV2rbS3d6mtYLB6PgPxYLXS1sJolm2jvKYTS45rLxg36XN4",
+	"2v6OzSjPo3RkJmxB5nbiuZRTlpGyiL3YTi/mAX+RMWHgZkChDyMpVuQ0ZVmCB59nTBv0MYUX+KoFPIfX",
+	"ucEXMYXcc0xkQdy5YFOag3cbrpO2hm4Ppj2CO8w+oUQbYH5F5pQbUEdIas1Ea8AP3EkM+u7YYeFmLom9",
+	"2DWhQ1mCOsOV8ywJNIQtwcD9gTeGU9a0e0cpDM8JJQVTWgqimJb5jb1X7c555w/MsJf0aJqyAqX1sDIW",
+	"PYV8iizZ7kpUytwwxUecZdfUxC5QJuoppSAYmFNEQ0avL3QhwReX8cZFsoKw2+JY9fwJJY5HPnUzp6Pz",
+	"lrBVjOqYE/gtiB08FquYzCUZliLLUYGxWgvQLylF5uI63nGqg2OYssW1321Y5rRj2zVjwu3sLTbDLaIe",
+	"ZsVGxO0rF5nYXMn0Mm+dnVUNvGJKbxyfbmFsedZeNcVXdMjyXlSVXTGZTY2/Jrk8c9eUJUu8pECctm+p",
+	"SsoGuuvx4/VW1RYLrpl41cMfNDgtOy60SgWPkAq9g4IPQqq1OKaUjIVOZcYqvXvKWGGFHOqlQ2blpBQ5",
+	"F9FLEJTWze/MStBXznMpBEuN/TrpVa+Ro5H7Vy7HXFwLxjLnwxtZ/TDO2guRrtVLFiK9QG+fPT6Vr3el",
+	"2Idq+Yfr/bT6LG/p11jrLwxtv69Jj4sbjp75dT98UT95S9NYMXBaLK6nPHItXcjaZTDlhuRyDOSJVpj9",
+	"1L8Tnana1BfU3P8wsEfJVMg52CAUxtOGgriviKxaQsM2fXL0/fFaBneHvlrmVjP58P5VB0VUU1hDDI7c",
+	"Wuz9++HFJaUrZDlUqYhmGqK0TGRWk/S+L8E+G1IKq+/Ucc3qpIdszIX2AdtTMnDM68YMjhtvfozbj/i4",
+	"VECqCdF0oYmQwT2/Q3FxX8xvKaa9qRNjCt0/OJhIbX7uF1KZT4Mm8T4+Wk+7Lo+gTUwdlvgLNEy1kYpt",
+	"5kcInKsbqidgW+8iGNBhjs+YVWg3n9FrhgZke0ZKzjd1jnTxBss1A6FmjRKXiZBBtoX3mYG1g0Y1xNSE",
+	"s0m4hsg2z/CqDmgawnBArDSz/6/eESVbF56KbFRZZNtt+E1XYsZhv7KQ5hQzMgwTZMHMLfw5YHjgrGtO",
+	"qhPY4FCSnvfmePqr6adeWE0LMRZ0vBFXu6OBplVU5DltndpdDbxiSrdTB6qDDhVY5+dfGSkPp4eDrJhb",
+	"kJyz5AwBXaNNGx+qhKoWPXUIoYtyVjmU+T/qCI1zL1ah+5omNpFT20qXCdWTyNx+PNs7fnxSz28sWEZm",
+	"VPAR5GEKMmGfqctx6EXDDMqEUcvQwbq5uAk4cVv26uQknFnIR+5I3V5EiYJBug6XwuU3bUGvKL63DWJN",
+	"WZj98EykMrPf9HtDqhmsv3lgRycJOX5k9YWHxwSWag+perhOOliAnAmm86g5GTu3MGx1tvf/YuTqzwef",
+	"/vzDl8OkK6mtJdvsEuKbae+FCGd5N+OSs1YCCeZcmw09NZ1X5pQtruEnMUepvYUKxcDvNWWLhMwnPJ1Y",
+	"JdO5CjXJKM8XG0+i218+4TqW9VfHfOrhwvzZLgc5blywPPeK7s0/Kwolb2i+dYQ56/Jnet+5WwDRE2uo",
+	"2LteF7B3kLG3KCZMaJJJCPfOgMzWmy/LYc2HhzuJa7YcRZDVsdJ8wd3ruErhu8jB/mVBeB2Sq0y/BUmp",
+	"sNswZGRCs029zo57ImrcJoYT5JFKl+o0nyyCeICQTmPTxH4WekpB5enmsxYrmSgpRyys9Qu9gEej1I+j",
+	"dB/TPXn1XuO6YPSNfXs4o/fOWXDfs9oBNzjRsgE3BFpcjCG2DCU66XwLH7R7XR025GvOAqatYx75+pst",
+	"WNLvwzrNuBq+e24XHVZWKaZCzoVzFNgbEewQK0Q0Q0ME3AkujyawxbxYHrIxFfWvIcUa/RZV8GRWakM0",
+	"XQQ1Iy7rwJtxgY3mZgQpHHZE1Kf0FOVF9YliM3nj/uUmFzXi6uWXOp4Xj0EP2ZQxhM4kpvvC/B7oWtpy",
+	"M5GlITR0q7R94ltIzn9nuRimwa4TQe0f+5T15zyPaQHEJbqTEc8Zur1mMitzqny2O/iuzp5dXP/1/PX1",
+	"x6OkzoJ3OWYJ5P3PmKHWfCTvXr6+PGod1ja5HOxzwVU0FQPtmg/vX22tzkUydyjJuZgSI622OKMLe6Wn",
+	"NM9ZFjeNzKQjOaQmj4TwUe2jstTn83hiQ25hUjn33pI/rPUuzOk5tf9iVDFFNEsVM2ulsBO+DZsrSoo3",
+	"Lmk5sp2QM2IpYIBVauDu1kzdMLUHXA1561i81ic80wmxyhvqmBjn1e0kBkwl7TbON3ICZvFrK+1KwFjh",
+	"FUhlKcyGL85q/+Zdzn6b2zXpGWloLB/Dib9a9G/yZl8lsCp/yOWoa3DQuB/s+2KFXrUL+960/7Tad7et",
+	"xwC+XqE3WLm3q5QpxWjmiwVamQxVpWYzKRejSGwRMQ7rPdwyrSqYSdeSu+L12/nDg8372pmFG90qe51s",
+	"/p7mLXU3Z/cdaMkvKOLRrT25uLLovjdTi1q7Dyk4Wzm0IXWmm9q40UsZcROakaFVKn0yzXqfBM4qeF1s",
+	"aT8ymj3nAr1ZHbepE6eodMq8rmKiKUjNukqLjhVzyobX0iBCsJnnYqCkvaSvhzSdQjaVYHOmqtpL//pT",
+	"MsDMmVqhPiUDbWjOBlUiEUsnkmWEioXLus0gs9krysGb6kQc0NXyeDyj80r5CTKR7eustjGnOnbislLy",
+	"mj/Gwh3pgzN67X3uBnJ3X+xAsfIxEsetda8NnXbVQGuEmK9q9G/ontXtIgyUZteFYiP+eSsXrDVPzs6e",
+	"EvxpHfgHfRisKivFT9GvyG6A61wFflg8sMpVe/h9M8X8Vr7axOFApEZ1gFBgyh8VoMdi9lhlSQlpeMr6",
+	"ZOAV+fPL99cfjwZoRXrWOSYFddnSrt5z7+/0hnqnas7oDWRjMq5Izm5YXiULpzmjKnrFTdniekYNUxzV",
+	"ko0PxlXv2ckMrl8++3+uX59dPnv/4uzV9fO376//9c//HjTKXXhute/NnOdHR0dPHj1ZilDf8lQgdW9z",
+	"n0MYkdi26kVPeXE94VnGIlHOV/ZwiD3rVq0QgC9IQ8b8honTiia4QYcmVQxE5RBGHqy/MWDJUfZtpPB0",
+	"2AiBSf9AEwmlt1JBxXSHUzk4lnTEr+3RQAX08Un8SF7yIG9zCwmyi0yiVb/zjsSX3LT2NFhuY8jYNr/k",
+	"5qmio1vKyY6E7Ut/Pv625vYadcKvrqdhVbQFw/5b5iPe2cO50rX5kptL9nnbDdnVEa49N0y0bFubl8/3",
+	"noC5bMhMakOOH5+4YKDEnOEcXAueb2dUTX1RW6l8dYpiKVS1W6XL7sHS0ZxEDuOVHHNxu8TVn1r5UVIl",
+	"VZSEGp8Yh7NGHc1RzB3TBAWbX9+GUXefJvgG8rJIKXKm9TLr2J1IXKF1UqeT0SxT+DQCF0zo7ysRMEa2",
+	"YZCitQlHVkicPPL0OiKF4gLBsICul8rt1ksIl/DU9u/LvJFqK+cCvGqApKGcScxUZ3XCddTYj5QHXCOg",
+	"jOwwrt9Rbn967kyTTQyWh4ck42PIlxJE889krGRZrNfiO5X3dwEtr4vCbpK24Me71a356zFk95XZmMOq",
+	"HbvdlXm/t1YAC7Fk0fgqnPZlDUgqGOKRZZ6hpwkM/6B0ZwuogyjdXkL+swBD3kE2nNZRKKhEGzv3SOgE",
+	"rAqGuLihOc+uXewsypoZM/H6MV/lhC55UBXngrihEqLLdEKoJkrOwYRBpRedzjc0L901VLkcRtyc4pSh",
+	"2ArG1P5ygmmi3y5aocZZHjmE/7p4+4a8k1wYAGgxssIKqjKAAY4G5rSiiLKJ5RF1Oxq1uKajKLTdBQAp",
+	"ga42p9yQIRtJl6UOCc1GLTZz9uoqfhf5rhyPmTYsAy4rJorqaDrOiCmWIfgGrVWDuT0nzF22RzYumdbg",
+	"vNwqITRerzqIY5fUiAYuQWRNYqF3Itd5naX27pPG+cQY+G8lU4vbSRb9y3JVzyYV6Uuzt4PE5uWU1dvN",
+	"7LZifVlnurtus0rN3kD0hyp7W8RZFgEG9cMSHHYXKtl7Nuba3PYAblvydZe7+NpKyIimKyvVdsoWp03F",
+	"H2u1ZMFEUwmWwqn9VYrHGrcCLnhN9orf0xjuzGp1HY7aSFRQUTxIKEk5tYp4e/7e3AoX29uRcrnOUnzP",
+	"tMxL70jZ1i4bCDYfrKiBt/ZJ4AsiA5lng4QI/MFvVCGf9AydNjR8wea9pCfzLA4615Df9qcdG2mkYjsz",
+	"ckc1xJT795Cm07LAzDz/fChLXJqOZQQ/zD55a3nDp8E0FZUqZhhwXFWJxvWVwHKg0PdZTc9IiSg8S7kX",
+	"MMWtnK/gratgDXEAcNGt8bHe2Z36W5r3O7+q3MbHCPPi4ZbXAaZ2LCsLD5sptrGIFL0eRVN/Ootvm7g6",
+	"mMERi2i063FFVlh1uP0uqBernB++PAFGPiVnM/oPKR7o6pWKjblsYhg2qkYePenIz7nWZtHQHoM4RB0a",
+	"Wq5Si+jbYyd512INN04bTyh62hCkfVPGXRtewG7HnUvIJzqliKjZzZ1t4wu8Eu3jOvEOi6SGKJCCDKWZ",
+	"wMuiwUvn1IhakbX74+jYeT/AqOQ320DyLUfrcfbVm1dEO8P9138cwG0PAMTzWlUgpPW7nFmgUmx9Ntbk",
+	"1DhAjXhVH9YD+61iTGwcMjxZQnW95fWGIGuBkqMYFBF4PGA9oQqLQ2bcXuTTmY66TS4wr69dOSuz7SqQ",
+	"XmxDrnYnt8qWAzKJAxtysw1tV8XgEQAZzKcgv5SsZJnVwxRLGb9hmU8quSWYAw4I8ChwB/lhtyxkNXKr",
+	"LVuf9dOCx2ln/Xg8t/Y16Kpf41JCM5GBq80pP7fClBn1HKHA0munin+zP8xG+SwuOUH6jUoDIPgXYiTb",
+	"RP8HWf5BlvdJlt30GM+yxKTrLZA3a9pep/P4obundDtn09b3xpmLVZ88Th4/dOHq+7YNY/UZRydEUZHJ",
+	"WV0+G9Q4x0HS+zWHR5oY8Mz1MOjoVBBrKPGwY8YV+22Ev4QsuQn6UtIrRTdHXjCRWfFDczOR5Xjikx27",
+	"Adb6AeAN5guZRt+R6oMwdQddDnGOXvbPyJWyvQNTJvWwqyuD2vAQxLAa6FMbBsJr+KRuTOFDMp/wnLVg",
+	"08NU/6pqbrMiIHxlRyoOIjTDKxGOJl6RwrOcXduvr5FEO1R/TB61z2kCMSSiJZlRsSB2AEfe+pQc9olg",
+	"N83K3hV4q4x2eYvPiJJ5PqTp1Fv6OAV7G8obphTkmfWJHQKoaJpgPwwNqWg+UoSuyTDXN3pzeFzZ24N2",
+	"lULVTuWkDl9Wex+F5wIQmk2ODhyA0oHhYqFOEzGlKhDSD+PZC8JKHBEtsz8jqWKQcE7zwIeNG+44GnbI",
+	"HwWA8UY3sixySaNE5Io6IMYYFBwJOLsuPF3vE1/KUuRTRoDsExwmIcDlSRNAyYHQOGxTYMukI3pbo5Z7",
+	"m2lzZBgHF1Ilqp+9exH7/ZwqwcV4K1z/5Xvb6RQ12zTONSw4qORQfSQ1lce4PphgXLo6Sr2LcJ2ywqwG",
+	"P6g92KVmAZn4bDDNTOXgc67tPvFdjhIoZagA27GBC55Jo01SKjPmoF9Fc+i6Kt9yQa1kt/N1ucgaUQZk",
+	"xnVM6Mv/2oLg4Vr17mE7g9ZOovOwzicsnbZPTE67PJtyuA3Ou33FO/ubtVQrp71q+M7Z4lCbAsL9FFbl",
+	"1ki1RpJMOmjbONjjikJOqPhQPH5LxnctXv8op93LvGVRQpoyra+nbHHdQpSBpMw1wdyRVDED0zWdxLLq",
+	"pfiRzLNGnm4gTyLZ+UvcsJ4NbhOaiVXOng0hxMmI/drfTtXrV5VPxPZpMy5MnP10XR/LblLoYuy9JpB9",
+	"sRDpc0yq2jSPELHZKXFJLlGDg+ppeJ6gCPSSXl04VCjm0Iad4wA9CXa+E6uQbRJsBST8bsdtjUraWsKP",
+	"ck4QAVNkulkBlkFfNH+lN9QBh2KQU22IkqXIyAj+C5KiC76i+6p6oB3nLAMQ+Pqqqkw2IR4gwU5iCt2m",
+	"/N8OHcF5dhw8QoyF8ZC3ENABZURc8CMsw9t8vLB2LzaeYjEssTdoMw7LNpwpAFnWLQ6rtlJ1R9u+61Vh",
+	"1R0sMQoxyhGWzA7UpYvK0gzl5/akXjOtoULJoVtwuDmGbGmkMHPNcrvmMXZqDpZCHqXTIZxXfl25qE9s",
+	"wS2sph2+NTj/4OhibBNmQ6wKCAGLIDxTgpX2zPJSiNQEefg36JOD+p6lCOqjJu7eyWHLq0GurszVlbq6",
+	"Enuf/hR1bXyotNfzygKJCLLGd5GEHKsSYmOWbM8+rH3q5OW71+sTpOvRYzv6ASyw21/chbn2lmzE0isg",
+	"yRGJ32uicH3Zv0SlpILQ0hBqGoGooJnDvY2XhN9vrvEHMVf0lp2qgnLvLTsk1erPUvLmjFqz+yVbvHg6",
+	"8DpACCaydfWAXV3BMn+zL73Offv02csN3rZePeusHnfrbU6n+zgKljmAwuaG3zOa4BodpmvKOt618szf",
+	"odxKfPLhw4undo99aemjDs/pLVrxJt5uj3vf3Ru3Bkf12KHrjKJq/Nju/KS4Ye+ZtlrXprDG76zNIxq+",
+	"FXBXw/2JjJrcGW6EFTldREsJrD2O7XmNhD6aVOWcKf9ur5JxTdrteNviywM1RJGb5xOZs+2QUUMIklab",
+	"1HZX1N4dwUVWRKI8EtQWZ7I5vEQdhfKAp0GH1urw2hSHJk2puFlA/10HtuvbKraP2jGpnAusd0ggM5Ea",
+	"wmg6ibgKQa+ABmdgehyeHB66WmvpMMbkyFJN0MXU95QFygAYonprJsYU2CCUu1BuR2INvnxQZfZnA0el",
+	"4IUM3qax85oL3lQ4TFYft2JI8M9ES+h0hn5YcnT83f7h/uH+EfmmkMqQ755898QV8V0JD9lu9VMzYWrO",
+	"Nft2n/x4efnu4Gj/CK7tfZLJVB/kMqU5Lfj+LCOG5bkmEzn31IE+rHTCsP4PmgfwdEKkqnq62ae1UYzO",
+	"tNXg9q/ElRh83gNfJqTozhFWw8HJeCSCPhkIKdiACOlPcEDFYgCPg9IXVLMkhOXeGwc+Ujhain2ST0PL",
+	"pyIICHuZCZsRmucw0ysxANfqoHYyQGTIlf7DPul9YucOy+FiPLBmmr1/IJtVSDIEe82dVA43apVAa80M",
+	"uyFMZC5A8fCQ6Cr/2nM4vMErN4Mr4d4wp8IsJaRD9M7NDstxrObFICMXfccw1ox+3rNfD7zt4iY5IpRA",
+	"bQ+2/RbuKg178Nk9OCKv+V8w3TbnKRNYEcNBIR1xK7F6ZwVNJ2zveP+w7rwcfFYHCHvnns4JkJXzRFeS",
+	"q3cEVlHBBC14r997uH8EYxbUTIDjDyaM5mbyD/vvMYu4ap8r5iqR4JT3yZkLhiI9IKCFJ7bUMrSeBowI",
+	"efPyhlWFq9jSgpvEFxxZqx4MkRoCCQBV/LH0rwR6paQc2S388fXZ+Z4HrMZ2SO6vb+DX3yILX/UqEXBw",
+	"c3SQTuz5iTG76pF//fN/kUP4r4DwSv33j1B5zAXJ5ZypvZRqFkaF7eJdK9DMtTV1ZwpGPzavp26qODXq",
+	"0rAt66BhPKEaDx8RDLgUL7Je327+j3AUiFmNNV+61/+5DZCME0gAOSeXwieKw1rkqKHDNWG7o73yKwra",
+	"O/d7tGFz736lb3V0+v601Mf6+PBwqYe1YZ/NQZFT3uxajQ7kdo/5hp81bKAdUU2A/JBBwY7FdcM86iW/",
+	"s0cV8Ta9PjtvZQQ4hD6v3qRUKc7szqfRfWvNEqY5ok7DiymW1WYFLbHre7rX//lT0tPlbEbVotfvXdCF",
+	"JgM5HZxWN1xzLoaOoa4SQ3efkp67JHp9DF7YwQ9mzCie6oD/W3T52j2y5Wmu2IrlA3sOVydG02+1RdWm",
+	"uJG8FDfOVTBDfeOdkjNmJgxq9FZsDxWovlvJ4VtBR3cn59qcFcUGe3P7bva+SXWsPXqehyoNCiedNEqQ",
+	"8DO4mTXLb3ayy2etd4b76VpdB9sJAdavSa+QOtY2Cdr8Eq8sWHGGjaRbV/R+S2wirP8Z9PleEpuxhdWP",
+	"HARGCWDqfKrKNf/SzGnqOr2gx74TpUIaNpROdmEPZZeo+2njZvhBP/CvTTsAGiW36Oxol3TmO7N3yFSn",
+	"GuoJKH0YZEVw8jvS02sMS+HdanUuKdiSZbCWugJ2PfjCs69IZznDnI0m1eDnt6Gas6J48TRGLPFl+0c4",
+	"0wcAx9trn+CjWEPkGzll2Q52Fkfye7vFPta1X55pm1vovt+WaTYjxWXUhY04YZXElalhxpkZzWnUzi0u",
+	"qFr0NlQvcPn75IWvAJ3Ha/64JjM5c/ZwArWtTYzupFX4t4NTr2Ax3Tyb+VQUjZV502RGxdxH0nUj/Otp",
+	"BtMvkGxqf7M9jjYhwSferqvbvIMyHnT/7LxWz/1D93i1hj1KIwftp5CQ4QIs3x0czU8TV1QCHbJg032r",
+	"dmltJ+0CUx5t1+99wWSByDL1RmPRR+e9egajLcdEC+5yvaZsUeMJCUhiR0AM6CeMwBCORBZgop02GhBP",
+	"pGsQPGTYLrgC8twnmFGsyVi61K9ZlcjG1VKy95zqKsF0/0oMfGoPwt4jyhwmwElFhh4YCUxEDxyKngde",
+	"FQqekkHQCXeQBICesuqz66MtrtE/WqOnZCCkuYYocbtBn+MRZ8h5/ra2oJ1O9e5S0BvKczoEwNAqeU/I",
+	"VrO/2imgmLXus5hlSLPMd7+9g4riUkZ7Y0VT9n+7L/alGteW4F/tV72NNZWlBra/srZSNQSOy+e07hd8",
+	"V103y4iWM4YOoeGCcAhBDxeE7dk99Qe/Ga8uScCIptJCaQFOCjuZu2oQbehin5xlGct8ZwdgmBA8Wtek",
+	"3dadMRGhk7Z2rNFgS4gdWHhSjVkIGzwsqwRBHrTQzlgKQe5aZm0qTbvs4HCn7vdCun+qfivq0Ta9ZLZS",
+	"lN1KnLJcUJNO2puqmBU9t5VuW22pa+BzRz3yd3qaiL/mHf+eMbh2bSmqnNbbyacDzGlAZ+AdaCCqpHTe",
+	"1DU7o0Rzz5ySAcBL/Ouf/223ReY3bEBQARlxpU1bzOHs70HM/TsSCip3EAqr5CKIy1KAbnXa1PlMpd3d",
+	"cM0d9NYtqQjG3xURLRmjdug/Ttie8FMlCzxD1M7lKNBefNp0neNl9XosdBdyTqS4w/k6brwnMSHYfEAM",
+	"nbJl4wWUIsyTguVRsF1aNaXePp+dLuv8rngIPC6gSIylzPYR3Mi1Hm/9QmQkU7LQHjt9xjDeg7GqKrIZ",
+	"2DI+j9HaKh5knXqswtmSxdL3J+jwlryV4BIl3ZpixoI7hB0YDIiqBDBKG5sEAfzU/9Sr9hnAA7buWTy4",
+	"O3APUuteDYDVpYU2YDLucUeb0Ccd+7rEXAFbWqYqOOBogOcLa9tim1ahHEvNllh6B+cVzBLGruvy7RsI",
+	"H3lzXqMvw8wZNiuf3b9eHCWEZnlu3H/tingXf1x5C1/UgoeL/Vbu35wp12myMQnuPb81OdbZvlZDb6uu",
+	"a055iwCVEyu9o+OHjx6Tk++efH9I7vDvbbxEs4Iqrv8HXwlvpGH+TnBdNbsr5re8Ihql6V1Oop+kmupG",
+	"0LfhaDRS7pPLGpuE+WYvf5dc1M4jT57uASEjtlTGdSqFYKk5bzTY/N0EgR7FClIE+F9LvRP/0ys5hm4p",
+	"VgcsNVty6542IBjR96sNXYTuwfBUNwql1D6pZaU48FULt0zNIucG3qvmgd0b19Wv6eS84JEdBFR4Oml4",
+	"6Ru9w0rNdJ03uVRCxs2qY2mnL8TE/mtnkwTvNNjEQSqSyzHkovCR8/W7Bty5YtQbZEAexLEVoGBbTakO",
+	"13FodiP2yZugFApN8wqxuwo6cu1y0TCKpPh4YvavRNCmp0+oILxquAOmBSCDusxcLJ2uWv9ImZ2SpaDM",
+	"kucbbBovPdp7EDKElzhVWXZ9ariaoA+/q8yG5lHOwevLugeFzHm6gLVciUZvDIc/Asm4uMC6e1yeyzlM",
+	"SUiC0A34iHZhH1qaCROGp3WfN8C0ZAgxaRXEtAa/bEV66mgOLD5mnu1AeAa3ei03euOcZ2xPCi7F3qxU",
+	"NN8zpZ7u/YMNFd0b5Ryq3KDVB2Jq9g/Cy2XfD7rFtV79eGdB+p0Kmv8CStuBfLEDtRpK316Uu5s9BI3p",
+	"DIE/rUPwK1NCATykAkGQI8I+09TkrhbEA1ZB9ucvJYMkBxfyq4Drqy1fA3K6QU7n7Y/UrbcrHP+0QvQY",
+	"LtyqduAv89tWSY+6Dauv5nSHXZ1Z43aAh752eSYxP+1pVcDx2+Wo+YzxOaOA1r0xq7vJ/0ZxXr91HbqE",
+	"L43ZVQ6aIMwaxqQuuVl9+oi/uczVGyag1WRxn6HXp/CuXYhCHAn7huHUT+FSBK/PWBJqIM0DQVmw0gjr",
+	"WfScFRvvZXcANtyv+xVB909ubwXbmMgqEbOV8HBL2SQC+zuUT3vHh8cn9yuk/g2pxgV6sZeAaYTjtpZP",
+	"8Fdn3Q/k+y4Kho5aj4V4BrHUuhWoFKzuYDD408GfBolTg88vPmIj5Rk1Aw/fxrS1YqD3kusJWxUB2beU",
+	"YgoeM+8C3SdnrtINbucrMaI8r+r25hQAB1M7jdGo4f5gmOFYjcoywlwVdEK0xLse67p+vLx85yuaNHPR",
+	"JQe9EA+w0Owp1nyv1Ml+osIac66nalLDUmEhn2b215ChCfiKM6pPCcW+T665FHyKiW6/lNIAshXuLfwJ",
+	"LZG4sBu9T154yPuEADCl7+Da7EwysS8RkJBZmWBcL/VwrYtwNFqIiWEz2IJSdamRdZPzqCK5WWuiqFar",
+	"5ByNLzQL7eLSyqOIl4tl7j5UfEIjr4Lk3DBF80Hizc3hggzO3jwdoBfMd47FXw9+IP/xA7kqDw8fpvBf",
+	"5v5w/3PfuU/ZD67z8eDFBXnz4dWrgSt0tH++vXQfeVKkfipQNYfz45pQQMB0OYxw4txaqeUwZ3i0QAru",
+	"p/gD9B0mWM8CzQDFuHqafENzLWGXMgpwqoa7bM4r4QBWsTZzgd4PRzbfJmRw+f7DM+zw8vzs1cUztzoo",
+	"Gh2yqiWaSx/GJTzQIBhwM33PYMFYBYJSo+PMkQmksFNwiDBXAkspXWWqQ51yqR6dJbJyRERp/2Gn94a+",
+	"Ac5skSr5gTwQUpnJA3L25ikJCNcfHzk+3H/cQcVzlyYTpeGNmnisLx8I0AK+dCDjepRNBanBsPVVZGxU",
+	"5iOekwFMddCxjpzPwLEVSXL3BeczLvisnPX6h7Hi87XLuKTDnD3HQe3j0cJCvCu69jPaCmRL6/JGZPsU",
+	"ymL3qVJyvn+7BP+ka1DXy/xu433eE1lbm9hkFCinS/XNnQsW3iNWQLQC8mMXxiVAwDoQDuNjWc4iXkFZ",
+	"LWqy03l0eLKFxnP3ohd7aWBHxwovYQMNO1axcEelO+oToEXBRIcSsaXCvYHEyXM5f8Pmr+hClmaTXzz7",
+	"XLC0IafWSQOHOAEA0+uXMCukMps9C3LmAoltg8fPLz4+ZSD9wL+xyfN/szfohs/+iAJus4fflHl+uzox",
+	"WPS9RuZDsJmuxA42r7jfhy0SkpXKT24HWfX2gjslM4if0MYbQd741CtGrI5QUNWoRVpl7nQwcmli9i8g",
+	"+v3BjH8w4/+5zPieeUBY1s2Ud+C9qPdhxHOmu2FHpHK1WtieHe7zd6iPkdcyK3OqiCtzBCRuZ167qso+",
+	"oMNqj9nggMftihAp1uHbfHj/yqM4YkYE4k5yQSAzWhMjJYLAjPgNuxIzLkrDNJo+YF6ncsYwf3ZQdT2c",
+	"zvRBCQBtg33y00RCti2C1mP4t05jhYm5lgh9BCqvKjJ952qEq3EZJYg3g7gyPuluRgUfMW1i7oqca/Mc",
+	"dnrrSuda6txnzMdOrivgAxP3UA7gOPGWKKBf7SJ3gLktZVXFrCcyoM+GFklyHjrcXIutmgHsB3dSGKN8",
+	"EsLSdUYKP/qH7vGkQvC8yGFVU7j7sfihkgAZFqs7fgVXuT8EB3y8Mj5bgSPfn2cZXtGJ/6EbUs/Vp0Ly",
+	"6m4yZx3IlxvfJdJAwglcGL4EFuAavNcnTJz1u7gCaMA94oqM9nwlfIg8sKJ5gDay0IQa19cfQJZJKQzP",
+	"ocMMOL58/QPULGsjc4jzyYIJl2GDwn/MBfqzjZSnCCg2pyrTzuk6cLjNg/1WjbCv7xWsq/rI9xL/nafK",
+	"PZdWQd1JrPCCLqri8rnD4YaSd3sIQzZ2ua9wXgi81sZG6CKkjZMsPGkhtnkXOWGvf3/POExLrj3Oiazm",
+	"nsDkzaJgSBQ452Y/Zq4d0PepoxtI1RISUeBA63AeWCGdhoNv3CdnABTudsPBh/mUYcQoBKUsaGmxv5SZ",
+	"VTPGlQgmMnDVLZijhH4coOUk0Fr8ZimmmRm4l0Eb6iotNFbb3sjh2qCYXU8v5X9JwIe4K9xOyvKcbpPI",
+	"ACv8LQpB31GuuBhjl/OupMhsJ3a1Q99r4tJbIgZOC0nkdmLayedufnoOYY2K1SdUk1xqyL4jDe7WAcBD",
+	"RY+QEMk0XP+o4frqCCehqWDzbrKv2Q/DkjWpx8rfYSXhJb4Teky2zMvbkn6rq+S2Qv5yab+wBCFfNFrj",
+	"4CbugCD/Aqe2JOpraGA/D5rL3cl7j6XaaV36TFq0JmbLWbP2LWF2LVwPDZySqJ3lz8e9/N61wupNEZHy",
+	"utLYTh5Z9WhmeXUXSVI4rCt3sMIGdsyRyy0ligeH75QnFWU27i7H4HhNUy/gaNDTaZ+8MF4IAhDnWDJd",
+	"l8HizxnNXeEntD60WlxDvnATShUA28whLDtneR4TK5o5Uvida3sfxM64/DWWYIUMXasNPqd7Rhcbk8y2",
+	"LG9Uqc3ejV/DqqvJzxCTJKoc+wE04xgE6ffN28q7HuBmq7uGOV3HEYZioADZC68f3sOQm+8qDyqsEl17",
+	"h6AzipbY3SpHOrXKJXiWrLEC/SFgrsuXX2V9oEjDzc1YyrOYnIJ9+uia+/yeifPSTnS3lkhdUlFBszVv",
+	"Qedp2OFNtA7e5wUan2CLVidYdadDweS60FtjIyaYqgZHPhcLbizME/PZVaiWj7jgehJXhaxI/bcQWrsD",
+	"EsKRAoHgwb5vffhbu51g9I0SNO/zaLa1iyKncmaV+1Eo8SqxCVXWuwe5CVgXQW5up3wgvk0BGOXbI1c0",
+	"DzAOXFEKg6LsesoWzmauWmRQu1GZT/kLLPslIDoeNOqjerrCpIcM7H1yBnj41Gcy1o0OUAF3osAa+BGX",
+	"FW7HLWkusIuwG90mNcf3bTSdwZJofmsCf7UrTekVWEFNnxHVU52ELeyyGi/farf6rtdR1S86WsF4psng",
+	"3Qf0Ann3696UG4heUdNqD5yxAgD7XR6uK7+DxFpKptwEQCn4U3+zNa8yj67pgOzqmy1pFRO61hL+VREY",
+	"aJANz2CZ9yMkX3KDAujWJHTuMELuTkN/5Q7hLyi2rIoxIWKVKToyLGvgyrrUzgosAQ8059mSwrMVymtF",
+	"YdhFp8vgfkbTCXbaccWihDsYFcU15ruGXSUQcgo6gQNXvKLa7D2zP9978RTbLMwdf8y41thlkYyo8h0f",
+	"EdJWG57n8EJu1eaMGlr17IBGHdiCBgbevxJnkHLt2gaA2xZTxI8eE71Pzlwk2m0euEcrwpau9wjXgAtU",
+	"xJ2fGBd/5hsOLd010STKxso7+zIc7n3/6ctRcvT9XdowwPFEMZLXJhi6Je0iIEsthRQFwNiDda5umNrz",
+	"pyHMGuT+zkQ+R6ccEl70ahsRQ79AeStSDlB0O0kFzWbozBpwxqVG14EEJHffxHqAcxiQ6vwtHUrBQApj",
+	"MnYFcYc0a6eC0FJwh0OF4mkNuGPNTt9qacZmUi2aITCXWGyYIC6DIcGW/Zh/4IzXOS+Yb6SDzhbF7Vpe",
+	"+ldg0z18JTQaY1ei1Ynv3cvXl0eN7njkG9erzp4nNpWDdG4sFUt5MWEK8tohtkjHLvRx9uxi76/nr+tr",
+	"kcMAVGuZcqicsINXFo+uKyeuhIuZf3uKzafsedY1EfXEArN5COn6lumSqr6tAlA1E6YZQiTH2LpQrKCK",
+	"YS7VPV0/OPhvVIPpVhZh/Jes2IVq/yNAkjtQumrbqehIy6hMZHR21D3Q4rkBvl9Tr390/PjJ8fdHx90V",
+	"UnXuTreIqHqNDVyWD965L19f+EsMdHXL7w1ys5S0KBiyCMoIN1H092CIEALZOI6usXx55u0r+xoutKGo",
+	"58Mr7PuvhKswWSpkDnpv3bTqfZLatRpUdQZNwe377U9qYyTGAbgP2NrvPqi/2X30Vw7eNXptrqjwsyex",
+	"A17A11kdzo2JCWj+onFKiCOGmj9GLslrdXaSo/IKiTOanw7f3m9N8iuAcd+FwsCLAOwaDAy8AbsU2rj6",
+	"mssxNi2Kc/xbAa0KQal01XkIRO818L6zdLiJNIJoKAouGKGZ2SfPcs36ZMQMQIzUBpa3kxqxdcAbgsbE",
+	"2D5NKl9DWUFLMsUaJhv3mnQ1YGgP1Lk8VQO8HIL88yorLoSVyaE3mh/pSvgRMEkUoiYrAGq8dbIUaaOY",
+	"b9LyadeWn3Nv2wWdkgaMzfIGVULLvgD9u+CrR3XC/n0l/IJg+6bcrHCzTBkr6jMJMWcaRq9TP8KdYlQv",
+	"7PrGZfiEb/gM+D96qhtcbYV4xhS/oV61RNvabrKmC316JVoINej+9SOg260KijkcumhKKND6/QjqV3bs",
+	"HcSlgLnwivSeEkigPSWtfBWqp3Wyir3Nmn5I7y/ZDfCXT/kZlSoMDqECYN+4ndgJe3ZHyxPwGKuW3ffr",
+	"mv/d+DeCKveiXvqd/BNYItkp4C/+9sqe4dMynT79yz6BrH80erIKdAYa3UINtvaRImdnJGAbZBUsDbT2",
+	"ANzTsFS7avCpyTeDq94o5+OJ0eT48Pjkqjf4FovdqWGzyg2C9smVoL7e9+LZq2fnl8DkmE/u4oOL2oip",
+	"5wsth0elBkayeqedj/MHV9FMZ6RSEEp2dYO/PnP81cIKcPXT1SSvBLgB5xMETHUtUt2tFJM8vk51Oyf7",
+	"/Rab7p6d/mZXuTNd9Y8a182bcilX94maDlbU/OrFp2+F51O0aOd3wZVa4cmKJOJF89vu6dJwaWh3DvO7",
+	"8qZKf3INhZ1qWmVnlE4n2EU+AHSPaby00tkbfdi2usrDwEn3PVO1i/M6+4I5v7z/AKseuemj+w0sCtdA",
+	"2umzc57nZMRFBmYAhFPQcciduixV0gwoVsqqkWRQxYMGTa17TcyFUIMeyAbY6Zp84KU6Tj90iJJ4SgZc",
+	"QBji2pHpsgWw1NzLg2fGLhgIe7zk5v5iQE/tG34jR8RLbi7Z584qwd20DjwDzmjYiXCKVm4ZjB01qj8Y",
+	"KRQDa+8uUaQObFW7LHsXOFTi7mhigpQP9mgEARlyj5X/5f4y2c4nDLFwMJKe2XfZ9Q6ZszvBFgTk+Ck3",
+	"2mcpi2wprO4T3TD7ymXPg0loh7wSGJpvmbqOrgOzzep7rh5z6ieFEb04JBGcx73S/R1tgxdVqlIdcdxZ",
+	"29hYsHO30c1QuB+kE5auqCdZY6e79wemujs+MHch9lkKoyHUgemAdfdjcrbkdvKNvxHjOxIVZ+n0Xsmi",
+	"lke3JYrdVHHi1jYpoEptdw5un8ZQAzVve8OPuTarSh/Olnx+rqgY/EAsCwwyh5fmPEq1Iw6XR+RohN3c",
+	"7XDFRFEN1UkDXY7HDFKJ6i8GsWw+N9EdtIukGV1qFnlPeTrv3aR/oxCXf328+XX9beCG9Q6qZaK7r/bY",
+	"ouL6pWL3bckYgr6r7AZ84L7sBhj97mmgGLreSR4owgNQ3yyZCyNrf7/BlATo37pGbgSBxsPDk5OHx9+f",
+	"dJ+Dxs6eKwuMXffPe23zA6/oKjB2E4gUYu/CDltubapdn+yqx2kSojpyRYYQaLpbV2RURVxNEtiXqM8h",
+	"nMaC/FKyEt7s3VrORQaRFHzUxV2gtFgKcJyBsD8NkP8c0jt48+WyRtpvaqCgkDazRB38fKOPiKuEe6Cb",
+	"HUUcIKHrCcRZNoDiT2thAULvqg6LwZixTouNrgHNfoGuE/Np1IZE2nblNcIEIRgy4NnglAyMlNc5VWOr",
+	"fs+kYta2pIKcPE4ePzxBgItoBhUTGdLNXS435NEe/fFjmf314+L1+IcfLE15AFo+4vZP2ev3Ho8O0+Ph",
+	"4+O9h+kh3XuUPXm49z09YXsno8PRyfBw9IQeHW1+x+HMfyPrEV/+QoxklwEJhsyKo+NZ1SXb22DeXLJ7",
+	"sMvrePVk/wYsuhMRBAFMt2Zoirm6KW4t4b9/8vDwUXfnHifd1wKBY9Z2F0n/TlswV5UTbuOcJe4Crg+0",
+	"D5nWRVSaZ+yBJqksFq12OLfqxRzs2L3ySyevwLcJGZzTdML2zqUwSuYDlyuzBxrFYEfeZM+S2LFGEyDA",
+	"23U561rIA8C3GFWIogU1kzq4wn3ksZZUKzJR6d7o05eHx/FUVM8ehppSr2xziE/c5wHjG2Jaj/vm7vLF",
+	"UFP5yWqbvcrlwgTWdeq7WNRixavu3dvmVfd72zWpOkEMcHq7wmXyHQTG8tSlq4LGohhEUmkeChF888q2",
+	"TcuaRLBXt9AjNMap8gwdAoCTbP8x5cIO775Jtu7RA5zX7x1odXOQepRW3O8tDui30jF+DeI4n0ipWQXl",
+	"hjDawzKdNjopBASxqZcPfnKQWoG+pmYTg1SuQBPR2KTIXT+vEQecaqizcjEUnB06gGi2TyrcMV+cSeCt",
+	"lVrlPMYRj17OqIIr599NWZi7hAbIU19yYFhxWNXjYzpcXfe68mhXHuSynzbiHO0QAb+H9qkwtXNYQ4Sh",
+	"fvLbZRR3XinX327OxE6aqirIYYMgZAJkSyiiIiakLHJJAcMIUFnRfEZu2eKUSmH1BpGtbnWbcW1t5A/1",
+	"w7/v+uS3o9Eudr9UgtQbRGYys1wyOg2vPzKh8KUsTVhv56XIfQTjnC/EBemDyTRd7MxDFUBiPwfTSi+0",
+	"YbNsz/5Gk28Gzb9dIvPgW0iXtIbY5bvXp0EtVzMvk0fBLpn4/ZLKLvPR/frOq+2PiYi3u2if/YqZ4BCG",
+	"DPBOIf7uKoUoUUwbqkzg+8ImuHcNuqGXfUW0Bd4/4vZyacTJwhLAOYWArUQzSlpBJcth7pAy4MdVSRRE",
+	"delCk8Gw1IuBC9IoZtTiGhYbibW4Sf5qTRw3VgMxiXZXqbg7qWuwQ7XT4zeNXtjBWFoqbhZgykI6Va//",
+	"86evn+w36sbbuHWXy/7BwdHxd/uH+4f7R/3vnnz3BOr03dvaFd6jTUw1ZxL7qbbbeMQwZWtLph7Bq8Nx",
+	"o1zd+Cq8kXQwlDOmNR1jXxeXVOM00FQW6Bav2vGEDXZjL+jE9ZxTrCYKekE3gD3dG+qs6tbo9lgwud0l",
+	"rQb0H8yRFkXs5+eun4wcYf2LmxdX5KaGuPWT8HlzsWGwttynamCkARyaENup1ctgUc6R0h4NcYhx2xe4",
+	"ti2wqesXIEDw8ug/MpqbSeLKW50JMS5VeKJIfV8/ff3fAQAA//8=",
 }
 
 // decodeSpec returns the document as JSON.

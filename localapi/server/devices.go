@@ -59,6 +59,11 @@ func (h *handlers) AcceptRecovery(ctx context.Context, r AcceptRecoveryRequestOb
 	return AcceptRecovery204Response{}, h.agent.AcceptRecovery(ctx, []byte(r.Body.Password))
 }
 
+// TrustVault takes this machine's vault for the newest.
+func (h *handlers) TrustVault(ctx context.Context, r TrustVaultRequestObject) (TrustVaultResponseObject, error) {
+	return TrustVault204Response{}, h.agent.TrustVault(ctx, []byte(r.Body.Password))
+}
+
 // ResetDevice makes this machine another device.
 func (h *handlers) ResetDevice(ctx context.Context, r ResetDeviceRequestObject) (ResetDeviceResponseObject, error) {
 	return ResetDevice204Response{}, h.agent.ResetDevice(ctx, []byte(r.Body.Password))

@@ -37,6 +37,7 @@ func TestL23_DevicesWithoutACoordinator(t *testing.T) {
 		"no id":   {func(c *localapi.Client) error { return c.RenameDevice(ctx, "ask", "x") }, localapi.InvalidRequest},
 		"remove":  {func(c *localapi.Client) error { return c.RemoveDevice(ctx, id, "") }, localapi.InvalidRequest},
 		"reset":   {func(c *localapi.Client) error { return c.ResetDevice(ctx, "another") }, localapi.NotAuthentic},
+		"trust":   {func(c *localapi.Client) error { return c.TrustVault(ctx, localapitest.Password) }, localapi.Conflict},
 		"accept":  {func(c *localapi.Client) error { return c.AcceptRecovery(ctx, localapitest.Password) }, localapi.NotFound},
 		"recover": {func(c *localapi.Client) error { return c.RecoverDevices(ctx, localapi.DeviceRecovery{Name: "attic"}) }, localapi.InvalidRequest},
 		"login": {func(c *localapi.Client) error {

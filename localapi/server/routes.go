@@ -75,6 +75,7 @@ var routes = []route{
 	{operation: "listDeviceRequests", method: "GET", path: "/v1/devices/requests", scope: daemon.ScopeAdmin},
 	{operation: "recoverDevices", method: "POST", path: "/v1/devices/recover", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
 	{operation: "acceptRecovery", method: "POST", path: "/v1/devices/accept-recovery", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
+	{operation: "trustVault", method: "POST", path: "/v1/devices/trust-vault", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
 	{operation: "resetDevice", method: "POST", path: "/v1/devices/reset", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
 	{operation: "renameDevice", method: "PATCH", path: "/v1/devices/{id}", scope: daemon.ScopeAdmin, body: jsonBody},
 	{operation: "removeDevice", method: "DELETE", path: "/v1/devices/{id}", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
