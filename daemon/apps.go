@@ -128,7 +128,7 @@ func (a *Agent) CreateApp(ctx context.Context, c Caller, r AppRequest) (App, []b
 	if err := r.check(c); err != nil {
 		return App{}, nil, err
 	}
-	s, _, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return App{}, nil, err
 	}
@@ -138,7 +138,7 @@ func (a *Agent) CreateApp(ctx context.Context, c Caller, r AppRequest) (App, []b
 			return App{}, nil, err
 		}
 	}
-	idem, err := a.begin(c, r.IdempotencyKey, r.fingerprint(c))
+	idem, err := a.begin(ctx, c, r.IdempotencyKey, r.fingerprint(c))
 	if err != nil {
 		return App{}, nil, err
 	}

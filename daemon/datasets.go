@@ -129,7 +129,7 @@ func (a *Agent) CreateDataset(ctx context.Context, c Caller, r CreateDatasetRequ
 	if err := s.writable(); err != nil {
 		return Dataset{}, err
 	}
-	idem, err := a.begin(c, r.IdempotencyKey, newFingerprint(c, "datasets.create").add(r.Title))
+	idem, err := a.begin(ctx, c, r.IdempotencyKey, newFingerprint(c, "datasets.create").add(r.Title))
 	if err != nil {
 		return Dataset{}, err
 	}
@@ -310,7 +310,7 @@ func (a *Agent) RenameDataset(ctx context.Context, c Caller, id, title, idempote
 	if err := errors.Join(err, s.writable()); err != nil {
 		return Dataset{}, err
 	}
-	idem, err := a.begin(c, idempotencyKey, newFingerprint(c, "datasets.rename").add(id).add(title))
+	idem, err := a.begin(ctx, c, idempotencyKey, newFingerprint(c, "datasets.rename").add(id).add(title))
 	if err != nil {
 		return Dataset{}, err
 	}

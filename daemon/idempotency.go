@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
 	"coldframe/internal/signed"
+	"coldframe/keystore"
 )
 
 // IdempotencyLife is how long the answer to a request with an Idempotency-Key is kept.
@@ -82,8 +84,9 @@ func (t *idemTable) leave(key string) {
 }
 
 // begin looks the key up. Errors: fault.InvalidRequest for a malformed key, fault.Conflict while the same key is in work or when it
-// belongs to another request. The caller calls done in every case without an error.
-func (a *Agent) begin(c Caller, key string, f fingerprint) (*idempotent, error) {
+// belongs to another request, fault.Unavailable while nobody knows whether the request was done: the coordinator's answer was lost. The caller
+// calls done in every case without an error.
+func (a *Agent) begin(ctx context.Context, c Caller, key string, f fingerprint) (*idempotent, error) {
 	if key == "" {
 		return &idempotent{}, nil
 	}
@@ -95,11 +98,38 @@ func (a *Agent) begin(c Caller, key string, f fingerprint) (*idempotent, error) 
 	if !a.idem.enter(i.key) {
 		return nil, fault.New(fault.Conflict, "a request with this Idempotency-Key is in work")
 	}
-	if err := i.load(); err != nil {
+	err := i.decide(ctx)
+	if err == nil {
+		err = i.load()
+	}
+	if err != nil {
 		i.done()
 		return nil, err
 	}
 	return i, nil
+}
+
+// decide finds out whether a request of before was done whose change of the vault is pending.
+func (i *idempotent) decide(ctx context.Context) error {
+	pending, err := i.pending()
+	if err != nil || !pending {
+		return err
+	}
+	if err := i.a.vault.Sync(ctx); err != nil {
+		return ended(ctx, err)
+	}
+	if pending, err = i.pending(); err == nil && pending {
+		err = fault.New(fault.Unavailable, "whether this request was done already will be seen once the coordinator can be reached")
+	}
+	return err
+}
+
+func (i *idempotent) pending() (there bool, err error) {
+	err = i.a.db.View(func(tx *kv.Tx) error {
+		there, err = keystore.PendingWrites(tx, i.key)
+		return err
+	})
+	return there, err
 }
 
 func (i *idempotent) load() error {

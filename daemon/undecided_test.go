@@ -123,6 +123,56 @@ func TestRefusedSwitchLosesItsObjects(t *testing.T) {
 	}
 }
 
+// A request with an Idempotency-Key that is sent again after its answer was lost has one effect, whether the coordinator made the change or not,
+// and is not done again while nobody knows.
+func TestSentAgainAfterALostAnswer(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		a, remote := replicated(t)
+		id := a.create("t")
+		a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+		ids := map[string]bool{}
+		calls := map[string]func() error{
+			"create": func() error {
+				d, err := a.CreateDataset(t.Context(), user, CreateDatasetRequest{Title: "u", IdempotencyKey: "k1"})
+				if err == nil {
+					ids[d.ID] = true
+				}
+				return err
+			},
+			"write": func() error {
+				_, err := a.write(WriteRequest{Dataset: id, Append: true, IdempotencyKey: "k2"}, "x\n2\n")
+				return err
+			},
+		}
+		for name, call := range calls {
+			swaps := 0
+			mend := loseAnswer(remote, made)
+			wantCode(t, name, call(), fault.Unavailable)
+			wantCode(t, name+" again, without an answer", call(), fault.Unavailable)
+			mend()
+			remote.AfterSwap = func(keystore.Swap) error { swaps++; return nil }
+			for range 2 {
+				if err := call(); err != nil {
+					t.Fatal(made, name, err)
+				}
+			}
+			if made && swaps > 0 || swaps > 1 {
+				t.Errorf("made %v: %s changed the vault %d times more", made, name, swaps)
+			}
+			remote.AfterSwap = nil
+		}
+		if list, err := a.Datasets(t.Context(), user, ""); err != nil || len(list) != 2 || len(ids) != 1 {
+			t.Errorf("made %v: %d datasets, ids %v, %v", made, len(list), ids, err)
+		}
+		if got := a.mustRead(ReadRequest{Dataset: id}); got != "x\n1\n2\n" {
+			t.Errorf("made %v: read %q", made, got)
+		}
+		if a.countEvents(EventDatasetCreated) != 2 {
+			t.Errorf("made %v: %d datasets were created", made, a.countEvents(EventDatasetCreated))
+		}
+	}
+}
+
 // The event of a switch whose answer was lost comes once the switch is made, whatever else was logged meanwhile, and takes no other's number.
 func TestEventOfAnUndecidedSwitch(t *testing.T) {
 	a, remote := replicated(t)

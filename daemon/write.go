@@ -50,7 +50,7 @@ func (a *Agent) WriteData(ctx context.Context, c Caller, r WriteRequest, body io
 	if err := s.writable(); err != nil {
 		return WriteResult{}, err
 	}
-	idem, err := a.begin(c, r.IdempotencyKey, r.fingerprint(c))
+	idem, err := a.begin(ctx, c, r.IdempotencyKey, r.fingerprint(c))
 	if err != nil {
 		return WriteResult{}, err
 	}
