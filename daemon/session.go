@@ -55,8 +55,9 @@ type session struct {
 	linkErr   fault.Code // why there is no link although a coordinator is set
 	opened    time.Time
 
-	joining sync.Mutex // held while the coordinator is changed
-	storing sync.Mutex // held while the store is exchanged
+	joining     sync.Mutex // held while the coordinator is changed
+	storing     sync.Mutex // held while the store is exchanged
+	storeFailed failedStore
 
 	sync *syncer
 }

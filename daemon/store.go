@@ -232,6 +232,9 @@ func (a *Agent) replaceStore(ctx context.Context, s *session, item storeItem, fo
 	if err != nil {
 		return err
 	}
+	s.storing.Lock()
+	s.storeFailed = failedStore{}
+	s.storing.Unlock()
 	body, err := signed.Marshal(item)
 	if err != nil {
 		return err

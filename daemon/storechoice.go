@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"coldframe/columnar"
 	"coldframe/internal/fault"
@@ -65,13 +66,15 @@ func (a *Agent) noteStore(tx *kv.Tx, s *session, i storeItem) error {
 }
 
 // storesData reports whether this machine's datasets, or objects that it is to remove, are in the store that it uses.
-func (a *Agent) storesData() (used bool, err error) {
-	err = a.db.View(func(tx *kv.Tx) error {
-		n, err := countRecords(tx, datasetPrefix, uploadPrefix, garbagePrefix)
-		used = n > 0
-		return err
+func (a *Agent) storesData() (bool, error) {
+	err := a.db.View(func(tx *kv.Tx) error {
+		found := func(string, []byte) error { return errFound }
+		return errors.Join(tx.Scan(datasetPrefix, found), tx.Scan(uploadPrefix, found), tx.Scan(garbagePrefix, found))
 	})
-	return used, err
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 // storeChoice is a store that a machine may use. Kept is why it is not the one that the vault names; empty: it is.
@@ -122,18 +125,38 @@ func (a *Agent) followStore(ctx context.Context, s *session) (changed bool, err 
 			s.keepStore(kept)
 			return false, nil
 		}
-		store, err := a.openStore(ctx, c.item)
+		store, err := a.tryStore(ctx, s, c.item)
 		if err == nil {
 			changed, err = a.useStore(s, store, c.item, used)
 			s.keepStore(kept)
 			return changed, err
 		}
-		a.log.Warn("store not opened", failure(err)...)
 		failed = cmp.Or(failed, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return a.exchangeStore(s, nil, failed, list[0].item), nil
+}
+
+// failedStore is the last store that could not be opened. s.storing is held.
+type failedStore struct {
+	sum [32]byte
+	at  time.Duration // Monotonic
+	err error
+}
+
+// tryStore opens a store. One that could not be opened a minute ago still cannot: a coordinator says how often there are rounds.
+func (a *Agent) tryStore(ctx context.Context, s *session, i storeItem) (columnar.Store, error) {
+	now, sum := a.clock.Monotonic(), i.sum()
+	if f := s.storeFailed; f.err != nil && f.sum == sum && now-f.at < time.Minute {
+		return nil, f.err
+	}
+	store, err := a.openStore(ctx, i)
+	if err != nil {
+		s.storeFailed = failedStore{sum, now, err}
+		a.log.Warn("store not opened", failure(err)...)
+	}
+	return store, err
 }
 
 func failedCode(err error) fault.Code {

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"coldframe/coordinator/state"
 	"coldframe/internal/fault"
@@ -230,5 +232,84 @@ func TestSettingThatCameWithAChange(t *testing.T) {
 	a.awaitEvents(EventStoreChanged, 1)
 	if at, kept := a.store(); at != folder || kept != "" {
 		t.Fatal(at, kept)
+	}
+}
+
+// TestStoreSetWithoutAnAnswer is in use once the coordinator says what became of the change, forced or not.
+func TestStoreSetWithoutAnAnswer(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		a, remote := replicated(t)
+		own, _ := a.store()
+		if force {
+			a.mustWrite(WriteRequest{Dataset: a.create("x")}, "x\n1\n")
+		}
+		folder := filepath.Join(t.TempDir(), "shared")
+		mend := loseAnswer(remote, true)
+		wantCode(t, "set", a.setFolder(folder, force), fault.Unavailable)
+		if at, _ := a.store(); at != own {
+			t.Error("in use before the change was made")
+		}
+		mend()
+		if err := a.vault.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.storeSettingsChanged(t.Context(), a.session)
+		if at, kept := a.store(); at != folder || kept != "" {
+			t.Errorf("force %v: at %q, %q", force, at, kept)
+		}
+	}
+}
+
+// TestStoreThatOpensAgain is tried once a minute, and at once where a person sets it.
+func TestStoreThatOpensAgain(t *testing.T) {
+	clock := newFakeClock()
+	a := startAgent(t, t.TempDir(), func(c *Config, o *Options) { c.Lock, o.Clock = Lock{}, clock })
+	a.register()
+	parent := filepath.Join(t.TempDir(), "mount")
+	folder := filepath.Join(parent, "objects")
+	if err := a.setFolder(folder, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	block := func() {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(parent), os.WriteFile(parent, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	block()
+	a.unlock()
+	opens := func() bool {
+		a.storeSettingsChanged(t.Context(), a.session)
+		_, err := a.session.objects()
+		return err == nil
+	}
+	if opens() {
+		t.Fatal("it cannot be there")
+	}
+	if err := os.Remove(parent); err != nil {
+		t.Fatal(err)
+	}
+	if opens() {
+		t.Error("tried again at once")
+	}
+	if clock.pass(time.Minute, 0); !opens() {
+		t.Error("not tried again")
+	}
+	block()
+	if err := a.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.unlock()
+	if err := os.Remove(parent); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.setFolder(folder, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.session.objects(); err != nil {
+		t.Error("set, and not tried:", err)
 	}
 }
