@@ -65,11 +65,11 @@ func restore(ctx context.Context, dir folder, file string, disable []state.UserI
 		return out, fault.Wrap(fault.Unavailable, err, "the backup cannot be read")
 	}
 	defer in.Close()
-	if entries, err := os.ReadDir(string(dir)); err == nil && len(entries) > 0 {
-		return out, fault.New(fault.Conflict, "the folder %s is not empty", string(dir))
-	}
 	if err := dir.prepare(); err != nil {
 		return out, err
+	}
+	if _, err := os.Lstat(dir.store()); !errors.Is(err, os.ErrNotExist) {
+		return out, fault.New(fault.Conflict, "the folder %s is not empty", string(dir))
 	}
 	st, err := badgerstore.Open(dir.restoring(), badgerstore.Options{})
 	if err != nil {

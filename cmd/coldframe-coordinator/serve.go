@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -87,7 +88,10 @@ func serve(ctx context.Context, dir folder, f serveFlags) (err error) {
 
 // tls returns nil for plain HTTP, which is for a proxy on the same machine.
 func (f serveFlags) tls(logger *slog.Logger) (*tls.Config, error) {
-	if f.cert != "" || f.key != "" {
+	if (f.cert == "") != (f.key == "") {
+		return nil, usageError{errors.New("--tls-cert and --tls-key go together")}
+	}
+	if f.cert != "" {
 		return server.TLSConfig(f.cert, f.key, logger)
 	}
 	host, _, err := net.SplitHostPort(f.listen)
@@ -97,8 +101,14 @@ func (f serveFlags) tls(logger *slog.Logger) (*tls.Config, error) {
 	return nil, nil //nolint:nilnil // no TLS is a choice
 }
 
-// prepare makes the folder, for nobody else.
+// prepare makes the folder, for nobody else. One that is there and holds anything of others stays as it is: nobody else would get in any more.
 func (f folder) prepare() error {
+	switch other, err := f.others(); {
+	case err != nil:
+		return err
+	case other != "":
+		return fault.New(fault.Policy, "%s is no folder of a coordinator: it holds %s", string(f), other)
+	}
 	if err := os.MkdirAll(string(f), 0o700); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the folder cannot be made")
 	}
@@ -109,6 +119,22 @@ func (f folder) prepare() error {
 		return fault.New(fault.Conflict, "a restore into this folder was not finished: remove what is in it and restore again")
 	}
 	return nil
+}
+
+// others returns the first name in the folder of something that no coordinator made, "" if there is none. A file system has a lost+found.
+func (f folder) others() (string, error) {
+	entries, err := os.ReadDir(string(f))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fault.Wrap(fault.Unavailable, err, "the folder cannot be read")
+	}
+	for _, e := range entries {
+		switch filepath.Join(string(f), e.Name()) {
+		case f.store(), f.socket(), f.restoring(), filepath.Join(string(f), "lost+found"):
+		default:
+			return e.Name(), nil
+		}
+	}
+	return "", nil
 }
 
 func (f serveFlags) listenAndServe(ctx context.Context, s *server.Server, dir folder, logger *slog.Logger) error {

@@ -67,8 +67,20 @@ func (s *Server) changeUser(r *http.Request, q UserChange) (any, error) {
 			return nil, err
 		}
 	}
-	s.o.Logger.Info("account changed by the operator", slog.String("user", string(id)))
+	s.o.Logger.LogAttrs(r.Context(), slog.LevelInfo, "account changed by the operator", q.attrs(id)...)
 	return struct{}{}, nil
+}
+
+// attrs is what the log says of a change: a restore is followed by doing again what happened since the backup.
+func (q UserChange) attrs(id state.UserID) []slog.Attr {
+	list := []slog.Attr{slog.String("user", string(id))}
+	if q.Disabled != nil {
+		list = append(list, slog.Bool("disabled", *q.Disabled))
+	}
+	if q.Quota != nil {
+		list = append(list, slog.Any("quota", *q.Quota))
+	}
+	return list
 }
 
 // adminCall reads a request, calls fn and writes its answer or the problem.

@@ -29,11 +29,16 @@ func or[T any](p *T, otherwise T) T {
 }
 
 // GetHealth says that the server answers.
-func (h *handlers) GetHealth(context.Context, GetHealthRequestObject) (GetHealthResponseObject, error) {
-	if h.draining.Load() {
-		return nil, fault.New(fault.Unavailable, "the server is being stopped")
+func (h *handlers) GetHealth(ctx context.Context, _ GetHealthRequestObject) (GetHealthResponseObject, error) {
+	return GetHealth200TextResponse("ok"), h.healthy(ctx)
+}
+
+// healthy returns why the server is of no use, if it is not: it is being stopped, or its store cannot be read.
+func (s *Server) healthy(ctx context.Context) error {
+	if s.draining.Load() {
+		return fault.New(fault.Unavailable, "the server is being stopped")
 	}
-	return GetHealth200TextResponse("ok"), nil
+	return s.state.Check(ctx)
 }
 
 // GetInfo tells about this coordinator.

@@ -52,8 +52,8 @@ func (s *Server) Metrics() http.Handler {
 }
 
 // Health answers as GET /healthz does, for a listener beside the API.
-func (s *Server) Health(w http.ResponseWriter, _ *http.Request) {
-	if s.draining.Load() {
+func (s *Server) Health(w http.ResponseWriter, r *http.Request) {
+	if s.healthy(r.Context()) != nil {
 		http.Error(w, "unavailable", http.StatusServiceUnavailable)
 		return
 	}

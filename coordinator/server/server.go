@@ -33,13 +33,15 @@ type Options struct {
 	Drain       time.Duration // how long health says `unavailable` before the listener closes
 	Heartbeat   time.Duration // of streams of events; default 15 s
 
-	now  func() time.Time // of rate limits
-	room room
-	pace pace
+	now        func() time.Time // of rate limits
+	room       room
+	pace       pace
+	checkEvery time.Duration // how often the store is looked at; default 5 s
 }
 
 const (
 	stopTime   = 8 * time.Second // for requests in work once the server stops
+	maxFailed  = 3               // looks at the store that may fail one after the other
 	sweepEvery = time.Minute
 	headTime   = 5 * time.Second
 	idleTime   = 2 * time.Minute
@@ -79,6 +81,9 @@ func New(st *state.State, o Options) *Server {
 	}
 	if o.now == nil {
 		o.now = time.Now
+	}
+	if o.checkEvery == 0 {
+		o.checkEvery = 5 * time.Second
 	}
 	if o.room == (room{}) {
 		o.room = defaultRoom
@@ -126,7 +131,8 @@ func newRouter(h StrictServerInterface) *echo.Echo {
 }
 
 // Serve answers on l until ctx ends, and removes what has expired. Then health says `unavailable` for Options.Drain, the listener closes, streams of
-// events end, requests in work get a few seconds, and it returns nil.
+// events end, requests in work get a few seconds, and it returns nil. A store that fails for a while ends it, too, with that failure: after one of the disk it
+// is of no use until it is opened again.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	l = shallowBuffers{l}
@@ -151,7 +157,28 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return s.shutdown()
 	})
 	g.Go(func() error { s.sweep(ctx); return nil })
+	g.Go(func() error { return s.watchStore(ctx) })
 	return g.Wait()
+}
+
+// watchStore looks at the store now and then, and returns its failure once it failed several times.
+func (s *Server) watchStore(ctx context.Context) error {
+	ticker := time.NewTicker(s.o.checkEvery)
+	defer ticker.Stop()
+	for failed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		err := s.state.Check(ctx)
+		if failed++; err == nil || ctx.Err() != nil {
+			failed = 0
+		}
+		if failed == maxFailed {
+			return err
+		}
+	}
 }
 
 func (s *Server) shutdown() error {

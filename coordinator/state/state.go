@@ -130,6 +130,14 @@ func New(ctx context.Context, s store.Store, o Options) (*State, error) {
 	return st, err
 }
 
+// Check returns why the store cannot be read, if it cannot.
+func (s *State) Check(ctx context.Context) error {
+	return s.view(ctx, func(t *tx) error {
+		_, err := t.Get(epochKey)
+		return err
+	})
+}
+
 // Epoch is random and names this state's history of events and sequence numbers. A restored backup has another one.
 func (s *State) Epoch() string { return s.epoch }
 
