@@ -248,25 +248,13 @@ func (a *Agent) RenameDevice(ctx context.Context, id, name string) error {
 
 // RecoverDevices begins the list again with this machine alone, for a user who has lost all others: they are removed, and sessions with
 // contacts begin anew. The vault passes for the newest one from then on, as nobody is left who could say so. It asks for the password again
-// (L23), and wipes it.
+// (L23), and wipes it. fault.Conflict: it is listed, or was removed; then nothing is given up. After fault.Unavailable it may be done yet.
 func (a *Agent) RecoverDevices(ctx context.Context, name string, password []byte) error {
-	return a.changeDevicesAgain(ctx, password, EventDeviceAlone, func(ctx context.Context, s *session, m *membership.Member) error {
-		state, _ := m.State()
-		if again := state == membership.Listed && s.fresh.Load(); !again { // else it was done, and died before its end
-			if state == membership.Unlisted || state == membership.Asking { // before the list: what dies in between must not leave records that nobody opens
-				if err := s.sync.mail.RestartAll(ctx); err != nil {
-					return err
-				}
-			}
-			if err := m.Recover(ctx, name); err != nil {
-				return err
-			}
-		}
-		if err := a.vault.Confirm(); err != nil {
+	return a.changeDevicesAgain(ctx, password, "", func(ctx context.Context, s *session, m *membership.Member) error {
+		if err := m.Recover(ctx, name, s.sync.intendRecovery); err != nil {
 			return err
 		}
-		s.fresh.Store(false)
-		return nil
+		return s.sync.finishRecovery(ctx)
 	})
 }
 

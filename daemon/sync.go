@@ -60,6 +60,8 @@ type syncer struct {
 	mail      *messages.Messages
 	book      *contacts.Book
 
+	recovering sync.Mutex // held while what follows of a recovery is done
+
 	poked     chan struct{}
 	rescan    atomic.Bool   // the mailbox is to be looked at from its beginning
 	connected atomic.Bool   // anew: what the last connection's end made wait is to be sent
@@ -249,6 +251,9 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 		return err
 	}
 	if err := errNotListed(state); err != nil {
+		return err
+	}
+	if err := y.finishRecovery(ctx); err != nil {
 		return err
 	}
 	if err := y.confirm(ctx); err != nil { // before a former state key goes, under which somebody may have vouched; nothing is signed until then

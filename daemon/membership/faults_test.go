@@ -139,7 +139,7 @@ var stories = map[string]story{
 		s := &tale{w: w, actor: w.machine("new")}
 		s.actor.ask() // before the user found that nothing is left to type the code into
 		s.do = func() error {
-			if err := s.actor.Recover(w.Context(), "new"); !errors.Is(err, fault.Conflict) {
+			if err := s.actor.Recover(w.Context(), "new", intendNothing); !errors.Is(err, fault.Conflict) {
 				return err
 			}
 			s.actor.sync(Listed) // it was done before

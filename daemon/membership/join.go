@@ -85,8 +85,9 @@ func (m *Member) Code(ctx context.Context) ([]byte, error) {
 }
 
 // Recover begins the list again with this machine alone, for a user who has lost all other devices: they are removed, and what was sealed
-// under their state key is lost. fault.Conflict: this machine is on the list, or was removed from it (see Reset).
-func (m *Member) Recover(ctx context.Context, name string) error {
+// under their state key is lost. Before the link leaves, intend is called with what it will be, to make that durable (see Follows); it must
+// not call the Member, and its failure ends all. fault.Conflict: this machine is on the list, or was removed from it (see Reset).
+func (m *Member) Recover(ctx context.Context, name string, intend func(devices.Head) error) error {
 	ctx, leave, err := m.enter(ctx)
 	if err != nil {
 		return err
@@ -97,6 +98,9 @@ func (m *Member) Recover(ctx context.Context, name string) error {
 			return err
 		}
 		u, err := m.list.Recover(m.author(), name)
+		if err == nil {
+			err = intend(u.List.Head())
+		}
 		if err != nil {
 			return err
 		}

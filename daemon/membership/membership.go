@@ -223,6 +223,14 @@ func (m *Member) CheckHead(h devices.Head) error {
 	return nil
 }
 
+// Follows reports whether this machine is on a list that has a link. Of links before those that are kept, nothing is known: false.
+func (m *Member) Follows(h devices.Head) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known, ok := m.hashAt(h.Sequence)
+	return ok && known == h.Hash && m.state == Listed
+}
+
 // hashAt returns the hash of a link that is kept. The caller holds turn or mu.
 func (m *Member) hashAt(sequence uint64) (devices.Hash, bool) {
 	if m.list == nil || sequence > m.list.Sequence || m.list.Sequence-sequence >= uint64(len(m.links)) {

@@ -202,7 +202,7 @@ func TestK10_RemovedDeviceAsksAgain(t *testing.T) {
 	}
 	_, err := laptop.Ask(t.Context(), "laptop")
 	isCode(t, "asking again", err, fault.Revoked)
-	isCode(t, "recovering", laptop.Recover(t.Context(), "laptop"), fault.Conflict)
+	isCode(t, "recovering", laptop.Recover(t.Context(), "laptop", intendNothing), fault.Conflict)
 	isCode(t, "changing", laptop.Rename(t.Context(), laptop.DeviceID(), "x"), fault.Revoked)
 	laptop.memory = nil
 	laptop.start()
@@ -223,9 +223,9 @@ func TestRecoveryByAThief(t *testing.T) {
 	asking.ask()
 	desk.sync(Listed)
 	isCode(t, "nothing to accept", desk.AcceptRecovery(t.Context()), fault.NotFound)
-	isCode(t, "by one that is listed", laptop.Recover(t.Context(), "thief"), fault.Conflict)
+	isCode(t, "by one that is listed", laptop.Recover(t.Context(), "thief", intendNothing), fault.Conflict)
 	thief := w.machine("thief")
-	if err := thief.Recover(t.Context(), "thief"); err != nil {
+	if err := thief.Recover(t.Context(), "thief", intendNothing); err != nil {
 		t.Fatal(err)
 	}
 	w.same(thief)

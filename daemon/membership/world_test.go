@@ -306,6 +306,8 @@ func (m *machine) names() string {
 	return strings.Join(names, " ")
 }
 
+func intendNothing(devices.Head) error { return nil }
+
 // killed is what a machine dies of.
 type killed struct{ step string }
 
