@@ -26,6 +26,9 @@ type Open func(t testing.TB, place string) store.Store
 
 // Run tests what store.Store promises.
 func Run(t *testing.T, open Open) {
+	if toBeKilled(t, open) {
+		return
+	}
 	for name, test := range map[string]func(*testing.T, *bench){
 		"ReadsWhatWasWritten":   readsWhatWasWritten,
 		"Scans":                 scans,
@@ -38,6 +41,8 @@ func Run(t *testing.T, open Open) {
 		"Closed":                closed,
 		"BackupAndRestore":      backupAndRestore,
 		"LikeAMapOverReopening": likeAMap,
+		"Copies":                copies,
+		"F01_SurvivesAKill":     survivesAKill,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newBench(t, open)) })
 	}
