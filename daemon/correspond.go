@@ -161,7 +161,8 @@ func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (
 	if st.Sequence != 0 && st.Left < oneTimeLow {
 		y.a.rarely(Event{Type: EventPreKeysLow})
 	}
-	if !rotated && st.Sequence != 0 && (st.Left >= oneTimeLow || since < refillEvery) && since < bundleAge {
+	few := st.Sequence == 0 || st.Left < oneTimeLow
+	if !rotated && (!few || since < refillEvery) && since < bundleAge {
 		return false, nil
 	}
 	err = y.publish(ctx, max(1, oneTimes-st.Left), now)

@@ -286,6 +286,23 @@ func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
 	}
 }
 
+// TestNoPreKeysAllTheTime has the coordinator say in every round that the user has published nothing: prekeys are made every ten minutes at most.
+func TestNoPreKeysAllTheTime(t *testing.T) {
+	c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
+	ada := newPersonAt(t, c, "ada@example.org", clock)
+	uploads := ada.requests(c, "putPreKeys", "")
+	handsOutSaying(c, "nobody", nil, &coordinator.PreKeyStatus{})
+	ada.rounds(c)
+	if n := ada.requests(c, "putPreKeys", ""); n != uploads {
+		t.Errorf("%d uploads at once", n-uploads)
+	}
+	clock.pass(refillEvery, 0)
+	ada.rounds(c)
+	if n := ada.requests(c, "putPreKeys", ""); n != uploads+1 {
+		t.Errorf("%d uploads in ten minutes", n-uploads)
+	}
+}
+
 // handsOutSaying is handsOut for a coordinator that says something else of the user's prekeys, if that is not nil.
 func handsOutSaying(c *coordinatortest.Coordinator, user string, answer *coordinatortest.Answer, says *coordinator.PreKeyStatus) {
 	c.Hook(func(e *coordinatortest.Exchange) {
