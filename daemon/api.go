@@ -166,7 +166,15 @@ type SyncStatus struct {
 	Fresh    bool          // nobody but the coordinator says that this vault is the newest: it is read, and nothing is signed or sent
 	Outbox   int           // messages that wait to be sent
 	Aside    int           // messages that could not be read
-	Findings []HeadFinding // what contacts were told of this account does not agree with what is here
+	Findings []HeadFinding // views that do not agree
+	Refused  []SessionFault
+}
+
+// SessionFault is why a session's stored record is refused until RestartSession: fault.RolledBack if the coordinator has an older one,
+// fault.Forked if it has another one.
+type SessionFault struct {
+	Contact string // user; empty: the prekeys
+	Code    fault.Code
 }
 
 // SyncFailure is why a task was not done: vault, devices, prekeys, receive, send or heads.
@@ -175,12 +183,15 @@ type SyncFailure struct {
 	Code fault.Code
 }
 
-// HeadFinding is a view of an object of this account that does not agree with the one here: fault.RolledBack if somebody was told a newer
-// version, fault.Forked if somebody was told another one, fault.Stale if nobody has echoed any for a day (docs/messages.md, "Heads").
+// HeadFinding is one contact's view of an object of this account that does not agree with the one here: fault.RolledBack if they were told a
+// newer version, fault.Forked if they were told another one; fault.Stale if nobody has echoed any for a day. Or it is a contact's own object
+// of which they told two versions: fault.Forked (docs/messages.md, "Heads").
 type HeadFinding struct {
-	Object  string // vault or devices
-	Code    fault.Code
-	Contact string // whose echo it was; empty for fault.Stale
+	Object   string // vault or devices
+	Owner    string // the contact whose object it is; empty: this account's
+	Code     fault.Code
+	Contact  string // whose claim it is; empty for fault.Stale
+	Verified bool   // whether that contact's safety number was compared
 }
 
 // UnlockRequest opens the vault. Password is wiped by Unlock.

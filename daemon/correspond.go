@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"coldframe/daemon/contacts"
@@ -88,38 +87,6 @@ func (y *syncer) takeSecret(ctx context.Context, r *messages.Received) error {
 	return nil
 }
 
-// noteSent says of secrets whose messages have left the outbox that they were sent.
-func (y *syncer) noteSent() error {
-	var queued []contacts.MessageID
-	err := y.a.db.View(func(tx *kv.Tx) error {
-		return tx.Scan(contacts.QueuedPrefix, func(record string, _ []byte) error {
-			if id, ok := contacts.QueuedID(record); ok {
-				queued = append(queued, id)
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return err
-	}
-	waiting, err := y.mail.Waiting()
-	if err != nil {
-		return err
-	}
-	sent := slices.DeleteFunc(queued, func(id contacts.MessageID) bool { return waiting[messages.ID(id)] })
-	if len(sent) == 0 {
-		return nil
-	}
-	return y.a.vault.Update(func(tx *keystore.Tx) error {
-		for _, id := range sent {
-			if err := y.book.Sent(tx, id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few or old ones. Whatever it says of that, what it
 // hands out under the user's own id is looked at, before: another key there is not overwritten.
 func (y *syncer) offerPreKeys(ctx context.Context) error {
@@ -182,7 +149,7 @@ func (y *syncer) checkOwn(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	err = y.book.CheckOwn(p)
+	err = y.book.CheckOwn(ctx, p)
 	if err == nil || isRefusal(fault.CodeOf(err)) {
 		y.looked, y.foundOwn = now, err // what is wrong stays so until the next look, and makes no event at each try
 	}
@@ -198,14 +165,14 @@ func (y *syncer) publish(ctx context.Context, n int, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	u, err := y.book.Publish(contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, last[0], oneTime)
+	u, err := y.book.Publish(ctx, contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, last[0], oneTime)
 	if err != nil {
 		return err
 	}
 	if _, err := y.directory.Publish(ctx, u, false); err != nil {
 		return err
 	}
-	if err := y.book.Uploaded(u); err != nil {
+	if err := y.book.Uploaded(ctx, u); err != nil {
 		return err
 	}
 	return y.keepTime(publishedKey, now)
@@ -237,8 +204,16 @@ func (y *syncer) ownHeads(context.Context, string) ([]messages.Head, error) {
 	}, nil
 }
 
-// checkHeads compares what contacts echoed of this account with what is here, and tells heads to those who have not heard for a while.
+// checkHeads looks at what contacts echoed of this account, and tells heads to those who have not heard for a while.
 func (y *syncer) checkHeads(ctx context.Context) error {
+	if err := y.findOwn(ctx); err != nil {
+		return err
+	}
+	return y.tellHeads()
+}
+
+// findOwn holds what contacts echoed against what is here. What is news makes an event.
+func (y *syncer) findOwn(ctx context.Context) error {
 	own, err := y.ownHeads(ctx, "")
 	if err != nil {
 		return err
@@ -256,12 +231,12 @@ func (y *syncer) checkHeads(ctx context.Context) error {
 			y.a.rarely(Event{Type: EventHeads, Contact: f.Peer, Code: f.Code})
 		}
 	}
-	return y.tellHeads()
+	return nil
 }
 
 func hasFinding(list []messages.Finding, f messages.Finding) bool {
 	for _, g := range list {
-		if g.Type == f.Type && g.ID == f.ID && g.Code == f.Code {
+		if g.Type == f.Type && g.ID == f.ID && g.Code == f.Code && g.Peer == f.Peer {
 			return true
 		}
 	}

@@ -90,7 +90,7 @@ func secretsScenario(t *testing.T, d *delivery) {
 		_, err = d.RenameContact(t.Context(), bob, "canaryname")
 	}
 	if err == nil {
-		err = d.RemoveSecret(t.Context(), d.secrets()[0].Ref)
+		_, err = d.RemoveSecret(t.Context(), d.secrets()[0].Ref)
 	}
 	if _, refused := d.AddContact(t.Context(), AddContactRequest{User: bob, Name: "canaryname"}); err != nil || refused == nil || len(d.secrets()) != 1 {
 		t.Fatal(err, refused)

@@ -86,13 +86,14 @@ const (
 	EventSecretReceived  = contacts.EventReceived
 	EventSecretHeld      = contacts.EventHeld     // one waits for a person
 	EventSecretConflict  = contacts.EventConflict // another secret came under an id that is there
+	EventSecretTooMany   = contacts.EventTooMany  // one more than is kept of one contact
 )
 
 // contactEvent is what a Book notifies.
 func (a *Agent) contactEvent(e contacts.Event) {
 	event := Event{Type: e.Type, Contact: e.User, Code: e.Code}
 	switch e.Type {
-	case contacts.EventRefused, contacts.EventConflict: // as often as a coordinator or a contact likes
+	case contacts.EventRefused, contacts.EventConflict, contacts.EventTooMany: // as often as a coordinator or a contact likes
 		a.rarely(event)
 	default:
 		a.event(event)
@@ -173,10 +174,10 @@ func (a *Agent) AddContact(ctx context.Context, r AddContactRequest) (Contact, e
 }
 
 // changeContact makes a change to a contact and returns what they are then.
-func (a *Agent) changeContact(ctx context.Context, user string, kind peopleChange, change func(*contacts.Book) error) (Contact, error) {
+func (a *Agent) changeContact(ctx context.Context, user string, kind peopleChange, change func(ctx context.Context, b *contacts.Book) error) (Contact, error) {
 	var out Contact
-	err := a.withPeople(ctx, true, func(_ context.Context, s *session, b *contacts.Book) error {
-		if err := change(b); err != nil {
+	err := a.withPeople(ctx, true, func(ctx context.Context, s *session, b *contacts.Book) error {
+		if err := change(ctx, b); err != nil {
 			return err
 		}
 		if kind != "" {
@@ -191,24 +192,24 @@ func (a *Agent) changeContact(ctx context.Context, user string, kind peopleChang
 
 // RenameContact sets what a contact is called here. Errors: fault.InvalidRequest for what is no name; fault.Forbidden for a stranger.
 func (a *Agent) RenameContact(ctx context.Context, user, name string) (Contact, error) {
-	return a.changeContact(ctx, user, "", func(b *contacts.Book) error { return b.Rename(user, name) })
+	return a.changeContact(ctx, user, "", func(ctx context.Context, b *contacts.Book) error { return b.Rename(ctx, user, name) })
 }
 
 // AcceptContact consents to a stranger, or unblocks; what they sent becomes visible. Errors: fault.KeyChanged and fault.Forked for who is
 // changed, which ResolveContact ends.
 func (a *Agent) AcceptContact(ctx context.Context, user string) (Contact, error) {
-	return a.changeContact(ctx, user, contactAccepted, func(b *contacts.Book) error { return b.Accept(user) })
+	return a.changeContact(ctx, user, contactAccepted, func(ctx context.Context, b *contacts.Book) error { return b.Accept(ctx, user) })
 }
 
 // BlockContact drops what waits of a user, and whatever they send from now on.
 func (a *Agent) BlockContact(ctx context.Context, user string) (Contact, error) {
-	return a.changeContact(ctx, user, contactBlocked, func(b *contacts.Book) error { return b.Block(user) })
+	return a.changeContact(ctx, user, contactBlocked, func(ctx context.Context, b *contacts.Book) error { return b.Block(ctx, user) })
 }
 
 // RemoveContact forgets a contact but for their keys, and a stranger altogether. Secrets that were received stay.
 func (a *Agent) RemoveContact(ctx context.Context, user string) error {
-	return a.withPeople(ctx, true, func(_ context.Context, s *session, b *contacts.Book) error {
-		if err := b.Remove(user); err != nil {
+	return a.withPeople(ctx, true, func(ctx context.Context, s *session, b *contacts.Book) error {
+		if err := b.Remove(ctx, user); err != nil {
 			return err
 		}
 		s.sync.peopleChanged(user, contactRemoved)
@@ -236,28 +237,28 @@ func (a *Agent) SafetyNumbers(ctx context.Context, user string) (SafetyNumbers, 
 
 // VerifyContact notes that a person compared the safety number: fault.KeyChanged if it is another.
 func (a *Agent) VerifyContact(ctx context.Context, user string, given Comparison) (Contact, error) {
-	return a.changeContact(ctx, user, contactVerified, func(b *contacts.Book) error {
-		return b.SetVerified(user, contacts.Comparison(given))
+	return a.changeContact(ctx, user, contactVerified, func(ctx context.Context, b *contacts.Book) error {
+		return b.SetVerified(ctx, user, contacts.Comparison(given))
 	})
 }
 
 // UnverifyContact takes back what VerifyContact noted.
 func (a *Agent) UnverifyContact(ctx context.Context, user string) (Contact, error) {
-	return a.changeContact(ctx, user, contactUnverified, func(b *contacts.Book) error { return b.ClearVerified(user) })
+	return a.changeContact(ctx, user, contactUnverified, func(ctx context.Context, b *contacts.Book) error { return b.ClearVerified(ctx, user) })
 }
 
 // ResolveContact ends that a contact is changed. Errors: fault.Conflict if nothing has changed; fault.KeyChanged if the number is not that
 // with the new keys; fault.InvalidRequest for a number with the old ones, which want none.
 func (a *Agent) ResolveContact(ctx context.Context, user string, r ResolveRequest) (Contact, error) {
 	if r.TakeNew {
-		return a.changeContact(ctx, user, contactTookNew, func(b *contacts.Book) error {
-			return b.AcceptNew(user, contacts.Comparison(r.Given))
+		return a.changeContact(ctx, user, contactTookNew, func(ctx context.Context, b *contacts.Book) error {
+			return b.AcceptNew(ctx, user, contacts.Comparison(r.Given))
 		})
 	}
 	if r.Given.Number != "" || r.Given.Code != nil {
 		return Contact{}, fault.New(fault.InvalidRequest, "keeping the old keys wants no number")
 	}
-	return a.changeContact(ctx, user, contactKeptOld, func(b *contacts.Book) error { return b.KeepOld(user) })
+	return a.changeContact(ctx, user, contactKeptOld, func(ctx context.Context, b *contacts.Book) error { return b.KeepOld(ctx, user) })
 }
 
 func numberOf(n contacts.Number) SafetyNumber {

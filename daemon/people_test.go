@@ -51,6 +51,9 @@ func (d *delivery) Queue(_ *keystore.Tx, m contacts.Outgoing) (contacts.MessageI
 	return contacts.MessageID(uuid.New()), nil
 }
 
+// Cancel is too late: the message was taken.
+func (d *delivery) Cancel(_ *keystore.Tx, _ contacts.MessageID, tell func(left bool)) { tell(true) }
+
 // receive brings a secret from a user under an identity. Each has an id of its own.
 func (d *delivery) receive(from string, identity byte, id byte, title, body string, written int64) {
 	d.t.Helper()
@@ -251,7 +254,7 @@ func TestSecretsOfTheAgent(t *testing.T) {
 		wantCode(t, "the id "+id, send(SendSecretRequest{ID: id, To: bob, Body: []byte("x")}), fault.InvalidRequest)
 	}
 	wantCode(t, "to nobody", send(SendSecretRequest{To: uuid.NewString(), Body: []byte("x")}), fault.NotFound)
-	made, err := d.book.Send(contacts.Draft{ID: [16]byte([]byte(strings.Repeat("\x07", 16))), To: bob, Title: "canary out", Body: []byte("canary sent")})
+	made, err := d.book.Send(t.Context(), contacts.Draft{ID: [16]byte([]byte(strings.Repeat("\x07", 16))), To: bob, Title: "canary out", Body: []byte("canary sent")})
 	if err != nil || made.Repeated {
 		t.Fatal(made.Repeated, err)
 	}
@@ -288,13 +291,13 @@ func (d *delivery) reads(sent, bob string) {
 		if err != nil || string(whole.Body) != want || whole.Verified != (s.Ref == sent) {
 			t.Errorf("%v: %q, %v", whole, whole.Body, err)
 		}
-		if err := d.RemoveSecret(ctx, s.Ref); err != nil {
+		if _, err := d.RemoveSecret(ctx, s.Ref); err != nil {
 			t.Error(err)
 		}
 		wantCode(t, "removed", second(d.Secret(ctx, s.Ref)), fault.NotFound)
 	}
 	wantCode(t, "no reference", second(d.Secret(ctx, "../contact")), fault.InvalidRequest)
-	wantCode(t, "removed", d.RemoveSecret(ctx, sent), fault.NotFound)
+	wantCode(t, "removed", second(d.RemoveSecret(ctx, sent)), fault.NotFound)
 	if d.contact(bob).State != ContactAccepted {
 		t.Error("the contact is gone with the secrets")
 	}

@@ -77,9 +77,16 @@ func (a *Agent) Secret(ctx context.Context, ref string) (Secret, error) {
 	return out, err
 }
 
-// RemoveSecret removes a secret from this user's vault; the other side's copy stays.
-func (a *Agent) RemoveSecret(ctx context.Context, ref string) error {
-	return a.withPeople(ctx, true, func(_ context.Context, _ *session, b *contacts.Book) error { return b.RemoveSecret(ref) })
+// MessageFate is what became of the message of a secret that was removed.
+type MessageFate = contacts.MessageFate
+
+// RemoveSecret removes a secret from this user's vault, and its message from what is to be sent; the other side's copy stays.
+func (a *Agent) RemoveSecret(ctx context.Context, ref string) (fate MessageFate, err error) {
+	err = a.withPeople(ctx, true, func(ctx context.Context, _ *session, b *contacts.Book) (err error) {
+		fate, err = b.RemoveSecret(ctx, ref)
+		return err
+	})
+	return fate, err
 }
 
 // SendSecret puts a secret into the vault and queues the message that carries it, durably; it leaves when the coordinator is reached.
@@ -92,8 +99,8 @@ func (a *Agent) SendSecret(ctx context.Context, r SendSecretRequest) (sent Secre
 	if d.ID, err = parseSecretID(r.ID); err != nil {
 		return Secret{}, false, err
 	}
-	err = a.withPeople(ctx, true, func(_ context.Context, s *session, b *contacts.Book) error {
-		made, err := b.Send(d)
+	err = a.withPeople(ctx, true, func(ctx context.Context, s *session, b *contacts.Book) error {
+		made, err := b.Send(ctx, d)
 		if err != nil {
 			return err
 		}

@@ -312,8 +312,11 @@ func (y *syncer) send(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
+	if err := y.cancelGone(); err != nil {
+		return 0, err
+	}
 	at, err := y.mail.Send(ctx)
-	if sentErr := y.noteSent(); err == nil {
+	if sentErr := y.noteSent(ctx); err == nil {
 		err = sentErr
 	}
 	if at.IsZero() {
@@ -339,7 +342,7 @@ func (y *syncer) status() SyncStatus {
 	st := SyncStatus{Device: string(state), Fresh: y.s.fresh.Load()}
 	out, outErr := y.mail.Waiting()
 	aside, err := y.mail.Asides()
-	if err = errors.Join(outErr, err); err != nil {
+	if err = errors.Join(outErr, err, y.doubts(&st)); err != nil {
 		y.a.log.Warn("messages not counted", failure(err)...)
 	}
 	st.Outbox, st.Aside = len(out), len(aside)
@@ -349,9 +352,6 @@ func (y *syncer) status() SyncStatus {
 		if code := y.failures[t.task]; code != "" {
 			st.Failures = append(st.Failures, SyncFailure{t.name, code})
 		}
-	}
-	for _, f := range y.findings {
-		st.Findings = append(st.Findings, HeadFinding{Object: f.Type, Code: f.Code, Contact: f.Peer})
 	}
 	return st
 }

@@ -183,18 +183,6 @@ func localOf(user string, identity ratchet.Identity) ratchet.Local {
 	return ratchet.Local{Identity: identity, Address: ratchet.Address{Name: user, Device: 1}, RegistrationID: id}
 }
 
-// queue puts messages of contacts into the outbox, in the vault's transaction.
-type queue struct{ y *syncer }
-
-// Queue implements contacts.Sender.
-func (q queue) Queue(tx *keystore.Tx, m contacts.Outgoing) (contacts.MessageID, error) {
-	if _, err := tx.Get(itemCoordinator); err != nil {
-		return contacts.MessageID{}, fault.New(fault.Unavailable, "no coordinator is set")
-	}
-	id, err := q.y.mail.EnqueueIn(tx.KV(), m.To, m.Kind, m.Payload)
-	return contacts.MessageID(id), err
-}
-
 // gateOf lets everybody's messages be opened but those of who is blocked. What strangers send waits in the book, for consent.
 type gateOf struct{ book *contacts.Book }
 

@@ -72,7 +72,7 @@ func impostor(t *testing.T, user string, now time.Time) *coordinatortest.Answer 
 		}
 		return list
 	}
-	u, err := book.Publish(keys, bundles(ratchet.BundleOptions{LastResort: true})[0], bundles(ratchet.BundleOptions{OneTime: true}))
+	u, err := book.Publish(t.Context(), keys, bundles(ratchet.BundleOptions{LastResort: true})[0], bundles(ratchet.BundleOptions{OneTime: true}))
 	if err != nil {
 		t.Fatal(err)
 	}

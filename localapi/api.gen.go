@@ -206,6 +206,24 @@ func (e MemberRole) Valid() bool {
 	}
 }
 
+// Defines values for RefusedSessionCode.
+const (
+	RefusedSessionCodeForked     RefusedSessionCode = "forked"
+	RefusedSessionCodeRolledBack RefusedSessionCode = "rolled_back"
+)
+
+// Valid indicates whether the value is a known member of the RefusedSessionCode enum.
+func (e RefusedSessionCode) Valid() bool {
+	switch e {
+	case RefusedSessionCodeForked:
+		return true
+	case RefusedSessionCodeRolledBack:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResolutionTake.
 const (
 	ResolutionTakeNew ResolutionTake = "new"
@@ -287,6 +305,30 @@ func (e SecretInfoState) Valid() bool {
 	case SecretInfoStateReceived:
 		return true
 	case SecretInfoStateSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecretRemovalMessage.
+const (
+	SecretRemovalMessageCancelled SecretRemovalMessage = "cancelled"
+	SecretRemovalMessageElsewhere SecretRemovalMessage = "elsewhere"
+	SecretRemovalMessageLeft      SecretRemovalMessage = "left"
+	SecretRemovalMessageReceived  SecretRemovalMessage = "received"
+)
+
+// Valid indicates whether the value is a known member of the SecretRemovalMessage enum.
+func (e SecretRemovalMessage) Valid() bool {
+	switch e {
+	case SecretRemovalMessageCancelled:
+		return true
+	case SecretRemovalMessageElsewhere:
+		return true
+	case SecretRemovalMessageLeft:
+		return true
+	case SecretRemovalMessageReceived:
 		return true
 	default:
 		return false
@@ -508,6 +550,30 @@ type AppRequest struct {
 	Scopes   []Scope   `json:"scopes"`
 }
 
+// AsideList defines model for AsideList.
+type AsideList struct {
+	Messages []AsideMessage `json:"messages"`
+}
+
+// AsideMessage defines model for AsideMessage.
+type AsideMessage struct {
+	// Code Why it could not be read
+	Code string `json:"code"`
+
+	// Kind Absent: it was not opened
+	Kind *string `json:"kind,omitempty"`
+
+	// Number Names it on this machine
+	Number int `json:"number"`
+
+	// Sender By the word of the coordinator
+	Sender string `json:"sender"`
+
+	// Size Bytes; 0: it waits at the coordinator for an agent that knows its kind
+	Size int       `json:"size"`
+	Time time.Time `json:"time"`
+}
+
 // Authorities Certificates in PEM that alone vouch for the coordinator; absent: those of the system
 type Authorities = string
 
@@ -525,6 +591,19 @@ type Cache struct {
 
 	// UsedBytes On the disk
 	UsedBytes int64 `json:"used_bytes"`
+}
+
+// ClearRequest defines model for ClearRequest.
+type ClearRequest struct {
+	// Contact Whose word is forgotten; absent: everybody's
+	Contact *string `json:"contact,omitempty"`
+
+	// Object As in the finding
+	Object string `json:"object"`
+
+	// Owner As in the finding; absent: this account
+	Owner    *string  `json:"owner,omitempty"`
+	Password Password `json:"password"`
 }
 
 // Column defines model for Column.
@@ -855,16 +934,22 @@ type FormerIdentity struct {
 	Verified bool `json:"verified"`
 }
 
-// HeadFinding What a contact was told of this account does not agree with what is here
+// HeadFinding What a contact was told of this account does not agree with what is here, or a contact told two versions of something of theirs
 type HeadFinding struct {
 	// Code `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
 	Code HeadFindingCode `json:"code"`
 
-	// Contact Whose echo it was
+	// Contact Whose claim it is
 	Contact *string `json:"contact,omitempty"`
 
 	// Object vault or devices
 	Object string `json:"object"`
+
+	// Owner The contact whose object it is; absent: this account's
+	Owner *string `json:"owner,omitempty"`
+
+	// Verified Whether that contact's safety number was compared
+	Verified *bool `json:"verified,omitempty"`
 }
 
 // HeadFindingCode `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
@@ -1008,6 +1093,18 @@ type RecoverRequest struct {
 // RecoveryKit Text of a recovery kit
 type RecoveryKit = string
 
+// RefusedSession The stored record of a session is not what it was; nothing is done with it until `POST /v1/coordinator/restart`
+type RefusedSession struct {
+	// Code `rolled_back`: the coordinator has an older one; `forked`: another one
+	Code RefusedSessionCode `json:"code"`
+
+	// Contact Whose session; absent: the prekeys
+	Contact *string `json:"contact,omitempty"`
+}
+
+// RefusedSessionCode `rolled_back`: the coordinator has an older one; `forked`: another one
+type RefusedSessionCode string
+
 // RegisterRequest defines model for RegisterRequest.
 type RegisterRequest struct {
 	Email    string   `json:"email"`
@@ -1036,6 +1133,13 @@ type Resolution struct {
 
 // ResolutionTake defines model for Resolution.Take.
 type ResolutionTake string
+
+// RestartRequest defines model for RestartRequest.
+type RestartRequest struct {
+	// Contact Absent: the prekeys
+	Contact  *string  `json:"contact,omitempty"`
+	Password Password `json:"password"`
+}
 
 // RestoreRequest With the password of the time of the backup, or with the recovery kit and a new password. On a machine that does not have the account key the kit is
 // needed beside the password too.
@@ -1151,6 +1255,15 @@ type SecretInfoState string
 type SecretList struct {
 	Secrets []SecretInfo `json:"secrets"`
 }
+
+// SecretRemoval defines model for SecretRemoval.
+type SecretRemoval struct {
+	// Message What became of its message. `received`: it was one of a contact's; `cancelled`: it never leaves; `left`: it was sent before, or may have been; `elsewhere`: another of the user's machines had queued it, and cancels it if it has not left
+	Message SecretRemovalMessage `json:"message"`
+}
+
+// SecretRemovalMessage What became of its message. `received`: it was one of a contact's; `cancelled`: it never leaves; `left`: it was sent before, or may have been; `elsewhere`: another of the user's machines had queued it, and cancels it if it has not left
+type SecretRemovalMessage string
 
 // SecretRequest defines model for SecretRequest.
 type SecretRequest struct {
@@ -1286,7 +1399,8 @@ type SyncStatus struct {
 	Fresh bool `json:"fresh"`
 
 	// Outbox Messages that wait to be sent
-	Outbox int `json:"outbox"`
+	Outbox  int              `json:"outbox"`
+	Refused []RefusedSession `json:"refused"`
 
 	// SetAside Messages that could not be read
 	SetAside int `json:"set_aside"`
@@ -1582,6 +1696,12 @@ type DisconnectCoordinatorJSONRequestBody = PasswordRequest
 // ConnectCoordinatorJSONRequestBody defines body for ConnectCoordinator for application/json ContentType.
 type ConnectCoordinatorJSONRequestBody = CoordinatorRequest
 
+// ClearFindingJSONRequestBody defines body for ClearFinding for application/json ContentType.
+type ClearFindingJSONRequestBody = ClearRequest
+
+// RestartSessionJSONRequestBody defines body for RestartSession for application/json ContentType.
+type RestartSessionJSONRequestBody = RestartRequest
+
 // CreateDatasetJSONRequestBody defines body for CreateDataset for application/json ContentType.
 type CreateDatasetJSONRequestBody = DatasetRequest
 
@@ -1629,6 +1749,9 @@ type LockJSONRequestBody = EmptyObject
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = LoginRequest
+
+// ForgetAsideJSONRequestBody defines body for ForgetAside for application/json ContentType.
+type ForgetAsideJSONRequestBody = EmptyObject
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
@@ -2017,6 +2140,44 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
 	ConnectCoordinator(ctx context.Context, body ConnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ClearFindingWithBody Forget what contacts say of an object, after a person has looked
+	//
+	// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+	ClearFindingWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClearFinding Forget what contacts say of an object, after a person has looked
+	//
+	// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+	ClearFinding(ctx context.Context, body ClearFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestartSessionWithBody Begin a session anew whose stored record was refused
+	//
+	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+	RestartSessionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestartSession Begin a session anew whose stored record was refused
+	//
+	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+	RestartSession(ctx context.Context, body RestartSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDatasets Datasets that the token may read
 	//
 	// Corresponds with GET /v1/datasets (the `ListDatasets` operationId).
@@ -2366,6 +2527,25 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/login (the `Login` operationId).
 	Login(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAside Messages that could not be read, without their contents
+	//
+	// Corresponds with GET /v1/messages/aside (the `ListAside` operationId).
+	ListAside(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ForgetAsideWithBody Remove a message that could not be read
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+	ForgetAsideWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ForgetAside Remove a message that could not be read
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+	ForgetAside(ctx context.Context, id string, body ForgetAsideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ChangePasswordWithBody Change the password
 	//
 	// Takes any type of body and a specified content type.
@@ -2535,12 +2715,16 @@ type ClientInterface interface {
 
 	// RemoveSecretWithBody Remove a secret from this user's vault; the other side's copy stays
 	//
+	// One that waits to be sent is not sent any more; whether it had left says the answer.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
 	RemoveSecretWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RemoveSecret Remove a secret from this user's vault; the other side's copy stays
+	//
+	// One that waits to be sent is not sent any more; whether it had left says the answer.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3244,6 +3428,84 @@ func (c *Raw) ConnectCoordinatorWithBody(ctx context.Context, contentType string
 // Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
 func (c *Raw) ConnectCoordinator(ctx context.Context, body ConnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewConnectCoordinatorRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClearFindingWithBody Forget what contacts say of an object, after a person has looked
+//
+// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+func (c *Raw) ClearFindingWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearFindingRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClearFinding Forget what contacts say of an object, after a person has looked
+//
+// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+func (c *Raw) ClearFinding(ctx context.Context, body ClearFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClearFindingRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestartSessionWithBody Begin a session anew whose stored record was refused
+//
+// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+func (c *Raw) RestartSessionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestartSessionRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestartSession Begin a session anew whose stored record was refused
+//
+// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+func (c *Raw) RestartSession(ctx context.Context, body RestartSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestartSessionRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4023,6 +4285,55 @@ func (c *Raw) Login(ctx context.Context, body LoginJSONRequestBody, reqEditors .
 	return c.Client.Do(req)
 }
 
+// ListAside Messages that could not be read, without their contents
+//
+// Corresponds with GET /v1/messages/aside (the `ListAside` operationId).
+func (c *Raw) ListAside(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAsideRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ForgetAsideWithBody Remove a message that could not be read
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+func (c *Raw) ForgetAsideWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewForgetAsideRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ForgetAside Remove a message that could not be read
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+func (c *Raw) ForgetAside(ctx context.Context, id string, body ForgetAsideJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewForgetAsideRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ChangePasswordWithBody Change the password
 //
 // Takes any type of body and a specified content type.
@@ -4382,6 +4693,8 @@ func (c *Raw) SendSecret(ctx context.Context, body SendSecretJSONRequestBody, re
 
 // RemoveSecretWithBody Remove a secret from this user's vault; the other side's copy stays
 //
+// One that waits to be sent is not sent any more; whether it had left says the answer.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
@@ -4398,6 +4711,8 @@ func (c *Raw) RemoveSecretWithBody(ctx context.Context, id string, contentType s
 }
 
 // RemoveSecret Remove a secret from this user's vault; the other side's copy stays
+//
+// One that waits to be sent is not sent any more; whether it had left says the answer.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5475,6 +5790,86 @@ func NewConnectCoordinatorRequestWithBody(server string, contentType string, bod
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewClearFindingRequest calls the generic ClearFinding builder with application/json body
+func NewClearFindingRequest(server string, body ClearFindingJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewClearFindingRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewClearFindingRequestWithBody constructs an http.Request for the ClearFinding method, with any body, and a specified content type
+func NewClearFindingRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coordinator/clear")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRestartSessionRequest calls the generic RestartSession builder with application/json body
+func NewRestartSessionRequest(server string, body RestartSessionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRestartSessionRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRestartSessionRequestWithBody constructs an http.Request for the RestartSession method, with any body, and a specified content type
+func NewRestartSessionRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coordinator/restart")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -6940,6 +7335,80 @@ func NewLoginRequestWithBody(server string, contentType string, body io.Reader) 
 	return req, nil
 }
 
+// NewListAsideRequest constructs an http.Request for the ListAside method
+func NewListAsideRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/messages/aside")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewForgetAsideRequest calls the generic ForgetAside builder with application/json body
+func NewForgetAsideRequest(server string, id string, body ForgetAsideJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewForgetAsideRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewForgetAsideRequestWithBody constructs an http.Request for the ForgetAside method, with any body, and a specified content type
+func NewForgetAsideRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/messages/aside/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewChangePasswordRequest calls the generic ChangePassword builder with application/json body
 func NewChangePasswordRequest(server string, body ChangePasswordJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -8067,6 +8536,44 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/coordinator (the `ConnectCoordinator` operationId).
 	ConnectCoordinatorWithResponse(ctx context.Context, body ConnectCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*ConnectCoordinatorResponse, error)
 
+	// ClearFindingWithBodyWithResponse Forget what contacts say of an object, after a person has looked
+	//
+	// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+	ClearFindingWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClearFindingResponse, error)
+
+	// ClearFindingWithResponse Forget what contacts say of an object, after a person has looked
+	//
+	// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+	ClearFindingWithResponse(ctx context.Context, body ClearFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*ClearFindingResponse, error)
+
+	// RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
+	//
+	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+	RestartSessionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RestartSessionResponse, error)
+
+	// RestartSessionWithResponse Begin a session anew whose stored record was refused
+	//
+	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+	RestartSessionWithResponse(ctx context.Context, body RestartSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*RestartSessionResponse, error)
+
 	// ListDatasetsWithResponse Datasets that the token may read
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -8432,6 +8939,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/login (the `Login` operationId).
 	LoginWithResponse(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*LoginResponse, error)
 
+	// ListAsideWithResponse Messages that could not be read, without their contents
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/messages/aside (the `ListAside` operationId).
+	ListAsideWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListAsideResponse, error)
+
+	// ForgetAsideWithBodyWithResponse Remove a message that could not be read
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+	ForgetAsideWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ForgetAsideResponse, error)
+
+	// ForgetAsideWithResponse Remove a message that could not be read
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+	ForgetAsideWithResponse(ctx context.Context, id string, body ForgetAsideJSONRequestBody, reqEditors ...RequestEditorFn) (*ForgetAsideResponse, error)
+
 	// ChangePasswordWithBodyWithResponse Change the password
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -8603,12 +9131,16 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSecretWithBodyWithResponse Remove a secret from this user's vault; the other side's copy stays
 	//
+	// One that waits to be sent is not sent any more; whether it had left says the answer.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
 	RemoveSecretWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error)
 
 	// RemoveSecretWithResponse Remove a secret from this user's vault; the other side's copy stays
+	//
+	// One that waits to be sent is not sent any more; whether it had left says the answer.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9652,6 +10184,88 @@ func (r ConnectCoordinatorResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ConnectCoordinatorResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClearFindingResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ClearFindingResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClearFindingResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClearFindingResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClearFindingResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClearFindingResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RestartSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RestartSessionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RestartSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RestartSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RestartSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RestartSessionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10829,6 +11443,95 @@ func (r LoginResponse) ContentType() string {
 	return ""
 }
 
+type ListAsideResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AsideList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAsideResponse) GetJSON200() *AsideList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAsideResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAsideResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAsideResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAsideResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAsideResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ForgetAsideResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ForgetAsideResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ForgetAsideResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ForgetAsideResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ForgetAsideResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ForgetAsideResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ChangePasswordResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11284,8 +11987,15 @@ func (r SendSecretResponse) ContentType() string {
 type RemoveSecretResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SecretRemoval
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RemoveSecretResponse) GetJSON200() *SecretRemoval {
+	return r.JSON200
 }
 
 // GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -12210,6 +12920,68 @@ func (c *ClientWithResponses) ConnectCoordinatorWithResponse(ctx context.Context
 	return ParseConnectCoordinatorResponse(rsp)
 }
 
+// ClearFindingWithBodyWithResponse Forget what contacts say of an object, after a person has looked
+//
+// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+func (c *ClientWithResponses) ClearFindingWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClearFindingResponse, error) {
+	rsp, err := c.ClearFindingWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearFindingResponse(rsp)
+}
+
+// ClearFindingWithResponse Forget what contacts say of an object, after a person has looked
+//
+// For what `sync.findings` names. What a contact still says is found again with their next message. `not_found`: nobody says anything of it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
+func (c *ClientWithResponses) ClearFindingWithResponse(ctx context.Context, body ClearFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*ClearFindingResponse, error) {
+	rsp, err := c.ClearFinding(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClearFindingResponse(rsp)
+}
+
+// RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
+//
+// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+func (c *ClientWithResponses) RestartSessionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RestartSessionResponse, error) {
+	rsp, err := c.RestartSessionWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRestartSessionResponse(rsp)
+}
+
+// RestartSessionWithResponse Begin a session anew whose stored record was refused
+//
+// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
+func (c *ClientWithResponses) RestartSessionWithResponse(ctx context.Context, body RestartSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*RestartSessionResponse, error) {
+	rsp, err := c.RestartSession(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRestartSessionResponse(rsp)
+}
+
 // ListDatasetsWithResponse Datasets that the token may read
 //
 // Returns a wrapper object for the known response body format(s).
@@ -12827,6 +13599,45 @@ func (c *ClientWithResponses) LoginWithResponse(ctx context.Context, body LoginJ
 	return ParseLoginResponse(rsp)
 }
 
+// ListAsideWithResponse Messages that could not be read, without their contents
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/messages/aside (the `ListAside` operationId).
+func (c *ClientWithResponses) ListAsideWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListAsideResponse, error) {
+	rsp, err := c.ListAside(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAsideResponse(rsp)
+}
+
+// ForgetAsideWithBodyWithResponse Remove a message that could not be read
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+func (c *ClientWithResponses) ForgetAsideWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ForgetAsideResponse, error) {
+	rsp, err := c.ForgetAsideWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseForgetAsideResponse(rsp)
+}
+
+// ForgetAsideWithResponse Remove a message that could not be read
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/messages/aside/{id} (the `ForgetAside` operationId).
+func (c *ClientWithResponses) ForgetAsideWithResponse(ctx context.Context, id string, body ForgetAsideJSONRequestBody, reqEditors ...RequestEditorFn) (*ForgetAsideResponse, error) {
+	rsp, err := c.ForgetAside(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseForgetAsideResponse(rsp)
+}
+
 // ChangePasswordWithBodyWithResponse Change the password
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -13112,6 +13923,8 @@ func (c *ClientWithResponses) SendSecretWithResponse(ctx context.Context, body S
 
 // RemoveSecretWithBodyWithResponse Remove a secret from this user's vault; the other side's copy stays
 //
+// One that waits to be sent is not sent any more; whether it had left says the answer.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/secrets/{id} (the `RemoveSecret` operationId).
@@ -13124,6 +13937,8 @@ func (c *ClientWithResponses) RemoveSecretWithBodyWithResponse(ctx context.Conte
 }
 
 // RemoveSecretWithResponse Remove a secret from this user's vault; the other side's copy stays
+//
+// One that waits to be sent is not sent any more; whether it had left says the answer.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13983,6 +14798,64 @@ func ParseConnectCoordinatorResponse(rsp *http.Response) (*ConnectCoordinatorRes
 	return response, nil
 }
 
+// ParseClearFindingResponse parses an HTTP response from a ClearFindingWithResponse call
+func ParseClearFindingResponse(rsp *http.Response) (*ClearFindingResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClearFindingResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRestartSessionResponse parses an HTTP response from a RestartSessionWithResponse call
+func ParseRestartSessionResponse(rsp *http.Response) (*RestartSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RestartSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListDatasetsResponse parses an HTTP response from a ListDatasetsWithResponse call
 func ParseListDatasetsResponse(rsp *http.Response) (*ListDatasetsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14803,6 +15676,68 @@ func ParseLoginResponse(rsp *http.Response) (*LoginResponse, error) {
 	return response, nil
 }
 
+// ParseListAsideResponse parses an HTTP response from a ListAsideWithResponse call
+func ParseListAsideResponse(rsp *http.Response) (*ListAsideResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAsideResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AsideList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseForgetAsideResponse parses an HTTP response from a ForgetAsideWithResponse call
+func ParseForgetAsideResponse(rsp *http.Response) (*ForgetAsideResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ForgetAsideResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseChangePasswordResponse parses an HTTP response from a ChangePasswordWithResponse call
 func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15134,8 +16069,12 @@ func ParseRemoveSecretResponse(rsp *http.Response) (*RemoveSecretResponse, error
 	}
 
 	switch {
-	case rsp.StatusCode == 204:
-		break // No content-type
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SecretRemoval
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

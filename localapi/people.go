@@ -77,7 +77,7 @@ func (c *Client) Secret(ctx context.Context, ref string) (Secret, error) {
 	return answer[Secret](c.raw.GetSecret(ctx, ref))
 }
 
-// RemoveSecret removes a secret from this user's vault.
-func (c *Client) RemoveSecret(ctx context.Context, ref string) error {
-	return done(c.raw.RemoveSecret(ctx, ref, EmptyObject{}))
+// RemoveSecret removes a secret from this user's vault, and tells what became of its message.
+func (c *Client) RemoveSecret(ctx context.Context, ref string) (SecretRemoval, error) {
+	return answer[SecretRemoval](c.raw.RemoveSecret(ctx, ref, EmptyObject{}))
 }

@@ -22,7 +22,7 @@ func (a *app) contactsCommand() *cobra.Command {
 	}
 	group.AddCommand(
 		a.listContactsCommand(), a.addContactCommand(), a.showContactCommand(), a.acceptContactCommand(), a.blockContactCommand(),
-		a.renameContactCommand(), a.removeContactCommand(), a.verifyContactCommand(), a.resolveContactCommand(),
+		a.renameContactCommand(), a.removeContactCommand(), a.verifyContactCommand(), a.resolveContactCommand(), a.restartContactCommand(),
 	)
 	return group
 }

@@ -23,7 +23,10 @@ const (
 
 func (a *app) coordinatorCommand() *cobra.Command {
 	group := &cobra.Command{Use: "coordinator", Short: "The server that forwards messages and keeps sealed copies"}
-	group.AddCommand(a.showCoordinatorCommand(), a.connectCommand(), a.disconnectCommand())
+	group.AddCommand(
+		a.showCoordinatorCommand(), a.connectCommand(), a.disconnectCommand(), a.clearFindingCommand(), a.restartPreKeysCommand(), a.asideCommand(),
+		a.forgetAsideCommand(),
+	)
 	return group
 }
 
@@ -67,14 +70,7 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 	for _, f := range s.Failures {
 		lines = append(lines, fmt.Sprintf("%s: %s", f.Task, printable(f.Code)))
 	}
-	for _, f := range s.Findings {
-		line := fmt.Sprintf("%s: %s", printable(f.Object), f.Code)
-		if f.Contact != nil {
-			line += ", says contact " + printable(*f.Contact)
-		}
-		lines = append(lines, line)
-	}
-	return lines
+	return append(lines, linesOfDoubt(s)...)
 }
 
 // standing is a state with what keeps it from being online.

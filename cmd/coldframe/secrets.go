@@ -200,6 +200,13 @@ func isText(b []byte) bool {
 	return len(b) > 0 && utf8.Valid(b) && !strings.ContainsFunc(string(b), odd)
 }
 
+// fates say what became of the message of a secret that was removed.
+var fates = map[localapi.SecretRemovalMessage]string{
+	localapi.SecretRemovalMessageCancelled: "; its message is not sent",
+	localapi.SecretRemovalMessageLeft:      "; its message has left: the contact has it, or will",
+	localapi.SecretRemovalMessageElsewhere: "; another machine of yours was to send it, and does not if it has not yet when it learns of this",
+}
+
 func (a *app) removeSecretCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove REF", Aliases: []string{"rm"}, Short: "Remove a secret from your vault; the other side's copy stays", Args: args(cobra.ExactArgs(1)),
@@ -208,11 +215,11 @@ func (a *app) removeSecretCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.RemoveSecret(cmd.Context(), ref); err != nil {
+			r, err := c.RemoveSecret(cmd.Context(), ref)
+			if err != nil {
 				return err
 			}
-			a.say("removed %s", ref)
-			return nil
+			return a.answer(r, func() error { a.say("removed %s%s", ref, fates[r.Message]); return nil })
 		},
 	}
 }

@@ -14,11 +14,11 @@ import (
 	"coldframe/keystore"
 )
 
-// Vault is what a Book needs of keystore.Vault, or of what replicates it. The function of Update may be called again, and calls List.
+// Vault is what a Book needs of keystore.Vault, or of what replicates it. The function of UpdateContext may be called again, and calls List.
 type Vault interface {
 	Get(id string) (keystore.Item, error)
 	List(kind string) ([]string, error)
-	Update(fn func(tx *keystore.Tx) error) error
+	UpdateContext(ctx context.Context, fn func(tx *keystore.Tx) error) error
 }
 
 // Directory is what a Book needs of the coordinator. None of its answers is believed.
@@ -39,9 +39,11 @@ type Outgoing struct {
 // MessageID is the id that a message was queued under.
 type MessageID = [16]byte
 
-// Sender queues a message in the transaction that it belongs to: it will be sent if and only if that commits.
+// Sender queues a message in the transaction that it belongs to: it will be sent if that commits, unless it is cancelled, and else not.
 type Sender interface {
 	Queue(tx *keystore.Tx, m Outgoing) (MessageID, error)
+	// Cancel removes a message in the moment in which the transaction becomes durable, and tells then whether it may have left.
+	Cancel(tx *keystore.Tx, id MessageID, tell func(left bool))
 }
 
 // Own is the user that a Book belongs to.
@@ -67,6 +69,7 @@ const (
 	EventReceived   = "secret.received"         // a contact's secret is there
 	EventHeld       = "secret.held"             // one waits for a person
 	EventConflict   = "secret.conflict"         // another secret under an id that is there
+	EventTooMany    = "secret.too_many"         // one more than is kept of one contact
 	EventResolved   = "contact.change_resolved" // a person has looked
 )
 
@@ -87,8 +90,9 @@ type Options struct {
 
 // Book is a user's contacts and secrets. Its methods may be called by several goroutines.
 type Book struct {
-	o   Options
-	own uuid.UUID
+	o       Options
+	own     uuid.UUID
+	senders senders
 }
 
 // New returns the book of a user. It is an error if the user's own id is none.
@@ -105,14 +109,14 @@ type noted struct{ error }
 
 // change changes a user's record in one transaction. An error of fn leaves all as it was, but for a noted one: the record it came with is
 // stored, and then that error is returned. Events follow the commit.
-func (b *Book) change(user string, fn func(tx *keystore.Tx, r record) (record, error)) error {
+func (b *Book) change(ctx context.Context, user string, fn func(tx *keystore.Tx, r record) (record, error)) error {
 	id, err := userID(user)
 	if err != nil {
 		return err
 	}
 	var after error
 	var was, next record
-	err = b.o.Vault.Update(func(tx *keystore.Tx) (err error) {
+	err = b.o.Vault.UpdateContext(ctx, func(tx *keystore.Tx) (err error) {
 		after = nil
 		if was, err = b.load(tx, id); err != nil {
 			return err

@@ -33,20 +33,20 @@ func TestK01_OwnKeyForANewContact(t *testing.T) {
 	if c.User != bob.User || c.Email != "Bob@example.org" || c.Verified.Date != 0 {
 		t.Fatalf("%+v", c)
 	}
-	_, err = w.book.Send(w.draft(bob))
+	_, err = w.book.Send(t.Context(), w.draft(bob))
 	wants(t, "send", err, fault.UntrustedKey)
 	if n := w.outbox(bob.User); len(n) != 0 || len(w.secrets()) != 0 {
 		t.Fatal("something was queued")
 	}
 	// Bob's screen shows the number of his own key: not this one.
-	wants(t, "compare", w.book.SetVerified(bob.User, contacts.Comparison{Number: bob.fingerprint(w.me).Digits()}), fault.KeyChanged)
-	wants(t, "scan", w.book.SetVerified(bob.User, contacts.Comparison{Code: bob.fingerprint(w.me).Scannable()}), fault.KeyChanged)
-	_, err = w.book.Send(w.draft(bob))
+	wants(t, "compare", w.book.SetVerified(t.Context(), bob.User, contacts.Comparison{Number: bob.fingerprint(w.me).Digits()}), fault.KeyChanged)
+	wants(t, "scan", w.book.SetVerified(t.Context(), bob.User, contacts.Comparison{Code: bob.fingerprint(w.me).Scannable()}), fault.KeyChanged)
+	_, err = w.book.Send(t.Context(), w.draft(bob))
 	wants(t, "send after that", err, fault.UntrustedKey)
 	// A person may send all the same, and the secret says so.
 	d := w.draft(bob)
 	d.Unverified = true
-	s, err := w.book.Send(d)
+	s, err := w.book.Send(t.Context(), d)
 	wants(t, "send unverified", err, "")
 	if s.Verified || len(w.outbox(bob.User)) != 1 {
 		t.Fatalf("%v", s)
@@ -57,7 +57,7 @@ func TestK01_OwnKeyForANewContact(t *testing.T) {
 func TestK02_KeyOfAContactChanges(t *testing.T) {
 	w, bob := newWorld(t), newPerson(t)
 	w.befriend(bob)
-	_, err := w.book.Send(w.draft(bob))
+	_, err := w.book.Send(t.Context(), w.draft(bob))
 	wants(t, "first", err, "")
 	pinned := w.contact(bob).Pinned
 	mallory := impostor(t, bob)
@@ -72,7 +72,7 @@ func TestK02_KeyOfAContactChanges(t *testing.T) {
 	if c.State != contacts.StateChanged || c.Pinned != pinned || c.Candidate.Pin.Identity != mallory.Identity.Public() || c.Verified.Date == 0 {
 		t.Fatalf("%+v", c)
 	}
-	_, err = w.book.Send(contacts.Draft{To: bob.User, Body: []byte("x"), Unverified: true})
+	_, err = w.book.Send(t.Context(), contacts.Draft{To: bob.User, Body: []byte("x"), Unverified: true})
 	wants(t, "send", err, fault.KeyChanged)
 	// The genuine bundle again, or a third key, changes nothing about that; nothing is even fetched.
 	third := impostor(t, bob)
@@ -84,24 +84,24 @@ func TestK02_KeyOfAContactChanges(t *testing.T) {
 			t.Fatal("the coordinator was asked")
 		}
 	}
-	wants(t, "accept is not for this", w.book.Accept(bob.User), fault.KeyChanged)
+	wants(t, "accept is not for this", w.book.Accept(t.Context(), bob.User), fault.KeyChanged)
 	n, err := w.book.SafetyNumbers(bob.User)
 	if err != nil || n.New == nil || n.Pinned.Digits != bob.fingerprint(w.me).Digits() || n.New.Digits != mallory.fingerprint(w.me).Digits() {
 		t.Fatal(n, err)
 	}
-	wants(t, "new without comparing", w.book.AcceptNew(bob.User, contacts.Comparison{}), fault.InvalidRequest)
-	wants(t, "new by the number of the old", w.book.AcceptNew(bob.User, contacts.Comparison{Number: n.Pinned.Digits}), fault.KeyChanged)
+	wants(t, "new without comparing", w.book.AcceptNew(t.Context(), bob.User, contacts.Comparison{}), fault.InvalidRequest)
+	wants(t, "new by the number of the old", w.book.AcceptNew(t.Context(), bob.User, contacts.Comparison{Number: n.Pinned.Digits}), fault.KeyChanged)
 	if after := w.contact(bob); after.Pinned != pinned || after.Candidate.Pin.Identity != mallory.Identity.Public() {
 		t.Fatalf("%+v", after)
 	}
-	wants(t, "keep", w.book.KeepOld(bob.User), "")
+	wants(t, "keep", w.book.KeepOld(t.Context(), bob.User), "")
 	if c := w.contact(bob); c.State != contacts.StateAccepted || c.Pinned != pinned || c.Candidate != nil || c.Verified.Date == 0 {
 		t.Fatalf("%+v", c)
 	}
 	w.served[bob.User] = bob.publish(t, w.now)
 	_, err = w.book.Bundle(t.Context(), bob.User)
 	wants(t, "genuine again", err, "")
-	_, err = w.book.Send(w.draft(bob))
+	_, err = w.book.Send(t.Context(), w.draft(bob))
 	wants(t, "send", err, "")
 }
 
@@ -143,7 +143,7 @@ func TestK10_RemovedKeyReturns(t *testing.T) {
 	w.served[old.User] = fresh.publish(t, w.now)
 	_, err := w.book.Bundle(t.Context(), old.User)
 	wants(t, "changed", err, fault.KeyChanged)
-	wants(t, "accept", w.book.AcceptNew(old.User, contacts.Comparison{Code: fresh.fingerprint(w.me).Scannable()}), "")
+	wants(t, "accept", w.book.AcceptNew(t.Context(), old.User, contacts.Comparison{Code: fresh.fingerprint(w.me).Scannable()}), "")
 	c := w.contact(old)
 	if c.State != contacts.StateAccepted || c.Pinned.Identity != fresh.Identity.Public() || c.Verified.Number != fresh.fingerprint(w.me).Digits() ||
 		len(c.History) != 1 || c.History[0].Pin.Identity != old.Identity.Public() || c.History[0].Verified.Number != old.fingerprint(w.me).Digits() {
@@ -164,7 +164,7 @@ func TestK10_RemovedKeyReturns(t *testing.T) {
 		}
 	}
 	returns("returned")
-	wants(t, "remove", w.book.Remove(old.User), "")
+	wants(t, "remove", w.book.Remove(t.Context(), old.User), "")
 	_, err = w.book.Get(old.User)
 	wants(t, "removed", err, fault.NotFound)
 	w.served[old.User] = old.publish(t, w.now)
@@ -183,8 +183,8 @@ func TestK10_RemovedKeyReturns(t *testing.T) {
 func TestRemovedContactKeepsItsPin(t *testing.T) {
 	w, bob := newWorld(t), newPerson(t)
 	w.befriend(bob)
-	wants(t, "remove", w.book.Remove(bob.User), "")
-	wants(t, "remove again", w.book.Remove(bob.User), fault.NotFound)
+	wants(t, "remove", w.book.Remove(t.Context(), bob.User), "")
+	wants(t, "remove again", w.book.Remove(t.Context(), bob.User), fault.NotFound)
 	all, err := w.book.List()
 	if err != nil || len(all) != 0 {
 		t.Fatal(all, err)
@@ -208,7 +208,7 @@ func TestRemovedContactKeepsItsMark(t *testing.T) {
 	w.served[bob.User] = bob.publish(t, w.now)
 	_, err := w.book.Bundle(t.Context(), bob.User)
 	wants(t, "bundle", err, "")
-	wants(t, "remove", w.book.Remove(bob.User), "")
+	wants(t, "remove", w.book.Remove(t.Context(), bob.User), "")
 	w.served[bob.User] = old
 	_, err = w.book.Add(t.Context(), contacts.Addition{User: bob.User})
 	wants(t, "add by an older bundle", err, fault.RolledBack)
@@ -243,7 +243,7 @@ func TestBundlesOfAContact(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	see("a later one does not heal that", bob.publish(t, w.now), fault.Forked)
-	wants(t, "a person looks", w.book.AcceptNew(bob.User, contacts.Comparison{Number: bob.fingerprint(w.me).Digits()}), "")
+	wants(t, "a person looks", w.book.AcceptNew(t.Context(), bob.User, contacts.Comparison{Number: bob.fingerprint(w.me).Digits()}), "")
 	if c := w.contact(bob); c.State != contacts.StateAccepted || len(c.History) != 0 || c.Mark.Sequence != 5 {
 		t.Fatalf("%+v", c)
 	}
@@ -281,16 +281,16 @@ func TestAddByEmail(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].Name != "bob" || all[1].Name != "eve" {
 		t.Fatal(all, err)
 	}
-	wants(t, "rename", w.book.Rename(eve.User, "adele"), "")
+	wants(t, "rename", w.book.Rename(t.Context(), eve.User, "adele"), "")
 	if all, _ = w.book.List(); all[0].Name != "adele" {
 		t.Fatalf("%+v", all)
 	}
-	wants(t, "rename nobody", w.book.Rename(uuid.NewString(), "x"), fault.NotFound)
-	wants(t, "block", w.book.Block(eve.User), "")
+	wants(t, "rename nobody", w.book.Rename(t.Context(), uuid.NewString(), "x"), fault.NotFound)
+	wants(t, "block", w.book.Block(t.Context(), eve.User), "")
 	wants(t, "add who is blocked", add(contacts.Addition{User: eve.User}), fault.Conflict)
 	_, err = w.book.Bundle(t.Context(), eve.User)
 	wants(t, "bundle of who is blocked", err, fault.Forbidden)
-	wants(t, "unblock", w.book.Accept(eve.User), "")
+	wants(t, "unblock", w.book.Accept(t.Context(), eve.User), "")
 	_, err = w.book.Bundle(t.Context(), eve.User)
 	wants(t, "bundle", err, "")
 }
@@ -299,7 +299,7 @@ func TestAddByEmail(t *testing.T) {
 func TestItemIDsTellNothing(t *testing.T) {
 	w, bob := newWorld(t), newPerson(t)
 	w.befriend(bob)
-	_, err := w.book.Send(w.draft(bob))
+	_, err := w.book.Send(t.Context(), w.draft(bob))
 	wants(t, "send", err, "")
 	for _, kind := range []string{"contact", "secret"} {
 		ids, err := w.vault.List(kind)
@@ -318,22 +318,22 @@ func TestSafetyNumbers(t *testing.T) {
 	}
 	wants(t, "the other side scans ours", bob.fingerprint(w.me).Compare(n.Pinned.Code), "")
 	for _, typed := range []string{"", "1", n.Pinned.Digits + "1", strings.Repeat(" ", 500), n.Pinned.Digits[:59] + "٣", strings.Repeat("x", 60)} {
-		wants(t, typed, w.book.SetVerified(bob.User, contacts.Comparison{Number: typed}), fault.InvalidRequest)
+		wants(t, typed, w.book.SetVerified(t.Context(), bob.User, contacts.Comparison{Number: typed}), fault.InvalidRequest)
 	}
-	wants(t, "both", w.book.SetVerified(bob.User, contacts.Comparison{Number: n.Pinned.Digits, Code: n.Pinned.Code}), fault.InvalidRequest)
-	wants(t, "our own code", w.book.SetVerified(bob.User, contacts.Comparison{Code: n.Pinned.Code}), fault.KeyChanged)
-	wants(t, "no code", w.book.SetVerified(bob.User, contacts.Comparison{Code: []byte("https://example.org")}), fault.InvalidRequest)
-	wants(t, "nobody", w.book.SetVerified(uuid.NewString(), contacts.Comparison{Number: n.Pinned.Digits}), fault.NotFound)
+	wants(t, "both", w.book.SetVerified(t.Context(), bob.User, contacts.Comparison{Number: n.Pinned.Digits, Code: n.Pinned.Code}), fault.InvalidRequest)
+	wants(t, "our own code", w.book.SetVerified(t.Context(), bob.User, contacts.Comparison{Code: n.Pinned.Code}), fault.KeyChanged)
+	wants(t, "no code", w.book.SetVerified(t.Context(), bob.User, contacts.Comparison{Code: []byte("https://example.org")}), fault.InvalidRequest)
+	wants(t, "nobody", w.book.SetVerified(t.Context(), uuid.NewString(), contacts.Comparison{Number: n.Pinned.Digits}), fault.NotFound)
 	if w.contact(bob).Verified.Date != 0 {
 		t.Fatal("verified by one of these")
 	}
 	w.now = w.now.Add(time.Hour)
-	wants(t, "typed", w.book.SetVerified(bob.User, contacts.Comparison{Number: strings.Join(n.Pinned.Groups(), " \n-")}), "")
+	wants(t, "typed", w.book.SetVerified(t.Context(), bob.User, contacts.Comparison{Number: strings.Join(n.Pinned.Groups(), " \n-")}), "")
 	if v := w.contact(bob).Verified; v.Number != n.Pinned.Digits || v.Date != w.now.Unix() {
 		t.Fatalf("%+v", v)
 	}
-	wants(t, "clear", w.book.ClearVerified(bob.User), "")
-	_, err = w.book.Send(w.draft(bob))
+	wants(t, "clear", w.book.ClearVerified(t.Context(), bob.User), "")
+	_, err = w.book.Send(t.Context(), w.draft(bob))
 	wants(t, "send", err, fault.UntrustedKey)
 }
 

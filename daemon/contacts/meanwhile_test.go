@@ -1,6 +1,7 @@
 package contacts_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestBlockedMeanwhile(t *testing.T) {
 	w, bob, eve := newWorld(t), newPerson(t), newPerson(t)
 	w.befriend(bob)
 	w.served[bob.User] = bob.publish(t, w.now)
-	w.during = func() { wants(t, "block", w.book.Block(bob.User), "") }
+	w.during = func() { wants(t, "block", w.book.Block(t.Context(), bob.User), "") }
 	_, err := w.book.Bundle(t.Context(), bob.User)
 	wants(t, "bundle", err, fault.Forbidden)
 	if c := w.contact(bob); c.Mark.Sequence != 1 || c.State != contacts.StateBlocked {
@@ -25,7 +26,7 @@ func TestBlockedMeanwhile(t *testing.T) {
 	w.during = func() {
 		_, err := w.receive(eve.secret(t, 1, "t", "b"))
 		wants(t, "receive", err, "")
-		wants(t, "block", w.book.Block(eve.User), "")
+		wants(t, "block", w.book.Block(t.Context(), eve.User), "")
 	}
 	_, err = w.book.Add(t.Context(), contacts.Addition{User: eve.User})
 	wants(t, "add", err, fault.Conflict)
@@ -39,8 +40,8 @@ type retrying struct {
 
 var errLost = errors.New("another device was faster")
 
-func (v *retrying) Update(fn func(tx *keystore.Tx) error) error {
-	err := v.Vault.Update(func(tx *keystore.Tx) error { return errors.Join(fn(tx), errLost) })
+func (v *retrying) UpdateContext(ctx context.Context, fn func(tx *keystore.Tx) error) error {
+	err := v.Vault.UpdateContext(ctx, func(tx *keystore.Tx) error { return errors.Join(fn(tx), errLost) })
 	if !errors.Is(err, errLost) {
 		return err
 	}
@@ -48,7 +49,7 @@ func (v *retrying) Update(fn func(tx *keystore.Tx) error) error {
 		v.meanwhile = nil
 		m()
 	}
-	return v.Vault.Update(fn)
+	return v.Vault.UpdateContext(ctx, fn)
 }
 
 // What the first try of a change thought counts for nothing.
@@ -58,7 +59,7 @@ func TestChangesMayRunAgain(t *testing.T) {
 	direct := w.book
 	w.book = w.bookOver(v)
 	w.befriend(bob)
-	s, err := w.book.Send(w.draft(bob))
+	s, err := w.book.Send(t.Context(), w.draft(bob))
 	if err != nil || len(w.outbox(bob.User)) != 1 || s.State != contacts.SecretQueued {
 		t.Fatal(s, err)
 	}
@@ -69,14 +70,14 @@ func TestChangesMayRunAgain(t *testing.T) {
 	v.meanwhile = func() {
 		_, err := direct.Bundle(t.Context(), bob.User)
 		wants(t, "changed", err, fault.KeyChanged)
-		wants(t, "accept", direct.AcceptNew(bob.User, contacts.Comparison{Number: fresh.fingerprint(w.me).Digits()}), "")
+		wants(t, "accept", direct.AcceptNew(t.Context(), bob.User, contacts.Comparison{Number: fresh.fingerprint(w.me).Digits()}), "")
 	}
 	_, err = w.book.Bundle(t.Context(), bob.User)
 	wants(t, "bundle", err, "")
 	if c := w.contact(bob); c.State != contacts.StateAccepted || c.Pinned.Identity != fresh.Identity.Public() {
 		t.Fatalf("%+v", c)
 	}
-	u, err := w.book.Publish(w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil)
+	u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil)
 	if err != nil || u.Sequence != 1 {
 		t.Fatal(u.Sequence, err)
 	}

@@ -1,6 +1,7 @@
 package contacts
 
 import (
+	"context"
 	"crypto/subtle"
 	"strings"
 
@@ -64,8 +65,8 @@ func (b *Book) fingerprint(c *Contact, identity Key) ratchet.Fingerprint {
 
 // SetVerified notes that a person compared the safety number with the pinned identity. Errors: fault.KeyChanged if the numbers differ;
 // fault.InvalidRequest for what is none; fault.Policy for a code of another version; those of MaySend.
-func (b *Book) SetVerified(user string, given Comparison) error {
-	return b.change(user, func(_ *keystore.Tx, r record) (record, error) {
+func (b *Book) SetVerified(ctx context.Context, user string, given Comparison) error {
+	return b.change(ctx, user, func(_ *keystore.Tx, r record) (record, error) {
 		if err := r.Contact.MaySend(); err != nil {
 			return r, err
 		}
@@ -76,8 +77,8 @@ func (b *Book) SetVerified(user string, given Comparison) error {
 }
 
 // ClearVerified takes back what SetVerified noted.
-func (b *Book) ClearVerified(user string) error {
-	return b.change(user, func(_ *keystore.Tx, r record) (record, error) {
+func (b *Book) ClearVerified(ctx context.Context, user string) error {
+	return b.change(ctx, user, func(_ *keystore.Tx, r record) (record, error) {
 		if r.none() || r.Contact.State == StateRemoved {
 			return r, errNobody()
 		}
@@ -89,8 +90,8 @@ func (b *Book) ClearVerified(user string) error {
 // AcceptNew resolves a change: the identity that was seen takes the place of the pinned one, which is revoked for good. The given number
 // must be the one with the new identity, and the contact is verified then. What waits under the new identity becomes visible, what came
 // under others is dropped. Errors: fault.Conflict if nothing has changed; those of SetVerified; fault.TooLarge after MaxHistory identities.
-func (b *Book) AcceptNew(user string, given Comparison) error {
-	return b.resolve(user, func(c Contact) (Contact, error) {
+func (b *Book) AcceptNew(ctx context.Context, user string, given Comparison) error {
+	return b.resolve(ctx, user, func(c Contact) (Contact, error) {
 		v, err := b.compare(&c, c.Candidate.Pin.Identity, given)
 		if err != nil {
 			return c, err
@@ -100,12 +101,12 @@ func (b *Book) AcceptNew(user string, given Comparison) error {
 }
 
 // KeepOld resolves a change: what was seen is dropped, and with it what came under it. It can be seen again, and stops everything again.
-func (b *Book) KeepOld(user string) error {
-	return b.resolve(user, func(c Contact) (Contact, error) { return c.settled(), nil })
+func (b *Book) KeepOld(ctx context.Context, user string) error {
+	return b.resolve(ctx, user, func(c Contact) (Contact, error) { return c.settled(), nil })
 }
 
-func (b *Book) resolve(user string, how func(Contact) (Contact, error)) error {
-	return b.change(user, func(tx *keystore.Tx, r record) (record, error) {
+func (b *Book) resolve(ctx context.Context, user string, how func(Contact) (Contact, error)) error {
+	return b.change(ctx, user, func(tx *keystore.Tx, r record) (record, error) {
 		switch r.Contact.State {
 		case StateChanged:
 		case "", StateRemoved:

@@ -2,6 +2,7 @@ package contacts
 
 import (
 	"bytes"
+	"context"
 	"errors"
 
 	"coldframe/internal/fault"
@@ -26,7 +27,7 @@ type Upload struct {
 // Publish signs the next bundle of the chain and one-time prekeys. That its place is taken is durable before it returns (THREATS R6); one
 // that never reached the coordinator is a gap, which is none's concern. lastResort is a bundle with the last-resort KEM prekey, each of
 // oneTime one with one-time keys, all of ratchet.PreKeys. Errors: fault.InvalidRequest for other keys than this user's.
-func (b *Book) Publish(k Keys, lastResort ratchet.Bundle, oneTime []ratchet.Bundle) (Upload, error) {
+func (b *Book) Publish(ctx context.Context, k Keys, lastResort ratchet.Bundle, oneTime []ratchet.Bundle) (Upload, error) {
 	if k.User != b.o.Own.User || k.Identity.Public() != b.o.Own.Identity || !bytes.Equal(k.signer().Public(), b.o.Own.Signing) {
 		return Upload{}, fault.New(fault.InvalidRequest, "the keys are not this user's")
 	}
@@ -38,7 +39,7 @@ func (b *Book) Publish(k Keys, lastResort ratchet.Bundle, oneTime []ratchet.Bund
 		}
 		u.OneTime = append(u.OneTime, e)
 	}
-	err := b.o.Vault.Update(func(tx *keystore.Tx) error {
+	err := b.o.Vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		marks, err := ownMarks(tx)
 		if err != nil {
 			return err
@@ -84,13 +85,13 @@ func putOwnMarks(tx *keystore.Tx, p published) error {
 }
 
 // Uploaded notes that the coordinator took an upload: an older bundle from it is rolled_back from then on.
-func (b *Book) Uploaded(u Upload) error {
-	return b.ownSeen(Mark{Sequence: u.Sequence, Hash: signed.Hash(u.Bundle)})
+func (b *Book) Uploaded(ctx context.Context, u Upload) error {
+	return b.ownSeen(ctx, Mark{Sequence: u.Sequence, Hash: signed.Hash(u.Bundle)})
 }
 
 // ownSeen takes over a mark of the user's own, if it is news.
-func (b *Book) ownSeen(m Mark) error {
-	return b.o.Vault.Update(func(tx *keystore.Tx) error {
+func (b *Book) ownSeen(ctx context.Context, m Mark) error {
+	return b.o.Vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		p, err := ownMarks(tx)
 		if err != nil || p.Uploaded.Sequence >= m.Sequence {
 			return err
@@ -107,8 +108,8 @@ func (b *Book) ownSeen(m Mark) error {
 // that this vault forgot: its place is taken over, so that the next one follows it. Nothing else is ever changed by it. Errors, with an
 // event each: fault.KeyChanged for other keys than the user's; fault.RolledBack and fault.Forked by the user's own mark; those of Verify,
 // but for the time.
-func (b *Book) CheckOwn(p Published) error {
-	err := b.checkOwn(p.Bundle)
+func (b *Book) CheckOwn(ctx context.Context, p Published) error {
+	err := b.checkOwn(ctx, p.Bundle)
 	switch code := fault.CodeOf(err); {
 	case err == nil:
 	case code == fault.KeyChanged:
@@ -119,7 +120,7 @@ func (b *Book) CheckOwn(p Published) error {
 	return err
 }
 
-func (b *Book) checkOwn(envelope []byte) error {
+func (b *Book) checkOwn(ctx context.Context, envelope []byte) error {
 	body, err := openBundle(b.o.Own.User, envelope)
 	if err != nil {
 		return err
@@ -138,5 +139,5 @@ func (b *Book) checkOwn(envelope []byte) error {
 	case found.Sequence == p.Uploaded.Sequence, found.Sequence == p.Newest.Sequence && found != p.Newest:
 		return fault.New(fault.Forked, "two bundles of yours have one number")
 	}
-	return b.ownSeen(found)
+	return b.ownSeen(ctx, found)
 }

@@ -46,7 +46,7 @@ func (b *Book) Add(ctx context.Context, a Addition) (Contact, error) {
 		return Contact{}, err
 	}
 	var added Contact
-	err = b.change(a.User, func(tx *keystore.Tx, r record) (record, error) {
+	err = b.change(ctx, a.User, func(tx *keystore.Tx, r record) (record, error) {
 		if err := r.Contact.addable(); err != nil {
 			return r, err
 		}
@@ -144,7 +144,7 @@ func (b *Book) Offer(ctx context.Context, user string) (*Offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = b.change(user, func(_ *keystore.Tx, r record) (record, error) {
+	err = b.change(ctx, user, func(_ *keystore.Tx, r record) (record, error) {
 		if err := r.Contact.MaySend(); err != nil {
 			return r, err
 		}
@@ -193,11 +193,11 @@ func (b *Book) Identity(_ context.Context, user string) (Key, error) {
 }
 
 // Rename sets what a contact is called here. A stranger has no name: fault.Forbidden.
-func (b *Book) Rename(user, name string) error {
+func (b *Book) Rename(ctx context.Context, user, name string) error {
 	if err := checkLabel(name); err != nil {
 		return err
 	}
-	return b.change(user, func(_ *keystore.Tx, r record) (record, error) {
+	return b.change(ctx, user, func(_ *keystore.Tx, r record) (record, error) {
 		switch r.Contact.State {
 		case "", StateRemoved:
 			return r, errNobody()
@@ -211,8 +211,8 @@ func (b *Book) Rename(user, name string) error {
 
 // Remove forgets a contact but for their keys, and a stranger altogether, with what they sent that nobody saw. Secrets that were received
 // stay.
-func (b *Book) Remove(user string) error {
-	return b.change(user, func(_ *keystore.Tx, r record) (record, error) {
+func (b *Book) Remove(ctx context.Context, user string) error {
+	return b.change(ctx, user, func(_ *keystore.Tx, r record) (record, error) {
 		switch {
 		case r.none() || r.Contact.State == StateRemoved:
 			return r, errNobody()
@@ -227,8 +227,8 @@ func (b *Book) Remove(user string) error {
 }
 
 // Block drops what a user sent that waits, and whatever they send from now on.
-func (b *Book) Block(user string) error {
-	return b.change(user, func(_ *keystore.Tx, r record) (record, error) {
+func (b *Book) Block(ctx context.Context, user string) error {
+	return b.change(ctx, user, func(_ *keystore.Tx, r record) (record, error) {
 		if r.none() || r.Contact.State == StateRemoved {
 			return r, errNobody()
 		}
@@ -239,8 +239,8 @@ func (b *Book) Block(user string) error {
 
 // Accept consents to a stranger, or unblocks; what waits becomes visible. Who is accepted already stays so. Errors: fault.NotFound;
 // fault.KeyChanged or fault.Forked for who is changed: Resolve comes first.
-func (b *Book) Accept(user string) error {
-	return b.change(user, func(tx *keystore.Tx, r record) (record, error) {
+func (b *Book) Accept(ctx context.Context, user string) error {
+	return b.change(ctx, user, func(tx *keystore.Tx, r record) (record, error) {
 		switch r.Contact.State {
 		case "", StateRemoved:
 			return r, errNobody()

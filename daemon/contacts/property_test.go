@@ -89,7 +89,7 @@ func (b *believer) message(t *rapid.T) {
 func (b *believer) acceptNew(t *rapid.T) {
 	face := b.face(t)
 	before := b.state(t)
-	err := b.book.AcceptNew(b.user, contacts.Comparison{Number: b.number(face)})
+	err := b.book.AcceptNew(t.Context(), b.user, contacts.Comparison{Number: b.number(face)})
 	if err != nil {
 		return
 	}
@@ -104,7 +104,7 @@ func (b *believer) acceptNew(t *rapid.T) {
 
 func (b *believer) remove(t *rapid.T) {
 	before := b.state(t)
-	if b.book.Remove(b.user) == nil && !before.Known {
+	if b.book.Remove(t.Context(), b.user) == nil && !before.Known {
 		b.pinned = -1 // a stranger who was declined; nothing was ever sent to them
 	}
 }
@@ -136,7 +136,7 @@ func (b *believer) check(t *rapid.T) {
 	if may := b.book.MaySend(b.user); (may == nil) != (c.State == contacts.StateAccepted) {
 		t.Fatalf("%s: %v", c.State, may)
 	}
-	_, err = b.book.Send(contacts.Draft{To: b.user, Body: []byte("x")})
+	_, err = b.book.Send(t.Context(), contacts.Draft{To: b.user, Body: []byte("x")})
 	if (err == nil) != (c.State == contacts.StateAccepted && c.Verified.Number == b.number(b.pinned)) {
 		t.Fatalf("%s, verified %q: %v", c.State, c.Verified.Number, err)
 	}
@@ -171,25 +171,25 @@ func TestK02_AnyHistory(t *testing.T) {
 			case "message":
 				b.message(t)
 			case "accept":
-				_ = w.book.Accept(b.user)
+				_ = w.book.Accept(t.Context(), b.user)
 			case "verify":
-				_ = w.book.SetVerified(b.user, contacts.Comparison{Number: b.number(b.face(t))})
+				_ = w.book.SetVerified(t.Context(), b.user, contacts.Comparison{Number: b.number(b.face(t))})
 			case "new":
 				b.acceptNew(t)
 			case "old":
-				_ = w.book.KeepOld(b.user)
+				_ = w.book.KeepOld(t.Context(), b.user)
 			case "remove":
 				b.remove(t)
 			case "block":
-				_ = w.book.Block(b.user)
+				_ = w.book.Block(t.Context(), b.user)
 			}
 			b.check(t)
 			tally[fmt.Sprint(b.state(t).State)]++
 		}
 		if c := b.state(t); c.State == contacts.StateAsked { // room for the next ones
-			wants(w.t, "decline", w.book.Remove(b.user), "")
+			wants(w.t, "decline", w.book.Remove(t.Context(), b.user), "")
 		}
-		_ = w.book.Block(b.user)
+		_ = w.book.Block(t.Context(), b.user)
 	})
 	t.Log(tally)
 	for _, state := range []contacts.State{contacts.StateAsked, contacts.StateAccepted, contacts.StateBlocked, contacts.StateChanged, ""} {

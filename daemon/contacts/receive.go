@@ -33,7 +33,7 @@ func (r *Rejection) Unwrap() error { return r.Err }
 // After an error nothing was put into tx. A Rejection says that the message will never be taken: the caller goes on with tx, sets the
 // message aside and acknowledges it. Its codes are those of a payload that is none; fault.Conflict for another secret under an id of the
 // same sender, where the first one stays; fault.Forbidden from who is blocked; fault.Revoked under a replaced identity; fault.TooLarge for
-// more strangers, or more from one, than may wait. Other errors are the vault's, and fault.StorageFull: the message stays where it is.
+// more strangers, or more from one, than may wait, and for more from one contact than MaxFromOne. Other errors are the vault's, and fault.StorageFull: the message stays where it is.
 func (b *Book) Receive(tx *keystore.Tx, in Incoming) (Event, error) {
 	from, err := userID(in.From)
 	if err != nil || from == b.own {
@@ -58,6 +58,14 @@ func (b *Book) Receive(tx *keystore.Tx, in Incoming) (Event, error) {
 func conflictEvent(from string, err error) Event {
 	if errors.Is(err, fault.Conflict) {
 		return Event{Type: EventConflict, User: from, Code: fault.Conflict}
+	}
+	return Event{}
+}
+
+// tooManyEvent is the event of one secret too many of a contact.
+func tooManyEvent(from string, err error) Event {
+	if errors.Is(err, fault.TooLarge) {
+		return Event{Type: EventTooMany, User: from, Code: fault.TooLarge}
 	}
 	return Event{}
 }
@@ -100,6 +108,9 @@ func (b *Book) receive(tx *keystore.Tx, from uuid.UUID, r record, in Incoming, p
 		return Event{}, &Rejection{err}
 	}
 	if r.Contact = c; c.MayShow(in.Identity) == nil {
+		if err := b.share(tx, in.From); err != nil {
+			return tooManyEvent(in.From, err), err
+		}
 		s := r.incoming(b.o.Own.User, in.Identity, p, now)
 		return Event{Type: EventReceived, User: in.From}, b.put(tx, &s)
 	}

@@ -17,6 +17,7 @@ import (
 const (
 	MaxSecret  = 64 << 10                    // bytes of a body
 	MaxSecrets = 10_000                      // of a user, sent and received
+	MaxFromOne = MaxSecrets / 8              // of one contact, received
 	maxPayload = MaxSecret + MaxName + 1<<10 // bytes of a message's payload
 )
 

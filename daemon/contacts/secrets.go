@@ -3,6 +3,7 @@ package contacts
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -29,7 +30,7 @@ type Draft struct {
 // Send puts a secret into the vault and queues the message that carries it, in one transaction. The same draft sent again is there once, and
 // comes back as Repeated. Errors: those of MayTrust, or of MaySend if it may go unverified; fault.InvalidRequest; fault.TooLarge;
 // fault.Conflict for another draft of the same id; fault.StorageFull beyond MaxSecrets.
-func (b *Book) Send(d Draft) (Secret, error) {
+func (b *Book) Send(ctx context.Context, d Draft) (Secret, error) {
 	if err := checkDraft(&d); err != nil {
 		return Secret{}, err
 	}
@@ -39,7 +40,7 @@ func (b *Book) Send(d Draft) (Secret, error) {
 	}
 	now := b.o.Clock().UnixMilli()
 	var s Secret
-	err = b.o.Vault.Update(func(tx *keystore.Tx) error {
+	err = b.o.Vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		r, err := b.load(tx, to)
 		if err != nil {
 			return err
@@ -113,11 +114,11 @@ func (b *Book) queue(tx *keystore.Tx, s *Secret) error {
 	if err != nil {
 		return err
 	}
-	return tx.KV().Set(outRecord(id), []byte(s.Ref()))
+	return tx.KV().Set(QueuedRecord(id), []byte(s.Ref()))
 }
 
-// outRecord is the record of this device that says which secret a queued message carries.
-func outRecord(id MessageID) string { return QueuedPrefix + hex.EncodeToString(id[:]) }
+// QueuedRecord is the record of this device that says which secret a queued message carries.
+func QueuedRecord(id MessageID) string { return QueuedPrefix + hex.EncodeToString(id[:]) }
 
 // QueuedPrefix begins the names of the records of messages that were queued and of which Sent was not called.
 const QueuedPrefix = "contacts/out/"
@@ -164,14 +165,14 @@ func getSecret(from items, ref string) (Secret, error) {
 // Sent notes that a queued message is with the coordinator. It is no error if that is known, the message carries no secret, or the secret
 // was removed meanwhile.
 func (b *Book) Sent(tx *keystore.Tx, id MessageID) error {
-	ref, err := tx.KV().Get(outRecord(id))
+	ref, err := tx.KV().Get(QueuedRecord(id))
 	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := tx.KV().Delete(outRecord(id)); err != nil {
+	if err := tx.KV().Delete(QueuedRecord(id)); err != nil {
 		return err
 	}
 	s, err := getSecret(tx, string(ref))
@@ -191,7 +192,7 @@ var refForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // Secret returns a secret with its body, which the caller wipes; fault.NotFound if there is none.
 func (b *Book) Secret(ref string) (Secret, error) {
 	if !refForm.MatchString(ref) {
-		return Secret{}, fault.New(fault.InvalidRequest, "a secret's reference has 32 hexadecimal digits")
+		return Secret{}, errRef()
 	}
 	return getSecret(b.o.Vault, ref)
 }
@@ -219,14 +220,4 @@ func (b *Book) Secrets() ([]Secret, error) {
 		return cmp.Or(cmp.Compare(b.Since, a.Since), strings.Compare(a.Ref(), b.Ref()))
 	})
 	return out, nil
-}
-
-// RemoveSecret removes a secret from this user's vault; fault.NotFound if there is none.
-func (b *Book) RemoveSecret(ref string) error {
-	s, err := b.Secret(ref)
-	if err != nil {
-		return err
-	}
-	clear(s.Body)
-	return b.o.Vault.Update(func(tx *keystore.Tx) error { return tx.Delete(secretItem(ref)) })
 }

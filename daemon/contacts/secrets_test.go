@@ -21,18 +21,18 @@ func TestSendAndReceive(t *testing.T) {
 	ada.befriend(bob.me)
 	bob.befriend(ada.me)
 	d := contacts.Draft{ID: contacts.SecretID{7}, To: bob.me.User, Title: "bucket", Body: []byte("hunter2")}
-	sent, err := ada.book.Send(d)
+	sent, err := ada.book.Send(t.Context(), d)
 	wants(t, "send", err, "")
 	if sent.State != contacts.SecretQueued || !sent.Verified || len(sent.Body) != 0 {
 		t.Fatalf("%v", sent)
 	}
 	// Again, because the answer was lost; and another one under the same id.
-	again, err := ada.book.Send(d)
+	again, err := ada.book.Send(t.Context(), d)
 	if err != nil || again.Ref() != sent.Ref() || len(ada.outbox(bob.me.User)) != 1 {
 		t.Fatal(err)
 	}
 	d.Body = []byte("hunter3")
-	wants(t, "another", second(ada.book.Send(d)), fault.Conflict)
+	wants(t, "another", second(ada.book.Send(t.Context(), d)), fault.Conflict)
 	for _, id := range []contacts.MessageID{ada.queued, ada.queued, {8}} { // posted, told twice, and of no secret
 		wants(t, "posted", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, id) }), "")
 	}
@@ -52,13 +52,13 @@ func TestSendAndReceive(t *testing.T) {
 	if err != nil || string(whole.Body) != "hunter2" || whole.Title != "bucket" || !whole.WrittenAt().Equal(noon) || !whole.Verified {
 		t.Fatal(whole, err)
 	}
-	wants(t, "remove", bob.book.RemoveSecret(sent.Ref()), "")
+	wantFate(t, bob, sent.Ref(), contacts.MessageReceived)
 	d = contacts.Draft{To: bob.me.User}
-	gone, err := ada.book.Send(d)
+	gone, err := ada.book.Send(t.Context(), d)
 	wants(t, "send", err, "")
-	wants(t, "remove what is queued", ada.book.RemoveSecret(gone.Ref()), "")
+	wantFate(t, ada, gone.Ref(), contacts.MessageCancelled)
 	wants(t, "posted", ada.vault.Update(func(tx *keystore.Tx) error { return ada.book.Sent(tx, ada.queued) }), "")
-	wants(t, "remove again", bob.book.RemoveSecret(sent.Ref()), fault.NotFound)
+	wants(t, "remove again", second(bob.book.RemoveSecret(t.Context(), sent.Ref())), fault.NotFound)
 	wants(t, "no reference", second(bob.book.Secret("../contact")), fault.InvalidRequest)
 }
 
@@ -67,7 +67,7 @@ func TestSendIsOneTransaction(t *testing.T) {
 	w, bob := newWorld(t), newPerson(t)
 	w.befriend(bob)
 	w.broken = fault.New(fault.StorageFull, "no room")
-	wants(t, "send", second(w.book.Send(w.draft(bob))), fault.StorageFull)
+	wants(t, "send", second(w.book.Send(t.Context(), w.draft(bob))), fault.StorageFull)
 	if len(w.secrets()) != 0 || len(w.outbox(bob.User)) != 0 {
 		t.Fatal("half of it is there")
 	}
@@ -91,7 +91,7 @@ func TestDrafts(t *testing.T) {
 		"nobody":        {contacts.Draft{To: uuid.NewString()}, fault.NotFound},
 		"no id":         {contacts.Draft{To: "bob"}, fault.InvalidRequest},
 	} {
-		wants(t, what, second(w.book.Send(c.draft)), c.want)
+		wants(t, what, second(w.book.Send(t.Context(), c.draft)), c.want)
 	}
 	for _, p := range w.outbox(bob.User) {
 		if len(p) > contacts.MaxPayload {
@@ -110,7 +110,7 @@ func TestSecretsAreNotOverwritten(t *testing.T) {
 	w.befriend(eve)
 	d := w.draft(bob)
 	d.ID = contacts.SecretID{5}
-	mine, err := w.book.Send(d)
+	mine, err := w.book.Send(t.Context(), d)
 	wants(t, "send", err, "")
 	for _, p := range []*person{bob, eve} {
 		_, err := w.receive(p.secret(t, 5, "title of "+p.User, "first"))
@@ -165,9 +165,9 @@ func TestK02_MessagesWhileChanged(t *testing.T) {
 		want := "of the old one"
 		if takeNew {
 			want = "of the new one"
-			wants(t, "accept", w.book.AcceptNew(bob.User, contacts.Comparison{Number: mallory.fingerprint(w.me).Digits()}), "")
+			wants(t, "accept", w.book.AcceptNew(t.Context(), bob.User, contacts.Comparison{Number: mallory.fingerprint(w.me).Digits()}), "")
 		} else {
-			wants(t, "keep", w.book.KeepOld(bob.User), "")
+			wants(t, "keep", w.book.KeepOld(t.Context(), bob.User), "")
 		}
 		s := w.secrets()
 		if len(s) != 1 {
@@ -176,7 +176,7 @@ func TestK02_MessagesWhileChanged(t *testing.T) {
 		if got, err := w.book.Secret(s[0].Ref()); err != nil || string(got.Body) != want {
 			t.Fatal(string(got.Body), err)
 		}
-		wants(t, "nothing is to be resolved", w.book.KeepOld(bob.User), fault.Conflict)
+		wants(t, "nothing is to be resolved", w.book.KeepOld(t.Context(), bob.User), fault.Conflict)
 	}
 }
 
@@ -206,13 +206,13 @@ func TestKeptAreBounded(t *testing.T) {
 	w.befriend(bob)
 	w.served[eve.User] = eve.publish(t, w.now)
 	w.book = w.bookOver(crowded{w.vault, "secret", contacts.MaxSecrets})
-	wants(t, "send", second(w.book.Send(w.draft(bob))), fault.StorageFull)
+	wants(t, "send", second(w.book.Send(t.Context(), w.draft(bob))), fault.StorageFull)
 	_, err := w.receive(bob.secret(t, 1, "t", "b"))
 	if wants(t, "receive", err, fault.StorageFull); rejected(err) {
 		t.Fatal("set aside for want of room")
 	}
 	w.book = w.bookOver(crowded{w.vault, "secret", contacts.MaxSecrets - 1})
-	wants(t, "the last", second(w.book.Send(w.draft(bob))), "")
+	wants(t, "the last", second(w.book.Send(t.Context(), w.draft(bob))), "")
 	w.book = w.bookOver(crowded{w.vault, "contact", contacts.MaxContacts})
 	wants(t, "add", second(w.book.Add(t.Context(), contacts.Addition{User: eve.User})), fault.TooLarge)
 	w.book = w.bookOver(crowded{w.vault, "contact", contacts.MaxContacts - 1})
@@ -288,5 +288,5 @@ func TestDamagedContact(t *testing.T) {
 	if rejected(err) {
 		t.Fatal("the message would be set aside for the vault's fault")
 	}
-	wants(t, "send", second(w.book.Send(w.draft(bob))), fault.NotAuthentic)
+	wants(t, "send", second(w.book.Send(t.Context(), w.draft(bob))), fault.NotAuthentic)
 }

@@ -30,12 +30,12 @@ func TestK06_StrangersSecretWaits(t *testing.T) {
 		t.Fatal("shown, or the coordinator was asked", w.asked)
 	}
 	wants(t, "bundle", second(w.book.Bundle(t.Context(), eve.User)), fault.Forbidden)
-	wants(t, "send", second(w.book.Send(contacts.Draft{To: eve.User, Unverified: true})), fault.Forbidden)
-	wants(t, "rename", w.book.Rename(eve.User, "eve"), fault.Forbidden)
+	wants(t, "send", second(w.book.Send(t.Context(), contacts.Draft{To: eve.User, Unverified: true})), fault.Forbidden)
+	wants(t, "rename", w.book.Rename(t.Context(), eve.User, "eve"), fault.Forbidden)
 	if len(w.asked) != 0 || len(w.outbox(eve.User)) != 0 {
 		t.Fatal("written to")
 	}
-	wants(t, "accept", w.book.Accept(eve.User), "")
+	wants(t, "accept", w.book.Accept(t.Context(), eve.User), "")
 	if s := w.secrets(); len(s) != 2 || s[0].Title != "CANARY-title" || s[0].Verified {
 		t.Fatalf("%v", s)
 	}
@@ -44,7 +44,7 @@ func TestK06_StrangersSecretWaits(t *testing.T) {
 	if len(w.secrets()) != 2 {
 		t.Fatal("twice")
 	}
-	wants(t, "still not verified", second(w.book.Send(w.draft(eve))), fault.UntrustedKey)
+	wants(t, "still not verified", second(w.book.Send(t.Context(), w.draft(eve))), fault.UntrustedKey)
 	wants(t, "bundle, whose signing key completes the pin", second(w.book.Bundle(t.Context(), eve.User)), "")
 	if p := w.contact(eve).Pinned; p.Signing != [32]byte(eve.own().Signing) {
 		t.Fatalf("%+v", p)
@@ -56,13 +56,13 @@ func TestK06_Declined(t *testing.T) {
 	w, eve := newWorld(t), newPerson(t)
 	_, err := w.receive(eve.secret(t, 1, "a", "b"))
 	wants(t, "receive", err, "")
-	wants(t, "decline", w.book.Remove(eve.User), "")
+	wants(t, "decline", w.book.Remove(t.Context(), eve.User), "")
 	if w.snapshot() != "" {
 		t.Fatal("something is left")
 	}
 	_, err = w.receive(eve.secret(t, 1, "a", "b"))
 	wants(t, "receive", err, "")
-	wants(t, "block", w.book.Block(eve.User), "")
+	wants(t, "block", w.book.Block(t.Context(), eve.User), "")
 	before := w.snapshot()
 	e, err := w.receive(eve.secret(t, 2, "a", "b"))
 	if wants(t, "receive", err, fault.Forbidden); !rejected(err) {
@@ -71,7 +71,7 @@ func TestK06_Declined(t *testing.T) {
 	if e.Type != "" || w.snapshot() != before {
 		t.Fatal("who is blocked left something", e)
 	}
-	wants(t, "unblock", w.book.Accept(eve.User), "")
+	wants(t, "unblock", w.book.Accept(t.Context(), eve.User), "")
 	if len(w.secrets()) != 0 {
 		t.Fatal("what came before the block")
 	}
@@ -112,7 +112,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	if w.snapshot() != before {
 		t.Fatal("the vault has changed")
 	}
-	wants(t, "accept", w.book.Accept(large.User), "")
+	wants(t, "accept", w.book.Accept(t.Context(), large.User), "")
 	_, err = w.receive(newPerson(t).secret(t, 1, "t", "b"))
 	wants(t, "the next stranger", err, "")
 	if n := len(w.secrets()); n != 4 {
@@ -132,14 +132,14 @@ func TestChangedStranger(t *testing.T) {
 	}
 	_, err = w.receive(eve.secret(t, 2, "t", "no room"))
 	wants(t, "receive", err, fault.TooLarge)
-	wants(t, "accept", w.book.Accept(eve.User), fault.KeyChanged)
-	wants(t, "keep", w.book.KeepOld(eve.User), "")
+	wants(t, "accept", w.book.Accept(t.Context(), eve.User), fault.KeyChanged)
+	wants(t, "keep", w.book.KeepOld(t.Context(), eve.User), "")
 	if c := w.contact(eve); c.State != contacts.StateAsked {
 		t.Fatalf("%+v", c)
 	}
 	_, err = w.receive(eve.secret(t, 2, "t", "room again"))
 	wants(t, "receive", err, "")
-	wants(t, "accept", w.book.Accept(eve.User), "")
+	wants(t, "accept", w.book.Accept(t.Context(), eve.User), "")
 	if s := w.secrets(); len(s) != 2 {
 		t.Fatalf("%v", s)
 	}

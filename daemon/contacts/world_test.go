@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -171,6 +172,24 @@ func (w *world) Queue(tx *keystore.Tx, m contacts.Outgoing) (contacts.MessageID,
 	return w.queued, tx.KV().Set("outbox/"+m.To+"/"+m.Kind+"/"+hex.EncodeToString(w.queued[:]), m.Payload)
 }
 
+// Cancel implements contacts.Sender: what is in the outbox has not left.
+func (w *world) Cancel(tx *keystore.Tx, id contacts.MessageID, tell func(left bool)) {
+	tx.OnCommit(func(tx *kv.Tx) error {
+		var found []string
+		err := tx.Keys("outbox/", func(key string) error {
+			if strings.HasSuffix(key, "/"+hex.EncodeToString(id[:])) {
+				found = append(found, key)
+			}
+			return nil
+		})
+		for _, key := range found {
+			err = errors.Join(err, tx.Delete(key))
+		}
+		tell(len(found) == 0)
+		return err
+	})
+}
+
 // outbox returns the payloads that are queued for somebody.
 func (w *world) outbox(to string) [][]byte {
 	w.t.Helper()
@@ -187,6 +206,22 @@ func (w *world) outbox(to string) [][]byte {
 	return out
 }
 
+// forget removes records of this device.
+func (w *world) forget(t testing.TB, prefix string) {
+	t.Helper()
+	err := w.db.Update(func(tx *kv.Tx) error {
+		var keys []string
+		err := tx.Keys(prefix, func(key string) error { keys = append(keys, key); return nil })
+		for _, key := range keys {
+			err = errors.Join(err, tx.Delete(key))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // meet publishes a person's bundle and adds them.
 func (w *world) meet(p *person) {
 	w.t.Helper()
@@ -200,7 +235,7 @@ func (w *world) meet(p *person) {
 func (w *world) befriend(p *person) {
 	w.t.Helper()
 	w.meet(p)
-	if err := w.book.SetVerified(p.User, contacts.Comparison{Number: p.fingerprint(w.me).Digits()}); err != nil {
+	if err := w.book.SetVerified(w.t.Context(), p.User, contacts.Comparison{Number: p.fingerprint(w.me).Digits()}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -220,13 +220,17 @@ func (m *Messages) forgetWord(tx *kv.Tx, h Head, peer string) error {
 	return tx.Delete(objectKey(claimPrefix, h) + peer)
 }
 
-// Faults returns what was found wrong with records, by peer, "" for the prekeys. Each stays until its record is begun anew (Restart).
+// Faults returns what was found wrong with records, by peer, "" for the prekeys. Each stays until a person gives the record up (Restart).
 func (m *Messages) Faults() (list map[string]fault.Code, err error) {
 	err = m.config.DB.View(func(tx *kv.Tx) error {
 		list = map[string]fault.Code{}
 		return tx.Scan(faultPrefix, func(key string, code []byte) error {
-			list[peerOf(strings.TrimPrefix(key, faultPrefix))] = fault.Code(code)
-			return nil
+			base := strings.TrimPrefix(key, faultPrefix)
+			_, err := tx.Get(startPrefix + base)
+			if errors.Is(err, fault.NotFound) {
+				list[peerOf(base)], err = fault.Code(code), nil
+			}
+			return err
 		})
 	})
 	return list, err

@@ -57,7 +57,7 @@ func (p *person) sign(n int) contacts.Upload {
 		must(p.t, err)
 		return list
 	}
-	u, err := p.book.Publish(p.Keys, bundles(1, ratchet.BundleOptions{LastResort: true})[0], bundles(n, ratchet.BundleOptions{OneTime: true}))
+	u, err := p.book.Publish(p.t.Context(), p.Keys, bundles(1, ratchet.BundleOptions{LastResort: true})[0], bundles(n, ratchet.BundleOptions{OneTime: true}))
 	must(p.t, err)
 	return u
 }
@@ -90,13 +90,13 @@ func TestPublishAndFind(t *testing.T) {
 			t.Fatal(left, err)
 		}
 	}
-	must(t, ada.book.Uploaded(u))
+	must(t, ada.book.Uploaded(t.Context(), u))
 	if s, err := ada.directory.Status(ctx); err != nil || s != (remote.PreKeyStatus{Sequence: 1, Bundle: sha256.Sum256(u.Bundle), Left: 5}) {
 		t.Error(s, err)
 	}
 	own, err := ada.directory.FetchOwn(ctx)
 	must(t, err)
-	must(t, ada.book.CheckOwn(own))
+	must(t, ada.book.CheckOwn(t.Context(), own))
 	p, err := bob.FetchBundle(ctx, ada.User)
 	must(t, err)
 	if o, err := contacts.Verify(ada.User, p, noon); err != nil || o.Weak {
@@ -179,7 +179,7 @@ func TestDirectoryLies(t *testing.T) {
 	answers(w, "fetchPreKeys", func(k *coordinator.PreKeys) { k.Bundle = []byte("of mallory") })
 	p, err := ada.directory.FetchOwn(ctx)
 	must(t, err) // unchecked: that is the book's
-	wants(t, "another bundle", ada.book.CheckOwn(p), fault.NotAuthentic)
+	wants(t, "another bundle", ada.book.CheckOwn(t.Context(), p), fault.NotAuthentic)
 	answers(w, "getPreKeyStatus", func(s *coordinator.PreKeyStatus) { s.BundleHash = new([]byte{1}) })
 	_, err = ada.directory.Status(ctx)
 	wants(t, "no hash", err, fault.NotAuthentic)

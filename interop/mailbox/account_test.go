@@ -60,13 +60,13 @@ func (a *account) remote() (*coordinator.Client, error) { return a.client, nil }
 // publish signs prekeys as their owner, and has the coordinator hand them out.
 func (a *account) publish(last ratchet.Bundle, oneTime []ratchet.Bundle) {
 	a.t.Helper()
-	u, err := a.book.Publish(a.keys, last, oneTime)
+	u, err := a.book.Publish(a.t.Context(), a.keys, last, oneTime)
 	must(a.t, err)
 	left, err := a.directory.Publish(a.t.Context(), u, true)
 	if err != nil || left != len(oneTime) {
 		a.t.Fatalf("%d one-time prekeys are left of %d, %v", left, len(oneTime), err)
 	}
-	must(a.t, a.book.Uploaded(u))
+	must(a.t, a.book.Uploaded(a.t.Context(), u))
 }
 
 // left is how many one-time prekeys the coordinator has of the account.

@@ -11,7 +11,6 @@ import (
 	"coldframe/coordinator/coordinatortest"
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/messages"
-	"coldframe/daemon/remote"
 	"coldframe/interop/lines"
 )
 
@@ -81,8 +80,8 @@ func TestInteropTheyBegin(t *testing.T) {
 		k.post(false)
 		k.types(k.a.account, typePreKey)
 		k.oursRead()
-		if st, err := remote.NewDirectory(k.a.remote).Status(t.Context()); err != nil || st.Left != max(0, oneTime-1) {
-			t.Errorf("%d one-time prekeys of ours are left of %d, %v", st.Left, oneTime, err)
+		if n := k.a.left(); n != max(0, oneTime-1) {
+			t.Errorf("%d one-time prekeys of ours are left of %d", n, oneTime)
 		}
 		k.oursSay(2)
 		k.types(k.b.account, typeMessage)

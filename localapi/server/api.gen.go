@@ -209,6 +209,24 @@ func (e MemberRole) Valid() bool {
 	}
 }
 
+// Defines values for RefusedSessionCode.
+const (
+	RefusedSessionCodeForked     RefusedSessionCode = "forked"
+	RefusedSessionCodeRolledBack RefusedSessionCode = "rolled_back"
+)
+
+// Valid indicates whether the value is a known member of the RefusedSessionCode enum.
+func (e RefusedSessionCode) Valid() bool {
+	switch e {
+	case RefusedSessionCodeForked:
+		return true
+	case RefusedSessionCodeRolledBack:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResolutionTake.
 const (
 	ResolutionTakeNew ResolutionTake = "new"
@@ -290,6 +308,30 @@ func (e SecretInfoState) Valid() bool {
 	case SecretInfoStateReceived:
 		return true
 	case SecretInfoStateSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecretRemovalMessage.
+const (
+	SecretRemovalMessageCancelled SecretRemovalMessage = "cancelled"
+	SecretRemovalMessageElsewhere SecretRemovalMessage = "elsewhere"
+	SecretRemovalMessageLeft      SecretRemovalMessage = "left"
+	SecretRemovalMessageReceived  SecretRemovalMessage = "received"
+)
+
+// Valid indicates whether the value is a known member of the SecretRemovalMessage enum.
+func (e SecretRemovalMessage) Valid() bool {
+	switch e {
+	case SecretRemovalMessageCancelled:
+		return true
+	case SecretRemovalMessageElsewhere:
+		return true
+	case SecretRemovalMessageLeft:
+		return true
+	case SecretRemovalMessageReceived:
 		return true
 	default:
 		return false
@@ -511,6 +553,30 @@ type AppRequest struct {
 	Scopes   []Scope   `json:"scopes"`
 }
 
+// AsideList defines model for AsideList.
+type AsideList struct {
+	Messages []AsideMessage `json:"messages"`
+}
+
+// AsideMessage defines model for AsideMessage.
+type AsideMessage struct {
+	// Code Why it could not be read
+	Code string `json:"code"`
+
+	// Kind Absent: it was not opened
+	Kind *string `json:"kind,omitempty"`
+
+	// Number Names it on this machine
+	Number int `json:"number"`
+
+	// Sender By the word of the coordinator
+	Sender string `json:"sender"`
+
+	// Size Bytes; 0: it waits at the coordinator for an agent that knows its kind
+	Size int       `json:"size"`
+	Time time.Time `json:"time"`
+}
+
 // Authorities Certificates in PEM that alone vouch for the coordinator; absent: those of the system
 type Authorities = string
 
@@ -528,6 +594,19 @@ type Cache struct {
 
 	// UsedBytes On the disk
 	UsedBytes int64 `json:"used_bytes"`
+}
+
+// ClearRequest defines model for ClearRequest.
+type ClearRequest struct {
+	// Contact Whose word is forgotten; absent: everybody's
+	Contact *string `json:"contact,omitempty"`
+
+	// Object As in the finding
+	Object string `json:"object"`
+
+	// Owner As in the finding; absent: this account
+	Owner    *string  `json:"owner,omitempty"`
+	Password Password `json:"password"`
 }
 
 // Column defines model for Column.
@@ -858,16 +937,22 @@ type FormerIdentity struct {
 	Verified bool `json:"verified"`
 }
 
-// HeadFinding What a contact was told of this account does not agree with what is here
+// HeadFinding What a contact was told of this account does not agree with what is here, or a contact told two versions of something of theirs
 type HeadFinding struct {
 	// Code `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
 	Code HeadFindingCode `json:"code"`
 
-	// Contact Whose echo it was
+	// Contact Whose claim it is
 	Contact *string `json:"contact,omitempty"`
 
 	// Object vault or devices
 	Object string `json:"object"`
+
+	// Owner The contact whose object it is; absent: this account's
+	Owner *string `json:"owner,omitempty"`
+
+	// Verified Whether that contact's safety number was compared
+	Verified *bool `json:"verified,omitempty"`
 }
 
 // HeadFindingCode `rolled_back`: a newer version was told; `forked`: another; `stale`: nobody echoed any for a day
@@ -1011,6 +1096,18 @@ type RecoverRequest struct {
 // RecoveryKit Text of a recovery kit
 type RecoveryKit = string
 
+// RefusedSession The stored record of a session is not what it was; nothing is done with it until `POST /v1/coordinator/restart`
+type RefusedSession struct {
+	// Code `rolled_back`: the coordinator has an older one; `forked`: another one
+	Code RefusedSessionCode `json:"code"`
+
+	// Contact Whose session; absent: the prekeys
+	Contact *string `json:"contact,omitempty"`
+}
+
+// RefusedSessionCode `rolled_back`: the coordinator has an older one; `forked`: another one
+type RefusedSessionCode string
+
 // RegisterRequest defines model for RegisterRequest.
 type RegisterRequest struct {
 	Email    string   `json:"email"`
@@ -1039,6 +1136,13 @@ type Resolution struct {
 
 // ResolutionTake defines model for Resolution.Take.
 type ResolutionTake string
+
+// RestartRequest defines model for RestartRequest.
+type RestartRequest struct {
+	// Contact Absent: the prekeys
+	Contact  *string  `json:"contact,omitempty"`
+	Password Password `json:"password"`
+}
 
 // RestoreRequest With the password of the time of the backup, or with the recovery kit and a new password. On a machine that does not have the account key the kit is
 // needed beside the password too.
@@ -1154,6 +1258,15 @@ type SecretInfoState string
 type SecretList struct {
 	Secrets []SecretInfo `json:"secrets"`
 }
+
+// SecretRemoval defines model for SecretRemoval.
+type SecretRemoval struct {
+	// Message What became of its message. `received`: it was one of a contact's; `cancelled`: it never leaves; `left`: it was sent before, or may have been; `elsewhere`: another of the user's machines had queued it, and cancels it if it has not left
+	Message SecretRemovalMessage `json:"message"`
+}
+
+// SecretRemovalMessage What became of its message. `received`: it was one of a contact's; `cancelled`: it never leaves; `left`: it was sent before, or may have been; `elsewhere`: another of the user's machines had queued it, and cancels it if it has not left
+type SecretRemovalMessage string
 
 // SecretRequest defines model for SecretRequest.
 type SecretRequest struct {
@@ -1289,7 +1402,8 @@ type SyncStatus struct {
 	Fresh bool `json:"fresh"`
 
 	// Outbox Messages that wait to be sent
-	Outbox int `json:"outbox"`
+	Outbox  int              `json:"outbox"`
+	Refused []RefusedSession `json:"refused"`
 
 	// SetAside Messages that could not be read
 	SetAside int `json:"set_aside"`
@@ -1585,6 +1699,12 @@ type DisconnectCoordinatorJSONRequestBody = PasswordRequest
 // ConnectCoordinatorJSONRequestBody defines body for ConnectCoordinator for application/json ContentType.
 type ConnectCoordinatorJSONRequestBody = CoordinatorRequest
 
+// ClearFindingJSONRequestBody defines body for ClearFinding for application/json ContentType.
+type ClearFindingJSONRequestBody = ClearRequest
+
+// RestartSessionJSONRequestBody defines body for RestartSession for application/json ContentType.
+type RestartSessionJSONRequestBody = RestartRequest
+
 // CreateDatasetJSONRequestBody defines body for CreateDataset for application/json ContentType.
 type CreateDatasetJSONRequestBody = DatasetRequest
 
@@ -1632,6 +1752,9 @@ type LockJSONRequestBody = EmptyObject
 
 // LoginJSONRequestBody defines body for Login for application/json ContentType.
 type LoginJSONRequestBody = LoginRequest
+
+// ForgetAsideJSONRequestBody defines body for ForgetAside for application/json ContentType.
+type ForgetAsideJSONRequestBody = EmptyObject
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
@@ -1743,6 +1866,12 @@ type ServerInterface interface {
 	// ConnectCoordinator Join a coordinator
 	// (PUT /v1/coordinator)
 	ConnectCoordinator(ctx echo.Context) error
+	// ClearFinding Forget what contacts say of an object, after a person has looked
+	// (POST /v1/coordinator/clear)
+	ClearFinding(ctx echo.Context) error
+	// RestartSession Begin a session anew whose stored record was refused
+	// (POST /v1/coordinator/restart)
+	RestartSession(ctx echo.Context) error
 	// ListDatasets Datasets that the token may read
 	// (GET /v1/datasets)
 	ListDatasets(ctx echo.Context, params ListDatasetsParams) error
@@ -1821,6 +1950,12 @@ type ServerInterface interface {
 	// Login Log in on a further machine of a user
 	// (POST /v1/login)
 	Login(ctx echo.Context) error
+	// ListAside Messages that could not be read, without their contents
+	// (GET /v1/messages/aside)
+	ListAside(ctx echo.Context) error
+	// ForgetAside Remove a message that could not be read
+	// (DELETE /v1/messages/aside/{id})
+	ForgetAside(ctx echo.Context, id string) error
 	// ChangePassword Change the password
 	// (PUT /v1/password)
 	ChangePassword(ctx echo.Context) error
@@ -2175,6 +2310,24 @@ func (w *ServerInterfaceWrapper) ConnectCoordinator(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ConnectCoordinator(ctx)
+	return err
+}
+
+// ClearFinding converts echo context to params.
+func (w *ServerInterfaceWrapper) ClearFinding(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ClearFinding(ctx)
+	return err
+}
+
+// RestartSession converts echo context to params.
+func (w *ServerInterfaceWrapper) RestartSession(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RestartSession(ctx)
 	return err
 }
 
@@ -2785,6 +2938,31 @@ func (w *ServerInterfaceWrapper) Login(ctx echo.Context) error {
 	return err
 }
 
+// ListAside converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAside(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAside(ctx)
+	return err
+}
+
+// ForgetAside converts echo context to params.
+func (w *ServerInterfaceWrapper) ForgetAside(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ForgetAside(ctx, id)
+	return err
+}
+
 // ChangePassword converts echo context to params.
 func (w *ServerInterfaceWrapper) ChangePassword(ctx echo.Context) error {
 	var err error
@@ -3072,6 +3250,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/coordinator", wrapper.DisconnectCoordinator, options.OperationMiddlewares["disconnectCoordinator"]...)
 	router.GET(options.BaseURL+"/v1/coordinator", wrapper.GetCoordinator, options.OperationMiddlewares["getCoordinator"]...)
 	router.PUT(options.BaseURL+"/v1/coordinator", wrapper.ConnectCoordinator, options.OperationMiddlewares["connectCoordinator"]...)
+	router.POST(options.BaseURL+"/v1/coordinator/clear", wrapper.ClearFinding, options.OperationMiddlewares["clearFinding"]...)
+	router.POST(options.BaseURL+"/v1/coordinator/restart", wrapper.RestartSession, options.OperationMiddlewares["restartSession"]...)
 	router.GET(options.BaseURL+"/v1/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
 	router.POST(options.BaseURL+"/v1/datasets", wrapper.CreateDataset, options.OperationMiddlewares["createDataset"]...)
 	router.DELETE(options.BaseURL+"/v1/datasets/:id", wrapper.DeleteDataset, options.OperationMiddlewares["deleteDataset"]...)
@@ -3098,6 +3278,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/kms/unwrap", wrapper.UnwrapKey, options.OperationMiddlewares["unwrapKey"]...)
 	router.POST(options.BaseURL+"/v1/lock", wrapper.Lock, options.OperationMiddlewares["lock"]...)
 	router.POST(options.BaseURL+"/v1/login", wrapper.Login, options.OperationMiddlewares["login"]...)
+	router.GET(options.BaseURL+"/v1/messages/aside", wrapper.ListAside, options.OperationMiddlewares["listAside"]...)
+	router.DELETE(options.BaseURL+"/v1/messages/aside/:id", wrapper.ForgetAside, options.OperationMiddlewares["forgetAside"]...)
 	router.PUT(options.BaseURL+"/v1/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
 	router.POST(options.BaseURL+"/v1/query", wrapper.Query, options.OperationMiddlewares["query"]...)
 	router.POST(options.BaseURL+"/v1/recover", wrapper.Recover, options.OperationMiddlewares["recover"]...)
@@ -3889,6 +4071,72 @@ type ConnectCoordinatordefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ConnectCoordinatordefaultApplicationProblemPlusJSONResponse) VisitConnectCoordinatorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ClearFindingRequestObject struct {
+	Body *ClearFindingJSONRequestBody
+}
+
+type ClearFindingResponseObject interface {
+	VisitClearFindingResponse(w http.ResponseWriter) error
+}
+
+type ClearFinding204Response struct {
+}
+
+func (response ClearFinding204Response) VisitClearFindingResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ClearFindingdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ClearFindingdefaultApplicationProblemPlusJSONResponse) VisitClearFindingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RestartSessionRequestObject struct {
+	Body *RestartSessionJSONRequestBody
+}
+
+type RestartSessionResponseObject interface {
+	VisitRestartSessionResponse(w http.ResponseWriter) error
+}
+
+type RestartSession204Response struct {
+}
+
+func (response RestartSession204Response) VisitRestartSessionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RestartSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RestartSessiondefaultApplicationProblemPlusJSONResponse) VisitRestartSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5015,6 +5263,78 @@ func (response LogindefaultApplicationProblemPlusJSONResponse) VisitLoginRespons
 	return err
 }
 
+type ListAsideRequestObject struct {
+}
+
+type ListAsideResponseObject interface {
+	VisitListAsideResponse(w http.ResponseWriter) error
+}
+
+type ListAside200JSONResponse AsideList
+
+func (response ListAside200JSONResponse) VisitListAsideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAsidedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAsidedefaultApplicationProblemPlusJSONResponse) VisitListAsideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ForgetAsideRequestObject struct {
+	Id   string `json:"id"`
+	Body *ForgetAsideJSONRequestBody
+}
+
+type ForgetAsideResponseObject interface {
+	VisitForgetAsideResponse(w http.ResponseWriter) error
+}
+
+type ForgetAside204Response struct {
+}
+
+func (response ForgetAside204Response) VisitForgetAsideResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ForgetAsidedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ForgetAsidedefaultApplicationProblemPlusJSONResponse) VisitForgetAsideResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ChangePasswordRequestObject struct {
 	Body *ChangePasswordJSONRequestBody
 }
@@ -5503,12 +5823,18 @@ type RemoveSecretResponseObject interface {
 	VisitRemoveSecretResponse(w http.ResponseWriter) error
 }
 
-type RemoveSecret204Response struct {
-}
+type RemoveSecret200JSONResponse SecretRemoval
 
-func (response RemoveSecret204Response) VisitRemoveSecretResponse(w http.ResponseWriter) error {
-	w.WriteHeader(204)
-	return nil
+func (response RemoveSecret200JSONResponse) VisitRemoveSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type RemoveSecretdefaultApplicationProblemPlusJSONResponse struct {
@@ -5921,6 +6247,12 @@ type StrictServerInterface interface {
 	// ConnectCoordinator Join a coordinator
 	// (PUT /v1/coordinator)
 	ConnectCoordinator(ctx context.Context, request ConnectCoordinatorRequestObject) (ConnectCoordinatorResponseObject, error)
+	// ClearFinding Forget what contacts say of an object, after a person has looked
+	// (POST /v1/coordinator/clear)
+	ClearFinding(ctx context.Context, request ClearFindingRequestObject) (ClearFindingResponseObject, error)
+	// RestartSession Begin a session anew whose stored record was refused
+	// (POST /v1/coordinator/restart)
+	RestartSession(ctx context.Context, request RestartSessionRequestObject) (RestartSessionResponseObject, error)
 	// ListDatasets Datasets that the token may read
 	// (GET /v1/datasets)
 	ListDatasets(ctx context.Context, request ListDatasetsRequestObject) (ListDatasetsResponseObject, error)
@@ -5999,6 +6331,12 @@ type StrictServerInterface interface {
 	// Login Log in on a further machine of a user
 	// (POST /v1/login)
 	Login(ctx context.Context, request LoginRequestObject) (LoginResponseObject, error)
+	// ListAside Messages that could not be read, without their contents
+	// (GET /v1/messages/aside)
+	ListAside(ctx context.Context, request ListAsideRequestObject) (ListAsideResponseObject, error)
+	// ForgetAside Remove a message that could not be read
+	// (DELETE /v1/messages/aside/{id})
+	ForgetAside(ctx context.Context, request ForgetAsideRequestObject) (ForgetAsideResponseObject, error)
 	// ChangePassword Change the password
 	// (PUT /v1/password)
 	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
@@ -6865,6 +7203,98 @@ func (sh *strictHandler) ConnectCoordinator(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ConnectCoordinatorResponseObject); ok {
 		return validResponse.VisitConnectCoordinatorResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ClearFinding operation middleware
+func (sh *strictHandler) ClearFinding(ctx echo.Context) error {
+	var request ClearFindingRequestObject
+
+	var body ClearFindingJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ClearFinding(ctx.Request().Context(), request.(ClearFindingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClearFinding")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ClearFindingResponseObject); ok {
+		return validResponse.VisitClearFindingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RestartSession operation middleware
+func (sh *strictHandler) RestartSession(ctx echo.Context) error {
+	var request RestartSessionRequestObject
+
+	var body RestartSessionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RestartSession(ctx.Request().Context(), request.(RestartSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RestartSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RestartSessionResponseObject); ok {
+		return validResponse.VisitRestartSessionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7882,6 +8312,80 @@ func (sh *strictHandler) Login(ctx echo.Context) error {
 	return nil
 }
 
+// ListAside operation middleware
+func (sh *strictHandler) ListAside(ctx echo.Context) error {
+	var request ListAsideRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAside(ctx.Request().Context(), request.(ListAsideRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAside")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAsideResponseObject); ok {
+		return validResponse.VisitListAsideResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ForgetAside operation middleware
+func (sh *strictHandler) ForgetAside(ctx echo.Context, id string) error {
+	var request ForgetAsideRequestObject
+
+	request.Id = id
+
+	var body ForgetAsideJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ForgetAside(ctx.Request().Context(), request.(ForgetAsideRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ForgetAside")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ForgetAsideResponseObject); ok {
+		return validResponse.VisitForgetAsideResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ChangePassword operation middleware
 func (sh *strictHandler) ChangePassword(ctx echo.Context) error {
 	var request ChangePasswordRequestObject
@@ -8727,258 +9231,273 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L37chs3tjf6Ktg8u8rJTOtqW3GoStXRyPbE29exZKfOiXxEsBskMWwCHQAtmuPyqXmK7xH2g82TfIW1",
-	"gG40G82LRCWZ/eWfxCKbaFzWWljX3/rSS+WskIIJo3v9L72CKjpjhin46yzP5fwNm7+iC1ka+0nGdKp4",
-	"YbgUvX7vkk4ZocTQYc7IfCI1I6nMy5nQRCpiFgXTJOOjEVNkpOSMGHhEjoiZMCLYnGlDbpjSdrSkx+2Q",
-	"v5RMLXpJT9AZ6/V71M7gWrD5dY5zSHo6nbAZtZOxL+j1e0Mpc0ZF7+vXpHdWFC+e2u9gsIKaST0Wz3pJ",
-	"T7FfSq5Y1usbVbJwtIIaw5T92f/3M937x+He93ufvhwlJ4++/mcv8e/SRnExxleZj27q7X2pl8dHhA41",
-	"E6ZjgfXy65mMpJpRY2cszMmjXtKbccFn5azXP6omwoVhY6ZgJucXH5+ynM+4Yao9mfOLj30yn1BDNLPH",
-	"a5gmI87yTCdECkbSCVU0NUztkzOSytmMrp10Vr0tnPaMfn7FxNhMYJ4zLoK/2tt3fvHxR0azFTNmZsIU",
-	"kMqIK21IzgUjE5lnGumHzpj2xOTIbp+8MCSTTK9dwgTfvYaczi8+vinzvGOKVJBS/FJKwzLcUWLsNrNf",
-	"SprbOXJNDPtsCNdElHm+TyxdsFlhFu7xdZO0v+ra4pNHHbv6NzuhVWQAM9aE4iQiRJDJ0jI0PLd2jvDU",
-	"XehACkNTg1zbZqMUv36gSamZIsDDd+Ptw73v6d7o05cnX7/Zq/549PXbLw+/1n8fHXdw/VNqqGbm1xIy",
-	"T9kNT9ku3na3ZT/7XLB0tcBzkgx5AIh/rrglIE2GVLOMSJGQQzKSiggp2CmhQgKHW/rjmqSlUkyYPhmk",
-	"UoxynppBB8kxmMyGIvMwKjJfZGxWSMNEunjJFhFusTeVIMMFSpecM2GQfzWdMZLSPCdzbibwNXw0ZQtC",
-	"x5QLMmZGB2KLCj1nilCRkQnVREiiWSpFRthohMuANVYCyS0ymOGenWIXhx0/Weax8NT/Y+////Tn+JG+",
-	"mBVSRfnuHVW/lMz0YRFDmS3s8TCRqkVhWHYKH3Mn7Abv3l5ckoObowMO4+kBGdMbBsfMjbbbohMyljKD",
-	"j+xZA1l0HC0O0lvBMsd73336cnTSQaeXVhV57ojhS/QVjlTCVzBhKeXnXqpv7HPZ3zXcyFQpOe/ZDYX9",
-	"6H3qfONFNVRzJ9/AHWWPHpUhOfI3VUK40IbRzH7GxYgpO6Ld2lmfDOxU4SfkZyEN3B6fEvKvf/734LTS",
-	"sGD7ubvu4Cn7I6qYG45lRBsOFwj7TGdFjhOndmoEF5AQw2YFU9SUipGMpXxG82++T46/7Tget2VdtHjy",
-	"8Mmj9RL/UlGhR0zFSO9Fhje6vTrdY4QLUig5Vkxrwm6sppqQNMKfpyRTdC7W3lh+4N7tBfNXlLpMm7/I",
-	"jDNQlp/Zi93+w15Z9u39Lz1aFDlPYcsPgKj6X4J3/qdio16/938d1Dr4AX6rD2C0t8O/WwkB71siLGkm",
-	"cIDSShanVEh4HPnzHCexd2mJyMpiKqyaYuWWF1k9T71Lk/7TwZ+a86yE65ALCjvZsR/1LYSf6EIKjbvz",
-	"TslhzmYr9qfAJ/7s96kiWvuLzL4ul+mU+RuPaXPNs16/d3j098efH/5yOPzOHqihptS9/qPjh0nPcANE",
-	"D7cTLXPQxKpB3BpKJfqpzLORNXz6bhJ999TXZMPj8suLHNUZUWxUaprDWZER5bnltm/ePz8n3z96/N23",
-	"wBRuILC6igIoUsmCKeOoy3F9p4gxcKyGz6whxgT+JadMkDnVZEYzkLiGzXSg6vrzqzaDKkUX9u9UMWrs",
-	"YQann1HD9uwb2gSQ2C+tXgSjb/4ankUfQ0aNfKFTWbDmO1adyoV9vP3eBrX+jEoUvLJ6Qb0BtcyXjhnB",
-	"yDyv96d5ThQPb9Ws7PnaOdnTiaxyaXZ2QP9wx2RecW2iM9l8p/ycVu0TDNgxhffIkfDeLOOWNmn+LpjP",
-	"iOaaJdsRddO2cw4Gq1AE1D2jCzKhNywhQ6Z5xlDxktIwpR+cgryr7oN98lbkC9TbBp5gB3g9W5loz54M",
-	"pjP7WS4F2yfn+OorAZdtKmeM5NRYbU4xuHNTecMUy/avRMhe4Z14eLzuSkzs8y/wt0eHh4fwuP+7zTMh",
-	"py1fntWe+Ye8Nu63i2urhi3tSzj1re7B5szdQrtn7tl6tfraekdBtZ5Lla2Vwf65OwiKej2PVy0m6ZWC",
-	"/1Iy93V949Xc0hQoUbYpzUQq7plhyQCxXDKydyPTVgN69+w1niVQJrmRZToBjRo5RKqMC2rgaOFM+01n",
-	"m15ow2a9pOFBePz44cna3T+n6STiTvgJtE+r3xeGgNXH7TWTTrhgDzTJuJ7ad4PDwd5AI2bSCcu8H5CR",
-	"YZlOmUmIZjS3RgVOG5ZEyUjmGVMJsOZ8wqxOC28zpRLWkhyNesuyxL3gergwsf18b1XtpZcTzUUKEsNy",
-	"b8uEXDYbk96Em/Xj82BcQsd2UdpQZUDp2OAl4FqrX7PBLxQV4+ic4HN7DEh0OvrrUnfv2ltUJOxpbjL5",
-	"JRYIRm4uq5pyuKXJ0hHGWAblcfuu21aPwA+WV3sGnGYXPEDBMCCVPzxqbXZpEfBkfP6zgiruNNyVN2Xb",
-	"waLpiJkFEeVsaG8gvAXRhQI334Rqwk1CGIfPBvjgwKqdA6tBD3rt+zdj60UjFYJl5/ZRu6Uw6LofWasj",
-	"e4OPfv0a3Qhw60UozsoMaXl9QPWUZQO7SoV2rbS3d6mtYLB6PgPxYLXS1sJolm2jvKYTS45rLxg36XN4",
-	"2v6OzSjPo3RkJmxB5nbiuZRTlpGyiL3YTi/mAX+RMWHgZkChDyMpVuQ0ZVmCB59nTBv0MYUX+KoFPIfX",
-	"ucEXMYXcc0xkQdy5YFOag3cbrpO2hm4Ppj2CO8w+oUQbYH5F5pQbUEdIas1Ea8AP3EkM+u7YYeFmLom9",
-	"2DWhQ1mCOsOV8ywJNIQtwcD9gTeGU9a0e0cpDM8JJQVTWgqimJb5jb1X7c555w/MsJf0aJqyAqX1sDIW",
-	"PYV8iizZ7kpUytwwxUecZdfUxC5QJuoppSAYmFNEQ0avL3QhwReX8cZFsoKw2+JY9fwJJY5HPnUzp6Pz",
-	"lrBVjOqYE/gtiB08FquYzCUZliLLUYGxWgvQLylF5uI63nGqg2OYssW1321Y5rRj2zVjwu3sLTbDLaIe",
-	"ZsVGxO0rF5nYXMn0Mm+dnVUNvGJKbxyfbmFsedZeNcVXdMjyXlSVXTGZTY2/Jrk8c9eUJUu8pECctm+p",
-	"SsoGuuvx4/VW1RYLrpl41cMfNDgtOy60SgWPkAq9g4IPQqq1OKaUjIVOZcYqvXvKWGGFHOqlQ2blpBQ5",
-	"F9FLEJTWze/MStBXznMpBEuN/TrpVa+Ro5H7Vy7HXFwLxjLnwxtZ/TDO2guRrtVLFiK9QG+fPT6Vr3el",
-	"2Idq+Yfr/bT6LG/p11jrLwxtv69Jj4sbjp75dT98UT95S9NYMXBaLK6nPHItXcjaZTDlhuRyDOSJVpj9",
-	"1L8Tnana1BfU3P8wsEfJVMg52CAUxtOGgriviKxaQsM2fXL0/fFaBneHvlrmVjP58P5VB0VUU1hDDI7c",
-	"Wuz9++HFJaUrZDlUqYhmGqK0TGRWk/S+L8E+G1IKq+/Ucc3qpIdszIX2AdtTMnDM68YMjhtvfozbj/i4",
-	"VECqCdF0oYmQwT2/Q3FxX8xvKaa9qRNjCt0/OJhIbX7uF1KZT4Mm8T4+Wk+7Lo+gTUwdlvgLNEy1kYpt",
-	"5kcInKsbqidgW+8iGNBhjs+YVWg3n9FrhgZke0ZKzjd1jnTxBss1A6FmjRKXiZBBtoX3mYG1g0Y1xNSE",
-	"s0m4hsg2z/CqDmgawnBArDSz/6/eESVbF56KbFRZZNtt+E1XYsZhv7KQ5hQzMgwTZMHMLfw5YHjgrGtO",
-	"qhPY4FCSnvfmePqr6adeWE0LMRZ0vBFXu6OBplVU5DltndpdDbxiSrdTB6qDDhVY5+dfGSkPp4eDrJhb",
-	"kJyz5AwBXaNNGx+qhKoWPXUIoYtyVjmU+T/qCI1zL1ah+5omNpFT20qXCdWTyNx+PNs7fnxSz28sWEZm",
-	"VPAR5GEKMmGfqctx6EXDDMqEUcvQwbq5uAk4cVv26uQknFnIR+5I3V5EiYJBug6XwuU3bUGvKL63DWJN",
-	"WZj98EykMrPf9HtDqhmsv3lgRycJOX5k9YWHxwSWag+perhOOliAnAmm86g5GTu3MGx1tvf/YuTqzwef",
-	"/vzDl8OkK6mtJdvsEuKbae+FCGd5N+OSs1YCCeZcmw09NZ1X5pQtruEnMUepvYUKxcDvNWWLhMwnPJ1Y",
-	"JdO5CjXJKM8XG0+i218+4TqW9VfHfOrhwvzZLgc5blywPPeK7s0/Kwolb2i+dYQ56/Jnet+5WwDRE2uo",
-	"2LteF7B3kLG3KCZMaJJJCPfOgMzWmy/LYc2HhzuJa7YcRZDVsdJ8wd3ruErhu8jB/mVBeB2Sq0y/BUmp",
-	"sNswZGRCs029zo57ImrcJoYT5JFKl+o0nyyCeICQTmPTxH4WekpB5enmsxYrmSgpRyys9Qu9gEej1I+j",
-	"dB/TPXn1XuO6YPSNfXs4o/fOWXDfs9oBNzjRsgE3BFpcjCG2DCU66XwLH7R7XR025GvOAqatYx75+pst",
-	"WNLvwzrNuBq+e24XHVZWKaZCzoVzFNgbEewQK0Q0Q0ME3AkujyawxbxYHrIxFfWvIcUa/RZV8GRWakM0",
-	"XQQ1Iy7rwJtxgY3mZgQpHHZE1Kf0FOVF9YliM3nj/uUmFzXi6uWXOp4Xj0EP2ZQxhM4kpvvC/B7oWtpy",
-	"M5GlITR0q7R94ltIzn9nuRimwa4TQe0f+5T15zyPaQHEJbqTEc8Zur1mMitzqny2O/iuzp5dXP/1/PX1",
-	"x6OkzoJ3OWYJ5P3PmKHWfCTvXr6+PGod1ja5HOxzwVU0FQPtmg/vX22tzkUydyjJuZgSI622OKMLe6Wn",
-	"NM9ZFjeNzKQjOaQmj4TwUe2jstTn83hiQ25hUjn33pI/rPUuzOk5tf9iVDFFNEsVM2ulsBO+DZsrSoo3",
-	"Lmk5sp2QM2IpYIBVauDu1kzdMLUHXA1561i81ic80wmxyhvqmBjn1e0kBkwl7TbON3ICZvFrK+1KwFjh",
-	"FUhlKcyGL85q/+Zdzn6b2zXpGWloLB/Dib9a9G/yZl8lsCp/yOWoa3DQuB/s+2KFXrUL+960/7Tad7et",
-	"xwC+XqE3WLm3q5QpxWjmiwVamQxVpWYzKRejSGwRMQ7rPdwyrSqYSdeSu+L12/nDg8372pmFG90qe51s",
-	"/p7mLXU3Z/cdaMkvKOLRrT25uLLovjdTi1q7Dyk4Wzm0IXWmm9q40UsZcROakaFVKn0yzXqfBM4qeF1s",
-	"aT8ymj3nAr1ZHbepE6eodMq8rmKiKUjNukqLjhVzyobX0iBCsJnnYqCkvaSvhzSdQjaVYHOmqtpL//pT",
-	"MsDMmVqhPiUDbWjOBlUiEUsnkmWEioXLus0gs9krysGb6kQc0NXyeDyj80r5CTKR7eustjGnOnbislLy",
-	"mj/Gwh3pgzN67X3uBnJ3X+xAsfIxEsetda8NnXbVQGuEmK9q9G/ontXtIgyUZteFYiP+eSsXrDVPzs6e",
-	"EvxpHfgHfRisKivFT9GvyG6A61wFflg8sMpVe/h9M8X8Vr7axOFApEZ1gFBgyh8VoMdi9lhlSQlpeMr6",
-	"ZOAV+fPL99cfjwZoRXrWOSYFddnSrt5z7+/0hnqnas7oDWRjMq5Izm5YXiULpzmjKnrFTdniekYNUxzV",
-	"ko0PxlXv2ckMrl8++3+uX59dPnv/4uzV9fO376//9c//HjTKXXhute/NnOdHR0dPHj1ZilDf8lQgdW9z",
-	"n0MYkdi26kVPeXE94VnGIlHOV/ZwiD3rVq0QgC9IQ8b8honTiia4QYcmVQxE5RBGHqy/MWDJUfZtpPB0",
-	"2AiBSf9AEwmlt1JBxXSHUzk4lnTEr+3RQAX08Un8SF7yIG9zCwmyi0yiVb/zjsSX3LT2NFhuY8jYNr/k",
-	"5qmio1vKyY6E7Ut/Pv625vYadcKvrqdhVbQFw/5b5iPe2cO50rX5kptL9nnbDdnVEa49N0y0bFubl8/3",
-	"noC5bMhMakOOH5+4YKDEnOEcXAueb2dUTX1RW6l8dYpiKVS1W6XL7sHS0ZxEDuOVHHNxu8TVn1r5UVIl",
-	"VZSEGp8Yh7NGHc1RzB3TBAWbX9+GUXefJvgG8rJIKXKm9TLr2J1IXKF1UqeT0SxT+DQCF0zo7ysRMEa2",
-	"YZCitQlHVkicPPL0OiKF4gLBsICul8rt1ksIl/DU9u/LvJFqK+cCvGqApKGcScxUZ3XCddTYj5QHXCOg",
-	"jOwwrt9Rbn967kyTTQyWh4ck42PIlxJE889krGRZrNfiO5X3dwEtr4vCbpK24Me71a356zFk95XZmMOq",
-	"HbvdlXm/t1YAC7Fk0fgqnPZlDUgqGOKRZZ6hpwkM/6B0ZwuogyjdXkL+swBD3kE2nNZRKKhEGzv3SOgE",
-	"rAqGuLihOc+uXewsypoZM/H6MV/lhC55UBXngrihEqLLdEKoJkrOwYRBpRedzjc0L901VLkcRtyc4pSh",
-	"2ArG1P5ygmmi3y5aocZZHjmE/7p4+4a8k1wYAGgxssIKqjKAAY4G5rSiiLKJ5RF1Oxq1uKajKLTdBQAp",
-	"ga42p9yQIRtJl6UOCc1GLTZz9uoqfhf5rhyPmTYsAy4rJorqaDrOiCmWIfgGrVWDuT0nzF22RzYumdbg",
-	"vNwqITRerzqIY5fUiAYuQWRNYqF3Itd5naX27pPG+cQY+G8lU4vbSRb9y3JVzyYV6Uuzt4PE5uWU1dvN",
-	"7LZifVlnurtus0rN3kD0hyp7W8RZFgEG9cMSHHYXKtl7Nuba3PYAblvydZe7+NpKyIimKyvVdsoWp03F",
-	"H2u1ZMFEUwmWwqn9VYrHGrcCLnhN9orf0xjuzGp1HY7aSFRQUTxIKEk5tYp4e/7e3AoX29uRcrnOUnzP",
-	"tMxL70jZ1i4bCDYfrKiBt/ZJ4AsiA5lng4QI/MFvVCGf9AydNjR8wea9pCfzLA4615Df9qcdG2mkYjsz",
-	"ckc1xJT795Cm07LAzDz/fChLXJqOZQQ/zD55a3nDp8E0FZUqZhhwXFWJxvWVwHKg0PdZTc9IiSg8S7kX",
-	"MMWtnK/gratgDXEAcNGt8bHe2Z36W5r3O7+q3MbHCPPi4ZbXAaZ2LCsLD5sptrGIFL0eRVN/Ootvm7g6",
-	"mMERi2i063FFVlh1uP0uqBernB++PAFGPiVnM/oPKR7o6pWKjblsYhg2qkYePenIz7nWZtHQHoM4RB0a",
-	"Wq5Si+jbYyd512INN04bTyh62hCkfVPGXRtewG7HnUvIJzqliKjZzZ1t4wu8Eu3jOvEOi6SGKJCCDKWZ",
-	"wMuiwUvn1IhakbX74+jYeT/AqOQ320DyLUfrcfbVm1dEO8P9138cwG0PAMTzWlUgpPW7nFmgUmx9Ntbk",
-	"1DhAjXhVH9YD+61iTGwcMjxZQnW95fWGIGuBkqMYFBF4PGA9oQqLQ2bcXuTTmY66TS4wr69dOSuz7SqQ",
-	"XmxDrnYnt8qWAzKJAxtysw1tV8XgEQAZzKcgv5SsZJnVwxRLGb9hmU8quSWYAw4I8ChwB/lhtyxkNXKr",
-	"LVuf9dOCx2ln/Xg8t/Y16Kpf41JCM5GBq80pP7fClBn1HKHA0munin+zP8xG+SwuOUH6jUoDIPgXYiTb",
-	"RP8HWf5BlvdJlt30GM+yxKTrLZA3a9pep/P4obundDtn09b3xpmLVZ88Th4/dOHq+7YNY/UZRydEUZHJ",
-	"WV0+G9Q4x0HS+zWHR5oY8Mz1MOjoVBBrKPGwY8YV+22Ev4QsuQn6UtIrRTdHXjCRWfFDczOR5Xjikx27",
-	"Adb6AeAN5guZRt+R6oMwdQddDnGOXvbPyJWyvQNTJvWwqyuD2vAQxLAa6FMbBsJr+KRuTOFDMp/wnLVg",
-	"08NU/6pqbrMiIHxlRyoOIjTDKxGOJl6RwrOcXduvr5FEO1R/TB61z2kCMSSiJZlRsSB2AEfe+pQc9olg",
-	"N83K3hV4q4x2eYvPiJJ5PqTp1Fv6OAV7G8obphTkmfWJHQKoaJpgPwwNqWg+UoSuyTDXN3pzeFzZ24N2",
-	"lULVTuWkDl9Wex+F5wIQmk2ODhyA0oHhYqFOEzGlKhDSD+PZC8JKHBEtsz8jqWKQcE7zwIeNG+44GnbI",
-	"HwWA8UY3sixySaNE5Io6IMYYFBwJOLsuPF3vE1/KUuRTRoDsExwmIcDlSRNAyYHQOGxTYMukI3pbo5Z7",
-	"m2lzZBgHF1Ilqp+9exH7/ZwqwcV4K1z/5Xvb6RQ12zTONSw4qORQfSQ1lce4PphgXLo6Sr2LcJ2ywqwG",
-	"P6g92KVmAZn4bDDNTOXgc67tPvFdjhIoZagA27GBC55Jo01SKjPmoF9Fc+i6Kt9yQa1kt/N1ucgaUQZk",
-	"xnVM6Mv/2oLg4Vr17mE7g9ZOovOwzicsnbZPTE67PJtyuA3Ou33FO/ubtVQrp71q+M7Z4lCbAsL9FFbl",
-	"1ki1RpJMOmjbONjjikJOqPhQPH5LxnctXv8op93LvGVRQpoyra+nbHHdQpSBpMw1wdyRVDED0zWdxLLq",
-	"pfiRzLNGnm4gTyLZ+UvcsJ4NbhOaiVXOng0hxMmI/drfTtXrV5VPxPZpMy5MnP10XR/LblLoYuy9JpB9",
-	"sRDpc0yq2jSPELHZKXFJLlGDg+ppeJ6gCPSSXl04VCjm0Iad4wA9CXa+E6uQbRJsBST8bsdtjUraWsKP",
-	"ck4QAVNkulkBlkFfNH+lN9QBh2KQU22IkqXIyAj+C5KiC76i+6p6oB3nLAMQ+Pqqqkw2IR4gwU5iCt2m",
-	"/N8OHcF5dhw8QoyF8ZC3ENABZURc8CMsw9t8vLB2LzaeYjEssTdoMw7LNpwpAFnWLQ6rtlJ1R9u+61Vh",
-	"1R0sMQoxyhGWzA7UpYvK0gzl5/akXjOtoULJoVtwuDmGbGmkMHPNcrvmMXZqDpZCHqXTIZxXfl25qE9s",
-	"wS2sph2+NTj/4OhibBNmQ6wKCAGLIDxTgpX2zPJSiNQEefg36JOD+p6lCOqjJu7eyWHLq0GurszVlbq6",
-	"Enuf/hR1bXyotNfzygKJCLLGd5GEHKsSYmOWbM8+rH3q5OW71+sTpOvRYzv6ASyw21/chbn2lmzE0isg",
-	"yRGJ32uicH3Zv0SlpILQ0hBqGoGooJnDvY2XhN9vrvEHMVf0lp2qgnLvLTsk1erPUvLmjFqz+yVbvHg6",
-	"8DpACCaydfWAXV3BMn+zL73Offv02csN3rZePeusHnfrbU6n+zgKljmAwuaG3zOa4BodpmvKOt618szf",
-	"odxKfPLhw4undo99aemjDs/pLVrxJt5uj3vf3Ru3Bkf12KHrjKJq/Nju/KS4Ye+ZtlrXprDG76zNIxq+",
-	"FXBXw/2JjJrcGW6EFTldREsJrD2O7XmNhD6aVOWcKf9ur5JxTdrteNviywM1RJGb5xOZs+2QUUMIklab",
-	"1HZX1N4dwUVWRKI8EtQWZ7I5vEQdhfKAp0GH1urw2hSHJk2puFlA/10HtuvbKraP2jGpnAusd0ggM5Ea",
-	"wmg6ibgKQa+ABmdgehyeHB66WmvpMMbkyFJN0MXU95QFygAYonprJsYU2CCUu1BuR2INvnxQZfZnA0el",
-	"4IUM3qax85oL3lQ4TFYft2JI8M9ES+h0hn5YcnT83f7h/uH+EfmmkMqQ755898QV8V0JD9lu9VMzYWrO",
-	"Nft2n/x4efnu4Gj/CK7tfZLJVB/kMqU5Lfj+LCOG5bkmEzn31IE+rHTCsP4PmgfwdEKkqnq62ae1UYzO",
-	"tNXg9q/ElRh83gNfJqTozhFWw8HJeCSCPhkIKdiACOlPcEDFYgCPg9IXVLMkhOXeGwc+Ujhain2ST0PL",
-	"pyIICHuZCZsRmucw0ysxANfqoHYyQGTIlf7DPul9YucOy+FiPLBmmr1/IJtVSDIEe82dVA43apVAa80M",
-	"uyFMZC5A8fCQ6Cr/2nM4vMErN4Mr4d4wp8IsJaRD9M7NDstxrObFICMXfccw1ox+3rNfD7zt4iY5IpRA",
-	"bQ+2/RbuKg178Nk9OCKv+V8w3TbnKRNYEcNBIR1xK7F6ZwVNJ2zveP+w7rwcfFYHCHvnns4JkJXzRFeS",
-	"q3cEVlHBBC14r997uH8EYxbUTIDjDyaM5mbyD/vvMYu4ap8r5iqR4JT3yZkLhiI9IKCFJ7bUMrSeBowI",
-	"efPyhlWFq9jSgpvEFxxZqx4MkRoCCQBV/LH0rwR6paQc2S388fXZ+Z4HrMZ2SO6vb+DX3yILX/UqEXBw",
-	"c3SQTuz5iTG76pF//fN/kUP4r4DwSv33j1B5zAXJ5ZypvZRqFkaF7eJdK9DMtTV1ZwpGPzavp26qODXq",
-	"0rAt66BhPKEaDx8RDLgUL7Je327+j3AUiFmNNV+61/+5DZCME0gAOSeXwieKw1rkqKHDNWG7o73yKwra",
-	"O/d7tGFz736lb3V0+v601Mf6+PBwqYe1YZ/NQZFT3uxajQ7kdo/5hp81bKAdUU2A/JBBwY7FdcM86iW/",
-	"s0cV8Ta9PjtvZQQ4hD6v3qRUKc7szqfRfWvNEqY5ok7DiymW1WYFLbHre7rX//lT0tPlbEbVotfvXdCF",
-	"JgM5HZxWN1xzLoaOoa4SQ3efkp67JHp9DF7YwQ9mzCie6oD/W3T52j2y5Wmu2IrlA3sOVydG02+1RdWm",
-	"uJG8FDfOVTBDfeOdkjNmJgxq9FZsDxWovlvJ4VtBR3cn59qcFcUGe3P7bva+SXWsPXqehyoNCiedNEqQ",
-	"8DO4mTXLb3ayy2etd4b76VpdB9sJAdavSa+QOtY2Cdr8Eq8sWHGGjaRbV/R+S2wirP8Z9PleEpuxhdWP",
-	"HARGCWDqfKrKNf/SzGnqOr2gx74TpUIaNpROdmEPZZeo+2njZvhBP/CvTTsAGiW36Oxol3TmO7N3yFSn",
-	"GuoJKH0YZEVw8jvS02sMS+HdanUuKdiSZbCWugJ2PfjCs69IZznDnI0m1eDnt6Gas6J48TRGLPFl+0c4",
-	"0wcAx9trn+CjWEPkGzll2Q52Fkfye7vFPta1X55pm1vovt+WaTYjxWXUhY04YZXElalhxpkZzWnUzi0u",
-	"qFr0NlQvcPn75IWvAJ3Ha/64JjM5c/ZwArWtTYzupFX4t4NTr2Ax3Tyb+VQUjZV502RGxdxH0nUj/Otp",
-	"BtMvkGxqf7M9jjYhwSferqvbvIMyHnT/7LxWz/1D93i1hj1KIwftp5CQ4QIs3x0czU8TV1QCHbJg032r",
-	"dmltJ+0CUx5t1+99wWSByDL1RmPRR+e9egajLcdEC+5yvaZsUeMJCUhiR0AM6CeMwBCORBZgop02GhBP",
-	"pGsQPGTYLrgC8twnmFGsyVi61K9ZlcjG1VKy95zqKsF0/0oMfGoPwt4jyhwmwElFhh4YCUxEDxyKngde",
-	"FQqekkHQCXeQBICesuqz66MtrtE/WqOnZCCkuYYocbtBn+MRZ8h5/ra2oJ1O9e5S0BvKczoEwNAqeU/I",
-	"VrO/2imgmLXus5hlSLPMd7+9g4riUkZ7Y0VT9n+7L/alGteW4F/tV72NNZWlBra/srZSNQSOy+e07hd8",
-	"V103y4iWM4YOoeGCcAhBDxeE7dk99Qe/Ga8uScCIptJCaQFOCjuZu2oQbehin5xlGct8ZwdgmBA8Wtek",
-	"3dadMRGhk7Z2rNFgS4gdWHhSjVkIGzwsqwRBHrTQzlgKQe5aZm0qTbvs4HCn7vdCun+qfivq0Ta9ZLZS",
-	"lN1KnLJcUJNO2puqmBU9t5VuW22pa+BzRz3yd3qaiL/mHf+eMbh2bSmqnNbbyacDzGlAZ+AdaCCqpHTe",
-	"1DU7o0Rzz5ySAcBL/Ouf/223ReY3bEBQARlxpU1bzOHs70HM/TsSCip3EAqr5CKIy1KAbnXa1PlMpd3d",
-	"cM0d9NYtqQjG3xURLRmjdug/Ttie8FMlCzxD1M7lKNBefNp0neNl9XosdBdyTqS4w/k6brwnMSHYfEAM",
-	"nbJl4wWUIsyTguVRsF1aNaXePp+dLuv8rngIPC6gSIylzPYR3Mi1Hm/9QmQkU7LQHjt9xjDeg7GqKrIZ",
-	"2DI+j9HaKh5knXqswtmSxdL3J+jwlryV4BIl3ZpixoI7hB0YDIiqBDBKG5sEAfzU/9Sr9hnAA7buWTy4",
-	"O3APUuteDYDVpYU2YDLucUeb0Ccd+7rEXAFbWqYqOOBogOcLa9tim1ahHEvNllh6B+cVzBLGruvy7RsI",
-	"H3lzXqMvw8wZNiuf3b9eHCWEZnlu3H/tingXf1x5C1/UgoeL/Vbu35wp12myMQnuPb81OdbZvlZDb6uu",
-	"a055iwCVEyu9o+OHjx6Tk++efH9I7vDvbbxEs4Iqrv8HXwlvpGH+TnBdNbsr5re8Ihql6V1Oop+kmupG",
-	"0LfhaDRS7pPLGpuE+WYvf5dc1M4jT57uASEjtlTGdSqFYKk5bzTY/N0EgR7FClIE+F9LvRP/0ys5hm4p",
-	"VgcsNVty6542IBjR96sNXYTuwfBUNwql1D6pZaU48FULt0zNIucG3qvmgd0b19Wv6eS84JEdBFR4Oml4",
-	"6Ru9w0rNdJ03uVRCxs2qY2mnL8TE/mtnkwTvNNjEQSqSyzHkovCR8/W7Bty5YtQbZEAexLEVoGBbTakO",
-	"13FodiP2yZugFApN8wqxuwo6cu1y0TCKpPh4YvavRNCmp0+oILxquAOmBSCDusxcLJ2uWv9ImZ2SpaDM",
-	"kucbbBovPdp7EDKElzhVWXZ9ariaoA+/q8yG5lHOwevLugeFzHm6gLVciUZvDIc/Asm4uMC6e1yeyzlM",
-	"SUiC0A34iHZhH1qaCROGp3WfN8C0ZAgxaRXEtAa/bEV66mgOLD5mnu1AeAa3ei03euOcZ2xPCi7F3qxU",
-	"NN8zpZ7u/YMNFd0b5Ryq3KDVB2Jq9g/Cy2XfD7rFtV79eGdB+p0Kmv8CStuBfLEDtRpK316Uu5s9BI3p",
-	"DIE/rUPwK1NCATykAkGQI8I+09TkrhbEA1ZB9ucvJYMkBxfyq4Drqy1fA3K6QU7n7Y/UrbcrHP+0QvQY",
-	"LtyqduAv89tWSY+6Dauv5nSHXZ1Z43aAh752eSYxP+1pVcDx2+Wo+YzxOaOA1r0xq7vJ/0ZxXr91HbqE",
-	"L43ZVQ6aIMwaxqQuuVl9+oi/uczVGyag1WRxn6HXp/CuXYhCHAn7huHUT+FSBK/PWBJqIM0DQVmw0gjr",
-	"WfScFRvvZXcANtyv+xVB909ubwXbmMgqEbOV8HBL2SQC+zuUT3vHh8cn9yuk/g2pxgV6sZeAaYTjtpZP",
-	"8Fdn3Q/k+y4Kho5aj4V4BrHUuhWoFKzuYDD408GfBolTg88vPmIj5Rk1Aw/fxrS1YqD3kusJWxUB2beU",
-	"YgoeM+8C3SdnrtINbucrMaI8r+r25hQAB1M7jdGo4f5gmOFYjcoywlwVdEK0xLse67p+vLx85yuaNHPR",
-	"JQe9EA+w0Owp1nyv1Ml+osIac66nalLDUmEhn2b215ChCfiKM6pPCcW+T665FHyKiW6/lNIAshXuLfwJ",
-	"LZG4sBu9T154yPuEADCl7+Da7EwysS8RkJBZmWBcL/VwrYtwNFqIiWEz2IJSdamRdZPzqCK5WWuiqFar",
-	"5ByNLzQL7eLSyqOIl4tl7j5UfEIjr4Lk3DBF80Hizc3hggzO3jwdoBfMd47FXw9+IP/xA7kqDw8fpvBf",
-	"5v5w/3PfuU/ZD67z8eDFBXnz4dWrgSt0tH++vXQfeVKkfipQNYfz45pQQMB0OYxw4txaqeUwZ3i0QAru",
-	"p/gD9B0mWM8CzQDFuHqafENzLWGXMgpwqoa7bM4r4QBWsTZzgd4PRzbfJmRw+f7DM+zw8vzs1cUztzoo",
-	"Gh2yqiWaSx/GJTzQIBhwM33PYMFYBYJSo+PMkQmksFNwiDBXAkspXWWqQ51yqR6dJbJyRERp/2Gn94a+",
-	"Ac5skSr5gTwQUpnJA3L25ikJCNcfHzk+3H/cQcVzlyYTpeGNmnisLx8I0AK+dCDjepRNBanBsPVVZGxU",
-	"5iOekwFMddCxjpzPwLEVSXL3BeczLvisnPX6h7Hi87XLuKTDnD3HQe3j0cJCvCu69jPaCmRL6/JGZPsU",
-	"ymL3qVJyvn+7BP+ka1DXy/xu433eE1lbm9hkFCinS/XNnQsW3iNWQLQC8mMXxiVAwDoQDuNjWc4iXkFZ",
-	"LWqy03l0eLKFxnP3ohd7aWBHxwovYQMNO1axcEelO+oToEXBRIcSsaXCvYHEyXM5f8Pmr+hClmaTXzz7",
-	"XLC0IafWSQOHOAEA0+uXMCukMps9C3LmAoltg8fPLz4+ZSD9wL+xyfN/szfohs/+iAJus4fflHl+uzox",
-	"WPS9RuZDsJmuxA42r7jfhy0SkpXKT24HWfX2gjslM4if0MYbQd741CtGrI5QUNWoRVpl7nQwcmli9i8g",
-	"+v3BjH8w4/+5zPieeUBY1s2Ud+C9qPdhxHOmu2FHpHK1WtieHe7zd6iPkdcyK3OqiCtzBCRuZ167qso+",
-	"oMNqj9nggMftihAp1uHbfHj/yqM4YkYE4k5yQSAzWhMjJYLAjPgNuxIzLkrDNJo+YF6ncsYwf3ZQdT2c",
-	"zvRBCQBtg33y00RCti2C1mP4t05jhYm5lgh9BCqvKjJ952qEq3EZJYg3g7gyPuluRgUfMW1i7oqca/Mc",
-	"dnrrSuda6txnzMdOrivgAxP3UA7gOPGWKKBf7SJ3gLktZVXFrCcyoM+GFklyHjrcXIutmgHsB3dSGKN8",
-	"EsLSdUYKP/qH7vGkQvC8yGFVU7j7sfihkgAZFqs7fgVXuT8EB3y8Mj5bgSPfn2cZXtGJ/6EbUs/Vp0Ly",
-	"6m4yZx3IlxvfJdJAwglcGL4EFuAavNcnTJz1u7gCaMA94oqM9nwlfIg8sKJ5gDay0IQa19cfQJZJKQzP",
-	"ocMMOL58/QPULGsjc4jzyYIJl2GDwn/MBfqzjZSnCCg2pyrTzuk6cLjNg/1WjbCv7xWsq/rI9xL/nafK",
-	"PZdWQd1JrPCCLqri8rnD4YaSd3sIQzZ2ua9wXgi81sZG6CKkjZMsPGkhtnkXOWGvf3/POExLrj3Oiazm",
-	"nsDkzaJgSBQ452Y/Zq4d0PepoxtI1RISUeBA63AeWCGdhoNv3CdnABTudsPBh/mUYcQoBKUsaGmxv5SZ",
-	"VTPGlQgmMnDVLZijhH4coOUk0Fr8ZimmmRm4l0Eb6iotNFbb3sjh2qCYXU8v5X9JwIe4K9xOyvKcbpPI",
-	"ACv8LQpB31GuuBhjl/OupMhsJ3a1Q99r4tJbIgZOC0nkdmLayedufnoOYY2K1SdUk1xqyL4jDe7WAcBD",
-	"RY+QEMk0XP+o4frqCCehqWDzbrKv2Q/DkjWpx8rfYSXhJb4Teky2zMvbkn6rq+S2Qv5yab+wBCFfNFrj",
-	"4CbugCD/Aqe2JOpraGA/D5rL3cl7j6XaaV36TFq0JmbLWbP2LWF2LVwPDZySqJ3lz8e9/N61wupNEZHy",
-	"utLYTh5Z9WhmeXUXSVI4rCt3sMIGdsyRyy0ligeH75QnFWU27i7H4HhNUy/gaNDTaZ+8MF4IAhDnWDJd",
-	"l8HizxnNXeEntD60WlxDvnATShUA28whLDtneR4TK5o5Uvida3sfxM64/DWWYIUMXasNPqd7Rhcbk8y2",
-	"LG9Uqc3ejV/DqqvJzxCTJKoc+wE04xgE6ffN28q7HuBmq7uGOV3HEYZioADZC68f3sOQm+8qDyqsEl17",
-	"h6AzipbY3SpHOrXKJXiWrLEC/SFgrsuXX2V9oEjDzc1YyrOYnIJ9+uia+/yeifPSTnS3lkhdUlFBszVv",
-	"Qedp2OFNtA7e5wUan2CLVidYdadDweS60FtjIyaYqgZHPhcLbizME/PZVaiWj7jgehJXhaxI/bcQWrsD",
-	"EsKRAoHgwb5vffhbu51g9I0SNO/zaLa1iyKncmaV+1Eo8SqxCVXWuwe5CVgXQW5up3wgvk0BGOXbI1c0",
-	"DzAOXFEKg6LsesoWzmauWmRQu1GZT/kLLPslIDoeNOqjerrCpIcM7H1yBnj41Gcy1o0OUAF3osAa+BGX",
-	"FW7HLWkusIuwG90mNcf3bTSdwZJofmsCf7UrTekVWEFNnxHVU52ELeyyGi/farf6rtdR1S86WsF4psng",
-	"3Qf0Ann3696UG4heUdNqD5yxAgD7XR6uK7+DxFpKptwEQCn4U3+zNa8yj67pgOzqmy1pFRO61hL+VREY",
-	"aJANz2CZ9yMkX3KDAujWJHTuMELuTkN/5Q7hLyi2rIoxIWKVKToyLGvgyrrUzgosAQ8059mSwrMVymtF",
-	"YdhFp8vgfkbTCXbaccWihDsYFcU15ruGXSUQcgo6gQNXvKLa7D2zP9978RTbLMwdf8y41thlkYyo8h0f",
-	"EdJWG57n8EJu1eaMGlr17IBGHdiCBgbevxJnkHLt2gaA2xZTxI8eE71Pzlwk2m0euEcrwpau9wjXgAtU",
-	"xJ2fGBd/5hsOLd010STKxso7+zIc7n3/6ctRcvT9XdowwPFEMZLXJhi6Je0iIEsthRQFwNiDda5umNrz",
-	"pyHMGuT+zkQ+R6ccEl70ahsRQ79AeStSDlB0O0kFzWbozBpwxqVG14EEJHffxHqAcxiQ6vwtHUrBQApj",
-	"MnYFcYc0a6eC0FJwh0OF4mkNuGPNTt9qacZmUi2aITCXWGyYIC6DIcGW/Zh/4IzXOS+Yb6SDzhbF7Vpe",
-	"+ldg0z18JTQaY1ei1Ynv3cvXl0eN7njkG9erzp4nNpWDdG4sFUt5MWEK8tohtkjHLvRx9uxi76/nr+tr",
-	"kcMAVGuZcqicsINXFo+uKyeuhIuZf3uKzafsedY1EfXEArN5COn6lumSqr6tAlA1E6YZQiTH2LpQrKCK",
-	"YS7VPV0/OPhvVIPpVhZh/Jes2IVq/yNAkjtQumrbqehIy6hMZHR21D3Q4rkBvl9Tr390/PjJ8fdHx90V",
-	"UnXuTreIqHqNDVyWD965L19f+EsMdHXL7w1ys5S0KBiyCMoIN1H092CIEALZOI6usXx55u0r+xoutKGo",
-	"58Mr7PuvhKswWSpkDnpv3bTqfZLatRpUdQZNwe377U9qYyTGAbgP2NrvPqi/2X30Vw7eNXptrqjwsyex",
-	"A17A11kdzo2JCWj+onFKiCOGmj9GLslrdXaSo/IKiTOanw7f3m9N8iuAcd+FwsCLAOwaDAy8AbsU2rj6",
-	"mssxNi2Kc/xbAa0KQal01XkIRO818L6zdLiJNIJoKAouGKGZ2SfPcs36ZMQMQIzUBpa3kxqxdcAbgsbE",
-	"2D5NKl9DWUFLMsUaJhv3mnQ1YGgP1Lk8VQO8HIL88yorLoSVyaE3mh/pSvgRMEkUoiYrAGq8dbIUaaOY",
-	"b9LyadeWn3Nv2wWdkgaMzfIGVULLvgD9u+CrR3XC/n0l/IJg+6bcrHCzTBkr6jMJMWcaRq9TP8KdYlQv",
-	"7PrGZfiEb/gM+D96qhtcbYV4xhS/oV61RNvabrKmC316JVoINej+9SOg260KijkcumhKKND6/QjqV3bs",
-	"HcSlgLnwivSeEkigPSWtfBWqp3Wyir3Nmn5I7y/ZDfCXT/kZlSoMDqECYN+4ndgJe3ZHyxPwGKuW3ffr",
-	"mv/d+DeCKveiXvqd/BNYItkp4C/+9sqe4dMynT79yz6BrH80erIKdAYa3UINtvaRImdnJGAbZBUsDbT2",
-	"ANzTsFS7avCpyTeDq94o5+OJ0eT48Pjkqjf4FovdqWGzyg2C9smVoL7e9+LZq2fnl8DkmE/u4oOL2oip",
-	"5wsth0elBkayeqedj/MHV9FMZ6RSEEp2dYO/PnP81cIKcPXT1SSvBLgB5xMETHUtUt2tFJM8vk51Oyf7",
-	"/Rab7p6d/mZXuTNd9Y8a182bcilX94maDlbU/OrFp2+F51O0aOd3wZVa4cmKJOJF89vu6dJwaWh3DvO7",
-	"8qZKf3INhZ1qWmVnlE4n2EU+AHSPaby00tkbfdi2usrDwEn3PVO1i/M6+4I5v7z/AKseuemj+w0sCtdA",
-	"2umzc57nZMRFBmYAhFPQcciduixV0gwoVsqqkWRQxYMGTa17TcyFUIMeyAbY6Zp84KU6Tj90iJJ4SgZc",
-	"QBji2pHpsgWw1NzLg2fGLhgIe7zk5v5iQE/tG34jR8RLbi7Z584qwd20DjwDzmjYiXCKVm4ZjB01qj8Y",
-	"KRQDa+8uUaQObFW7LHsXOFTi7mhigpQP9mgEARlyj5X/5f4y2c4nDLFwMJKe2XfZ9Q6ZszvBFgTk+Ck3",
-	"2mcpi2wprO4T3TD7ymXPg0loh7wSGJpvmbqOrgOzzep7rh5z6ieFEb04JBGcx73S/R1tgxdVqlIdcdxZ",
-	"29hYsHO30c1QuB+kE5auqCdZY6e79wemujs+MHch9lkKoyHUgemAdfdjcrbkdvKNvxHjOxIVZ+n0Xsmi",
-	"lke3JYrdVHHi1jYpoEptdw5un8ZQAzVve8OPuTarSh/Olnx+rqgY/EAsCwwyh5fmPEq1Iw6XR+RohN3c",
-	"7XDFRFEN1UkDXY7HDFKJ6i8GsWw+N9EdtIukGV1qFnlPeTrv3aR/oxCXf328+XX9beCG9Q6qZaK7r/bY",
-	"ouL6pWL3bckYgr6r7AZ84L7sBhj97mmgGLreSR4owgNQ3yyZCyNrf7/BlATo37pGbgSBxsPDk5OHx9+f",
-	"dJ+Dxs6eKwuMXffPe23zA6/oKjB2E4gUYu/CDltubapdn+yqx2kSojpyRYYQaLpbV2RURVxNEtiXqM8h",
-	"nMaC/FKyEt7s3VrORQaRFHzUxV2gtFgKcJyBsD8NkP8c0jt48+WyRtpvaqCgkDazRB38fKOPiKuEe6Cb",
-	"HUUcIKHrCcRZNoDiT2thAULvqg6LwZixTouNrgHNfoGuE/Np1IZE2nblNcIEIRgy4NnglAyMlNc5VWOr",
-	"fs+kYta2pIKcPE4ePzxBgItoBhUTGdLNXS435NEe/fFjmf314+L1+IcfLE15AFo+4vZP2ev3Ho8O0+Ph",
-	"4+O9h+kh3XuUPXm49z09YXsno8PRyfBw9IQeHW1+x+HMfyPrEV/+QoxklwEJhsyKo+NZ1SXb22DeXLJ7",
-	"sMvrePVk/wYsuhMRBAFMt2Zoirm6KW4t4b9/8vDwUXfnHifd1wKBY9Z2F0n/TlswV5UTbuOcJe4Crg+0",
-	"D5nWRVSaZ+yBJqksFq12OLfqxRzs2L3ySyevwLcJGZzTdML2zqUwSuYDlyuzBxrFYEfeZM+S2LFGEyDA",
-	"23U561rIA8C3GFWIogU1kzq4wn3ksZZUKzJR6d7o05eHx/FUVM8ehppSr2xziE/c5wHjG2Jaj/vm7vLF",
-	"UFP5yWqbvcrlwgTWdeq7WNRixavu3dvmVfd72zWpOkEMcHq7wmXyHQTG8tSlq4LGohhEUmkeChF888q2",
-	"TcuaRLBXt9AjNMap8gwdAoCTbP8x5cIO775Jtu7RA5zX7x1odXOQepRW3O8tDui30jF+DeI4n0ipWQXl",
-	"hjDawzKdNjopBASxqZcPfnKQWoG+pmYTg1SuQBPR2KTIXT+vEQecaqizcjEUnB06gGi2TyrcMV+cSeCt",
-	"lVrlPMYRj17OqIIr599NWZi7hAbIU19yYFhxWNXjYzpcXfe68mhXHuSynzbiHO0QAb+H9qkwtXNYQ4Sh",
-	"fvLbZRR3XinX327OxE6aqirIYYMgZAJkSyiiIiakLHJJAcMIUFnRfEZu2eKUSmH1BpGtbnWbcW1t5A/1",
-	"w7/v+uS3o9Eudr9UgtQbRGYys1wyOg2vPzKh8KUsTVhv56XIfQTjnC/EBemDyTRd7MxDFUBiPwfTSi+0",
-	"YbNsz/5Gk28Gzb9dIvPgW0iXtIbY5bvXp0EtVzMvk0fBLpn4/ZLKLvPR/frOq+2PiYi3u2if/YqZ4BCG",
-	"DPBOIf7uKoUoUUwbqkzg+8ImuHcNuqGXfUW0Bd4/4vZyacTJwhLAOYWArUQzSlpBJcth7pAy4MdVSRRE",
-	"delCk8Gw1IuBC9IoZtTiGhYbibW4Sf5qTRw3VgMxiXZXqbg7qWuwQ7XT4zeNXtjBWFoqbhZgykI6Va//",
-	"86evn+w36sbbuHWXy/7BwdHxd/uH+4f7R/3vnnz3BOr03dvaFd6jTUw1ZxL7qbbbeMQwZWtLph7Bq8Nx",
-	"o1zd+Cq8kXQwlDOmNR1jXxeXVOM00FQW6Bav2vGEDXZjL+jE9ZxTrCYKekE3gD3dG+qs6tbo9lgwud0l",
-	"rQb0H8yRFkXs5+eun4wcYf2LmxdX5KaGuPWT8HlzsWGwttynamCkARyaENup1ctgUc6R0h4NcYhx2xe4",
-	"ti2wqesXIEDw8ug/MpqbSeLKW50JMS5VeKJIfV8/ff3fAQAA//8=",
+	"7L37chtH0i/4KnWwJ0L2TPMqiZbJmIjlUPJYn64j0nbsmlqi0F0AatCoandVE8IotDFPsY/wPdg8yUZl",
+	"ZlV3A9W4kKDtOcf/2CLQqK5LZlZef/m5l+ppoZVQ1vROP/cKXvKpsKKEv87zXM/eitlrPteVdZ9kwqSl",
+	"LKzUqnfau+ITwTizfJALNhtrI1iq82qqDNMls/NCGJbJ4VCUbFjqKbPwiB4yOxZMiZkwlt2K0rjRkp50",
+	"Q/5SiXLeS3qKT0XvtMfdDG6UmN3kOIekZ9KxmHI3GfeC3mlvoHUuuOp9+ZL0zovi5XP3HQxWcDuux5JZ",
+	"L+mV4pdKliLrndqyEs3RCm6tKN3P/p+f+d4/D/e+3fv4+Sg5efLlf/YS/y5jS6lG+Cr7I019eV/q5ckh",
+	"4wMjlO1YYL38eiZDXU65dTNW9uRJL+lNpZLTato7PQoTkcqKkShhJheXPz4XuZxKK8rlyVxc/njKZmNu",
+	"mRHueK0wbChFnpmEaSVYOuYlT60o99k5S/V0ytdOOgtva057yj+9FmpkxzDPqVSNv5a37+Lyx+8Fz1bM",
+	"WNixKIFUhrI0luVSCTbWeWaQfvhUGE9MRHb77KVlmRZm7RLG+O415HRx+ePbKs87psgVq9QvlbYiwx1l",
+	"1m2z+KXiuZujNMyKT5ZJw1SV5/vM0YWYFnZOj6+bpPtV1xafPOnY1b+7Ca0iA5ixYRwnESGCTFeOoeG5",
+	"tXOEp+5DB1pZnlrk2mU2SvHrR4ZVRpQMePh+vH249y3fG378/OzLV3vhjydfvv78+Ev999FxB9c/55Yb",
+	"YX8tIfNc3MpU7OJt91v2i0+FSFcLPJJkyANA/LNSOgIybMCNyJhWCTtkQ10ypZU4Y1xp4HBHf9KwtCpL",
+	"oewp66daDXOZ2n4HyQmYzIYi8zAqMl9mYlpoK1Q6fyXmEW5xN5VigzlKl1wKZZF/DZ8KlvI8ZzNpx/A1",
+	"fDQRc8ZHXCo2EtY0xBZXZiZKxlXGxtwwpZkRqVYZE8MhLgPWGAQSLbIxwz03xS4OO362yGPNU/8fe//v",
+	"xz/Hj/TltNBllO/e8/KXSthTWMRAZ3N3PEKl5bywIjuDjyUJu/77d5dX7OD26EDCeKbPRvxWwDFLa9y2",
+	"mISNtM7gI3fWQBYdR4uD9FawzPHeNx8/H5100OmVU0W+I2L4HH0FkUrzFUI5Svm5l5pb91z2DwM3Mi9L",
+	"Peu5DYX96H3sfONlGKq9k2/hjnJHj8qQHvqbKmFSGSt45j6TaihKN6Lb2ukp67upwk/Yz0pbuD0+Juzf",
+	"//rv/lnQsGD7JV138JT7ES8FDScyZqyEC0R84tMix4lzNzWGC0iYFdNClNxWpWCZSOWU5199mxx/3XE8",
+	"tGVdtHjy+NmT9RL/quTKDEUZI72XGd7o7uqkx5hUrCj1qBTGMHHrNNWEpRH+PGNZyWdq7Y3lB+7dXTB/",
+	"QakrjP2rzqQAZfmFu9jdP9yV5d5++rnHiyKXKWz5ARDV6efGO/9nKYa9097/cVDr4Af4rTmA0d4N/uEk",
+	"BLxvgbC0HcMBaidZSKnQ8Djy5wVOYu/KEZGTxVw5NcXJLS+yep56Fyb9p4M/tecZhOtAKg472bEf9S2E",
+	"n5hCK4O7877Ug1xMV+xPgU/82e9TIFr3i8y9LtfpRPgbTxh7I7Peae/w6B9PPz3+5XDwjTtQy21leqdP",
+	"jh8nPSstED3cTrzKQRMLg9AaqlKdpjrPhs7wOaVJnNJTX5INj8svL3JU56wUw8rwHM6KDbnMHbd99eG7",
+	"C/btk6fffA1MQQOB1VUUQJGlLkRpibqI6ztFjIVjtXLqDDGh8C89EYrNuGFTnoHEtWJqGqquP7+wGbws",
+	"+dz9nZaCW3eYjdPPuBV77g3LBJC4L51eBKNv/hqZRR9DRo18YVJdiPY7Vp3KpXt8+b0tav0ZlSh4ZXhB",
+	"vQG1zNfEjGBkXtT70z4njoe3albufN2c3OlEVrkwOzegf7hjMq+lsdGZbL5Tfk6r9gkG7JjCB+RIeG+W",
+	"SUebPH/fmM+Q50Yk2xF127YjB4NTKBrUPeVzNua3ImEDYWQmUPHS2orSPDoDeRfug332TuVz1Nv6nmD7",
+	"eD07mejOnvUnU/dZrpXYZxf46msFl22qp4Ll3DptrhRw56b6VpQi279WTfZq3omHx+uuxMQ9/xJ/e3R4",
+	"eAiP+7+XeabJaYuXZ9gz/5DXxv12SePUsIV9aU59q3uwPXNaaPfMPVuvVl+X3lFwY2a6zNbKYP/cPQRF",
+	"vZ6nqxaT9Colf6kEfV3feDW3tAVKlG0cvcZ5dyqM4aMtFgBjvcFfrWXkMHrnrPxIkWsoi/gWfhrPnSaa",
+	"6irPgC0GgpWCZzGKmUiVLY9wDoR46kaZcVRndSGUiA6hqukg5jdCqSEtAytUumsvHUvVuK+CCZj0jFBR",
+	"59NfUaV0hFQLIF1mUnGry9h0jPyniI1jhTljh7QmZwsRJzaGA5uIK8ZHQlnk1YnSM4Omk9up2NThDt7w",
+	"Zl6kSty6sPwET5TGpLVEyaKyY11KTwcL1rIjkKFT5Nz+K/b+xRtcDIhRdqurdAxLXVj+GQmg07Zn2MyN",
+	"FdNe0nJ3PX36+GStqLjg6ThKnxx0v4kolojjkWGZNBP3bvCOOfIbCpuORead1oINqnQibMKM4LmzgHHa",
+	"eHpsqPNMlAncI7OxcAYYvM1WpRKOiIa9xYuPXnAzcESyPN8Pzi5ceDkzUqVwvbmrZsnfsUwlY2nXjy8b",
+	"4xIVGstLC4y3wUvAD1y/ZoNflFyNonOCz90xINGZ6K8r071r71Drdae5yeQXOKMxcntZYcrNLU0WjjDG",
+	"Mhe54OVdFSPwesYo2fEJCCe8ykfaWqFqRhK3opwPdDZ/ZHrJrhyAiV/VstwGfkdnl8rcw0lEhTjYByXi",
+	"cdfgMxWTxEtjN8WFNIynqa5Ae9nZMrdXNRaoiPapMVKUMkCtXL5dtzWH8IPufevjfPsshPXWXhBNYwie",
+	"jM9/WvBSkqG+kq6X/cSGD4WdM7yJGEdlHj3BoMCPubv+EiYkfNbHB/vOeu67y6rfSzqUktUaHldKZBfu",
+	"0ZYKsepHV/NCZG/x0S9fohvRwafv3G2iHY/2uZmIrO9WWaJ7TjsjpDLuyjCWWwEXh7vClxbGs2wbGzwd",
+	"O0G1lnhp0hfwtPudmHKZR+nIjsWczdzEc60nImNVEXuxm16Mg19mQlnQGVAdgJFKUeQ8FVmCB59nwlh0",
+	"lTftkFUL+A5eR4PPY34FzzGRBUmKJKU8hyAdKBrLOp07mOUR6DBPGWfGwrVQkm7nVIFUKwN+yD6dRP+U",
+	"jh0WbmcaJLdhfKAr0AVlSQ5yhf48RzCgWaAuQTanoXdUysqccVaI0mjFSmF0fgsaby8JPmyYYS/p8TQV",
+	"Bd7jg+Dz8hTyMbJktytRKXMrSjmUIrvh0QtJqHpKKQgGQfZ0k9Fr2a00hBQy2VIxNldhYZ7+hBLikY/d",
+	"zEl0viRsS8FNLJb1DsQOHotTWWeaDSqV5ajaOn0W6JdVToFuxX9M4xgmYn7jdxuWOenYdiOEop29w2bQ",
+	"IuphVmxE3NQkVWNzU9PLvHVWZhh4xZTeEp9uoRp51l41xdd8IPJe1CJfMZlNVbU2ubyga8qRJV5SIE6X",
+	"b6kgZRtWzfHT9c6hLRZcM/Gqh38wEHvpuNBqU3eZVPg9TD8QUkuLE2WpYxkgOhPBIpsIUYBZDxbLQDg5",
+	"qVXeMuyb1rhKxeZ3ZhD0IQaolRKpRVU2vEYPh/SvXI+kulFCZBSKGDrLIc7ac5Wu1UvmKr3EoIU7vjJf",
+	"7xF2D9XyD9f7cfVZ3tEKWRv2aHoFviQ9qW4lBhjX/fBl/eQdPXylAN/r/GYiI9fSpa49nxNpWa5HQJ5o",
+	"n7tP/TsxJmRsfUHNxhFHDbpl9JBxGM9YDuI+EFlYQstr8ezo2+O1DE6Hvlrmhpn88OF1B0WsMTnCCERu",
+	"S+z9++HFBaWryXKoUjEjDCSbCJU5TdK78JX4ZFmlnL5Tp2eEkx6IkVTG552csT4xL43ZOG68+TH9aChH",
+	"VQmkmjDD54Yp3bjndyguHor5HcUsb+rY2sKcHhyMtbE/nxa6tB/7beJ9erSedikdapmYOnw0L9EwNVaX",
+	"YjMPUyNGtKF6Arb1LmKaHeb4VDiFdvMZvRFoQC7PqNSzTd1mXbwhciNAqDmjhBKqMkga895UsHbQqIbU",
+	"AEU2iUQvs8zwqm7QNGQTALHyzP0/vCNKthRlj2xUVWTbbfhtV37Z4WmwkGYcE8usUGwu7B08fWB44Kxr",
+	"TqrzcOFQkp7383n6q+mnXlhNCzEWJN6Iq93RePkqKvKctk7tDgOvmNLd1IFw0E0FlsKVKxN+mtPDQVbM",
+	"rZFjuOAMAV1jmTZ+CHmhS/TUIYQuq2kINch/1oFmcjyHDKSaJjaRU9tKlzE348jcvj/fO356Us9vpETG",
+	"plzJIaSTKzYWnzilasVdmKVtJl80Xe+bi5sGJ27LXp2chDNr8hEdKe1FlCgEZB1KrShNcwt6RfG9bSx+",
+	"IppJXC9UqsGtfdobcCNg/e0DOzpJ2PETpy88PmawVHdI4eE6d2oOcqYxnSftybi5NR3Z53v/N3rP/3zw",
+	"8c9/+XyYdOXmLsk2t4T4Zrp7IcJZ3s244KzVQIK5NHZDT03nlTkR8xsftVxylLpbqCgF+L0mYp6w2Vim",
+	"Y6dkkqvQsIzLfL7xJLr95WNpYsnLsVBxswygy0GOG9dYHr2ie/PPi6LUtzzfOh6Udfkzve+cFsDMGOPH",
+	"Z8wUsHeQeDwvxkIZlmkIrU+BzNabL4vZGY8PHyJmQhHoleYL7l7HVQrfmWgoX9bB2mD6zVnKFWUpjCFJ",
+	"YbMLGLknosZtYjhBOrymjM3ZeN6IByhNGpth7rOmpxRUnm4+W2KleNZDxMJav9BLeDRK/ThK9zE9kFfv",
+	"Da4LRt/Yt4cz+kDOgoee1Q64gUTLBtzQ0OJiDLFlKPHuOSX0ujpsKNecBUzbxDzy9TdbsKTfh3WacRi+",
+	"e26XHVZWpSZKzxQ5CtyNGNKUjEBDBNwJlA7YsMW8WB6IEVf1r6FSBP0WIXgyrYxlhs8bpW+Uj+LNuIaN",
+	"RjOCTDQ3IupTZoLyInxSiqm+pX/R5KJGXL38ysTLezDoodsyhvGpxqoFmN8jU0tbace6sowvZE9t73Ly",
+	"kvM/WS42s/nXiaDlH/vKm+9kHtMCGNXrsKHMBbq9pjqrcl76oh3wXZ2/uLz528Wbmx+PkrqYh1JlEyhf",
+	"mgrLnfnI3r96c3W0dFjbZPmIT4Uso0k6aNf88OH11upcJKeLs1yqCbPaaYtTPndXesrzPJ43CLVz8bSh",
+	"mjwSJoe1j8pRn8/wig25hUlF7r0Ff9jSuzDb68z9S/BSlMyItBR2fWYfCt+WzRUlxVuqvYhsJ+SMOAro",
+	"Y7EtuLuNKG9FuQdcDeU3WIN7ymRmEuaUN9QxMc5rlpMYMCO+2zjfyAmYxa+tzkSpFV4BzBra7MVZ7d+8",
+	"z9lvc7smPastz7tzZGvRv8mbfbHTqvwhKrUx4KChH+z7mqte2IV9b9p/XO2729ZjAF+v0Buc3NtVylQp",
+	"eOZrnpYyGULBebu2AKNIYh4xDus93DKtqjGTriV3xeu384c3Nu9LZzFBdKvcdbL5e9q31P2c3fegJb+g",
+	"iEe39uTiyqL73k4tWtp9SMHZyqENqTPd1CatWciIG/OMDZxS6ZNp1vskcFaN18WW9r3g2XeUpNl1m5I4",
+	"RaVT53UxJuVa1sWmfFQKUja8luaMVyxIDOPAGHamvSsVfKtGTwX68tHJKSOXRtzh0S+1u9tvBjydQBKW",
+	"EjNRhspzP+sz1seEm1oPP2N9Y3ku+iH/SKRjLTLG1ZzSuDOo6/D6deNNdf4OqHh5PAyyJmU3zbmcYmL4",
+	"Nvm1WLaofUzHbJE+20BPoNIpfAlOIp5L+8jcjYqpPMpDNbQJ2h3L5rQcMmiBBGKEjIXrkfh1rXNu6KwM",
+	"A60R3r4o3b+he1Z3i6xwnt0UpRjKT1u5nt0Jn58/Z/jTOuEB7ACwJt3tdYb+VHEL0oYAVJq1X6tc1Iff",
+	"tosu7uSjTgjGJ7VlB4YQpjpyBfo7Zs0FC1JpK1NxyvregLm4+nDz41EfrWfP+8es4FQ/QOX6e//gt9w7",
+	"k3PBbyELVciS5eJW5CFJOs0FL6NX+0TMb6bcilKiOrbxwVDxtZtM/+bVi//r5s351YsPL89f33z37sPN",
+	"v//13/1WtaLMndWxWdDg6Ojo2ZNnC5H5O54KpCxu7mtpRmK2LVo0E1ncjGWWiUh097U7HObOeqnUE7Bz",
+	"tGUjeSvUWaAJadGRy0sBsn4AI/fXSxdYcpR9W6lLHbZRw5XxyDANyAm6BMCLDmd641jSobxxRwMAFscn",
+	"8SN5JRv5qltIkF1kUK36nXegvpJ2aU8by20NGdvmV9I+L/nwjnKyI1H9yp+P11Kk0wNI+NXXnAhRJkx3",
+	"2DIP896e3ZUu3VfSXolP227Iro5w7blhgumylX313d4zcBNYNtXGsuOnJxQE1ZgrnYNLxfPtlJcTX5Nc",
+	"lb5eqxQpgJI4ddDtwcLRnEQO47UeSXW3hN2flvLCdJmE6BC3PiEQZ41KJlHMPdMjlZjd3IVRd58e+Rby",
+	"0VilcmHMIuugHo81A0mdRsezrMSnEXdmzH9fCZAxsm0GZ5Y24cgJiZMnnl6HrCilQixDoOuFAtT1EoIS",
+	"vZbjGjpvpRijwp70AAipJFeAKDurMm6iTo5IWcQN4oHpDqfCey7dTy/IttrE4np8yDI5gjwxxYz8xEal",
+	"rgqz1hvZqby/b9DyuujzJukafrw73Zq/HkN2X5mtOazasbtdmQ97azVQfRYsGl99tHxZAxAWhrYALwA8",
+	"bODwaJQsbYFUE6XbK8j7VuDAIMSdszr6BhV4I3ILNZ2foVBKqluey+yGYoZR1syEjdfN+eouDEWAqjhT",
+	"jIZKmKnSMeOGlXoGJgwqvehsv+V5RddQcLUMpT3DKUORGYxp/OUE00R/ZbQyT4o8cgj/dfnuLXuvpbKA",
+	"r2V1gHoLmc+AJgZzWlE82oZiirpbbTm/4cMoMukl4OCBrjbj0rKBGGrKzodEblvON3NymxC3jHxXjUbC",
+	"WJEBlxXjkptoGtJQlCJD7CReqwYzd06Ys+2ObFQJY8Bpu1UibLxOtx+HnqoBaTw0w+qESu88r/NZK1Pj",
+	"OjTOJ8bAf69EOb+bZDG/LFYzbYLRsDB7N0hsXqSs3m1mdxXrizrT/XWbVWr2BqK/qbIvizjHIsCgfliG",
+	"w+5CJfuANH+JZRZx+QpBywzejlgpPJRlkNU+I1Vxxs1Zs8Q1AxhIJ8CkparWGkeyYWQflALQKPp38w8v",
+	"1vCMuWFcQckxIFFG/MSsnQkf9QLfwftL+7JkjVLR6B11qQ9iJI29K5fctR7xPgrTjbvGIuaIDvbHRMzP",
+	"2tYZFhLqQqi2paIV2WYh/2iN7wcXvCa1yu9pDNtttU0F/Gg1WhEowzXUS50BJNHS/L1N3Fxsb0cWwDpz",
+	"/oMwOq+8t2tb47mvxKy/AqDBsXjDYcf6Os/6CVP4g98IviHpWT5pmWFKzHpJT+dZHNi1dcm6n3ZspBNQ",
+	"O0Z5OY9Kid8PyskaDoKLYWfOmWGNbEn/duK4KjCT1j/fvAMprc7JBj/MPnvnxIVPW2sr2CHG3xBCoXJU",
+	"mmuF5XtNn32YntUawf8WcqVgilsFDcDLHG5BHABcy2tiA/cOA/yWbqmdq1i08THCvHy8JX9iKtaikvu4",
+	"nRIfUwb4zTCaqtdZLN9GSMOMq1gkbrl+XmWFM+OW3wX1ncFp58uJYOQzdj7l/9TqkQmvLMUI9LZGWLBV",
+	"5fXkWUc+3Y2x85bV04if1SHNxarSiJ04ostobYuD1mnjCUVPG2LQb6u4S87fOdtx5wJSkUk5Anl3c+ey",
+	"0wC8acvHdeIdbUkNKaIVG2g7hpdFA/PkjItq57Xb7uiYvHbgDJG32yABL2bX4OzDm1dE6Zv7b/44gLse",
+	"AIjntdpRk9bvc2YNLWvrs5lxAweimsCJ9WE9ct+WQqiNQ90nC2Dyd7zeENu1ofcRMqlvQ2DGvMRirql0",
+	"F/lkaqIm3iXm4S5Xuutsu4rBl9uQq9vJrbJbgUy6kFG3oe0A3hABfCKY1l8qUYnM6WGlSIW8FRkEjzbO",
+	"7F4CX8EBEZ7UoiEDw25ZeG71Vlu2SX6TWJel55E5l69BqlbvcKIADusjw0j5uRMG1LBHhAJLr52B/s3+",
+	"MFvl7rjkBOk3Kg2A4F+qoV4m+j/I8g+yfEiy7KbHeFY0FklsAfhd0/Y6nccP3T2lD2Lqa3qjMN4dGUUD",
+	"kVKMxekJ9Ow+lJEBdfUDHLb2tRghxfKM9VOuUpHn/jkFCX6Y53bG+rkY2noAyHrB8AqYzSGz3dHKGYui",
+	"iDTgQx6F6hgDFEYM5hgXAlgwE4AFkkNKDQDD2k2i6U31bONMJJp8L+n5p1agjMQBzFceyV0cMltf5eeU",
+	"9nLyNHn6mDJfHtpcj5W4HZ2wkqtMT2sEggZMRLxdzmktdCPtrGRG3aw6elbFnFFd+L5BIm4EYYdSchMA",
+	"u6RXqW4heSmUI1HGczvW1WjsE7+7MSpPG5hhmHpoWx3owgfNLED0AsWF7KIXUa+8bjtguVKPab4yPwYe",
+	"gkBEC8Bvw5yaGoGuu7vEIZuNZS6WGug0q6VC4fFmdZT4yo6sPuzVAa9ERK94UZ/McnHjvr5BEu2wxjCR",
+	"3j1nGISjmdFsytWcuQGIvBGvHyTpZoFnZ0p0xDTOWanzfMDTiZekOAWQ57eiLCFl9RT6JAAVTRLsjGYg",
+	"q9UHndGB3oxrRS9zD9p+d9zDSpV16COpMyHC3kcRDgHHa5Ojg4tCE9I81jq2Q22hxtI8jidCKSdxVBSp",
+	"5JylpYCaHZ43Ii244cTRsEP+KADpPrqRVZFrHiUiqouDdIVGzaaCs+sCq/eRm4WEZzkRDMg+wWESBlye",
+	"tDHoCMeL4KGBLZOORJC6f403YzcH1yLEpVDrc/7+Zez3M14qqUZbdXhaVKVIzavZpnWuzZqtIIfqI6mp",
+	"PMb1jQnGpStR6n2E60QUdjV+TB1UqIxokIlPLDXCBp8rRRtOme93mYAiGFr3YCs/PJNWw8xUZ4LQs1V7",
+	"6BrYBLuneLunswtLiIUhM65jQl9BvSwIHq/VuB8vJ+O7SXQe1sVYpJPlE9OTLmezHmzT8ce94r37zVqq",
+	"1ZNeGL5ztjjUppiaPzWBDWqwb6tZpgkdPI6Xu6IWHqrfShm/JeO7Fi8h15PuZd6xvilNhTE3EzG/WQLl",
+	"gvzuNSkHQ13GbH5qP47IFAshPSg8bKT8N+RJpNBngRvWs8FdomUx8IHzAQTiBXNf+9spvH5VJVZsnzbj",
+	"woRM2pv6WHaTjRtj7zXpFpdzlX6H+ZmbpiRjewvOKF8uanBwM2meJygCvaRXF1HWUXUySqklUi+BRrxm",
+	"k5QAaDPT7UuvgZ2XlvC9njEEEVaZaRfR1qlRS5C0BASTc2NZqSuVsSH8FyRFFwJQ91X1yBDnLGK4+FrT",
+	"gDSQMI8x4yYxgb6j/m8CmCFnGyHMxFgYD3kLAd2gjEhUhFrCbD5es/w5Nl4pYnCMb9FmHFTLiNCABVw3",
+	"uw4NRm1o/n9KjaCcuoOekmabB0R2dAN16aK6sgP9aXlS1J3NZ1FzCTfHQCyM1LJTEHZ4081aSP+L7Jdx",
+	"8sPIGIO2p7eiKVxnDb9P6MJDCRvRfGuDohrEEANYrlmymQ+0Kv4H7IfoeQkCoQjHp00gPXBU3aILFsoQ",
+	"FwLmT9qwqCeHSx4Tdn1tr6/L62u19/FPUbfJD0EzvgjWTURItr6LpKQ5dRM7qmV77mHjM7yv3r9Zn3tY",
+	"jx7b0R/Auru7UlDYG28lR6zIAnKxkbG8lovJm3ZMYFpQYuYEooHI4hDEEM8IljyO2PGw6U8/qFnJ79gP",
+	"tYHGsWUfzlq1WsiInXJn0r8S85fP+16/aGI9bV3k5FZXiMxrDQuvo2+fv3i1wdvWq36d4B603vZ0uo+j",
+	"EBnhx7Y3/IHBXtfoR11TNvHe6Of+fpbuNmE//PDyudtjXwH/ZJcpguQTiAdbPJjHttjVHtp5ncEVxo/t",
+	"zk+ltOKDME6j2xR1/r2zp1TLbwOucLibkVGTe6NBiSLn82jFk7P1lZk5uaWhWzsvcylK/26v7knDXmZi",
+	"WmgrVDrfe9UBOORxdKLA+rOxzsV2wNVNhKilZvzLvfd798R+WhF49EB9W5zJ5ug/ddDR41GHhTcOb5ni",
+	"0FyqSmnnl46cCQvdN+9ePmpiUj1TWJaVQCIqt0zwdBxxQ4JeAZ1Jwaw5PDk8JEgITcAqegg9Yute+T3q",
+	"Fw+UAShx9daMrS2wDb2kyH1HHhW+vB8KkLI+USl4OBtvM9gylQJDASbP6fpODCn5iRkNLUrRx8uOjr/Z",
+	"P9w/3D9iXxW6tOybZ988o1rja+U7ajjd145FOZNGfL3Pvr+6en9wtH8E1/Y+y3RqDnKd8pwXcn+aMSvy",
+	"3LCxnnnqQP9YOhZYpgy9XWQ6ZroMzVjd08aWgk+N0+D2r9W16n/aAz8pJKnPEPWI0L48YMop6yutRJ8p",
+	"7U+wz9W8D4+D0tcoukuYyL2nD/yvcLTcQv3cWdOqCgQBITU7FlPG8xxmeq364Lbt1w4MiDoRQgnsk9ln",
+	"bu6wHKlGfWcCWojH3gKE8ABsQTqpHG7UkC/tTBi3IUJlFPx4fMhMqEDwHA5v8MpN/1rRG2Zc2YWSDIgM",
+	"0uywatBpXtB7lPzSMNaUf9pzX/e9XUSTHDLOoAQRZuZuULhKm81z3R4csTfyr5hdnctUKCzck6CQDqWT",
+	"WL3zgqdjsXe8f+jx1Vqf1cHH3oWncwZkRV7uILl6R2BxFULxQvZOe4/3j2DMgtsxcPzBWPDcjv/p/j0S",
+	"ETfwd6WgKD2c8j47p0Ar0gPi7nhiSx1Dm0mDEaFyRN+KUF/vG0Envi5SWkjLaHa/B+Aqfyyn1wo9XloP",
+	"3RZ+/+b8Ys/3E8BudfTXV/Drr5GFr3tBBED51didnxqJ6x7797/+P3YI/1UQuqn//h4AEqRiuZ6Jci/l",
+	"RjQjzm7x1HA+o+b5dKbgUGAj8G/TVHFqnLLuHeug0T3mBg8fgVakVi+z3qnb/O/hKLClAJammt7pz8v4",
+	"9TiBBBIncq18XQCsRQ9bOly7q4KEDGqsyg90FSho78LvkRfEfLXKfhr0rbj+/uWju4JMoZXB6+X48LCh",
+	"l8KFIz7ZgyLnUjUAG901NWnNIUAMTGIerC8xBCkkP2RQsGNx3TCPesnv3VFFPFlvzi+Wsg0IQNWrNykv",
+	"SynczqfRfVuaJUxzyEnDiymWYbMOfAV6857unf78MemZajrl5bx32rvkc8P6etI/Czdcey6Wj6D8G8OC",
+	"H5MeXRK9UwyMuMEPpsKWMjUN/l+iyzf0yJanuWIrFg/sO7g6MVJ/py0Km0IjeSluyVUwRX3jfQkgfQJK",
+	"iVdsD1eovjvJwYuie3dyaex5UWywNw3N4+Af1KGz3qGVcCtFAQZLZN/O87yp0qBwMkmrCA8/g5vZiPx2",
+	"J7t8vvTO5n66/WhvJwRvvyS9QptYVzv3mGFeWXDirD+Zmv7yFb2/JDax68p5USyLzdjC6kcOGkYJQH99",
+	"DFXlf23nS3WdXpBWHlG/p7QVA02yy60p5GV//JJsftoB+b1tB9iyEl+W6Oxol3R2QT1sOmQqqYZmDEof",
+	"BnCxd8Q96ekNhrzwbnU6l1ZiwTJYS10Ndj34LLMvSGe5wHyQNtXg53ehmvOiePk8RizxZftHpDAHgJbe",
+	"Wz7BJ8sc8UHc6onIdrCzOJLf2y32sS7180zb3kL6flum2YwUF8FhNuKEVRJXp1ZYMjPa06idW1Lxct7b",
+	"UL3A5e+zl74GehYv8ZSGTfWU7OEEqrvbLRSSpTrPHZx6QC2mebZztTgaK7O2yYyKuY/Sm1Zo2dMMpnYg",
+	"2dT+Znccy4QEn3i7js6MaKvZnLnzWr3wDz3g1dpsIR05aD+FhA3mYPnu4Gh+GlMNETQwhE1PKFVCO9vJ",
+	"UNDLg6H7vS+ELhAAq95orPHpvFfPYbTFeGshKY9sIuY17JmCmgXE7YF274hfQyQyBxPtrNUffqypf/tA",
+	"YDf3kMe9zzBb2bCRprSyaUiSk+UKHN39a9X3aUOIdIFgmJhcp0s28PhtLTxm9DzIUBd6xvqNRuX9pAGI",
+	"oUMbdB9tAQjhIVmjZ6yvtL2BCHQEagN5hAw5z9/OFnTTCe+uFL/lMucDAGYOiYFKL/VirZ0CpXDWfRaz",
+	"DHmW+ebk91BRKB21Nyp5Kv5P+mJfl6PaEvyb+6q3saay0F/8V9ZWQr/2uHxO63bu99V1swywvdEhNJgz",
+	"CeHtwZyJPben/uA349UFCRjRVJbApICTMCYuIIWWin+M5fN9dp5lIvONd4Bhmtj+pibtZd0Zkxw6aWvH",
+	"Gg127NmBhafLkWiiug+qkHwokbUThBZPIchdy6xNpWmXHdzcqYe9kB6eqt+perRNL5mtFGVaCSnLBbfp",
+	"eHlTS+FEz12l21ZbSv3V7qlH/k5PE2EivePfM4Y01DUo5MveTT4dYE4DOgPvQQNRJaXzpq7ZGSUaPXNG",
+	"mFr//td/u23R+a3oM1RAhrI0dlnM4ewfQMz9JxIKKncQCgtyEcRlpUC3OmvrfDZod7fSSEIIvCMVwfi7",
+	"IqIFY9QN/ccJuxN+XuoCzxC1c+pMgtqLT8muc7ycXo+4BkrPmFb3OF/ixgcSE0rM+szyiVg0XkApwjwp",
+	"WB4H22WphNjb59OzRZ2fCpPA4wKKxEjrbB/hvQDpzCz/QmUsK3VhfIuHqcB4D8aqQmSzYcv4HElnq/he",
+	"ENxDqk4XLJZTf4KEOOatBErCpDXFjAU6hB0YDIgrBkBiG5sEDQC2/1Wv2heAYrp0z+LB3YN7kFr3agi4",
+	"Li20hYrygDvaRrrp2NcF5mqwpWOqQgJsCni+sG4utmkBjF0bscDSOzivxixh7BqGwb2ByaE35w36MuxM",
+	"CIgdTR9eL44SQrv0N+6/pgLh+R9X3twXzODhIqLpw5sz1TpNNibBvee3Jsc629dp6Muq65pT3iJARWKl",
+	"d3T8+MlTdvLNs28P2T3+vY2XaFrwUpr/ha+Et9oKfydQ0+Puavwtr4hW2XuXk+gnXU5MK+jbcjRarffZ",
+	"VQ1FI3xPqn9oqWrnUQMrmCoulwkykybVSonUXrT6H/9ugkBPYsUuCvyvUEBx/9N+rUfQ1MnpgJURC27d",
+	"sxbiJvp+jeXzpnuweaobhVJqn9SiUtzwVStaphGRcwPvVfvAHozr6td0cl7jkR0EVGQ6bnnpW60dKyNM",
+	"nTe5UJ4m7apjWU5fiIn9N2STNN5pQ8/IXI8gFwUBZHw2EuN5Kbg3yIA8GLEVgPU7TakO10noyaX22dtG",
+	"mVWNfNMOOkpDuWgYRSrlaGz3r1Wjm9gp44rJ0BcMTAsAgqXMXCzLDh3KtM7O2EJQZsHzTQjkKD2W96DJ",
+	"EF7ihJLv+tQ8jg/mu8pQ9Q3YP+Tg9SXj/ULnMp3DWq5Vq4UPYZtAMi4usG7umed6BlNSmiEsBD5iKOzD",
+	"KzsWysq07qcJEKYCEUWdgpjWWKdLkZ46mgOLj5lnOxCejVu9lhu9US4zsaeV1GpvWpU837OVmez9UwxK",
+	"vjfMJVTQQUcihFA9PWheLvt+0C2u9fDjnQXpdypo/gsobQfyxQ201O//7qJ8+WY/wFaNjUyLheQ4XaIy",
+	"2Tdzle77qsA+xmz32UKTW2NlnmMZpzRUS4uZzd5KkyU2Iqmxudr3CJpDbgCu5qGlrYxcKzBzX376QO57",
+	"94r7qgDf6XKkoU5iZ/GnWaM3rHG7RfUMWGCRUEJ6UAidiMy1nrR8BDuhHmomsTH9UCkpkc+p77hDS2mV",
+	"ZzSA2oN2qZVAZbJukOETub2pUxVntfUDN5UEEEN0z4V4d8bmIrSlc3fUQuQ9RM2hsxDN74y1r7K2E5vS",
+	"A1bE/zuiCngTr4ksxN1tbvN9RfHDsMACGv9dmeDKNyAivmcDMZKqvrlNXRZ9Txb5qxu40TeFKzGj5qft",
+	"7iqNPkS7YIsmyldnXtHzOq9pZZ49oD0F1Bo9ZOITT21OBXYe9BFS6n+pBGSOUR5FaFoUTncNUPgGifJ3",
+	"px5ab1eO0/MAwTSY06p2EITw2xZUMipG4vNQLE+HHc6spXLDQ1+6wj2Y9Ps8VMX9dom/vgxnJjg0AdlY",
+	"f6LJ/0bJM37rOgw0X2+4q8RexcS0sIGb1p4+YlgvcvWGWb01WTxkPstzeNcu9EscCXvG4tTPwNKAO2qk",
+	"mbuKVSoQRQu1CywSNDNRbLyX3Vktzf16WBH08OT2TomNiSyImK2EBy1lk7SW36F82js+PD55WCH1H0g1",
+	"lD2D/XhsK8dha/kEf3UWU0IRxbwQGP3y4LXnkKBy1lSx6y5A/T8d/KmfkG/h4vJHVICn3PY93qazAd9q",
+	"6LuJOMl1ZaV7S6UmoGf5uNI+O6fyYbidr9WQyzwUQ884IMSmbhrDYcunLDBtPIwqMiYIWiJhRuNdj8Wy",
+	"319dvfdlokZQyJ6QbeJqNM+eI5DGSp3sJ66s8K1FEZIYnUJYHW2E+zWkvQMg7pSbM8ax52cwc6ZTjtnD",
+	"v1TaCjJNpME/oR2mVG6j99lL3zYmYYAk7Lv3txuejaELIGS5B1VamoX+/XVlo0G3W2LFFLagKrvUSFpl",
+	"lyK5WVvKqFZb6hl6tNDX5haXhjANXi6OuU+hjB6auBYsl1aUPO8n3oc3mLP++dvnfbQG8Tx1ib/u/4X9",
+	"j7+w6+rw8HEK/xX0B/2PvqNPxV/6ZH+9vGRvf3j9uk/V4+7Pd1f0kSdF7qcCpcg4P2kYB8hiSgyHE5eK",
+	"Zboa5AKPFkiBfoo/wIBMgkWC0AhajcLT7CueGw27lHHAv7aSUuSvFSFiY8H7HF3KRDZfJ6x/9eGHF9g4",
+	"7rvz15cvaHVQiT8QoR0uGdi4hEcGBANuJp08+GU9xlQNZzZDJtDKTYEgvK4V1qdTuT/BBJKl24k7oIdM",
+	"Ve4fbnpv+VvgzCVSZX9hj5Qu7fgRO3/7nDUI1x8fOz7cf9pBxTPKPYzS8EaNsNbXZDUgWD53QJl7WOQS",
+	"6i1g60O6wbDKhzJnfYSK71hHLqcQLYhUDnkUj6lUclpNe6eHMUSPtcu44oNcfIeDusej1dp4V3TtZ7Sd",
+	"1pbW5a3K9jlgDezzstSz/btVTSVdgxa8/KXCy/Hu433aU9myNrHJKFCjnJrbe1eBfUAAlmhZ+Y9doMSA",
+	"2U3IRta7yMgiXkFZS9TkpvPk8GQLjef+lYTu0sBu3gGEZgMNO1YGdk+lO+oT4EUhVIcSsaXCvYHEyXM9",
+	"eytmr/lcV3aTX7z4VIi0JafWSQOC8YGOAOuXMC10aTd7FuTMJRLbBo9fXP74XID0A//GJs//3d2gGz77",
+	"PQq4zR5+W+X53YpvYdEPmu7URPDqypYTs8D9PhacsKwq/eR2UKrkLrgzNoWgNG+9EeSNz2cVzOkIBS9b",
+	"BZ6rzJ0ORq5szP4FCNY/mPEPZvzflxk/CI/gLbqZ8h68F/U+DGUuTDeWky6pALZErQUwUVAfY290VuW8",
+	"ZFQ7Dq0TyLymUvVTgPM2HgiHOkW4FSG0N4GG/fDhtQfJxTQzBAqWikGkzjCrNSJrDeWtuFZTqSorDJo+",
+	"YF6neiqwKKHunz+ZmoMKUC/7++ynsYYSBuwygrHCujYAJkY9bE6xs0QocyfEMsIAozQ9BPFCsC6fyTzl",
+	"Sg5FPOqXS2O/g53eGj6iljoPGfNxk+sK+MDEPT4OOE68JQqQgrtIyBK0pSLAEHgiA/psaZEsl02HG7Wp",
+	"rBnAfXAvhTHKJ02sz85I4Y/+oQc8qSYiaeSwwhTufyx+qKQB5Y2B7V/BVe4PgZDqV8ZnA5r9w3mW4RWd",
+	"oEqmJfWo6B8qAnZTjrDQew69Q5BrAReGxxUADBzv9WlWI/hdXIHeQo9Q5eaehxfpThJpdXsxVheGcYuZ",
+	"FxxQ8VmlrMyhJRg4vnxRGQBBGKtziPPpQihKW0ThP5IK/dlW6zNMipnxMjPkdO0T0H5/n3WlfyjRVdL5",
+	"wa/q951//J12CupOYoWXfB4QO2bUOAFwRNwhDMSICgrgvDDnaxlwpouQNk6y8KSFzSi6yElAPx9/zxBQ",
+	"sDQePEqHuScweTsvBBIFzjnQokdZxM4MZ0Q3kFWkNEJrgtZBHlilScPBN+6zc+jsQLtBmIy+DgOBX0Ep",
+	"a/Qg2l9Id60Z41o1JtKnksG6HSXRctLQWvxmlcII26eXQSpUyLWPAYa0EmM3QAgxkyv9X1qq3v0xzFKR",
+	"53ybRAZY4W9RXf+ey1KqEbT17sw0z3ZiVxOkabuRiCNi4LQmidxNTJN8Xp3Dx2tWx2xCAynNrMXdpoGa",
+	"E+gRsswxF4s03JC4iBKaKzHrJvua/TAsWZN6DFMEVtK8xHdCj8mWyc5b0m+4Su6eXNfeL6zryuetXma4",
+	"iTtLsFsQ9TXeup8Hz/Xu5L0HqO60Ln15AloT08VSBPeWZskCXA8t8KeoneXPh17+4FpheFNEpLwJGtvJ",
+	"E6ceTR2v7iJJipoQYw2ZEzawY0Qud5QovuNGpzwJlNm6u4jB8ZrmXsDxRhO+ffbSeiEI6MYjLUyNLUBZ",
+	"vzynanroVQtZw035Im1TqgCCcQ5h2ZnI85hYMYJI4Xeu7f2gdsblb7CutcnQtdrgC2WmfL4xyWzL8ras",
+	"jN279WtYdTX5GWKSRChc6kOvo36jpql9WzXbcTfaPJKuQ4RRCmy7rQ11d6Z7GAqeqJwrAECZ2jsEJQxG",
+	"YzvCHOnUKZfgWXLGCjTdgbkuXn7B+kCRhpubiVRmMTkF+/QjdWP7PRPnlZvobi2Ruk4t4F22b0HyNOzw",
+	"JlqHmfYSjU+wRcMJhnaiKJhKRGF0xkZMMIWOdD4XC24szBOryx0cVQ6lkmYcV4WcSP2PEFq7Q2fDkRoC",
+	"wXdQuPPhb+12gtE3StB8yKPZ1i6KnMq5U+6HTYkXxCZAV+weOazBuogcdjflA0HDCmj8sD0cUPsA42hA",
+	"lbIoym4mYk42c+g7xN1GZT7lr2HZL6B7ykZnVW4mK0x6yMDeZ+dU00WZjHX3GFTASRSYaKkcbccdaa5h",
+	"F2H70E2AHB7aaDqHJfH8zgT+elea0muwgto+I24mJmn2HM3qJiROuzX3vY5Cg/9oWfi5Yf33P6AXyLtf",
+	"9ybS9qlgc7GfeyYK6IJCebhU0wyJtZxNpG0U2uFP/c3WvsouQkUioIPWN1uyVKFN/Xr8qyLVnSAbXsAy",
+	"H0ZIvpIWBdCdSeiCgJfuT0N/kwSb2qhgDxXuELHKSj60VLzmwboptTMg0OCB5jJbUHi2gs4OFIatyboM",
+	"7hc8HWP7MqrAZ5KwqUppMN+12aoHSxkHPJ0gV7zmxu69cD/fe/kce9fMiD+m0hhsi8uGvPQtehEnHOuL",
+	"3QulU5szbnlohATdj7AOFgbev1bnkHJNvVjAbYsp4kdPmdln5xSJps0D92ggbE0NnaQBsLUi7vzEuPgL",
+	"38Vt4a6JJlG2Vt7Z7OZw79uPn4+So2/v09sGjicKPL82wZCWtIuALHcUUhTQGwSs8/JWlHv+NJRd0w6l",
+	"M5GP6FRCwotZbSNi6Bcob0XKAYpuklTQwYtPnQFnKTW6DiQguZPdx/o4hz4L5+/oUCsBUhiTsUN1L9Ks",
+	"mwri9cEdDhWKZzWKmTM7ff+6qZjqct4OgVFisRWKUQZDwhTanVDjSh4RWQjfnQydLaV0a3nlX4GdTPGV",
+	"0L1RXKul9qbvX725Omq1HGVfUQNQd57YqRPSubFULJXFWJSQ1w6xRT6i0Mf5i8u9v128qa9FCQNwY3Qq",
+	"oXLCDR4sHlNXTlwripl/fYYd/dx51jUR9cQaZvMA0vUd0yWhvi2gUtuxMIIwDCJsXZSi4KXAXKoHun5w",
+	"8N+oBpNWFmH8V6LYhWr/PfR5IKTPsO1cdaRlBBMZnR11Y8l4boBvgtc7PTp++uz426Pj7gqpOnenW0SE",
+	"Bo59yvLBO/fVm0t/iYGu7vi9RW6OkuaFQBZBGUETRX8PhggRQgDGMTVAusy8feVeI5WxHPV8eIV7/7Wi",
+	"CpOFQuZGQ8PbpXqfpHatNqo669/A+91PamMkxgG4D9gv9SGov93S+VcO3rUaGK+o8HMnsQNewNc5HY7G",
+	"xAQ0f9GQEkLEUPPHkJK8VmcnEZUHeONofjp8+7A1ya8B/GIXCoMsGh0EwMDAG7BLoY2rr7keYSe4OMe/",
+	"U9D/FZRKqs5D+A6vgZ+SpSNtpLtOS1GgYIQRdp+9yI04ZUNhAbepNrC8ndSKrQOIG3R7x56UuvQ1lAGv",
+	"V5SiZbJJr0mHAZv2QJ3LE7qK5hDkn4WsuCZWVw4NJ/1I18qPgEmiEDVZgfrlrZOFSBvHfJMln3Zt+ZF7",
+	"2y1oAVBlcYOC0HIvQP8u+OpRnXB/Xyu/INi+ibQr3CwTIYr6TJpAXi2jl9SP5k4JbuZufaOq+YTvog+g",
+	"amZiWlzthHgmSnnLvWqJtrXbZMPn5owwZ5qwX+j+9SOg2y0ExQgsJpoSCrT+MIL6tRt7B3EpYC68Ir2n",
+	"BBJoz9hSvgo3kzpZxd1mbT+k95fsBk3Rp/wMq7IZHEIFwL1xO7FD8DZuETITq1s3whMP2bvRvaAr0fAN",
+	"TTTx9RghIzNhR8nh4eEuY8z0Lu8KqPJQWYrp2Y1Kb1kyWrzZAh4xuvtrMTuGgKblz2F141tHtzj6I6c8",
+	"QfVuKNcsOLTOJQtfZr1FLrmHmf+f0BanDrwQulP8oLc/0NpZ9Tle7YNS0YeiHjjS9btxFzZAI4p66fdy",
+	"92HFcae+dPn3104kPq/SyfO/7jMookEfQhYwnKAZP0AaGB94JbM9AVM7CyhP0H4MsNmbyAehCblhX/Wv",
+	"e8NcjsbWsOPD45PrXv9rxI7gVkyDVxHN/WvFffn85YvXLy6u4M7E8gwKt89rn0A9Xxnwv/bZlTPj3Hwo",
+	"vBKSA8jnw+GOd6vr/+0FXVdL0BsERxAmea3Aqz4bI6g7tXEnJS92kfuy7+1iVg9bu717dvq7W+XOTL8/",
+	"SsY3bxxaUhk1Gg5YoPar13K/U55P0UE0uw9M2wrHcCSvNZou+mDAiTD6boATZ7U5MtZ5ZoKlF5KdKlKx",
+	"d5FeAx3uWi8NJnCrV+xWmnEzDtl9z4SWtt4EngsKc/kPsIhY2lP0ZoOBjjalJfNwJvOcDaXKwKqG6CT6",
+	"4SVZn7pM2vH5YPtZzfohvNpvG7FrQpiMW3TotwDZ16TXL5RF+6GbSM5nrC8VRPVuiEwXDeqFBqQe4Dt2",
+	"wUAU8ZW0DxdSfe7e8Bv59V5JeyU+dRbd7qa98TlwRsvtAqfo5JbFUGyrmApQbMF5cp+gbAf+u1uWuwuo",
+	"c0J3cD5Bygf3TqRLA6Tyl/6X+4tkOxsLhJbCxJTMvcutdyDIjQOuFehuM5HW+KR/lS1kqfi8UUxmNB6X",
+	"V+KQ1wozXZY8R0TXDS+I0/eovHniJ4UB8jjCF5zHg9L9PW2DlyHzrw7g76y1fSx3YLfJAk3hfpCORbqi",
+	"PGuN24ve3/B80fGB9wjNSmUNRA4xuzZcU85CaHtxSX032IckkmQi0smDkkUtj+5KFLspisatbVNAqBQh",
+	"e91nBdXNJLa94UfS2FWVROcLLnSq0Qe3qsgaBhnBD5KDtvZr4/KYHg6dlchhuGJccgPFfn1TjUYCMvPq",
+	"L/qx5Fia6A5aWvOMLzS0fqC0tw806d8oYuxf7zTMCB5V+LYR1fD+3kWioypMLDNOxQ6Rfj3XL2BHbEvG",
+	"kEOxym7ABx4OcF2X4v5Z1ZgJshPvHqJtcMjfqgomldV1+Mxihg+g5a+RG424/eHhycnj429Pus/BYPfx",
+	"lT506lD+oK0I4RVdbnSaQATXYBd22GL7dVAjHYP5PuyLrvMBOIE37kLXZYLJgNEB9iXqc4hOM2e/VKKC",
+	"N3u3FrnIIDCJj1IYEyr1tQLHGQj7swaQJnWjgeCYXtRIT9saKCik7aRr6hTS6nVGhaWPTLvrGeF7Ut9C",
+	"KbI+1FI7CwsAr1f1a2iMGesGvVE7iIgNibRd96ioI5qsL7P+GetbrW9yXo6c+j3VpXC2JVfs5Gny9PEJ",
+	"4sVEExKFypBu7nO5IY/2+Pc/Vtnffpy/Gf3lL46mPJ6zHEr3p+6d9p4OD9PjwdPjvcfpId97kj17vPct",
+	"PxF7J8PD4cngcPiMHx1tfsfhzH8j6xFf/lINdZcBCYbMiqOTGQXIz4IN5s0ltwe7vI5XT/bvwKI7EUGQ",
+	"D0Brhsbdqxv31xL+22ePD590dxck6b62nupdXSgqrc8PM6J2kpBMnAOXnDVN1TF3kmiI8faGpOqqluri",
+	"m99DP1PPGdO65uHBg3l06uRGoOSLR8anT9QFlUZm4pFhqS7mS/0GV15AnW2G65N40P3sZHT4NmH9C56O",
+	"xd6FVrbUeZ/y5vZAHervyBXu5Qm2BDQMuOdubWS7FvIIsG6GOwlX873hx8+Pj+Pxas/bltvKrOwjjU88",
+	"5AHjG2IqG31zf+FouQ1OvtrhEPI6MZl9ne2h5rVM9HZH97Z5u+PBdk2XnYAmOL1dYbT5biIjfUap66Bu",
+	"lQLCwDxvChF888q+mItqUGOv7qAEGQyy5Rl6MwAz3f1jIhUmjuQYXN22CSJw3mnvwJS3B6lHbMb93uKA",
+	"fisF6dcgjoux1kYEWEeE1B9U6aTVVaVBEJu6KOEnB6kT6GvqtzHCRsXaiMyoVU4NU4cSMOuh5pICQDg7",
+	"9F7xbJ8FDMLQRA7eGnRCcnd3dDSEK6f3H5b5M6NsDKhZWfC+OHEYsDkwNbaugV95tCsPctHJHPHsdoiA",
+	"34U+56Z2AWuIMNRPfrtsKcmlRg2EZ0LtpGt9CfmsEEFNsB8iR4TUhFVFrjngmQFCM9r+yC1bnFKlnN6g",
+	"MpGt7JoljTPwf6gf/n1jFbwbDnex+1WpWL1BbKozxyXDs+b1x8YcvtSVbdbeeinyEJFEcuRQhkFjMu34",
+	"gPCwJVDkI8EuNHNjxTTbc78x7Kt++28qauh/DanTzoq8ev/mrFHX2c7RllHgW6F+v6Syy9oUv76LsP0x",
+	"EfFuF70yXwvbOISBAOxjSB4ILWSpyWjDcYdNZe8bMcQQwYpQEbx/KN3l0gryNcuBwSeAFU9GpNoJKl0N",
+	"ckLNgR+H8kgISfO5Yf1BZeZ9ijCVwpbzG1hsJFBEk/zVumRvrAZiQv2u0vJ3UuPkhlouldk09OIGE2lV",
+	"SjsHUxZywXqnP3/88tF9U956G7duI356cHB0/M3+4f7h/tHpN8++eQaYHfS2ZbSH4SamGpnEfqrLLX1i",
+	"+NK1JVOP4NXhuFFe3vqK3KEmSFqfug6zwowg0kBTXaBPP7TmavQej76gE+N35jtFBySvNsgvvaGusFga",
+	"3R0LFrpQxm2D/htz5EUR+/kF9ZbSQ6yFo3nJkt3WcNd+Ej7pLzYM4kz4PBMMk4AjEAJTtXrZWBQ5UpZH",
+	"Q0xy3PY5rm0LnPr6BQgWvjj694LndpxQqTuZEKOqbJ4oUt+Xj1/+/wAAAP//",
 }
 
 // decodeSpec returns the document as JSON.

@@ -40,13 +40,17 @@ func coordinatorOf(c daemon.CoordinatorInfo) Coordinator {
 
 func syncOf(st daemon.SyncStatus) SyncStatus {
 	out := SyncStatus{
-		Device: st.Device, Fresh: st.Fresh, Outbox: st.Outbox, SetAside: st.Aside, Failures: []SyncFailure{}, Findings: []HeadFinding{},
+		Device: st.Device, Fresh: st.Fresh, Outbox: st.Outbox, SetAside: st.Aside,
+		Failures: []SyncFailure{}, Findings: []HeadFinding{}, Refused: []RefusedSession{},
 	}
 	for _, f := range st.Failures {
 		out.Failures = append(out.Failures, SyncFailure{Task: SyncFailureTask(f.Task), Code: string(f.Code)})
 	}
 	for _, f := range st.Findings {
-		out.Findings = append(out.Findings, HeadFinding{Object: f.Object, Code: HeadFindingCode(f.Code), Contact: text(f.Contact)})
+		out.Findings = append(out.Findings, findingOf(f))
+	}
+	for _, f := range st.Refused {
+		out.Refused = append(out.Refused, RefusedSession{Contact: text(f.Contact), Code: RefusedSessionCode(f.Code)})
 	}
 	return out
 }

@@ -46,7 +46,7 @@ func TestPeopleWithoutACoordinator(t *testing.T) {
 		},
 		"send":   func() error { return second(c.SendSecret(ctx, localapi.SecretRequest{To: who, Body: []byte("x")})) },
 		"secret": func() error { return second(c.Secret(ctx, ref)) },
-		"forget": func() error { return c.RemoveSecret(ctx, ref) },
+		"forget": func() error { return second(c.RemoveSecret(ctx, ref)) },
 	} {
 		if err := call(); !errors.Is(err, localapi.NotFound) {
 			t.Errorf("%s: %v", name, err)

@@ -50,7 +50,8 @@ func (a secretAnswer) VisitGetSecretResponse(w http.ResponseWriter) error {
 
 // RemoveSecret removes a secret.
 func (h *handlers) RemoveSecret(ctx context.Context, r RemoveSecretRequestObject) (RemoveSecretResponseObject, error) {
-	return RemoveSecret204Response{}, h.agent.RemoveSecret(ctx, r.Id)
+	fate, err := h.agent.RemoveSecret(ctx, r.Id)
+	return RemoveSecret200JSONResponse{Message: SecretRemovalMessage(fate)}, err
 }
 
 func secretInfoOf(s daemon.Secret) SecretInfo {
