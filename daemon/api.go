@@ -144,13 +144,19 @@ type CoordinatorInfo struct {
 	Sync SyncStatus
 }
 
+// RestoreCoordinatorRequest has the coordinator get back what it lost. Both are wiped.
+type RestoreCoordinatorRequest struct {
+	Password []byte
+	Kit      []byte // text of the recovery kit; empty: the coordinator knows the password
+}
+
 // CoordinatorRestored is what RestoreCoordinator put back.
 type CoordinatorRestored struct {
 	Vault   bool         // the coordinator had an older one, or none
 	Links   int          // of the device list
 	Records int          // of sessions and prekeys
 	Bodies  int          // messages that were received, and not yet taken in
-	Wrong   []RecordLeft // records that were left as the coordinator has them
+	Left    []RecordLeft // records that were left as the coordinator has them
 }
 
 // RecordLeft is a record that this machine did not put back, and why.

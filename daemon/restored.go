@@ -5,10 +5,12 @@ import (
 	"errors"
 	"time"
 
+	"coldframe/daemon/link"
 	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
+	"coldframe/keystore"
 )
 
 // restoreWait is how long RestoreCoordinator waits for the login that it may need: a restored coordinator has no sessions.
@@ -16,12 +18,21 @@ const restoreWait = 30 * time.Second
 
 // RestoreCoordinator gives a coordinator that was restored from an older state what this machine knows to be newer, on the word of a person: the
 // vault, the device list, the sessions, new prekeys, and the messages that it took lately. It may be called again, and then on the user's other
-// machines; the one that was used last begins. Password is wiped.
+// machines; the one that was used last begins. Password and kit are wiped. With the kit the coordinator is told the login proof of the password first: it
+// may know that of a former one.
 //
 // fault.Forked: what the coordinator has did not come of what is here: it stays. fault.RolledBack: this machine does not have all that is missing.
 // fault.Conflict: there is nothing to put back where nothing is kept.
-func (a *Agent) RestoreCoordinator(ctx context.Context, password []byte) (CoordinatorRestored, error) {
-	defer clear(password)
+func (a *Agent) RestoreCoordinator(ctx context.Context, r RestoreCoordinatorRequest) (CoordinatorRestored, error) {
+	defer clear(r.Password)
+	defer clear(r.Kit)
+	kit, err := a.ownKit(r.Kit)
+	if err != nil {
+		return CoordinatorRestored{}, err
+	}
+	if kit != nil {
+		defer kit.Wipe()
+	}
 	s, ctx, leave, err := a.enter(ctx)
 	if err != nil {
 		return CoordinatorRestored{}, err
@@ -30,37 +41,74 @@ func (a *Agent) RestoreCoordinator(ctx context.Context, password []byte) (Coordi
 	if err := s.writable(); err != nil {
 		return CoordinatorRestored{}, err
 	}
-	if _, err := a.coordinatorItem(); err != nil {
+	item, err := a.coordinatorItem()
+	if err != nil {
 		return CoordinatorRestored{}, err
 	}
-	if err := a.loginAgain(ctx, s, password); err != nil {
-		return CoordinatorRestored{}, ended(ctx, err)
+	if err := passwordGiven(r.Password); err != nil {
+		return CoordinatorRestored{}, err
 	}
-	r, err := s.sync.putBack(ctx)
+	proof, err := a.vault.LoginProof(ctx, r.Password)
+	if err != nil {
+		return CoordinatorRestored{}, err
+	}
+	defer proof.Wipe()
+	if kit != nil {
+		err = a.renewProof(ctx, item.settings(), proof, kit)
+	}
 	if err == nil {
-		a.log.Warn("the coordinator got what this machine has newer", "vault", r.Vault, "links", r.Links, "records", r.Records, "bodies", r.Bodies)
-		a.event(Event{Type: EventCoordinatorPutBack})
+		err = a.loginAgain(ctx, s, proof)
 	}
-	s.sync.poke(allTasks)
+	if err != nil {
+		return CoordinatorRestored{}, ended(ctx, forCaller(err))
+	}
+	return s.sync.putBackAll(ctx)
+}
+
+// putBackAll is the part of RestoreCoordinator after the login.
+func (y *syncer) putBackAll(ctx context.Context) (CoordinatorRestored, error) {
+	r, err := y.putBack(ctx)
+	if err == nil {
+		y.a.log.Warn("the coordinator got what this machine has newer", "vault", r.Vault, "links", r.Links, "records", r.Records, "bodies", r.Bodies)
+		y.a.event(Event{Type: EventCoordinatorPutBack})
+	}
+	y.poke(allTasks)
 	return r, ended(ctx, err)
 }
 
-// loginAgain lets the link connect anew, with a proof of the password if its session has ended, and waits for that.
-func (a *Agent) loginAgain(ctx context.Context, s *session, password []byte) error {
-	if err := passwordGiven(password); err != nil {
-		return err
-	}
-	proof, err := a.vault.LoginProof(ctx, password)
+// renewProof logs in with the recovery kit and sets the login proof of the present password, and the present address.
+func (a *Agent) renewProof(ctx context.Context, settings link.Settings, proof keystore.Proof, kit *keystore.RecoveryKit) error {
+	hash, err := keystore.EmailHash(a.vault.Email())
 	if err != nil {
 		return err
 	}
-	defer proof.Wipe()
+	recovery := kit.Proof()
+	defer recovery.Wipe()
+	b, err := a.beginAt(ctx, settings, a.vault.UserID(), recovery, true)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	before, after := recovery.For(settings.URL), proof.For(settings.URL)
+	defer before.Wipe()
+	defer after.Wipe()
+	err = b.SetProof(ctx, before, after, hash[:])
+	a.endBeginning(ctx, b)
+	return err
+}
+
+// loginAgain lets the link connect anew, with the proof if its session has ended, and waits for that. A credential of this machine that the coordinator
+// knew is another one after it.
+func (a *Agent) loginAgain(ctx context.Context, s *session, proof keystore.Proof) error {
 	l := s.currentLink()
 	if l.Link == nil {
 		return fault.New(fault.Unavailable, "no coordinator is set")
 	}
+	if err := (linkStore{a, s, l.url}).forgetCredential(); err != nil {
+		return err
+	}
 	before := s.sync.arrivals.Load()
-	l.Give(proof.For(l.url))
+	a.giveProof(l.Link, l.url, proof)
 	l.Wake()
 	ctx, cancel := context.WithTimeout(ctx, restoreWait)
 	defer cancel()
@@ -68,7 +116,7 @@ func (a *Agent) loginAgain(ctx context.Context, s *session, password []byte) err
 	defer look.Stop()
 	for s.sync.arrivals.Load() == before {
 		if l.NeedsProof() {
-			return fault.New(fault.Forbidden, "the coordinator does not take the proof of this password: it may know a former one")
+			return fault.New(fault.Forbidden, "the coordinator does not take the proof of this password: it may know a former one; the recovery kit helps")
 		}
 		select {
 		case <-ctx.Done():
@@ -104,7 +152,7 @@ func (y *syncer) putBack(ctx context.Context) (r CoordinatorRestored, err error)
 	done, err := y.mail.PutBack(ctx)
 	r.Records, r.Bodies = done.Records, done.Bodies
 	for peer, code := range done.Wrong {
-		r.Wrong = append(r.Wrong, RecordLeft{Contact: peer, Code: code})
+		r.Left = append(r.Left, RecordLeft{Contact: peer, Code: code})
 	}
 	if err != nil {
 		return r, err

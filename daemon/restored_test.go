@@ -2,14 +2,18 @@ package daemon
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
 
 	"coldframe/coordinator/badgerstore"
 	"coldframe/coordinator/state"
+	"coldframe/internal/fault"
 )
 
 // backup is a copy of what a coordinator has now.
@@ -46,6 +50,7 @@ type pair struct {
 	c      *coordinatorRig
 	posts  posts
 	people [2]*running
+	dirs   [2]string
 	kits   [2][]byte
 	sent   [2][]string // titles of the secrets whose sending was acknowledged
 }
@@ -56,13 +61,14 @@ func newPair(t *testing.T) *pair {
 	p.posts.keys = map[messageKey]map[string]bool{}
 	p.posts.reach(p.c.address)
 	for who := range p.people {
-		a := startAgent(t, t.TempDir(), local)
+		p.dirs[who] = t.TempDir()
+		a := startAgent(t, p.dirs[who], local)
 		res, err := a.Register(t.Context(), RegisterRequest{Email: mailOf(who), Password: []byte(testPassword)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		url := p.posts.front(t, who)
-		if _, err := a.ConnectCoordinator(t.Context(), CoordinatorRequest{Password: []byte(testPassword), URL: url}); err != nil {
+		if _, err := a.ConnectCoordinator(t.Context(), CoordinatorRequest{Password: []byte(testPassword), URL: url, Kit: slices.Clone(res.Kit)}); err != nil {
 			t.Fatal(err)
 		}
 		a.settled()
@@ -146,12 +152,12 @@ func (p *pair) complete() {
 // putBack has an agent give the coordinator what it lost.
 func (r *running) putBack() CoordinatorRestored {
 	r.t.Helper()
-	done, err := r.RestoreCoordinator(r.t.Context(), []byte(testPassword))
+	done, err := r.RestoreCoordinator(r.t.Context(), RestoreCoordinatorRequest{Password: []byte(testPassword)})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if len(done.Wrong) > 0 {
-		r.t.Errorf("left as they are: %v", done.Wrong)
+	if len(done.Left) > 0 {
+		r.t.Errorf("left as they are: %v", done.Left)
 	}
 	return done
 }
@@ -206,4 +212,207 @@ func TestF14_CoordinatorLosesItsLastSeconds(t *testing.T) {
 			t.Errorf("%d events of the restore", n)
 		}
 	}
+}
+
+// laptop makes a second machine of the first person, approved by the first one.
+func (p *pair) laptop() *running {
+	p.t.Helper()
+	desk := p.people[0]
+	a := startAgent(p.t, p.t.TempDir(), local)
+	item, err := desk.coordinatorItem()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := a.Login(p.t.Context(), LoginRequest{URL: item.URL, Kit: slices.Clone(p.kits[0]), Password: []byte(testPassword)}); err != nil {
+		p.t.Fatal(err)
+	}
+	code, err := a.AskToJoin(p.t.Context(), "laptop")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	asking, err := desk.DeviceRequests(p.t.Context())
+	if err != nil || len(asking) != 1 {
+		p.t.Fatal(asking, err)
+	}
+	if err := desk.ApproveDevice(p.t.Context(), asking[0].Device, code, []byte(testPassword)); err != nil {
+		p.t.Fatal(err)
+	}
+	a.settled()
+	return a
+}
+
+// TestF14_DeviceAndContactSinceTheBackup loses the approval of a device, a contact and what the device sent: the device brings it all back, and then
+// the first machine finds nothing missing.
+func TestF14_DeviceAndContactSinceTheBackup(t *testing.T) {
+	p := newPair(t)
+	p.send(0)
+	p.send(1)
+	p.complete()
+	bob := newPerson(t, p.c, "bob@example.org")
+	backup := p.c.backup()
+	laptop := p.laptop()
+	if _, err := laptop.AddContact(t.Context(), AddContactRequest{User: bob.vault.UserID(), Name: "Bob"}); err != nil {
+		t.Fatal(err)
+	}
+	p.sendFrom(laptop, 0, "of the laptop")
+	p.sent[0] = append(p.sent[0], "of the laptop")
+	p.send(1)
+	p.complete()
+	laptop.settled()
+	p.c.restore(backup)
+	if done := laptop.putBack(); !done.Vault || done.Links < 1 || done.Records < 2 {
+		t.Errorf("%+v", done)
+	}
+	if done := p.people[0].putBack(); done.Vault || done.Links > 0 {
+		t.Errorf("once more: %+v", done)
+	}
+	p.people[1].putBack()
+	bob.putBack()
+	p.complete()
+	p.sendFrom(laptop, 0, "after it")
+	p.sent[0] = append(p.sent[0], "after it")
+	p.send(0)
+	p.send(1)
+	p.complete()
+	from := p.people[1].vault.UserID()
+	eventually(t, "the laptop has it", func() bool { return len(titlesFrom(t, laptop, from)) == len(p.sent[1]) })
+	for _, a := range []*running{laptop, p.people[0]} {
+		list, err := a.Devices(t.Context())
+		if err != nil || len(list.Devices) != 2 {
+			t.Errorf("devices %v, %v", list, err)
+		}
+		contacts, err := a.Contacts(t.Context())
+		if err != nil || len(contacts) != 2 {
+			t.Errorf("contacts %v, %v", contacts, err)
+		}
+	}
+}
+
+// TestF14_OlderMachineFirst has the machine that knows less give its state back first, and go on: what the other one sent meanwhile, with keys that this one
+// does not know of, comes, and no key is used twice. The other one says that it was overtaken, and overwrites nothing.
+func TestF14_OlderMachineFirst(t *testing.T) {
+	p := newPair(t)
+	desk := p.people[0]
+	laptop := p.laptop()
+	p.send(0)
+	p.send(1)
+	p.complete()
+	laptop.settled()
+	if err := desk.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	backup := p.c.backup()
+	for _, title := range []string{"x", "y", "z"} {
+		p.sendFrom(laptop, 0, title)
+		p.sent[0] = append(p.sent[0], title)
+	}
+	eventually(t, "taken by the coordinator", func() bool {
+		waiting, err := laptop.session.sync.mail.Waiting()
+		return err == nil && len(waiting) == 0
+	})
+	laptop.settled()
+	p.c.restore(backup)
+	desk.unlock()
+	desk.putBack()
+	p.people[1].putBack()
+	for range 3 {
+		p.send(0)
+	}
+	p.accepted(0)
+	_, err := laptop.RestoreCoordinator(t.Context(), RestoreCoordinatorRequest{Password: []byte(testPassword)})
+	wantCode(t, "the machine that was overtaken", err, fault.Forked)
+	desk.settled()
+	p.people[1].settled()
+	if n := p.posts.twice(); n > 0 || p.posts.bad != nil {
+		t.Errorf("%d message keys twice, %v", n, p.posts.bad)
+	}
+}
+
+// TestF14_PasswordSinceTheBackup has a restored coordinator know the former password only.
+func TestF14_PasswordSinceTheBackup(t *testing.T) {
+	p := newPair(t)
+	p.send(0)
+	p.send(1)
+	p.complete()
+	backup := p.c.backup()
+	ada := p.people[0]
+	ada.changePasswordTo(testPassword, nextPassword)
+	ada.settled()
+	p.send(0)
+	p.accepted(0)
+	p.c.restore(backup)
+	request := RestoreCoordinatorRequest{Password: []byte(nextPassword)}
+	_, err := ada.RestoreCoordinator(t.Context(), request)
+	wantCode(t, "a coordinator that knows the former password", err, fault.Forbidden)
+	request = RestoreCoordinatorRequest{Password: []byte(nextPassword), Kit: slices.Clone(p.kits[0])}
+	if _, err := ada.RestoreCoordinator(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	p.people[1].putBack()
+	p.complete()
+	item, err := ada.coordinatorItem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := ada.vault.LoginProof(t.Context(), []byte(nextPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.c.login(ada.vault.UserID(), proof.For(item.URL).Bytes()); err != nil {
+		t.Errorf("with the new password: %v", err)
+	}
+}
+
+// TestF24_OlderLocalStore starts an agent from an older copy of its folder at a coordinator that is further on: it takes over what the coordinator has,
+// sends nothing twice, and uses no key twice.
+func TestF24_OlderLocalStore(t *testing.T) {
+	p := newPair(t)
+	p.send(0)
+	p.send(1)
+	p.complete()
+	for range repeats(t, 3) {
+		older := filepath.Join(t.TempDir(), "older")
+		p.restart(0, func(data string) {
+			if err := os.CopyFS(older, os.DirFS(data)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		p.send(0)
+		p.send(1)
+		p.complete()
+		p.send(1)
+		p.send(0)
+		p.accepted(0)
+		p.restart(0, func(data string) {
+			if err := errors.Join(os.RemoveAll(data), os.CopyFS(data, os.DirFS(older)), private(data)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		p.complete()
+		p.send(0)
+		p.send(1)
+		p.complete()
+	}
+}
+
+// private takes a copied folder's modes from others, as the agent wants it.
+func private(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		return errors.Join(err, os.Chmod(path, 0o600))
+	})
+}
+
+// restart ends an agent, does something with its data folder, and starts it again.
+func (p *pair) restart(who int, between func(data string)) {
+	p.t.Helper()
+	if err := p.people[who].stop(); err != nil {
+		p.t.Fatal(err)
+	}
+	between(p.people[who].Config().Folders.Data)
+	p.people[who] = startAgent(p.t, p.dirs[who], local)
+	p.people[who].unlock()
+	p.people[who].settled()
 }

@@ -715,6 +715,30 @@ type CoordinatorRequest struct {
 	Url CoordinatorURL `json:"url"`
 }
 
+// CoordinatorRestore defines model for CoordinatorRestore.
+type CoordinatorRestore struct {
+	Password Password `json:"password"`
+
+	// RecoveryKit Where the coordinator knows a former password only; it is told the present one
+	RecoveryKit *string `json:"recovery_kit,omitempty"`
+}
+
+// CoordinatorRestored What a coordinator got back; nothing of a kind was missing, or this machine has no newer one, where it is false or 0
+type CoordinatorRestored struct {
+	// Bodies Messages that were received, and not yet taken in
+	Bodies int          `json:"bodies"`
+	Left   []RecordLeft `json:"left"`
+
+	// Links Links of the device list
+	Links int `json:"links"`
+
+	// Records Records of sessions, and that of the prekeys
+	Records int `json:"records"`
+
+	// Vault The vault
+	Vault bool `json:"vault"`
+}
+
 // CoordinatorStatus defines model for CoordinatorStatus.
 type CoordinatorStatus struct {
 	// Error Code of what keeps it from being online
@@ -1082,6 +1106,15 @@ type Problem struct {
 // QueryRequest defines model for QueryRequest.
 type QueryRequest struct {
 	Sql string `json:"sql"`
+}
+
+// RecordLeft The record of a session that stays as the coordinator has it; nothing goes to that contact until it is begun anew
+type RecordLeft struct {
+	// Code As in a problem
+	Code string `json:"code"`
+
+	// Contact With whom; nobody for the record of the prekeys
+	Contact *string `json:"contact,omitempty"`
 }
 
 // RecoverRequest defines model for RecoverRequest.
@@ -1702,6 +1735,9 @@ type ClearFindingJSONRequestBody = ClearRequest
 // RestartSessionJSONRequestBody defines body for RestartSession for application/json ContentType.
 type RestartSessionJSONRequestBody = RestartRequest
 
+// RestoreCoordinatorJSONRequestBody defines body for RestoreCoordinator for application/json ContentType.
+type RestoreCoordinatorJSONRequestBody = CoordinatorRestore
+
 // CreateDatasetJSONRequestBody defines body for CreateDataset for application/json ContentType.
 type CreateDatasetJSONRequestBody = DatasetRequest
 
@@ -2177,6 +2213,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
 	RestartSession(ctx context.Context, body RestartSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestoreCoordinatorWithBody Give a coordinator that was restored from an older state what this machine has newer
+	//
+	// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+	// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+	// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+	// before a failure stays done; the same may be asked for again.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+	RestoreCoordinatorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestoreCoordinator Give a coordinator that was restored from an older state what this machine has newer
+	//
+	// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+	// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+	// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+	// before a failure stays done; the same may be asked for again.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+	RestoreCoordinator(ctx context.Context, body RestoreCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDatasets Datasets that the token may read
 	//
@@ -3506,6 +3566,50 @@ func (c *Raw) RestartSessionWithBody(ctx context.Context, contentType string, bo
 // Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
 func (c *Raw) RestartSession(ctx context.Context, body RestartSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRestartSessionRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestoreCoordinatorWithBody Give a coordinator that was restored from an older state what this machine has newer
+//
+// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+// before a failure stays done; the same may be asked for again.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+func (c *Raw) RestoreCoordinatorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestoreCoordinatorRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestoreCoordinator Give a coordinator that was restored from an older state what this machine has newer
+//
+// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+// before a failure stays done; the same may be asked for again.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+func (c *Raw) RestoreCoordinator(ctx context.Context, body RestoreCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestoreCoordinatorRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5860,6 +5964,46 @@ func NewRestartSessionRequestWithBody(server string, contentType string, body io
 	}
 
 	operationPath := fmt.Sprintf("/v1/coordinator/restart")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRestoreCoordinatorRequest calls the generic RestoreCoordinator builder with application/json body
+func NewRestoreCoordinatorRequest(server string, body RestoreCoordinatorJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRestoreCoordinatorRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRestoreCoordinatorRequestWithBody constructs an http.Request for the RestoreCoordinator method, with any body, and a specified content type
+func NewRestoreCoordinatorRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coordinator/restore")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8574,6 +8718,30 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/coordinator/restart (the `RestartSession` operationId).
 	RestartSessionWithResponse(ctx context.Context, body RestartSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*RestartSessionResponse, error)
 
+	// RestoreCoordinatorWithBodyWithResponse Give a coordinator that was restored from an older state what this machine has newer
+	//
+	// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+	// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+	// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+	// before a failure stays done; the same may be asked for again.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+	RestoreCoordinatorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RestoreCoordinatorResponse, error)
+
+	// RestoreCoordinatorWithResponse Give a coordinator that was restored from an older state what this machine has newer
+	//
+	// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+	// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+	// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+	// before a failure stays done; the same may be asked for again.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+	RestoreCoordinatorWithResponse(ctx context.Context, body RestoreCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*RestoreCoordinatorResponse, error)
+
 	// ListDatasetsWithResponse Datasets that the token may read
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10266,6 +10434,54 @@ func (r RestartSessionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RestartSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RestoreCoordinatorResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CoordinatorRestored
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RestoreCoordinatorResponse) GetJSON200() *CoordinatorRestored {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RestoreCoordinatorResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RestoreCoordinatorResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RestoreCoordinatorResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RestoreCoordinatorResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RestoreCoordinatorResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12982,6 +13198,42 @@ func (c *ClientWithResponses) RestartSessionWithResponse(ctx context.Context, bo
 	return ParseRestartSessionResponse(rsp)
 }
 
+// RestoreCoordinatorWithBodyWithResponse Give a coordinator that was restored from an older state what this machine has newer
+//
+// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+// before a failure stays done; the same may be asked for again.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+func (c *ClientWithResponses) RestoreCoordinatorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RestoreCoordinatorResponse, error) {
+	rsp, err := c.RestoreCoordinatorWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRestoreCoordinatorResponse(rsp)
+}
+
+// RestoreCoordinatorWithResponse Give a coordinator that was restored from an older state what this machine has newer
+//
+// The vault, links of the device list, sessions, received messages that were not taken in yet, new prekeys, and the messages that it took lately. Logs in with the password, as a restored coordinator has no sessions. On the
+// machine that was used last first; the others after it. `forked`: what it has did not come of what is here, and stays; `rolled_back`: this machine does not have all that is missing, another one may; `conflict`: it has
+// a newer vault, or other machines change it now; `forbidden`: it does not know this password, which the recovery kit mends; `stale`: nobody vouched for this machine's vault; `unavailable`: it is not reached. What was done
+// before a failure stays done; the same may be asked for again.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/restore (the `RestoreCoordinator` operationId).
+func (c *ClientWithResponses) RestoreCoordinatorWithResponse(ctx context.Context, body RestoreCoordinatorJSONRequestBody, reqEditors ...RequestEditorFn) (*RestoreCoordinatorResponse, error) {
+	rsp, err := c.RestoreCoordinator(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRestoreCoordinatorResponse(rsp)
+}
+
 // ListDatasetsWithResponse Datasets that the token may read
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14843,6 +15095,39 @@ func ParseRestartSessionResponse(rsp *http.Response) (*RestartSessionResponse, e
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRestoreCoordinatorResponse parses an HTTP response from a RestoreCoordinatorWithResponse call
+func ParseRestoreCoordinatorResponse(rsp *http.Response) (*RestoreCoordinatorResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RestoreCoordinatorResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CoordinatorRestored
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -111,6 +111,11 @@ func (c *Client) DisconnectCoordinator(ctx context.Context, password string) err
 	return done(c.raw.DisconnectCoordinator(ctx, PasswordRequest{Password: password}))
 }
 
+// RestoreCoordinator gives a coordinator that was restored from an older state what the agent has newer.
+func (c *Client) RestoreCoordinator(ctx context.Context, r CoordinatorRestore) (CoordinatorRestored, error) {
+	return answer[CoordinatorRestored](c.raw.RestoreCoordinator(ctx, r))
+}
+
 // CheckStore lets the agent try the store.
 func (c *Client) CheckStore(ctx context.Context) (StoreCheck, error) {
 	return answer[StoreCheck](c.raw.CheckStore(ctx, EmptyObject{}))

@@ -24,8 +24,8 @@ const (
 func (a *app) coordinatorCommand() *cobra.Command {
 	group := &cobra.Command{Use: "coordinator", Short: "The server that forwards messages and keeps sealed copies"}
 	group.AddCommand(
-		a.showCoordinatorCommand(), a.connectCommand(), a.disconnectCommand(), a.clearFindingCommand(), a.restartPreKeysCommand(), a.asideCommand(),
-		a.forgetAsideCommand(),
+		a.showCoordinatorCommand(), a.connectCommand(), a.restoreCoordinatorCommand(), a.disconnectCommand(), a.clearFindingCommand(),
+		a.restartPreKeysCommand(), a.asideCommand(), a.forgetAsideCommand(),
 	)
 	return group
 }

@@ -36,6 +36,12 @@ func Begin(ctx context.Context, o Options, proof secret.Key, recovery bool) (*Be
 // Client returns the client of the session. Its failures become those of this program by Failure.
 func (b *Beginning) Client() (*coordinator.Client, error) { return b.l.session.c, nil }
 
+// SetProof sets a new login proof, and the hash of the address, in a session that began with the proof of the recovery kit, which it is given
+// again. Other sessions end.
+func (b *Beginning) SetProof(ctx context.Context, recovery, proof secret.Key, emailHash []byte) error {
+	return Failure(b.l.session.changeProof(ctx, recovery, proof, emailHash))
+}
+
 // Logout ends the session at the coordinator.
 func (b *Beginning) Logout(ctx context.Context) error { return b.l.Logout(ctx) }
 

@@ -62,7 +62,7 @@ func (m *Messages) restored() error {
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	for some := range slices.Chunk(bases, maxFlagged) {
 		err := m.config.DB.Update(func(tx *kv.Tx) (err error) {

@@ -87,7 +87,7 @@ func (m *Messages) putBackRecords(ctx context.Context) (done Restored, err error
 		return done, err
 	}
 	done.Wrong = map[string]fault.Code{}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.forget()
 	for _, base := range bases {

@@ -718,6 +718,30 @@ type CoordinatorRequest struct {
 	Url CoordinatorURL `json:"url"`
 }
 
+// CoordinatorRestore defines model for CoordinatorRestore.
+type CoordinatorRestore struct {
+	Password Password `json:"password"`
+
+	// RecoveryKit Where the coordinator knows a former password only; it is told the present one
+	RecoveryKit *string `json:"recovery_kit,omitempty"`
+}
+
+// CoordinatorRestored What a coordinator got back; nothing of a kind was missing, or this machine has no newer one, where it is false or 0
+type CoordinatorRestored struct {
+	// Bodies Messages that were received, and not yet taken in
+	Bodies int          `json:"bodies"`
+	Left   []RecordLeft `json:"left"`
+
+	// Links Links of the device list
+	Links int `json:"links"`
+
+	// Records Records of sessions, and that of the prekeys
+	Records int `json:"records"`
+
+	// Vault The vault
+	Vault bool `json:"vault"`
+}
+
 // CoordinatorStatus defines model for CoordinatorStatus.
 type CoordinatorStatus struct {
 	// Error Code of what keeps it from being online
@@ -1085,6 +1109,15 @@ type Problem struct {
 // QueryRequest defines model for QueryRequest.
 type QueryRequest struct {
 	Sql string `json:"sql"`
+}
+
+// RecordLeft The record of a session that stays as the coordinator has it; nothing goes to that contact until it is begun anew
+type RecordLeft struct {
+	// Code As in a problem
+	Code string `json:"code"`
+
+	// Contact With whom; nobody for the record of the prekeys
+	Contact *string `json:"contact,omitempty"`
 }
 
 // RecoverRequest defines model for RecoverRequest.
@@ -1705,6 +1738,9 @@ type ClearFindingJSONRequestBody = ClearRequest
 // RestartSessionJSONRequestBody defines body for RestartSession for application/json ContentType.
 type RestartSessionJSONRequestBody = RestartRequest
 
+// RestoreCoordinatorJSONRequestBody defines body for RestoreCoordinator for application/json ContentType.
+type RestoreCoordinatorJSONRequestBody = CoordinatorRestore
+
 // CreateDatasetJSONRequestBody defines body for CreateDataset for application/json ContentType.
 type CreateDatasetJSONRequestBody = DatasetRequest
 
@@ -1872,6 +1908,9 @@ type ServerInterface interface {
 	// RestartSession Begin a session anew whose stored record was refused
 	// (POST /v1/coordinator/restart)
 	RestartSession(ctx echo.Context) error
+	// RestoreCoordinator Give a coordinator that was restored from an older state what this machine has newer
+	// (POST /v1/coordinator/restore)
+	RestoreCoordinator(ctx echo.Context) error
 	// ListDatasets Datasets that the token may read
 	// (GET /v1/datasets)
 	ListDatasets(ctx echo.Context, params ListDatasetsParams) error
@@ -2328,6 +2367,15 @@ func (w *ServerInterfaceWrapper) RestartSession(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RestartSession(ctx)
+	return err
+}
+
+// RestoreCoordinator converts echo context to params.
+func (w *ServerInterfaceWrapper) RestoreCoordinator(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RestoreCoordinator(ctx)
 	return err
 }
 
@@ -3252,6 +3300,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/v1/coordinator", wrapper.ConnectCoordinator, options.OperationMiddlewares["connectCoordinator"]...)
 	router.POST(options.BaseURL+"/v1/coordinator/clear", wrapper.ClearFinding, options.OperationMiddlewares["clearFinding"]...)
 	router.POST(options.BaseURL+"/v1/coordinator/restart", wrapper.RestartSession, options.OperationMiddlewares["restartSession"]...)
+	router.POST(options.BaseURL+"/v1/coordinator/restore", wrapper.RestoreCoordinator, options.OperationMiddlewares["restoreCoordinator"]...)
 	router.GET(options.BaseURL+"/v1/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
 	router.POST(options.BaseURL+"/v1/datasets", wrapper.CreateDataset, options.OperationMiddlewares["createDataset"]...)
 	router.DELETE(options.BaseURL+"/v1/datasets/:id", wrapper.DeleteDataset, options.OperationMiddlewares["deleteDataset"]...)
@@ -4137,6 +4186,45 @@ type RestartSessiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RestartSessiondefaultApplicationProblemPlusJSONResponse) VisitRestartSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RestoreCoordinatorRequestObject struct {
+	Body *RestoreCoordinatorJSONRequestBody
+}
+
+type RestoreCoordinatorResponseObject interface {
+	VisitRestoreCoordinatorResponse(w http.ResponseWriter) error
+}
+
+type RestoreCoordinator200JSONResponse CoordinatorRestored
+
+func (response RestoreCoordinator200JSONResponse) VisitRestoreCoordinatorResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RestoreCoordinatordefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RestoreCoordinatordefaultApplicationProblemPlusJSONResponse) VisitRestoreCoordinatorResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6253,6 +6341,9 @@ type StrictServerInterface interface {
 	// RestartSession Begin a session anew whose stored record was refused
 	// (POST /v1/coordinator/restart)
 	RestartSession(ctx context.Context, request RestartSessionRequestObject) (RestartSessionResponseObject, error)
+	// RestoreCoordinator Give a coordinator that was restored from an older state what this machine has newer
+	// (POST /v1/coordinator/restore)
+	RestoreCoordinator(ctx context.Context, request RestoreCoordinatorRequestObject) (RestoreCoordinatorResponseObject, error)
 	// ListDatasets Datasets that the token may read
 	// (GET /v1/datasets)
 	ListDatasets(ctx context.Context, request ListDatasetsRequestObject) (ListDatasetsResponseObject, error)
@@ -7295,6 +7386,52 @@ func (sh *strictHandler) RestartSession(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(RestartSessionResponseObject); ok {
 		return validResponse.VisitRestartSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RestoreCoordinator operation middleware
+func (sh *strictHandler) RestoreCoordinator(ctx echo.Context) error {
+	var request RestoreCoordinatorRequestObject
+
+	var body RestoreCoordinatorJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RestoreCoordinator(ctx.Request().Context(), request.(RestoreCoordinatorRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RestoreCoordinator")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RestoreCoordinatorResponseObject); ok {
+		return validResponse.VisitRestoreCoordinatorResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -9231,273 +9368,282 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L37chtH0i/4KnWwJ0L2TPMqiZbJmIjlUPJYn64j0nbsmlqi0F0AatCoandVE8IotDFPsY/wPdg8yUZl",
-	"ZlV3A9W4kKDtOcf/2CLQqK5LZlZef/m5l+ppoZVQ1vROP/cKXvKpsKKEv87zXM/eitlrPteVdZ9kwqSl",
-	"LKzUqnfau+ITwTizfJALNhtrI1iq82qqDNMls/NCGJbJ4VCUbFjqKbPwiB4yOxZMiZkwlt2K0rjRkp50",
-	"Q/5SiXLeS3qKT0XvtMfdDG6UmN3kOIekZ9KxmHI3GfeC3mlvoHUuuOp9+ZL0zovi5XP3HQxWcDuux5JZ",
-	"L+mV4pdKliLrndqyEs3RCm6tKN3P/p+f+d4/D/e+3fv4+Sg5efLlf/YS/y5jS6lG+Cr7I019eV/q5ckh",
-	"4wMjlO1YYL38eiZDXU65dTNW9uRJL+lNpZLTato7PQoTkcqKkShhJheXPz4XuZxKK8rlyVxc/njKZmNu",
-	"mRHueK0wbChFnpmEaSVYOuYlT60o99k5S/V0ytdOOgtva057yj+9FmpkxzDPqVSNv5a37+Lyx+8Fz1bM",
-	"WNixKIFUhrI0luVSCTbWeWaQfvhUGE9MRHb77KVlmRZm7RLG+O415HRx+ePbKs87psgVq9QvlbYiwx1l",
-	"1m2z+KXiuZujNMyKT5ZJw1SV5/vM0YWYFnZOj6+bpPtV1xafPOnY1b+7Ca0iA5ixYRwnESGCTFeOoeG5",
-	"tXOEp+5DB1pZnlrk2mU2SvHrR4ZVRpQMePh+vH249y3fG378/OzLV3vhjydfvv78+Ev999FxB9c/55Yb",
-	"YX8tIfNc3MpU7OJt91v2i0+FSFcLPJJkyANA/LNSOgIybMCNyJhWCTtkQ10ypZU4Y1xp4HBHf9KwtCpL",
-	"oewp66daDXOZ2n4HyQmYzIYi8zAqMl9mYlpoK1Q6fyXmEW5xN5VigzlKl1wKZZF/DZ8KlvI8ZzNpx/A1",
-	"fDQRc8ZHXCo2EtY0xBZXZiZKxlXGxtwwpZkRqVYZE8MhLgPWGAQSLbIxwz03xS4OO362yGPNU/8fe//v",
-	"xz/Hj/TltNBllO/e8/KXSthTWMRAZ3N3PEKl5bywIjuDjyUJu/77d5dX7OD26EDCeKbPRvxWwDFLa9y2",
-	"mISNtM7gI3fWQBYdR4uD9FawzPHeNx8/H5100OmVU0W+I2L4HH0FkUrzFUI5Svm5l5pb91z2DwM3Mi9L",
-	"Peu5DYX96H3sfONlGKq9k2/hjnJHj8qQHvqbKmFSGSt45j6TaihKN6Lb2ukp67upwk/Yz0pbuD0+Juzf",
-	"//rv/lnQsGD7JV138JT7ES8FDScyZqyEC0R84tMix4lzNzWGC0iYFdNClNxWpWCZSOWU5199mxx/3XE8",
-	"tGVdtHjy+NmT9RL/quTKDEUZI72XGd7o7uqkx5hUrCj1qBTGMHHrNNWEpRH+PGNZyWdq7Y3lB+7dXTB/",
-	"QakrjP2rzqQAZfmFu9jdP9yV5d5++rnHiyKXKWz5ARDV6efGO/9nKYa9097/cVDr4Af4rTmA0d4N/uEk",
-	"BLxvgbC0HcMBaidZSKnQ8Djy5wVOYu/KEZGTxVw5NcXJLS+yep56Fyb9p4M/tecZhOtAKg472bEf9S2E",
-	"n5hCK4O7877Ug1xMV+xPgU/82e9TIFr3i8y9LtfpRPgbTxh7I7Peae/w6B9PPz3+5XDwjTtQy21leqdP",
-	"jh8nPSstED3cTrzKQRMLg9AaqlKdpjrPhs7wOaVJnNJTX5INj8svL3JU56wUw8rwHM6KDbnMHbd99eG7",
-	"C/btk6fffA1MQQOB1VUUQJGlLkRpibqI6ztFjIVjtXLqDDGh8C89EYrNuGFTnoHEtWJqGqquP7+wGbws",
-	"+dz9nZaCW3eYjdPPuBV77g3LBJC4L51eBKNv/hqZRR9DRo18YVJdiPY7Vp3KpXt8+b0tav0ZlSh4ZXhB",
-	"vQG1zNfEjGBkXtT70z4njoe3albufN2c3OlEVrkwOzegf7hjMq+lsdGZbL5Tfk6r9gkG7JjCB+RIeG+W",
-	"SUebPH/fmM+Q50Yk2xF127YjB4NTKBrUPeVzNua3ImEDYWQmUPHS2orSPDoDeRfug332TuVz1Nv6nmD7",
-	"eD07mejOnvUnU/dZrpXYZxf46msFl22qp4Ll3DptrhRw56b6VpQi279WTfZq3omHx+uuxMQ9/xJ/e3R4",
-	"eAiP+7+XeabJaYuXZ9gz/5DXxv12SePUsIV9aU59q3uwPXNaaPfMPVuvVl+X3lFwY2a6zNbKYP/cPQRF",
-	"vZ6nqxaT9Colf6kEfV3feDW3tAVKlG0cvcZ5dyqM4aMtFgBjvcFfrWXkMHrnrPxIkWsoi/gWfhrPnSaa",
-	"6irPgC0GgpWCZzGKmUiVLY9wDoR46kaZcVRndSGUiA6hqukg5jdCqSEtAytUumsvHUvVuK+CCZj0jFBR",
-	"59NfUaV0hFQLIF1mUnGry9h0jPyniI1jhTljh7QmZwsRJzaGA5uIK8ZHQlnk1YnSM4Omk9up2NThDt7w",
-	"Zl6kSty6sPwET5TGpLVEyaKyY11KTwcL1rIjkKFT5Nz+K/b+xRtcDIhRdqurdAxLXVj+GQmg07Zn2MyN",
-	"FdNe0nJ3PX36+GStqLjg6ThKnxx0v4kolojjkWGZNBP3bvCOOfIbCpuORead1oINqnQibMKM4LmzgHHa",
-	"eHpsqPNMlAncI7OxcAYYvM1WpRKOiIa9xYuPXnAzcESyPN8Pzi5ceDkzUqVwvbmrZsnfsUwlY2nXjy8b",
-	"4xIVGstLC4y3wUvAD1y/ZoNflFyNonOCz90xINGZ6K8r071r71Drdae5yeQXOKMxcntZYcrNLU0WjjDG",
-	"Mhe54OVdFSPwesYo2fEJCCe8ykfaWqFqRhK3opwPdDZ/ZHrJrhyAiV/VstwGfkdnl8rcw0lEhTjYByXi",
-	"cdfgMxWTxEtjN8WFNIynqa5Ae9nZMrdXNRaoiPapMVKUMkCtXL5dtzWH8IPufevjfPsshPXWXhBNYwie",
-	"jM9/WvBSkqG+kq6X/cSGD4WdM7yJGEdlHj3BoMCPubv+EiYkfNbHB/vOeu67y6rfSzqUktUaHldKZBfu",
-	"0ZYKsepHV/NCZG/x0S9fohvRwafv3G2iHY/2uZmIrO9WWaJ7TjsjpDLuyjCWWwEXh7vClxbGs2wbGzwd",
-	"O0G1lnhp0hfwtPudmHKZR+nIjsWczdzEc60nImNVEXuxm16Mg19mQlnQGVAdgJFKUeQ8FVmCB59nwlh0",
-	"lTftkFUL+A5eR4PPY34FzzGRBUmKJKU8hyAdKBrLOp07mOUR6DBPGWfGwrVQkm7nVIFUKwN+yD6dRP+U",
-	"jh0WbmcaJLdhfKAr0AVlSQ5yhf48RzCgWaAuQTanoXdUysqccVaI0mjFSmF0fgsaby8JPmyYYS/p8TQV",
-	"Bd7jg+Dz8hTyMbJktytRKXMrSjmUIrvh0QtJqHpKKQgGQfZ0k9Fr2a00hBQy2VIxNldhYZ7+hBLikY/d",
-	"zEl0viRsS8FNLJb1DsQOHotTWWeaDSqV5ajaOn0W6JdVToFuxX9M4xgmYn7jdxuWOenYdiOEop29w2bQ",
-	"IuphVmxE3NQkVWNzU9PLvHVWZhh4xZTeEp9uoRp51l41xdd8IPJe1CJfMZlNVbU2ubyga8qRJV5SIE6X",
-	"b6kgZRtWzfHT9c6hLRZcM/Gqh38wEHvpuNBqU3eZVPg9TD8QUkuLE2WpYxkgOhPBIpsIUYBZDxbLQDg5",
-	"qVXeMuyb1rhKxeZ3ZhD0IQaolRKpRVU2vEYPh/SvXI+kulFCZBSKGDrLIc7ac5Wu1UvmKr3EoIU7vjJf",
-	"7xF2D9XyD9f7cfVZ3tEKWRv2aHoFviQ9qW4lBhjX/fBl/eQdPXylAN/r/GYiI9fSpa49nxNpWa5HQJ5o",
-	"n7tP/TsxJmRsfUHNxhFHDbpl9JBxGM9YDuI+EFlYQstr8ezo2+O1DE6Hvlrmhpn88OF1B0WsMTnCCERu",
-	"S+z9++HFBaWryXKoUjEjDCSbCJU5TdK78JX4ZFmlnL5Tp2eEkx6IkVTG552csT4xL43ZOG68+TH9aChH",
-	"VQmkmjDD54Yp3bjndyguHor5HcUsb+rY2sKcHhyMtbE/nxa6tB/7beJ9erSedikdapmYOnw0L9EwNVaX",
-	"YjMPUyNGtKF6Arb1LmKaHeb4VDiFdvMZvRFoQC7PqNSzTd1mXbwhciNAqDmjhBKqMkga895UsHbQqIbU",
-	"AEU2iUQvs8zwqm7QNGQTALHyzP0/vCNKthRlj2xUVWTbbfhtV37Z4WmwkGYcE8usUGwu7B08fWB44Kxr",
-	"TqrzcOFQkp7383n6q+mnXlhNCzEWJN6Iq93RePkqKvKctk7tDgOvmNLd1IFw0E0FlsKVKxN+mtPDQVbM",
-	"rZFjuOAMAV1jmTZ+CHmhS/TUIYQuq2kINch/1oFmcjyHDKSaJjaRU9tKlzE348jcvj/fO356Us9vpETG",
-	"plzJIaSTKzYWnzilasVdmKVtJl80Xe+bi5sGJ27LXp2chDNr8hEdKe1FlCgEZB1KrShNcwt6RfG9bSx+",
-	"IppJXC9UqsGtfdobcCNg/e0DOzpJ2PETpy88PmawVHdI4eE6d2oOcqYxnSftybi5NR3Z53v/N3rP/3zw",
-	"8c9/+XyYdOXmLsk2t4T4Zrp7IcJZ3s244KzVQIK5NHZDT03nlTkR8xsftVxylLpbqCgF+L0mYp6w2Vim",
-	"Y6dkkqvQsIzLfL7xJLr95WNpYsnLsVBxswygy0GOG9dYHr2ie/PPi6LUtzzfOh6Udfkzve+cFsDMGOPH",
-	"Z8wUsHeQeDwvxkIZlmkIrU+BzNabL4vZGY8PHyJmQhHoleYL7l7HVQrfmWgoX9bB2mD6zVnKFWUpjCFJ",
-	"YbMLGLknosZtYjhBOrymjM3ZeN6IByhNGpth7rOmpxRUnm4+W2KleNZDxMJav9BLeDRK/ThK9zE9kFfv",
-	"Da4LRt/Yt4cz+kDOgoee1Q64gUTLBtzQ0OJiDLFlKPHuOSX0ujpsKNecBUzbxDzy9TdbsKTfh3WacRi+",
-	"e26XHVZWpSZKzxQ5CtyNGNKUjEBDBNwJlA7YsMW8WB6IEVf1r6FSBP0WIXgyrYxlhs8bpW+Uj+LNuIaN",
-	"RjOCTDQ3IupTZoLyInxSiqm+pX/R5KJGXL38ysTLezDoodsyhvGpxqoFmN8jU0tbace6sowvZE9t73Ly",
-	"kvM/WS42s/nXiaDlH/vKm+9kHtMCGNXrsKHMBbq9pjqrcl76oh3wXZ2/uLz528Wbmx+PkrqYh1JlEyhf",
-	"mgrLnfnI3r96c3W0dFjbZPmIT4Uso0k6aNf88OH11upcJKeLs1yqCbPaaYtTPndXesrzPJ43CLVz8bSh",
-	"mjwSJoe1j8pRn8/wig25hUlF7r0Ff9jSuzDb68z9S/BSlMyItBR2fWYfCt+WzRUlxVuqvYhsJ+SMOAro",
-	"Y7EtuLuNKG9FuQdcDeU3WIN7ymRmEuaUN9QxMc5rlpMYMCO+2zjfyAmYxa+tzkSpFV4BzBra7MVZ7d+8",
-	"z9lvc7smPastz7tzZGvRv8mbfbHTqvwhKrUx4KChH+z7mqte2IV9b9p/XO2729ZjAF+v0Buc3NtVylQp",
-	"eOZrnpYyGULBebu2AKNIYh4xDus93DKtqjGTriV3xeu384c3Nu9LZzFBdKvcdbL5e9q31P2c3fegJb+g",
-	"iEe39uTiyqL73k4tWtp9SMHZyqENqTPd1CatWciIG/OMDZxS6ZNp1vskcFaN18WW9r3g2XeUpNl1m5I4",
-	"RaVT53UxJuVa1sWmfFQKUja8luaMVyxIDOPAGHamvSsVfKtGTwX68tHJKSOXRtzh0S+1u9tvBjydQBKW",
-	"EjNRhspzP+sz1seEm1oPP2N9Y3ku+iH/SKRjLTLG1ZzSuDOo6/D6deNNdf4OqHh5PAyyJmU3zbmcYmL4",
-	"Nvm1WLaofUzHbJE+20BPoNIpfAlOIp5L+8jcjYqpPMpDNbQJ2h3L5rQcMmiBBGKEjIXrkfh1rXNu6KwM",
-	"A60R3r4o3b+he1Z3i6xwnt0UpRjKT1u5nt0Jn58/Z/jTOuEB7ACwJt3tdYb+VHEL0oYAVJq1X6tc1Iff",
-	"tosu7uSjTgjGJ7VlB4YQpjpyBfo7Zs0FC1JpK1NxyvregLm4+nDz41EfrWfP+8es4FQ/QOX6e//gt9w7",
-	"k3PBbyELVciS5eJW5CFJOs0FL6NX+0TMb6bcilKiOrbxwVDxtZtM/+bVi//r5s351YsPL89f33z37sPN",
-	"v//13/1WtaLMndWxWdDg6Ojo2ZNnC5H5O54KpCxu7mtpRmK2LVo0E1ncjGWWiUh097U7HObOeqnUE7Bz",
-	"tGUjeSvUWaAJadGRy0sBsn4AI/fXSxdYcpR9W6lLHbZRw5XxyDANyAm6BMCLDmd641jSobxxRwMAFscn",
-	"8SN5JRv5qltIkF1kUK36nXegvpJ2aU8by20NGdvmV9I+L/nwjnKyI1H9yp+P11Kk0wNI+NXXnAhRJkx3",
-	"2DIP896e3ZUu3VfSXolP227Iro5w7blhgumylX313d4zcBNYNtXGsuOnJxQE1ZgrnYNLxfPtlJcTX5Nc",
-	"lb5eqxQpgJI4ddDtwcLRnEQO47UeSXW3hN2flvLCdJmE6BC3PiEQZ41KJlHMPdMjlZjd3IVRd58e+Rby",
-	"0VilcmHMIuugHo81A0mdRsezrMSnEXdmzH9fCZAxsm0GZ5Y24cgJiZMnnl6HrCilQixDoOuFAtT1EoIS",
-	"vZbjGjpvpRijwp70AAipJFeAKDurMm6iTo5IWcQN4oHpDqfCey7dTy/IttrE4np8yDI5gjwxxYz8xEal",
-	"rgqz1hvZqby/b9DyuujzJukafrw73Zq/HkN2X5mtOazasbtdmQ97azVQfRYsGl99tHxZAxAWhrYALwA8",
-	"bODwaJQsbYFUE6XbK8j7VuDAIMSdszr6BhV4I3ILNZ2foVBKqluey+yGYoZR1syEjdfN+eouDEWAqjhT",
-	"jIZKmKnSMeOGlXoGJgwqvehsv+V5RddQcLUMpT3DKUORGYxp/OUE00R/ZbQyT4o8cgj/dfnuLXuvpbKA",
-	"r2V1gHoLmc+AJgZzWlE82oZiirpbbTm/4cMoMukl4OCBrjbj0rKBGGrKzodEblvON3NymxC3jHxXjUbC",
-	"WJEBlxXjkptoGtJQlCJD7CReqwYzd06Ys+2ObFQJY8Bpu1UibLxOtx+HnqoBaTw0w+qESu88r/NZK1Pj",
-	"OjTOJ8bAf69EOb+bZDG/LFYzbYLRsDB7N0hsXqSs3m1mdxXrizrT/XWbVWr2BqK/qbIvizjHIsCgfliG",
-	"w+5CJfuANH+JZRZx+QpBywzejlgpPJRlkNU+I1Vxxs1Zs8Q1AxhIJ8CkparWGkeyYWQflALQKPp38w8v",
-	"1vCMuWFcQckxIFFG/MSsnQkf9QLfwftL+7JkjVLR6B11qQ9iJI29K5fctR7xPgrTjbvGIuaIDvbHRMzP",
-	"2tYZFhLqQqi2paIV2WYh/2iN7wcXvCa1yu9pDNtttU0F/Gg1WhEowzXUS50BJNHS/L1N3Fxsb0cWwDpz",
-	"/oMwOq+8t2tb47mvxKy/AqDBsXjDYcf6Os/6CVP4g98IviHpWT5pmWFKzHpJT+dZHNi1dcm6n3ZspBNQ",
-	"O0Z5OY9Kid8PyskaDoKLYWfOmWGNbEn/duK4KjCT1j/fvAMprc7JBj/MPnvnxIVPW2sr2CHG3xBCoXJU",
-	"mmuF5XtNn32YntUawf8WcqVgilsFDcDLHG5BHABcy2tiA/cOA/yWbqmdq1i08THCvHy8JX9iKtaikvu4",
-	"nRIfUwb4zTCaqtdZLN9GSMOMq1gkbrl+XmWFM+OW3wX1ncFp58uJYOQzdj7l/9TqkQmvLMUI9LZGWLBV",
-	"5fXkWUc+3Y2x85bV04if1SHNxarSiJ04ostobYuD1mnjCUVPG2LQb6u4S87fOdtx5wJSkUk5Anl3c+ey",
-	"0wC8acvHdeIdbUkNKaIVG2g7hpdFA/PkjItq57Xb7uiYvHbgDJG32yABL2bX4OzDm1dE6Zv7b/44gLse",
-	"AIjntdpRk9bvc2YNLWvrs5lxAweimsCJ9WE9ct+WQqiNQ90nC2Dyd7zeENu1ofcRMqlvQ2DGvMRirql0",
-	"F/lkaqIm3iXm4S5Xuutsu4rBl9uQq9vJrbJbgUy6kFG3oe0A3hABfCKY1l8qUYnM6WGlSIW8FRkEjzbO",
-	"7F4CX8EBEZ7UoiEDw25ZeG71Vlu2SX6TWJel55E5l69BqlbvcKIADusjw0j5uRMG1LBHhAJLr52B/s3+",
-	"MFvl7rjkBOk3Kg2A4F+qoV4m+j/I8g+yfEiy7KbHeFY0FklsAfhd0/Y6nccP3T2lD2Lqa3qjMN4dGUUD",
-	"kVKMxekJ9Ow+lJEBdfUDHLb2tRghxfKM9VOuUpHn/jkFCX6Y53bG+rkY2noAyHrB8AqYzSGz3dHKGYui",
-	"iDTgQx6F6hgDFEYM5hgXAlgwE4AFkkNKDQDD2k2i6U31bONMJJp8L+n5p1agjMQBzFceyV0cMltf5eeU",
-	"9nLyNHn6mDJfHtpcj5W4HZ2wkqtMT2sEggZMRLxdzmktdCPtrGRG3aw6elbFnFFd+L5BIm4EYYdSchMA",
-	"u6RXqW4heSmUI1HGczvW1WjsE7+7MSpPG5hhmHpoWx3owgfNLED0AsWF7KIXUa+8bjtguVKPab4yPwYe",
-	"gkBEC8Bvw5yaGoGuu7vEIZuNZS6WGug0q6VC4fFmdZT4yo6sPuzVAa9ERK94UZ/McnHjvr5BEu2wxjCR",
-	"3j1nGISjmdFsytWcuQGIvBGvHyTpZoFnZ0p0xDTOWanzfMDTiZekOAWQ57eiLCFl9RT6JAAVTRLsjGYg",
-	"q9UHndGB3oxrRS9zD9p+d9zDSpV16COpMyHC3kcRDgHHa5Ojg4tCE9I81jq2Q22hxtI8jidCKSdxVBSp",
-	"5JylpYCaHZ43Ii244cTRsEP+KADpPrqRVZFrHiUiqouDdIVGzaaCs+sCq/eRm4WEZzkRDMg+wWESBlye",
-	"tDHoCMeL4KGBLZOORJC6f403YzcH1yLEpVDrc/7+Zez3M14qqUZbdXhaVKVIzavZpnWuzZqtIIfqI6mp",
-	"PMb1jQnGpStR6n2E60QUdjV+TB1UqIxokIlPLDXCBp8rRRtOme93mYAiGFr3YCs/PJNWw8xUZ4LQs1V7",
-	"6BrYBLuneLunswtLiIUhM65jQl9BvSwIHq/VuB8vJ+O7SXQe1sVYpJPlE9OTLmezHmzT8ce94r37zVqq",
-	"1ZNeGL5ztjjUppiaPzWBDWqwb6tZpgkdPI6Xu6IWHqrfShm/JeO7Fi8h15PuZd6xvilNhTE3EzG/WQLl",
-	"gvzuNSkHQ13GbH5qP47IFAshPSg8bKT8N+RJpNBngRvWs8FdomUx8IHzAQTiBXNf+9spvH5VJVZsnzbj",
-	"woRM2pv6WHaTjRtj7zXpFpdzlX6H+ZmbpiRjewvOKF8uanBwM2meJygCvaRXF1HWUXUySqklUi+BRrxm",
-	"k5QAaDPT7UuvgZ2XlvC9njEEEVaZaRfR1qlRS5C0BASTc2NZqSuVsSH8FyRFFwJQ91X1yBDnLGK4+FrT",
-	"gDSQMI8x4yYxgb6j/m8CmCFnGyHMxFgYD3kLAd2gjEhUhFrCbD5es/w5Nl4pYnCMb9FmHFTLiNCABVw3",
-	"uw4NRm1o/n9KjaCcuoOekmabB0R2dAN16aK6sgP9aXlS1J3NZ1FzCTfHQCyM1LJTEHZ4081aSP+L7Jdx",
-	"8sPIGIO2p7eiKVxnDb9P6MJDCRvRfGuDohrEEANYrlmymQ+0Kv4H7IfoeQkCoQjHp00gPXBU3aILFsoQ",
-	"FwLmT9qwqCeHSx4Tdn1tr6/L62u19/FPUbfJD0EzvgjWTURItr6LpKQ5dRM7qmV77mHjM7yv3r9Zn3tY",
-	"jx7b0R/Auru7UlDYG28lR6zIAnKxkbG8lovJm3ZMYFpQYuYEooHI4hDEEM8IljyO2PGw6U8/qFnJ79gP",
-	"tYHGsWUfzlq1WsiInXJn0r8S85fP+16/aGI9bV3k5FZXiMxrDQuvo2+fv3i1wdvWq36d4B603vZ0uo+j",
-	"EBnhx7Y3/IHBXtfoR11TNvHe6Of+fpbuNmE//PDyudtjXwH/ZJcpguQTiAdbPJjHttjVHtp5ncEVxo/t",
-	"zk+ltOKDME6j2xR1/r2zp1TLbwOucLibkVGTe6NBiSLn82jFk7P1lZk5uaWhWzsvcylK/26v7knDXmZi",
-	"WmgrVDrfe9UBOORxdKLA+rOxzsV2wNVNhKilZvzLvfd798R+WhF49EB9W5zJ5ug/ddDR41GHhTcOb5ni",
-	"0FyqSmnnl46cCQvdN+9ePmpiUj1TWJaVQCIqt0zwdBxxQ4JeAZ1Jwaw5PDk8JEgITcAqegg9Yute+T3q",
-	"Fw+UAShx9daMrS2wDb2kyH1HHhW+vB8KkLI+USl4OBtvM9gylQJDASbP6fpODCn5iRkNLUrRx8uOjr/Z",
-	"P9w/3D9iXxW6tOybZ988o1rja+U7ajjd145FOZNGfL3Pvr+6en9wtH8E1/Y+y3RqDnKd8pwXcn+aMSvy",
-	"3LCxnnnqQP9YOhZYpgy9XWQ6ZroMzVjd08aWgk+N0+D2r9W16n/aAz8pJKnPEPWI0L48YMop6yutRJ8p",
-	"7U+wz9W8D4+D0tcoukuYyL2nD/yvcLTcQv3cWdOqCgQBITU7FlPG8xxmeq364Lbt1w4MiDoRQgnsk9ln",
-	"bu6wHKlGfWcCWojH3gKE8ABsQTqpHG7UkC/tTBi3IUJlFPx4fMhMqEDwHA5v8MpN/1rRG2Zc2YWSDIgM",
-	"0uywatBpXtB7lPzSMNaUf9pzX/e9XUSTHDLOoAQRZuZuULhKm81z3R4csTfyr5hdnctUKCzck6CQDqWT",
-	"WL3zgqdjsXe8f+jx1Vqf1cHH3oWncwZkRV7uILl6R2BxFULxQvZOe4/3j2DMgtsxcPzBWPDcjv/p/j0S",
-	"ETfwd6WgKD2c8j47p0Ar0gPi7nhiSx1Dm0mDEaFyRN+KUF/vG0Envi5SWkjLaHa/B+Aqfyyn1wo9XloP",
-	"3RZ+/+b8Ys/3E8BudfTXV/Drr5GFr3tBBED51didnxqJ6x7797/+P3YI/1UQuqn//h4AEqRiuZ6Jci/l",
-	"RjQjzm7x1HA+o+b5dKbgUGAj8G/TVHFqnLLuHeug0T3mBg8fgVakVi+z3qnb/O/hKLClAJammt7pz8v4",
-	"9TiBBBIncq18XQCsRQ9bOly7q4KEDGqsyg90FSho78LvkRfEfLXKfhr0rbj+/uWju4JMoZXB6+X48LCh",
-	"l8KFIz7ZgyLnUjUAG901NWnNIUAMTGIerC8xBCkkP2RQsGNx3TCPesnv3VFFPFlvzi+Wsg0IQNWrNykv",
-	"SynczqfRfVuaJUxzyEnDiymWYbMOfAV6857unf78MemZajrl5bx32rvkc8P6etI/Czdcey6Wj6D8G8OC",
-	"H5MeXRK9UwyMuMEPpsKWMjUN/l+iyzf0yJanuWIrFg/sO7g6MVJ/py0Km0IjeSluyVUwRX3jfQkgfQJK",
-	"iVdsD1eovjvJwYuie3dyaex5UWywNw3N4+Af1KGz3qGVcCtFAQZLZN/O87yp0qBwMkmrCA8/g5vZiPx2",
-	"J7t8vvTO5n66/WhvJwRvvyS9QptYVzv3mGFeWXDirD+Zmv7yFb2/JDax68p5USyLzdjC6kcOGkYJQH99",
-	"DFXlf23nS3WdXpBWHlG/p7QVA02yy60p5GV//JJsftoB+b1tB9iyEl+W6Oxol3R2QT1sOmQqqYZmDEof",
-	"BnCxd8Q96ekNhrzwbnU6l1ZiwTJYS10Ndj34LLMvSGe5wHyQNtXg53ehmvOiePk8RizxZftHpDAHgJbe",
-	"Wz7BJ8sc8UHc6onIdrCzOJLf2y32sS7180zb3kL6flum2YwUF8FhNuKEVRJXp1ZYMjPa06idW1Lxct7b",
-	"UL3A5e+zl74GehYv8ZSGTfWU7OEEqrvbLRSSpTrPHZx6QC2mebZztTgaK7O2yYyKuY/Sm1Zo2dMMpnYg",
-	"2dT+Znccy4QEn3i7js6MaKvZnLnzWr3wDz3g1dpsIR05aD+FhA3mYPnu4Gh+GlMNETQwhE1PKFVCO9vJ",
-	"UNDLg6H7vS+ELhAAq95orPHpvFfPYbTFeGshKY9sIuY17JmCmgXE7YF274hfQyQyBxPtrNUffqypf/tA",
-	"YDf3kMe9zzBb2bCRprSyaUiSk+UKHN39a9X3aUOIdIFgmJhcp0s28PhtLTxm9DzIUBd6xvqNRuX9pAGI",
-	"oUMbdB9tAQjhIVmjZ6yvtL2BCHQEagN5hAw5z9/OFnTTCe+uFL/lMucDAGYOiYFKL/VirZ0CpXDWfRaz",
-	"DHmW+ebk91BRKB21Nyp5Kv5P+mJfl6PaEvyb+6q3saay0F/8V9ZWQr/2uHxO63bu99V1swywvdEhNJgz",
-	"CeHtwZyJPben/uA349UFCRjRVJbApICTMCYuIIWWin+M5fN9dp5lIvONd4Bhmtj+pibtZd0Zkxw6aWvH",
-	"Gg127NmBhafLkWiiug+qkHwokbUThBZPIchdy6xNpWmXHdzcqYe9kB6eqt+perRNL5mtFGVaCSnLBbfp",
-	"eHlTS+FEz12l21ZbSv3V7qlH/k5PE2EivePfM4Y01DUo5MveTT4dYE4DOgPvQQNRJaXzpq7ZGSUaPXNG",
-	"mFr//td/u23R+a3oM1RAhrI0dlnM4ewfQMz9JxIKKncQCgtyEcRlpUC3OmvrfDZod7fSSEIIvCMVwfi7",
-	"IqIFY9QN/ccJuxN+XuoCzxC1c+pMgtqLT8muc7ycXo+4BkrPmFb3OF/ixgcSE0rM+szyiVg0XkApwjwp",
-	"WB4H22WphNjb59OzRZ2fCpPA4wKKxEjrbB/hvQDpzCz/QmUsK3VhfIuHqcB4D8aqQmSzYcv4HElnq/he",
-	"ENxDqk4XLJZTf4KEOOatBErCpDXFjAU6hB0YDIgrBkBiG5sEDQC2/1Wv2heAYrp0z+LB3YN7kFr3agi4",
-	"Li20hYrygDvaRrrp2NcF5mqwpWOqQgJsCni+sG4utmkBjF0bscDSOzivxixh7BqGwb2ByaE35w36MuxM",
-	"CIgdTR9eL44SQrv0N+6/pgLh+R9X3twXzODhIqLpw5sz1TpNNibBvee3Jsc629dp6Muq65pT3iJARWKl",
-	"d3T8+MlTdvLNs28P2T3+vY2XaFrwUpr/ha+Et9oKfydQ0+Puavwtr4hW2XuXk+gnXU5MK+jbcjRarffZ",
-	"VQ1FI3xPqn9oqWrnUQMrmCoulwkykybVSonUXrT6H/9ugkBPYsUuCvyvUEBx/9N+rUfQ1MnpgJURC27d",
-	"sxbiJvp+jeXzpnuweaobhVJqn9SiUtzwVStaphGRcwPvVfvAHozr6td0cl7jkR0EVGQ6bnnpW60dKyNM",
-	"nTe5UJ4m7apjWU5fiIn9N2STNN5pQ8/IXI8gFwUBZHw2EuN5Kbg3yIA8GLEVgPU7TakO10noyaX22dtG",
-	"mVWNfNMOOkpDuWgYRSrlaGz3r1Wjm9gp44rJ0BcMTAsAgqXMXCzLDh3KtM7O2EJQZsHzTQjkKD2W96DJ",
-	"EF7ihJLv+tQ8jg/mu8pQ9Q3YP+Tg9SXj/ULnMp3DWq5Vq4UPYZtAMi4usG7umed6BlNSmiEsBD5iKOzD",
-	"KzsWysq07qcJEKYCEUWdgpjWWKdLkZ46mgOLj5lnOxCejVu9lhu9US4zsaeV1GpvWpU837OVmez9UwxK",
-	"vjfMJVTQQUcihFA9PWheLvt+0C2u9fDjnQXpdypo/gsobQfyxQ201O//7qJ8+WY/wFaNjUyLheQ4XaIy",
-	"2Tdzle77qsA+xmz32UKTW2NlnmMZpzRUS4uZzd5KkyU2Iqmxudr3CJpDbgCu5qGlrYxcKzBzX376QO57",
-	"94r7qgDf6XKkoU5iZ/GnWaM3rHG7RfUMWGCRUEJ6UAidiMy1nrR8BDuhHmomsTH9UCkpkc+p77hDS2mV",
-	"ZzSA2oN2qZVAZbJukOETub2pUxVntfUDN5UEEEN0z4V4d8bmIrSlc3fUQuQ9RM2hsxDN74y1r7K2E5vS",
-	"A1bE/zuiCngTr4ksxN1tbvN9RfHDsMACGv9dmeDKNyAivmcDMZKqvrlNXRZ9Txb5qxu40TeFKzGj5qft",
-	"7iqNPkS7YIsmyldnXtHzOq9pZZ49oD0F1Bo9ZOITT21OBXYe9BFS6n+pBGSOUR5FaFoUTncNUPgGifJ3",
-	"px5ab1eO0/MAwTSY06p2EITw2xZUMipG4vNQLE+HHc6spXLDQ1+6wj2Y9Ps8VMX9dom/vgxnJjg0AdlY",
-	"f6LJ/0bJM37rOgw0X2+4q8RexcS0sIGb1p4+YlgvcvWGWb01WTxkPstzeNcu9EscCXvG4tTPwNKAO2qk",
-	"mbuKVSoQRQu1CywSNDNRbLyX3Vktzf16WBH08OT2TomNiSyImK2EBy1lk7SW36F82js+PD55WCH1H0g1",
-	"lD2D/XhsK8dha/kEf3UWU0IRxbwQGP3y4LXnkKBy1lSx6y5A/T8d/KmfkG/h4vJHVICn3PY93qazAd9q",
-	"6LuJOMl1ZaV7S6UmoGf5uNI+O6fyYbidr9WQyzwUQ884IMSmbhrDYcunLDBtPIwqMiYIWiJhRuNdj8Wy",
-	"319dvfdlokZQyJ6QbeJqNM+eI5DGSp3sJ66s8K1FEZIYnUJYHW2E+zWkvQMg7pSbM8ax52cwc6ZTjtnD",
-	"v1TaCjJNpME/oR2mVG6j99lL3zYmYYAk7Lv3txuejaELIGS5B1VamoX+/XVlo0G3W2LFFLagKrvUSFpl",
-	"lyK5WVvKqFZb6hl6tNDX5haXhjANXi6OuU+hjB6auBYsl1aUPO8n3oc3mLP++dvnfbQG8Tx1ib/u/4X9",
-	"j7+w6+rw8HEK/xX0B/2PvqNPxV/6ZH+9vGRvf3j9uk/V4+7Pd1f0kSdF7qcCpcg4P2kYB8hiSgyHE5eK",
-	"Zboa5AKPFkiBfoo/wIBMgkWC0AhajcLT7CueGw27lHHAv7aSUuSvFSFiY8H7HF3KRDZfJ6x/9eGHF9g4",
-	"7rvz15cvaHVQiT8QoR0uGdi4hEcGBANuJp08+GU9xlQNZzZDJtDKTYEgvK4V1qdTuT/BBJKl24k7oIdM",
-	"Ve4fbnpv+VvgzCVSZX9hj5Qu7fgRO3/7nDUI1x8fOz7cf9pBxTPKPYzS8EaNsNbXZDUgWD53QJl7WOQS",
-	"6i1g60O6wbDKhzJnfYSK71hHLqcQLYhUDnkUj6lUclpNe6eHMUSPtcu44oNcfIeDusej1dp4V3TtZ7Sd",
-	"1pbW5a3K9jlgDezzstSz/btVTSVdgxa8/KXCy/Hu433aU9myNrHJKFCjnJrbe1eBfUAAlmhZ+Y9doMSA",
-	"2U3IRta7yMgiXkFZS9TkpvPk8GQLjef+lYTu0sBu3gGEZgMNO1YGdk+lO+oT4EUhVIcSsaXCvYHEyXM9",
-	"eytmr/lcV3aTX7z4VIi0JafWSQOC8YGOAOuXMC10aTd7FuTMJRLbBo9fXP74XID0A//GJs//3d2gGz77",
-	"PQq4zR5+W+X53YpvYdEPmu7URPDqypYTs8D9PhacsKwq/eR2UKrkLrgzNoWgNG+9EeSNz2cVzOkIBS9b",
-	"BZ6rzJ0ORq5szP4FCNY/mPEPZvzflxk/CI/gLbqZ8h68F/U+DGUuTDeWky6pALZErQUwUVAfY290VuW8",
-	"ZFQ7Dq0TyLymUvVTgPM2HgiHOkW4FSG0N4GG/fDhtQfJxTQzBAqWikGkzjCrNSJrDeWtuFZTqSorDJo+",
-	"YF6neiqwKKHunz+ZmoMKUC/7++ynsYYSBuwygrHCujYAJkY9bE6xs0QocyfEMsIAozQ9BPFCsC6fyTzl",
-	"Sg5FPOqXS2O/g53eGj6iljoPGfNxk+sK+MDEPT4OOE68JQqQgrtIyBK0pSLAEHgiA/psaZEsl02HG7Wp",
-	"rBnAfXAvhTHKJ02sz85I4Y/+oQc8qSYiaeSwwhTufyx+qKQB5Y2B7V/BVe4PgZDqV8ZnA5r9w3mW4RWd",
-	"oEqmJfWo6B8qAnZTjrDQew69Q5BrAReGxxUADBzv9WlWI/hdXIHeQo9Q5eaehxfpThJpdXsxVheGcYuZ",
-	"FxxQ8VmlrMyhJRg4vnxRGQBBGKtziPPpQihKW0ThP5IK/dlW6zNMipnxMjPkdO0T0H5/n3WlfyjRVdL5",
-	"wa/q951//J12CupOYoWXfB4QO2bUOAFwRNwhDMSICgrgvDDnaxlwpouQNk6y8KSFzSi6yElAPx9/zxBQ",
-	"sDQePEqHuScweTsvBBIFzjnQokdZxM4MZ0Q3kFWkNEJrgtZBHlilScPBN+6zc+jsQLtBmIy+DgOBX0Ep",
-	"a/Qg2l9Id60Z41o1JtKnksG6HSXRctLQWvxmlcII26eXQSpUyLWPAYa0EmM3QAgxkyv9X1qq3v0xzFKR",
-	"53ybRAZY4W9RXf+ey1KqEbT17sw0z3ZiVxOkabuRiCNi4LQmidxNTJN8Xp3Dx2tWx2xCAynNrMXdpoGa",
-	"E+gRsswxF4s03JC4iBKaKzHrJvua/TAsWZN6DFMEVtK8xHdCj8mWyc5b0m+4Su6eXNfeL6zryuetXma4",
-	"iTtLsFsQ9TXeup8Hz/Xu5L0HqO60Ln15AloT08VSBPeWZskCXA8t8KeoneXPh17+4FpheFNEpLwJGtvJ",
-	"E6ceTR2v7iJJipoQYw2ZEzawY0Qud5QovuNGpzwJlNm6u4jB8ZrmXsDxRhO+ffbSeiEI6MYjLUyNLUBZ",
-	"vzynanroVQtZw035Im1TqgCCcQ5h2ZnI85hYMYJI4Xeu7f2gdsblb7CutcnQtdrgC2WmfL4xyWzL8ras",
-	"jN279WtYdTX5GWKSRChc6kOvo36jpql9WzXbcTfaPJKuQ4RRCmy7rQ11d6Z7GAqeqJwrAECZ2jsEJQxG",
-	"YzvCHOnUKZfgWXLGCjTdgbkuXn7B+kCRhpubiVRmMTkF+/QjdWP7PRPnlZvobi2Ruk4t4F22b0HyNOzw",
-	"JlqHmfYSjU+wRcMJhnaiKJhKRGF0xkZMMIWOdD4XC24szBOryx0cVQ6lkmYcV4WcSP2PEFq7Q2fDkRoC",
-	"wXdQuPPhb+12gtE3StB8yKPZ1i6KnMq5U+6HTYkXxCZAV+weOazBuogcdjflA0HDCmj8sD0cUPsA42hA",
-	"lbIoym4mYk42c+g7xN1GZT7lr2HZL6B7ykZnVW4mK0x6yMDeZ+dU00WZjHX3GFTASRSYaKkcbccdaa5h",
-	"F2H70E2AHB7aaDqHJfH8zgT+elea0muwgto+I24mJmn2HM3qJiROuzX3vY5Cg/9oWfi5Yf33P6AXyLtf",
-	"9ybS9qlgc7GfeyYK6IJCebhU0wyJtZxNpG0U2uFP/c3WvsouQkUioIPWN1uyVKFN/Xr8qyLVnSAbXsAy",
-	"H0ZIvpIWBdCdSeiCgJfuT0N/kwSb2qhgDxXuELHKSj60VLzmwboptTMg0OCB5jJbUHi2gs4OFIatyboM",
-	"7hc8HWP7MqrAZ5KwqUppMN+12aoHSxkHPJ0gV7zmxu69cD/fe/kce9fMiD+m0hhsi8uGvPQtehEnHOuL",
-	"3QulU5szbnlohATdj7AOFgbev1bnkHJNvVjAbYsp4kdPmdln5xSJps0D92ggbE0NnaQBsLUi7vzEuPgL",
-	"38Vt4a6JJlG2Vt7Z7OZw79uPn4+So2/v09sGjicKPL82wZCWtIuALHcUUhTQGwSs8/JWlHv+NJRd0w6l",
-	"M5GP6FRCwotZbSNi6Bcob0XKAYpuklTQwYtPnQFnKTW6DiQguZPdx/o4hz4L5+/oUCsBUhiTsUN1L9Ks",
-	"mwri9cEdDhWKZzWKmTM7ff+6qZjqct4OgVFisRWKUQZDwhTanVDjSh4RWQjfnQydLaV0a3nlX4GdTPGV",
-	"0L1RXKul9qbvX725Omq1HGVfUQNQd57YqRPSubFULJXFWJSQ1w6xRT6i0Mf5i8u9v128qa9FCQNwY3Qq",
-	"oXLCDR4sHlNXTlwripl/fYYd/dx51jUR9cQaZvMA0vUd0yWhvi2gUtuxMIIwDCJsXZSi4KXAXKoHun5w",
-	"8N+oBpNWFmH8V6LYhWr/PfR5IKTPsO1cdaRlBBMZnR11Y8l4boBvgtc7PTp++uz426Pj7gqpOnenW0SE",
-	"Bo59yvLBO/fVm0t/iYGu7vi9RW6OkuaFQBZBGUETRX8PhggRQgDGMTVAusy8feVeI5WxHPV8eIV7/7Wi",
-	"CpOFQuZGQ8PbpXqfpHatNqo669/A+91PamMkxgG4D9gv9SGov93S+VcO3rUaGK+o8HMnsQNewNc5HY7G",
-	"xAQ0f9GQEkLEUPPHkJK8VmcnEZUHeONofjp8+7A1ya8B/GIXCoMsGh0EwMDAG7BLoY2rr7keYSe4OMe/",
-	"U9D/FZRKqs5D+A6vgZ+SpSNtpLtOS1GgYIQRdp+9yI04ZUNhAbepNrC8ndSKrQOIG3R7x56UuvQ1lAGv",
-	"V5SiZbJJr0mHAZv2QJ3LE7qK5hDkn4WsuCZWVw4NJ/1I18qPgEmiEDVZgfrlrZOFSBvHfJMln3Zt+ZF7",
-	"2y1oAVBlcYOC0HIvQP8u+OpRnXB/Xyu/INi+ibQr3CwTIYr6TJpAXi2jl9SP5k4JbuZufaOq+YTvog+g",
-	"amZiWlzthHgmSnnLvWqJtrXbZMPn5owwZ5qwX+j+9SOg2y0ExQgsJpoSCrT+MIL6tRt7B3EpYC68Ir2n",
-	"BBJoz9hSvgo3kzpZxd1mbT+k95fsBk3Rp/wMq7IZHEIFwL1xO7FD8DZuETITq1s3whMP2bvRvaAr0fAN",
-	"TTTx9RghIzNhR8nh4eEuY8z0Lu8KqPJQWYrp2Y1Kb1kyWrzZAh4xuvtrMTuGgKblz2F141tHtzj6I6c8",
-	"QfVuKNcsOLTOJQtfZr1FLrmHmf+f0BanDrwQulP8oLc/0NpZ9Tle7YNS0YeiHjjS9btxFzZAI4p66fdy",
-	"92HFcae+dPn3104kPq/SyfO/7jMookEfQhYwnKAZP0AaGB94JbM9AVM7CyhP0H4MsNmbyAehCblhX/Wv",
-	"e8NcjsbWsOPD45PrXv9rxI7gVkyDVxHN/WvFffn85YvXLy6u4M7E8gwKt89rn0A9Xxnwv/bZlTPj3Hwo",
-	"vBKSA8jnw+GOd6vr/+0FXVdL0BsERxAmea3Aqz4bI6g7tXEnJS92kfuy7+1iVg9bu717dvq7W+XOTL8/",
-	"SsY3bxxaUhk1Gg5YoPar13K/U55P0UE0uw9M2wrHcCSvNZou+mDAiTD6boATZ7U5MtZ5ZoKlF5KdKlKx",
-	"d5FeAx3uWi8NJnCrV+xWmnEzDtl9z4SWtt4EngsKc/kPsIhY2lP0ZoOBjjalJfNwJvOcDaXKwKqG6CT6",
-	"4SVZn7pM2vH5YPtZzfohvNpvG7FrQpiMW3TotwDZ16TXL5RF+6GbSM5nrC8VRPVuiEwXDeqFBqQe4Dt2",
-	"wUAU8ZW0DxdSfe7e8Bv59V5JeyU+dRbd7qa98TlwRsvtAqfo5JbFUGyrmApQbMF5cp+gbAf+u1uWuwuo",
-	"c0J3cD5Bygf3TqRLA6Tyl/6X+4tkOxsLhJbCxJTMvcutdyDIjQOuFehuM5HW+KR/lS1kqfi8UUxmNB6X",
-	"V+KQ1wozXZY8R0TXDS+I0/eovHniJ4UB8jjCF5zHg9L9PW2DlyHzrw7g76y1fSx3YLfJAk3hfpCORbqi",
-	"PGuN24ve3/B80fGB9wjNSmUNRA4xuzZcU85CaHtxSX032IckkmQi0smDkkUtj+5KFLspisatbVNAqBQh",
-	"e91nBdXNJLa94UfS2FWVROcLLnSq0Qe3qsgaBhnBD5KDtvZr4/KYHg6dlchhuGJccgPFfn1TjUYCMvPq",
-	"L/qx5Fia6A5aWvOMLzS0fqC0tw806d8oYuxf7zTMCB5V+LYR1fD+3kWioypMLDNOxQ6Rfj3XL2BHbEvG",
-	"kEOxym7ABx4OcF2X4v5Z1ZgJshPvHqJtcMjfqgomldV1+Mxihg+g5a+RG424/eHhycnj429Pus/BYPfx",
-	"lT506lD+oK0I4RVdbnSaQATXYBd22GL7dVAjHYP5PuyLrvMBOIE37kLXZYLJgNEB9iXqc4hOM2e/VKKC",
-	"N3u3FrnIIDCJj1IYEyr1tQLHGQj7swaQJnWjgeCYXtRIT9saKCik7aRr6hTS6nVGhaWPTLvrGeF7Ut9C",
-	"KbI+1FI7CwsAr1f1a2iMGesGvVE7iIgNibRd96ioI5qsL7P+GetbrW9yXo6c+j3VpXC2JVfs5Gny9PEJ",
-	"4sVEExKFypBu7nO5IY/2+Pc/Vtnffpy/Gf3lL46mPJ6zHEr3p+6d9p4OD9PjwdPjvcfpId97kj17vPct",
-	"PxF7J8PD4cngcPiMHx1tfsfhzH8j6xFf/lINdZcBCYbMiqOTGQXIz4IN5s0ltwe7vI5XT/bvwKI7EUGQ",
-	"D0Brhsbdqxv31xL+22ePD590dxck6b62nupdXSgqrc8PM6J2kpBMnAOXnDVN1TF3kmiI8faGpOqqluri",
-	"m99DP1PPGdO65uHBg3l06uRGoOSLR8anT9QFlUZm4pFhqS7mS/0GV15AnW2G65N40P3sZHT4NmH9C56O",
-	"xd6FVrbUeZ/y5vZAHervyBXu5Qm2BDQMuOdubWS7FvIIsG6GOwlX873hx8+Pj+Pxas/bltvKrOwjjU88",
-	"5AHjG2IqG31zf+FouQ1OvtrhEPI6MZl9ne2h5rVM9HZH97Z5u+PBdk2XnYAmOL1dYbT5biIjfUap66Bu",
-	"lQLCwDxvChF888q+mItqUGOv7qAEGQyy5Rl6MwAz3f1jIhUmjuQYXN22CSJw3mnvwJS3B6lHbMb93uKA",
-	"fisF6dcgjoux1kYEWEeE1B9U6aTVVaVBEJu6KOEnB6kT6GvqtzHCRsXaiMyoVU4NU4cSMOuh5pICQDg7",
-	"9F7xbJ8FDMLQRA7eGnRCcnd3dDSEK6f3H5b5M6NsDKhZWfC+OHEYsDkwNbaugV95tCsPctHJHPHsdoiA",
-	"34U+56Z2AWuIMNRPfrtsKcmlRg2EZ0LtpGt9CfmsEEFNsB8iR4TUhFVFrjngmQFCM9r+yC1bnFKlnN6g",
-	"MpGt7JoljTPwf6gf/n1jFbwbDnex+1WpWL1BbKozxyXDs+b1x8YcvtSVbdbeeinyEJFEcuRQhkFjMu34",
-	"gPCwJVDkI8EuNHNjxTTbc78x7Kt++28qauh/DanTzoq8ev/mrFHX2c7RllHgW6F+v6Syy9oUv76LsP0x",
-	"EfFuF70yXwvbOISBAOxjSB4ILWSpyWjDcYdNZe8bMcQQwYpQEbx/KN3l0gryNcuBwSeAFU9GpNoJKl0N",
-	"ckLNgR+H8kgISfO5Yf1BZeZ9ijCVwpbzG1hsJFBEk/zVumRvrAZiQv2u0vJ3UuPkhlouldk09OIGE2lV",
-	"SjsHUxZywXqnP3/88tF9U956G7duI356cHB0/M3+4f7h/tHpN8++eQaYHfS2ZbSH4SamGpnEfqrLLX1i",
-	"+NK1JVOP4NXhuFFe3vqK3KEmSFqfug6zwowg0kBTXaBPP7TmavQej76gE+N35jtFBySvNsgvvaGusFga",
-	"3R0LFrpQxm2D/htz5EUR+/kF9ZbSQ6yFo3nJkt3WcNd+Ej7pLzYM4kz4PBMMk4AjEAJTtXrZWBQ5UpZH",
-	"Q0xy3PY5rm0LnPr6BQgWvjj694LndpxQqTuZEKOqbJ4oUt+Xj1/+/wAAAP//",
+	"7L35khs3sjf6Kji8J0L2TPWqxTI7JuL2tOSxjtZRy3bc69ZtglUgiWERKBdQTXEUujFP8T3CebB5ki+Q",
+	"mUBVkSgu3eyx53z+x1aTRRSWzESuv/zcS/Ws0Eooa3r9z72Cl3wmrCjhr/M81/M3Yv6KL3Rl3SeZMGkp",
+	"Cyu16vV7H/hUMM4sH+aCzSfaCJbqvJopw3TJ7KIQhmVyNBIlG5V6xiw8okfMTgRTYi6MZTeiNG60pCfd",
+	"kL9Uolz0kp7iM9Hr97ibwbUS8+sc55D0TDoRM+4m417Q6/eGWueCq96XL0nvvChePHPfwWAFt5N6LJn1",
+	"kl4pfqlkKbJe35aVaI5WcGtF6X72//3MD/5+fPDtwcfPJ8mTR1/+s5f4dxlbSjXGV9kfaeqr+1IvT44Y",
+	"HxqhbMcC6+XXMxnpcsatm7GyTx71kt5MKjmrZr3+SZiIVFaMRQkzubj88ZnI5UxaUa5O5uLyxz6bT7hl",
+	"RrjjtcKwkRR5ZhKmlWDphJc8taI8ZOcs1bMZ3zjpLLytOe0Z//RKqLGdwDxnUjX+Wt2+i8sfvxc8WzNj",
+	"YSeiBFIZydJYlksl2ETnmUH64TNhPDER2R2yF5ZlWpiNS5jguzeQ08Xlj2+qPO+YIlesUr9U2ooMd5RZ",
+	"t83il4rnbo7SMCs+WSYNU1WeHzJHF2JW2AU9vmmS7lddW/zkUceu/tVNaB0ZwIwN4ziJCBFkunIMDc9t",
+	"nCM8dRc60Mry1CLXrrJRil8/MKwyomTAw3fj7eODb/nB6OPnp1++Ogh/PPry9eeHX+q/T047uP4Zt9wI",
+	"+68SMs/EjUzFPt52t2U//1SIdL3AI0mGPADEPy+lIyDDhtyIjGmVsGM20iVTWokzxpUGDnf0Jw1Lq7IU",
+	"yvbZINVqlMvUDjpITsBkthSZx1GR+SITs0JbodLFS7GIcIu7qRQbLlC65FIoi/xr+EywlOc5m0s7ga/h",
+	"o6lYMD7mUrGxsKYhtrgyc1EyrjI24YYpzYxItcqYGI1wGbDGIJBokY0ZHrgpdnHY6dNlHmue+n8c/P8f",
+	"/xg/0hezQpdRvnvHy18qYfuwiKHOFu54hErLRWFFdgYfSxJ2g3dvLz+wo5uTIwnjmQEb8xsBxyytcdti",
+	"EjbWOoOP3FkDWXQcLQ7SW8MypwfffPx88qSDTj84VeQ7IobP0VcQqTRfIZSjlJ97qblxz2V/M3Aj87LU",
+	"857bUNiP3sfON16Godo7+QbuKHf0qAzpkb+pEiaVsYJn7jOpRqJ0I7qtnfXZwE0VfsJ+VtrC7fExYf/8",
+	"x38PzoKGBdsv6bqDp9yPeCloOJExYyVcIOITnxU5Tpy7qTFcQMKsmBWi5LYqBctEKmc8/+rb5PTrjuOh",
+	"LeuixScPnz7aLPE/lFyZkShjpPciwxvdXZ30GJOKFaUel8IYJm6cppqwNMKfZywr+VxtvLH8wL3bC+Yv",
+	"KHWFsX/WmRSgLD93F7v7h7uy3Nv7n3u8KHKZwpYfAVH1Pzfe+Z+lGPX6vf/rqNbBj/BbcwSjvR3+zUkI",
+	"eN8SYWk7gQPUTrKQUqHhceTPC5zEwQdHRE4Wc+XUFCe3vMjqeepdmvQfjv7QnmcQrkOpOOxkx37UtxB+",
+	"YgqtDO7Ou1IPczFbsz8FPvFHv0+BaN0vMve6XKdT4W88Yey1zHr93vHJ3x5/evjL8fAbd6CW28r0+o9O",
+	"HyY9Ky0QPdxOvMpBEwuD0BqqUvVTnWcjZ/j0aRJ9eupLsuVx+eVFjuqclWJUGZ7DWbERl7njtq/ef3fB",
+	"vn30+JuvgSloILC6igIostSFKC1RF3F9p4ixcKxWzpwhJhT+padCsTk3bMYzkLhWzExD1fXnFzaDlyVf",
+	"uL/TUnDrDrNx+hm34sC9YZUAEvel04tg9O1fI7PoY8iokS9MqgvRfse6U7l0j6++t0WtP6MSBa8ML6g3",
+	"oJb5mpgRjMyLen/a58Tx8NbNyp2vm5M7ncgql2bnBvQPd0zmlTQ2OpPtd8rPad0+wYAdU3iPHAnvzTLp",
+	"aJPn7xrzGfHciGQ3om7bduRgcApFg7pnfMEm/EYkbCiMzAQqXlpbUZoHZyDvwn1wyN6qfIF628AT7ACv",
+	"ZycT3dmzwXTmPsu1EofsAl99peCyTfVMsJxbp82VAu7cVN+IUmSHV6rJXs078fh005WYuOdf4G9Pjo+P",
+	"4XH/9yrPNDlt+fIMe+Yf8tq43y5pnBq2tC/Nqe90D7ZnTgvtnrln6/Xq68o7Cm7MXJfZRhnsn7uDoKjX",
+	"83jdYpJepeQvlaCv6xuv5pa2QImyjaPXOO/OhDF8vMMCYKzX+KuNjBxG75yVHylyDWUR38JPk4XTRFNd",
+	"5RmwxVCwUvAsRjFTqbLVEc6BEPtulDlHdVYXQonoEKqaDWN+I5Qa0jKwQqW79tKJVI37KpiASc8IFXU+",
+	"/RlVSkdItQDSZSYVt7qMTcfIv4vYOFaYM3ZMa3K2EHFiYziwibhifCyURV6dKj03aDq5nYpNHe7gLW/m",
+	"ZarErQvLT/BEaUxaS5QsKjvRpfR0sGQtOwIZOUXO7b9i756/xsWAGGU3ukonsNSl5Z+RAOq3PcNmYayY",
+	"9ZKWu+vx44dPNoqKC55OovTJQfebimKFOB4Ylkkzde8G75gjv5Gw6URk3mkt2LBKp8ImzAieOwsYp42n",
+	"x0Y6z0SZwD0ynwhngMHbbFUq4Yho1Fu++OgF10NHJKvzfe/swqWXMyNVCtebu2pW/B2rVDKRdvP4sjEu",
+	"UaGxvLTAeFu8BPzA9Wu2+EXJ1Tg6J/jcHQMSnYn+ujLdu/YWtV53mttMfokzGiO3lxWm3NzSZOkIYyxz",
+	"kQte3lYxAq9njJIdn4Bwwqt8rK0VqmYkcSPKxVBniweml+zLAZj4Va3KbeB3dHapzD2cRFSIo0NQIh52",
+	"DT5XMUm8MnZTXEjDeJrqCrSXvS1zd1VjiYponxojRSkD1MrV23VXcwg/6N63Ac53wEJYb+MF0TSG4Mn4",
+	"/GcFLyUZ6mvpetVPbPhI2AXDm4hxVObREwwK/IS76y9hQsJnA3xw4KzngbusBr2kQylZr+FxpUR24R5t",
+	"qRDrfvRhUYjsDT765Ut0Izr49K27TbTj0QE3U5EN3CpLdM9pZ4RUxl0ZxnIr4OJwV/jKwniW7WKDpxMn",
+	"qDYSL036Ap52vxMzLvMoHdmJWLC5m3iu9VRkrCpiL3bTi3Hwi0woCzoDqgMwUimKnKciS/Dg80wYi67y",
+	"ph2ybgHfweto8EXMr+A5JrIgSZGklOcQpANFY1WncwezOgIdZp9xZixcCyXpdk4VSLUy4Icc0EkM+nTs",
+	"sHA71yC5DeNDXYEuKEtykCv05zmCAc0CdQmyOQ29o1JW5oyzQpRGK1YKo/Mb0Hh7SfBhwwx7SY+nqSjw",
+	"Hh8Gn5enkI+RJbtdiUqZG1HKkRTZNY9eSELVU0pBMAiyp5uMXstupSGkkMmWirG9Cgvz9CeUEI987GZO",
+	"ovMVYVsKbmKxrLcgdvBYnMo612xYqSxH1dbps0C/rHIKdCv+YxrHMBWLa7/bsMxpx7YbIRTt7C02gxZR",
+	"D7NmI+KmJqka25uaXuZtsjLDwGum9Ib4dAfVyLP2uim+4kOR96IW+ZrJbKuqtcnlOV1TjizxkgJxunpL",
+	"BSnbsGpOH292Du2w4JqJ1z38g4HYS8eFVpu6q6TC72D6gZBaWZwoSx3LANGZCBbZVIgCzHqwWIbCyUmt",
+	"8pZh37TGVSq2vzODoA8xQK2USC2qsuE1ejSif+V6LNW1EiKjUMTIWQ5x1l6odKNeslDpJQYt3PGV+WaP",
+	"sHuoln+43o/rz/KWVsjGsEfTK/Al6Ul1IzHAuOmHL+onb+nhKwX4XhfXUxm5li517fmcSstyPQbyRPvc",
+	"ferfiTEhY+sLaj6JOGrQLaNHjMN4xnIQ94HIwhJaXounJ9+ebmRwOvT1MjfM5If3rzooYoPJ0SAGY3W5",
+	"q9zd/xn9FM5idaM5Q52yPianNZ95z4rOUcUoSgHqkgbWvPthLO3rjjuadXieeGuBY23ZkKfTs6D0EVU5",
+	"lY8bNpPG+NBu01Hls0eUmGPSTNLyNsGhud8cr9w8wxCjbk+OvLxt5TwV8sYp504DVdqyhbDMcogdqLgL",
+	"SIzs1srDe5HqMnvlfhJR23OpppF5vnIfh8gGZESxXBob9y/BG6JOL/jCjWOEMVIrk1Dsh1s/elEKUuRW",
+	"R4YQckfuE3yVxFIIm/TkH8N11nNN/BHRbm4gN7ovVu7n385lumQ1Ne9MtIn8ETChMk9tmBT8ybJKOYOl",
+	"zq8KMmAoxlIZnzh2xgZ0+9KYDS4j7oH8wZEcVyXcNQkzfOGYqKGo7/G+v6/b24n81U2dWFuY/tHRRBv7",
+	"c7/Qpf04aAu8xyebLx/KZ1wlpg4n6wv0LOENspWLuBHk3dK+AOfYPpISOvxpM+Es0u1n9FqgB2h1RqWe",
+	"b+v37uINkRsBcnzQDxmRJONIJoG7Ar1ikNujyKkgMUwkM9S1GzQN6UBArDxz/w/viJItpclENqoqst02",
+	"/KYrQfS4H247d8fNS2mtUO5yuYWrHjwHOOuak+pEejiUpOcd9Z7+avqpF1bTQowFiTfidnM04WUdFXlO",
+	"22Q3h4HXTOl2+nw46KYFSvkGW+tEOMiauTWShJe8mWAsrNLGDyGxe4WeOoTQZTULsUL59zpThCJHIYWw",
+	"polt5NSu0mXCzSQyt+/PD04fP6nnN1YiYzOu5AjqQRSbiE+cci3jMYjSNrOnmrrN9uKmwYm7slcnJ+HM",
+	"mnxER0p7ESUKAWnDUivKs96BXlF875pMMxXNLMznKtUQl+r3htwIWH/7wE6eJOz0kdMXHp4yWKo7pPBw",
+	"nfy4ADnTmM6j9mTc3JqRqPOD/xfDX388+vjHP30+TrqS61dkm1tCfDPdvRDhLB8nWNJMNZAgqcp3ujKn",
+	"YnHt0w5WIh3uFvKW2FQsnF0i04lTMsnXb1jGZb7YehLdAa+JNDENPJbr0aWENyNcuHGN5dErujf/vChK",
+	"fcPznQO6WVdAwge/vJlnJpgAcsZMAXsHlQOLYiKUYZkGo2wGZLbZ5F1Or3p4fB9BT0ohWWst4+51XKXw",
+	"nYnm4sg62yL4bhYs5YrSjCaQZbTdBYzcE1HjtjGcoJ5Fk10+nywaAT2lSWMzzH3WDHWAytPNZyusFE9b",
+	"ilhYmxd6CY9GqR9H6T6me3LLv8Z1wehbO+dxRu/Jk3Tfs9oDN5Bo2YIbGlpcjCF2zAW4fVIYva6O+8sN",
+	"ZwHTNrGQWv3NDizp92GTZhyG757bZYeVVamp0nNFjgJ3I4Y8QyPQEAF3AuXzNmwxL5aHYsxV/Wso9UK/",
+	"RYh+zipjmeGLRu0qJZR5M65ho9GMIJXUjYj6lJmivAiflGKmb+hfNLmoEVcvvzJxHxVGLXVbxjA+01h2",
+	"BPN7YGppK+1EV0vOy9Wg1g6S899ZLjbLcTaJoNUf+9K572Qe0wIYFdyxkcwFur1mOqtyXvqqO/BdnT+/",
+	"vP7LxevrH0+SuhqPct0TqD+cCcud+cjevXz94WTVD7xDmp74VMgymmWHds0P71/trM5FXeO5VFNmtdMW",
+	"Z3zhrvSU53k88ReKX+N5fzV5JEyOah+Voz6fohkbcgeTitx7S/6wlXdhuuaZ+5fgpSiZEWkp7ObUXBS+",
+	"LZsrSoo3VDwV2U5I+nIUMMBqeYgsGFHeiPIAuBrq57CIvs9kZhLmlDfUMTFRw6xmIWFJS7dxvpUTMItf",
+	"W52Zjmu8Apj2t92Ls9q/eZez3+V2TXpWW553J7nXon+bN/tqxXUJgFQrZ8BBQz849EWTvbALh960/7je",
+	"d7erxwC+XqM3OLm3r5zHUvDMFy2uxBMDYkS7OAjDwGIRMQ7rPdwxL7Ixk64ldyXc7OYPb2zel85qoOhW",
+	"uetk+/e0b6m7ObvvQEt+QRGPbu3JxZVF972dG7iy+5BDt5NDG3LfuqlNWrOU0jrhGRs6pdJnw232SeCs",
+	"Gq+LLe17wbPvKMu6O9AM4hSVTp3X1dSULF1Xi/NxKUjZ8FqaM16xojiMg5H2ufauVAyf6pkIkWvIYjS9",
+	"7Rweg1K7u/16yNMpZFFiMNtDR/hZn7EBZszVevgZGxjLczEICYQinWiRMa4WVIeRQWGW168bb6oT8EDF",
+	"y+NhkA0592nO5Qxj7bskyGPdsfYxHbND/nsD/oRqH/ElOIl4MvwDczsqpvpGj7XSJmh3LNvTckiBBxKI",
+	"ETIiT0Ti17XOuaWzMgy0QXh7VAn/hu5Z3S6ywnl2XZRiJD/t5Hp2J3x+/ozhT+uMJbADwJp0t9cZ+lPF",
+	"DUgbQkBqFm+uc1Eff9uumrqVjzohHK7Ulh0gYJirzBXo75j2GixIpa1MRZ8NvAFz8eH99Y8nA7SePe+f",
+	"soJTARDhbRz8jd9w70zOBb+BTBUhS5aLG5GHKoc0F7yMXu1TsbiecStKierY1gdD6AluMoPrl8//n+vX",
+	"5x+ev39x/ur6u7fvr//5j/8etMqNZe6sju2CBicnJ08fPV2KzN/yVCBVZXtfSzMSs2vVsZnK4nois0xE",
+	"oruv3OEwd9YrtdoAfqUtG8sboc4CTUiLjlxeCpD1Qxh5sFm6wJKj7NvKPeywjRqujAeGaYA+0SUg1nQ4",
+	"0xvHko7ktTsaQKA5fRI/kpeykXD+L06v25R45Z59KW13mtvSkLFtfints5KPbiknOypNPvjz8VoK5PiR",
+	"8KuvueV8vx0Tqe/s2V3r0n0p7QfxadcN2dcRbjw3zBBftbI/fHfwFNwEls20sez08RMKgmosdsjBpeL5",
+	"dsbLqQcVqEpfcFmKFFCFnDro9mDpaJ5EDuOVHkt1u4z7n1bywnSZhOgQtz6jF2eNSiZRzB3zm5WYX9+G",
+	"UfefO/sG8tFYpXJhzDLroB6PRT9JnUbHs6zEpxE4asJ/WxnMMbJtBmdWNuHECYknjzy9jlhRSoVgpEDX",
+	"SxXkmyUEJXqtxjV03qoRQIU96QGSWUmuAFF2llVdR50ckbqmawT00x1OhXdcup9ekG21jcX18Jhlcgx5",
+	"YooZ+YmNS10VZqM3slN5f9eg5U3R523SNfx4t7o1/3UM2X1ltuawbsdud2Xe763VgOVasmh8+eDqZQ1I",
+	"dhjaAsAP8LCBw6NRc7gD1FSUbj9A4YYCBwZBZp3V0TcooR2TW6jp/AyVjlLd8Fxm1xQzjLJmJmy88NWX",
+	"Z2IoAlTFuWI0VMJMlU4YN6zUczBhUOlFZ/sNzyu6hoKrZSTtGU4ZqkRhTOMvJ5gm+iujpbVS5JFD+K/L",
+	"t2/YOy2VBYA8qwNWY8h8BjhAmNOa6u82llrU3WrLxTUfRaGFLwHIEnS1OZeWDcVIU0kHJHLbcrGdk9uE",
+	"uGXku2o8FsaKDLismJTcRNOQRqIUGYKf8Vo1mLtzwpxtd2TjShgDTtudEmHjhfaDOHZcjSjlsVXWJ1R6",
+	"53mdz1qZGpilcT4xBv5rJcrF7SSL+WW5HHEbkJWl2btBYvNqFHpEeRtLH3yAytTIsVBZ5WEBmnUzPgPa",
+	"5xGPHXtZ3XJdUYk0VsQMxbhSjCsx722djiWBeEgo7uQkREeqnp15/6THu6lXGi0w2fX+JSvgdkd+2/ty",
+	"WRnde6VV6wVb3KlNW2iVvpzsAcrywzIcdh+67nsUJpdIs3HixmqwKI2TO2ROOvicm7Nm8X8GALmOlqQn",
+	"5hpht8ENR6UAnJ7B7RzvMd7iCsAYoLQs4oBn7RKDqHv9Fm512pcVM/+uTDKWxt6WS25bqX0XTfTa6QcR",
+	"O08Hw24qFmdtsxdLrHUhVNsE1IqM3pDYtcGphgvekLPm9zSGerneWAV+tBrNM7wcNRSiQT3n6vy9s6G5",
+	"2N6eTKtNfpL3wui88m7EXb0SAyXmgzXQNY7FG55QNtB5NkiYwh/8SsA2Sc/yacu+xStT51kc8rqlvbif",
+	"dmykE1B7xr86j0qJ3w7+0wYOgothb16vUY35S/924rgqMEXZP9+8Aylf0ckGP8whe+vEhc8HbFsuIXmi",
+	"IYRCTb00VwrrIpvBkDA9qzXCoi4locEUd4rGgPs+3II4APjsNwRd7hxf+TX9fXtXsWjjY4R5+XBH/sQc",
+	"t2Xr4WG71iCmDPDrUTQHshNGpI0dialssRDnKrKIygpnH6++CwpngzfU12nByGfsfMb/rtUD01Dfx6C3",
+	"NeKtrfK5R087EhWvjV20zMlGYLKOFS+X60YM8DFdRhubv7ROG08oetoQ3H9TxX2d/s7ZjTuXMNxMyrHF",
+	"QTd3rnpjwE25elxPvAczqcGWtGJDbSfwsmjGA3k5o9p57Q89OSV3KHiZ5M0uGOnLaUs4+/DmNekPzf03",
+	"vx/AbQ8AxPNG7ahJ63c5s4aWtfPZzLmBA1FNSNn6sB64b0sh1NY5BE+W2mzc8npD1OuG3keYzb5Bi5nw",
+	"EqvkZoD9MZ2ZqIl3iQnOqxACOtutFPPFLuTqdnKntGEgky7M6F1oO6BiRKDwCMD6l0pUInN6mEdUgajc",
+	"1inzK7BUOCACN1s0ZGDYHSv6rd5py7ZJHBOb0h89ZvHqNUgwAB1OFECofmAYKT+3Qscb9YhQYOm1l9W/",
+	"2R9mC0cAl5wg/UalARD8CzXSq0T/O1n+Tpb3SZbd9BhPN8fqkx1aIdS0vUnn8UN3T+m9mPli6WiDg45U",
+	"raFIKXjl9AR69hDq84C6BqFRgPZFLiF39YwNUq5Skef+OQWZk5hAeMYGuRjZegBIJ8K4FZjNoWTA0coZ",
+	"i8KzNHBZHoSyIwMURgzmGBcigzATwFuSI8q5AMMaYJ4a3lTPNs5Eosl7MKj18C3x1g5rj+Q2Dpmdr/Jz",
+	"yid68jh5/JBSiu7bXI/VDp48YSVXmZ7V0A4N/I14I7F+LXQjjf5kRn3+Orr5xZxRXcjnQSJuBe6JUnIb",
+	"aM+kV6luIXkplCNRxnM70dV44iNW3ei9/QaaIuZ02lZvTmki6ZXoBYoL2WUvol573XbgnaW+28PaxCN4",
+	"CAIRLWjTLZOVamzO7r47x2w+kblYaS3WLEMLFd3bFajiKzvSJbGLEbwSodLi1ZIyy8W1+/oaSdSswa6D",
+	"uRsGcX5mNJtxtWBuACJv7GQCknS7iL4zJTpiGues1Hk+5OnUS1KcAsjzG1GWkAvchw4yQEXTBHtGGkgX",
+	"9tF8dKA341rRy9y3s7g9Imylyjr0kdQpJmHvo9ivHmJz49HBRaGpBwcWkbZDbaF41TyMZ5gpJ3FUFALm",
+	"nKWlgGIonjciLbjhxNGwQ/4ooAdIdCOrItc8SkRUcEjR+FAMq+Dsutp4+MjNMtTjVDAg+wSHSRhwedIG",
+	"9yOANALOB7ZMOjJs6s5e3ozdHrWMoKxCEdX5uxex3895qaQa79T7blmVIjWvZpvWuTaL4YIcqo+kpvIY",
+	"1zcmGJeuRKl3Ea5TUdj1wDx1UKEyokEmPmPXCBt8rhRt6DPfCTgBRTA0NcMmp3gmrVbCqc4E9RVQ7aFr",
+	"xBjsK+Xtns7+VCEW5rFl1zOhL01fFQQPN2rcD1erHNwkOg/rYiLS6eqJ6WmXs1kPd+mF5l7xzv1mI9Xq",
+	"aS8M3zlbHGpbsNKfmogRdRsEq1mmqW9CHEl8DcgAlBWWMn5LxnctXpuvp93LvGXhWJoKY66nYnG9gnYG",
+	"ifMbUg5GuozZ/FCTxQnyYymkt4yd3JAnkQqqJW7YzAa3iZbFUB3OhxCIF8x97W+n8Pp1JW6xfdqOCxMy",
+	"aa/rY9lPmnOMvTekW1wuVPodJr5um+u9Rf6a5WbaPE+PSFxXp9ZRdTJKqVlcL4EW5WablABowNXtS68h",
+	"71eW8L2eM4RXV5lpVyfXqVErWL+ULZhzY1mpK5WxEfwXJEUXtFL3VfXAEOcsg+P4It4A4ZAwD97jJjEF",
+	"2G7/NyH3kLONoHtiLIyHvIOAblBGJCpCzbK2H69ZVx4brxQxnMs3aDMOq1WsfABZJoNRmrr1MuYFz4XB",
+	"Ro/SgIofoMZDAxyEzHQDdemiurJD/WkjojmXcHMMxdJILTsF8Zy3BzBvpf9F9ss4+WFkjEHb01vTLrMT",
+	"HMEndOGhhI1ovrVBUQ1iiCFX1yzZzAdaF/8D9kNYwgQRZoTj0yZCITiqbtAFC/WdSwHzR2282SfHKx4T",
+	"dnVlr67Kqyt18PEPUbfJD0EzvgjWTURItr6LpKQ5dRN7TWYH7mHjU+c/vHu9OfewHj22oz+AdXd7paCw",
+	"195KjliRBSS5I2N5LReTN+2EUMqgds8JRAORxRGIIZ4R3nscCuV+059+UPOS37JTdAPmZMcOxbVqtZQR",
+	"O+POpH8pFi+eDbx+0QTR2rl6zK2uEJnXGpZeR98+e/5yi7dtVv06UVNove3pdB9HITIC5m1v+D2j6G7Q",
+	"j7qmjO7NiJeD7mfpbhP2ww8vnrk99tACj/aZIkg+gXiwxaOk7AoK7jGzNxlcYfzY7vxUSiveC0NdKraC",
+	"83/n7CnV8tuAKxzuZmTU5M4wW6LI+SJaSuZsfWXmTm5pxhUTvMylKP27vbonDXuRiVmhrVDp4uBlB5KT",
+	"ByiKdiyYT3QudkMEb0JvLTc2dNTtAbYQVc307giqtSbw6BEQdziT7WGV6qCjB/oOC28c3irFoblUldIu",
+	"Lh05E8g8VLJFj5qYVM8V1rslkIjKLRM8nUTckKBXQM9mMGuOnxwfE9aGLkPXFq4YL4pcpoj9kPSAtYAy",
+	"AH6v3pqJtUXvyxfoUzXSa1Ai8OWDUNmVDYhKwcPZeJvBZtIUGAr4g07Xd2JIyU/MaGjejD5ednL6zeHx",
+	"4fHhCfuq0KVl3zz95ikVcV8p36rE6b52Isq5NOLrQ/b9hw/vjk4OT+DaPmSZTs1RrlOe80IezjJmRZ4b",
+	"NtFzTx3oH0snAuu/oeuVTCdMl6FNtXva2FLwmXEa3OGVulKDTwfgJ4Uk9TnCSRGMmkei6bOB0koMmNL+",
+	"BAdcLQbwOCh9jWrGhInce/rA/wpHyy0UJp41rapAEBBSsxMxYzzPYaZXagBu20HtwICoE0G/wD6ZQ+bm",
+	"DsuRajxwJqCFeOwNYDMPwRakk8rhRg350s6EcRsiVEbBj4fHzIQKBM/h8Aav3AyuFL1hzpVdKsmAyCDN",
+	"DssxneYFXZnJLw1jzfinA/f1wNtFNMkR4wxqO2Fm7gaFq7TZ6MntwQl7Lf+M2dW5TIXCikgJCulIOonV",
+	"Oy94OhEHp4fHHriu9VkdfOxdeDpnQFbk5Q6Sq3cCFlchFC9kr997eHgCYxbcToDjjyaC53byd/fvsYi4",
+	"gb8rBUXp4ZQP2TkFWpEeENDIE1vqGNpMG4wIlSP6RgTgAt8iP/EFp9JCWoZpQP8BIpg/lv6VQo+X1iO3",
+	"hd+/Pr848I0asI8n/fUV/PprZOGrXhABUH41ceenxuKqx/75j//FjuG/CkI39d/fA/KEVCzXc1EepNyI",
+	"ZsTZLR5nKDM3Kx7OFBwKbAz+bZoqTo1T1r1jHTS6J9zg4SOCjdTqRdbru83/Ho4CezVgza/p9X9ebQyA",
+	"E0ggcSLXytcFwFr0qKXDtdtVSMigRriDQFeBgg4u/B55QczXq+z9oG/F9fcvH90VZAqtDF4vp8fHDb0U",
+	"LhzxyR4VOZeqgYTprqlpaw4Bu2Ea82B9iUFzIfkhg4Idi+uGedRLfueOKuLJen1+sZJtQMi0Xr1JeVlK",
+	"4XY+je7byixhmiPfhyymWIbNOvKl/c17utf/+WPSM9VsxstFr9+75AvDBno6OAs3XHsulo+hrh7Dgh+T",
+	"Hl0SvT4GRtzgRzNhS5maBv+v0OVremTH01yzFcsH9h1cnRipv9UWhU2hkbwUt+QqmKG+8a4E9EMBNdpr",
+	"tocrVN+d5OBF0b07uTT2vCi22JuG5nH0N+pdXO/QWhybogCDJbJv53neVGlQOJmkVYSHn8HNbER+s5dd",
+	"Pl95Z3M/3X60txOCt1+SXqFNrN+ne8wwryw4cTaYzsxg9Yo+XBGb2M7mvChWxWZsYfUjRw2jBDDVPoZy",
+	"/T+386W6Ti9IK9+qoKe0FUNNssutKeRlf/ySbH/aAVK/bQfYshJfVujsZJ90dkHNgTpkKqmGZgJKHwZw",
+	"sSnHHenpNYa88G51OpdWYsky2EhdDXY9+iyzL0hnucB8kDbV4Oe3oZrzonjxLEYs8WX7R6QwRwBD31s9",
+	"wUexdpc3eiqyPewsjuT3dod9rEv9PNO2t5C+35VptiPFZdSdrThhncTVqRWWzIz2NGrnllS8XPS2VC9w",
+	"+Yfsha+BnsdLPKVhMz0jeziB6u52b4pkpc5zD6ce4KBpnu1cLY7GyrxtMlPvXorSm1Zo2dMMpnYg2dT+",
+	"Znccq4QEn3i7js6MaKvZtr7zWr3wD93j1dpsrh85aD+FhA0XYPnu4Wh+mlANEXSGhE1PKFVCO9vJUNDL",
+	"o8z7vS+ELhBZrN5orPHpvFfPYbTleGshKY9sKhY1npyCmgUERFLGrQSAgYhEFmCinTHOjC25GosSpjvn",
+	"jlCGItXwY59TesgwW9mwsaa0sllIkpPlGoDiwys18GlDiHSBKKOYXKdLNvTAeC2ga/Q8yFAXesYGU7G4",
+	"JizbQdIAxEDe80t3txhgM4/IGj1jA6XtNUSgI1AbyCNkyHn+dragm054d6X4DZc5HwLidUgMVHqlyW3t",
+	"FCiFs+6zmGXIs4wIsXcHFYXSUXvjkqfi/6YvDnU5ri3Bv7iveltrKjSpX0lb8VvSIZ89CMEedN0sA9B0",
+	"dAgNF0xCeHu4YOLA7ak/+O14dUkCRjSVFZQu4KTVLt8AtnTIzrNMZL6jETBMs2mCqUl7VXfGJIdO2tqz",
+	"RoOtkPZg4elyLJpw+cMqJB9KZO0EMdtTCHLXMmtbadplBzd36n4vpPun6reqHm3bS2YnRZlWQspywW06",
+	"Wd3UUjjRc1vpttOWUuO6O+qRv9HTRPxN7/j3jCENtWMK+bK3k09HmNOAzsA70EBUSem8qWt2RolGz5wR",
+	"ptY///Hfblt0fiMGDBWQkSyNXRVzOPt7EHP/joSCyh2EwoJcBHFZKdCtzto6nw3a3Y00kqAXb0lFMP6+",
+	"iGjJGHVD/37C7oSflbrAM0TtnFq+oPbiU7LrHC+n1yOugdJzptUdzpe48Z7EhBLzAbN8KpaNF1CKME8K",
+	"lsfBdlkpIfb2+exsWeenwiTwuIAiMdY6O0R4L0A6M6u/UBnLSl0Y3ztjJjDeg7GqENls2DI+R9LZKr7J",
+	"BvdYtbMli6XvT5AQx7yVQEmYtKaYsUCHsAeDAXHFAEhsa5OgAcD2P/WqfQ7wsCv3LB7cHbgHqfWghoDr",
+	"0kJbqCj3uKNtpJuOfV1irgZbOqYqJMCmgOcL6+ZimxZQ7rURSyy9h/NqzBLGrmEY3BuYHHlz3qAvw86F",
+	"gNjR7P714ightEt/4/5rKhBe/H7lLXzBDB4uIprevzlTbdJkYxLce35rcqyzfZ2Gvqq6bjjlHQJUJFZ6",
+	"J6cPHz1mT755+u0xu8O/d/ESzQpeSvM/+Ep4o63wdwJ1k+6uxt/ximiVvXc5iX7S5dS0gr4tR6PV+pB9",
+	"qKFohG/29TctVe08amAFU8XlKkFm0qRaKZHai1Zj6d9MEOhRrNhFgf8VCijuftqv9Bi6ZTkdsDJiya17",
+	"1kLcRN8voKI3zr15qluFUmqf1LJS3PBVK1qmEZFzA+9V+8Dujevq13RyXuORPQRUZDppeelbPTMrI0yd",
+	"N7lUnibtumNZTV+Iif3XZJM03mlDM85cjyEXBQFkfDYS43kpuDfIEDSf2Aq6IDhNqQ7XSWh2pg7Zm0aZ",
+	"VY180w46SkO5aBhFKuV4Yg+vVKNNW59xxWRouAamBQDBUmYulmWH1m9aZ2dsKSiz5PkmBHKUHqt70GQI",
+	"L3FCyXd9ah7HB/NdZaj6BuwfcvD6kvFBoXOZLmAtV6rVG4mwTSAZFxdYd03Ncz2HKSnNEBYCHzEU9uGV",
+	"nQhlZVo3KgUIU4GIok5BTGus05VITx3NgcXHzLM9CM/GrV7Ljd44l5k40EpqdTCrSp4f2MpMD/4uhiU/",
+	"GOUSKuig1RNCqPaPmpfLoR90h2s9/HhvQfq9Cpr/Akrbg3xxA4Hd0jyy24vy1Zv9CHtgNjItlpLjdInK",
+	"5MAsVHroqwIHGLM9ZEvdg42VeY5lnNJQLS1mNnsrTZbY4aXG5mrfI2gOQScPtQi9gmXkWoGZ+/LTe3Lf",
+	"u1fcVQX4TpdjDXUSe4s/zRudS4zbLapnwAKLhBLSg0LoRGSu9bTlI9gL9VAzia3ph0pJiXz6vpURLaVV",
+	"ntEAag/apVYClcm6QYZP5PamTlWc1dYP3FQSQAzRPRfi3RlbiNDvz91RS5H3EDWHlk00vzPWvsraTmxK",
+	"D1gT/++IKuBNvCGyEHe3uc33FcX3wwJLaPy3ZYIPvrMT8T0birFU9c1t6rLoO7LIn93Ajb4pXIk5dZVt",
+	"d1dpNHi6D7bw2DhRtgjwWVAMPQ1g4gRPlEvoFoYrMEkddp+1y9QdmcKVzyEtXzmixtoo4pwkdJRq/xLK",
+	"2/WU5dyKfHHIXpGquJJIBhAJnNGCspXeLwBjh9OEfgB2Iq5UqyWA22aA3YKaYiDms0YJDskqaQ8bjDKv",
+	"G02yTGZUvYPAju2e80GHPWMrnWpiEELAdzzPQ/HzTBoD6AtNC3TGF229E+dypULfeTw7XbJWPp13K0JS",
+	"k54vyQvZAFNxejJOsd5pVD5XOi/MBKCoLXexR+Uwq5XTGoMCZrdGQ/T5PiyA3GRaiSvlAwy+bx5ZBxmo",
+	"vY1qtYXT7rnxIQu44LsElC7F/VvrLYUQWe/XUwhpBtFE5rDhRUUOw7sLvL/IG9HWEWvGC3wLUbbQqAlA",
+	"w3ywtcEmwNGOwPchEJuwh52Jls/qRM+1hUcAfxdgvPSIiU88tTlVHHsUXKgx+qUSkEpLiWWhPV44xw2d",
+	"E7aoHLo9ndB6u5I+nwVMuuGCVrWHqKzftmCjUnUmXwT0EDrscGYtHwQ89KUr/o1VEM9CmfCvVwnh6xLn",
+	"gkNXpK0NSpr8r5RN6Leuw2PlC7D3VemgmJgVNnDTxtNHUP9lrt6yzKEmi/tM8HsG79qHwY0joS6GUz8D",
+	"1wso7WPNnG2iUoGwgmhuYdW0mYti673sTvNr7tf9iqD7J7e3SmxNZEHE7CQ8aCnb5Pn9BuXTwenx6ZP7",
+	"FVL/hlRD6YTYoMy2kr52lk/wV2d1OVSVLQqB6QAezfscMvbOmj6Hui3a4A9HfxgkpEpfXP6IGv6M24EH",
+	"IBbmkL3R0OEZgePrUnP3lkpNQTHzgfZDdk54CnA7Xymnegd0iDkHyOzUTWM0agXZBNbRhFFFxgRh7STM",
+	"UHNbRA/4/sOHd75u3gjKYSIVP6628+wZIgut1cl+4soK38QaMdrRS45wEUa4X0MdECCEz7g5Yxy7Swe/",
+	"z2zGsZzil0pbQb4aafBPaLwsldvoQ/bC99FKwH5Di55SPmof/wTaokLZT7DopGnaYXXfb9D5YNmJFTPY",
+	"gqrsUiNplV2K5HYNkKNabann6OJH+88tLg1xa7xcHHP3AVcE2oUXLJdWlDwfJD6oMVywwfmbZwN0j+F5",
+	"6hJ/PfgT+48/savq+PhhCv8V9Af9j76jT8WfBuSQenHJ3vzw6tWA4DTcn28/0EeeFLmfCmAz4PykYZyh",
+	"SQtHCycuFct0NcwFHi2QAv0Uf4AR6gSrpqVizioPT7OveG407FLGoSGAlVQzdKWoRQAigCwwxkZk83XC",
+	"Bh/e//AcO2l+d/7q8jmtDqBJnBlLjdfJAYNLeGBAMOBm0slDoMqD7tX4jnNkAq3cFAjT8EohYAfhnxBu",
+	"Krn+OoFY9Iipyv3DTe8NfwOcuUKq7E/sgdKlnTxg52+esQbh+uNjp8eHjzuoeE7J2FEa3qoz4OYi1QYm",
+	"1eeO3g4eJ76EAjTY+pB/NarykczZAHtndKwjlzMIn0ZKKT2s0UwqOatmvf5xDOJo4zI+8GEuvsNB3eNR",
+	"+Aq8K7r2M9pfcEfr8kZlhxzAVw55Wer54e3KSJOuQQte/lLh5Xj78T4dqGxVm9hmFABtSM3Nncti3yMi",
+	"VRRn48culHbwwhLUW8NlAhbxGspaoSY3nUfHT3bQeO5eWu0uDUDGqVG5ttCwY3Wxd1S6oz4BXhRCdSgR",
+	"OyrcW0icPNfzN2L+ii90Zbf5xfNPhUhbcmqTNCBcM2iRsnkJs0KXdrtnQc5cIrFt8fjF5Y/PBEg/8G9s",
+	"8/xf3Q265bPfo4Db7uE3VZ7fDo0AFn2v+Z9NSMOu9GExD9zvk2MSllWln9weajfdBXfGZpClw1tvBHnj",
+	"E/wFczpCwctWxfs6c6eDkSsbs38Bk/p3ZvydGf/PZcb3wrc0EN1MeQfei3ofRjIXphvcLkQPS9RaACQK",
+	"9TH2WmdVzktGYBrQS0a1gjV96G9gPDIYtc5xK8JeB4Si+MP7Vx41HPNuETldKgapC4ZZrRFqcCRvxJWa",
+	"SVVZYdD0AfMaAq8QPxqEVurTmTmqAAZ4cMh+mmio6cK2S5g8URdLwcSoqVcfW+0E3A+CcCRQRMpbRlRD",
+	"RC/04egZV3Ik4mkQuTT2O9jpnfF0aqlznzEfN7mugA9M3AOGgePEW6KAsbqPDFVBWyoCLosnMqDPlhbJ",
+	"ctl0uFHf3poB3Ad3UhijfNIEP+6MFP7oH7rHk2pCNEcOK0zh7sfih0oavQ0wOeJf4Cr3h0CtO9bGZ0N7",
+	"j/vzLMMrOlHmTDtEjSgoUCK1n/qspWacdcYMXhgeaAVAwbzXp1me5XdxDZwVPUKl7Ac+u2NdelBjxcbq",
+	"wjBuMRWNQ3IQq5SVOfRIBMeXr7IFZBxjdQ5xPl0IRXncKPzHUqE/22p9hpk3c15mhpyuA+o8MjhkXflw",
+	"SnTVuL/3q/ptF2R8p52CupdY4SVfhGyqOXWSAWAldwhDMaYKKzgvTIJdReDqIqStkyw8aWF3nu5ss1Rn",
+	"wt8zhJwujUfT02HuCUzeLgqBRIFzZq2MLmmoVc0Z0Q2kWSqNWMOgdZAHVmnScPCNh+wcWt3QbhBIrS9M",
+	"w9wiUMoaTdkOl/L/a8a4Uo2JDKiGuu7PS7ScNLQWv1mlMMIO6GWQGxpSv2IISq3Umi0gk8z0g/4vLVXv",
+	"7qCOqchzvksiA6zw14AbecdlKdX4Qmeiu/Qm24tdTRjP7c5KjoiB05okcjsxTfJ5fVIzr1kd06sN1Hgs",
+	"5QM2YMQCPULKIuVMooYbMrlRQnMl5t1kX7MfhiVrUo+BLMFKmpf4Xugx2bH6Y0f6DVfJ7bON2/uFha75",
+	"otXcETdxbxnHS6K+bkDh58FzvT957xH7O61LX6+F1sRsuTbLvaVZwwXXQwsNL2pn+fOhl9+7VhjeFBEp",
+	"r4PG9uSRU49mjlf3kSRFqbxYVOuEDewYkcstJYpvQdQpT3QzXzrICmJwvKa5F3C80ZX0kL2wXggC3PtY",
+	"C1ODrVAZBM8pVxead0MZxVJ6c0OqAKR7DmHZucjzmFgxgkjhN67t/aD2xuWvsdC/ydC12uCTt2d8sTXJ",
+	"7MrytqyMPbjxa1h3NfkZYpJEqOQcQPO3QaPIcyl7nVwPcLPVfW9J1yHCoJIDd+H1m/cwVIBSfWtAxDO1",
+	"dwhquozG/qw50qlTLtuZyTDX5csvWB8o0nBzM5HKLCanYJ9+pPaUv2Xi/OAmul9LpC7cDQDA7VuQPA17",
+	"vIk2gUi+QOMTbNFwgqG/MgqmEmFpnbERE0yhRafPxYIbC/PE6vovR5UjqaSZxFUhJ1L/LYTW/uAqcaSG",
+	"QPAtZW59+Du7nWD0rRI07/NodrWLIqdy7pT7UVPiBbEJWD77h1JssC5CKd5O+UAUxQI64eyOj9Y+wDg8",
+	"WqUsirLrqViQzRwasXG3UZlP+WtY9ktwx83qKG6ma0x6yMA+ZOdU5OqLlUKBEirgJApMtHaYtuOWNNew",
+	"i7Cf8jbINvdtNJ3Dknh+awJ/tS9N6RVYQW2fETdTkzSbMGd1Vyan3Zq7XkcEMf05jpNxbtjg3Q/oBfLu",
+	"14OptAOqgUMY/fr2zEQBbaEoD5dAHiCxlkNRXl15jD/1N1v7KrsIJdoAl1zfbMkKZAU1MPOvipS7g2x4",
+	"Dsu8HyH5UloUQLcmoQtCottTUdsSmk2A/ICIVVbykaVqXl8rSamdAZILDzSX2ZLCs1MvgUBh2Kuxy+B+",
+	"ztMJ9nMkSBImCayvlAbzXZu9y7C2e8jTKXLFK27swXP384MXz7CZl6+CnUljsE84G/HS9yzHxgkIuOBe",
+	"CBW0Gbc8dIaDdnAIDAADH16pc0i5puZU4LbFFPGTx8wcsnOKRNPmgXs0ELamDnfSAPpkEXd+Ylz8uW9r",
+	"uXTXRJMoWyvv7P51fPDtx88nycm3d2n2BccT7cSxMcGQlrSPgCx3FFIU0CwJrPPyRpQH/jSU3dAfqjOR",
+	"j+hUQsKLWW8jYugXKG9NygGKbpJU0NKQz5wBZyk1ug4kILmT3ccGOIcBC+fv6FArAVIYk7ED3AHSrJsK",
+	"ApjCHQ4Vimc1rKMzO31Dz5mY6XLRDoFRYrEVilEGQ8IU2p1QAEseEVkI364RnS2ldGt56V+BrZ3xldDO",
+	"VlyplX7P716+/nDS6sHMvqKOyO48sXUxpHNjqVgqi4koIa8dYot8TKGP8+eXB3+5eF1fixIG4MboVELl",
+	"hBs8WDymrpy4UhQz//oMW5y686xrIuqJNczmIaTrO6ZLQn1bgOm3E2EEgbpE2LooRcFLgblU93T94OC/",
+	"Ug0mrSzC+C9FsQ/V/ntofEPQx2HbuepIywgmMjo76k678dwA3xW01z85ffz09NuT0+4KqTp3p1tEhI62",
+	"A8rywTv35etLf4mBru74vUVujpIWhUAWQRlBE0V/D4YIEVMFxjF1xwiZefvKvUYqYznq+fAK9/4rRRUm",
+	"S4XMjQ6vNyv1PkntWm1UdS4hQrif1MZIjANwH7CB9H1Qf7vH/b84eNfq6L6mws+dxB54AV/ndDgaExPQ",
+	"/EVDSggRQ80fI0ryWp+dRFQe8N6j+enw7f3WJL8CNKB9KAyyaLRUAQMDb8AuhTauvuZ6jK0x4xz/VkFD",
+	"bFAqqToP8Yy8Bt4nS0faSLuxlqJAwQgj7CF7nhvRZyNhAciuNrC8ndSKrQOqpXKvxSa9uvQ1lAHAXJSi",
+	"ZbJJr0mHAVvYKSGXJ7RZziHIPw9ZcU3wwhw68PqRrpQfAZNEIWqyBgbRWydLkTaO+SYrPu3a8iP3tlvQ",
+	"EmLM8gZF4GPAV4/qhPv7StV4Mk44S7vGzTIVoqjPpIls2DJ6Sf1o7pTgZuHWN66aT+DREsqkmZoWVzsh",
+	"nolS3nCvWqJt7TbZ8IU5IxCuJg4iun/9COh2C0ExQs+KpoQCrd+PoH7lxt5DXAqYC69I7ymBBNoztpKv",
+	"ws20TlZxt1nbD+n9JfuBl/UpP6OqbAaHUAFwb9xN7HjcqSNuZCbW97KFJ+6zma17QVei4WuaaOLrMUJG",
+	"ZsJOkuPj433GmFtgXKmu8lBZiunZjUpvWTJavNkBLza6+xsxO0YAL+jPYX0n8BpT7IFTnqB6N5RrFhx6",
+	"iZOFL7PeMpfcwcz/d+gTVgdeCO4uftC7H2jtrPocr/ZBqehDUfcc6frNuAsboBFFvfQ7ufuw4rhTX7r8",
+	"6ysnEp9V6fTZnw8ZFNGgDyELGE6CpxOENDA+8EpmewKmdhZQnqAfIzSraCIfZO4eHElRGvbV4Ko3yuV4",
+	"Yg07PT59ctUbfI3YEdyKWfAqorl/pbgvn798/ur5xQe4M7E8g8Lti9onUM9XBkDEQ/bBmXFuPhReCckB",
+	"5PPhcMe71Q3+8pyuqxXoDYIjCJO8UuBVn0+wywWjMnlU8mIXuS/73i1mdb+12/tnp7+6Ve7N9Pu9ZHz7",
+	"TsollVGj4YAFav/yWu63yvMpOojmd4FpW+MYjuS1RtNF7w1JFkbfD5LsvDZHJjrPTLD0QrJTRSr2PtJr",
+	"oOVn66XBBG41z95JM27GIbvvmdDj25vAAPHqVus/wCJiafvozQYDHW1KS+bhXOY5G0mVgVUN0Un0w0uy",
+	"PnWZtOPzwfazmg1CeHXQNmI3hDAZt+jQb3Wo2JBev1QW7YduQtufsYFUENW7JjJdNqiXOjL7jgexCwai",
+	"iC+lvb+Q6jP3hl/Jr/dS2g/iU2fR7X76vZ8DZ7TcLnCKTm5ZDMW2iqkA1hucJ3cJynY0xHDLcncBAfl2",
+	"B+cTpHxw70Ta1kAqf+l/ebhMtvOJQGipGj7X4+KiGwdcK9Duayqt8Un/KlvKUvF5o5jMaDxQufSIvJjp",
+	"suI5IrpueEGcvkflzVM/KQyQxxG+4Dzule7vaBu8CJl/dQB/XwiY0dyB/SYLNIX7UToR6ZryrA1uL3p/",
+	"w/NFxwfeIzQrlTUI1A3ZteGachZC24tL6rvBxkyRJBORTu+VLGp5dFui2E9RNG5tmwJCpQjZ6z4rqO6u",
+	"s+sNP5bGrqskOl9yoVONPrhVRdYwyAh+kBy0tV8bl8f0aARY6jBcMSm5gWK/ganGYwGZefUXg1hyLE10",
+	"Dz3+ecaXOvzfU9rbe5r0rxQx9q+PA33X3zaiGt7fu0x0VIWJZcap2CPSr+f6JeyIXcl4pZtBFOf9HjtQ",
+	"6FLcPavaw7LvwbuHaBsc8reqgklldR0+s5jhA80RNsiNRtz++PjJk4en3z7pPgcj0nITnvolPXOfvVnh",
+	"FV1udJpABNdgH3YYjN3q06pQY/IdMpZd50NwAm/dlrPLBJMBo4M6P0ATZkCnWbBfKlHBm71bi1xkEJjE",
+	"RymMCZX6WoHjDIT9WQNIk9pzQXBML2uk/bYGCgppO+ma2kK0mj9SYekD024DSfie1MhVimwAtdTOwgLA",
+	"63UNbBpjxtrjb9UfJ2JDIm3XTXvqiCYbyGxwxgZW6+ucl2Onfs90KZxtyRV78jh5/PAJ4sVEExKFypBu",
+	"7nK5IY/2+Pc/Vtlffly8Hv/pT46mPJ6zHEn3p+71e49Hx+np8PHpwcP0mB88yp4+PPiWPxEHT0bHoyfD",
+	"49FTfnKy/R2HM/+VrEd8+Qs10l0GJBgya45OZhQgPws2mDeX3B7s8zpeP9m/AovuRQRBPgCt2Un90Ms1",
+	"LmNqCf/t04fHj7rbrZJ031hP9bYuFJXW54cZUTtJSCYugEvOmqbqhDtJNMJ4e0NSdVVLdfHNb6HBs+eM",
+	"WV3zcO/BPDp1ciNQ8kXdb6cuqDQyEw8MS3WxWGnAuvYC6uy7Xp/Eve5nJ6PDtwkbXPB0Ig4utLKlzgeU",
+	"N3cA6tBgT65wL0+wR6phwD2366vdtZAHgHUz2ku4mh+MPn5+eBqPV3vettxWZm1jfXziPg8Y3xBT2eib",
+	"uwtHaCvk44TB4RDyOjGZfZPtoRa1TPR2R/e2ebvj3nYtNJOKEBN+uSeMNt9NZKzPKHUd1K1SQBiY500h",
+	"gm9e2yh4WQ1q7NUtlCCDQbY8Q28GYKa7f0ylwsSRHIOru3aFBc7r945MeXOUesRm3O8dDujXUpD+FcRx",
+	"MdHaiADriJD6wyqdtrqqNAhiWxcl/OQodQJ9Q/02RtioWBuRGbXKqYP0SAJmPdRcUgAIZ4feKw5t5ijb",
+	"MnTVhLcGnZDc3R0tXuHK6f2bZf74LoVQs7LkfQldDJ0ujKmxdQ382qNde5DLTuaIZ7dDBPwm9DnoFAhr",
+	"WNc3z5aSXGrUUX0u1D5cCx9KyGeFCGqCDWI5IqQmrCpyzQHPDBCa0fZHbtnhlCrl9AaViWxt1yxpnIH/",
+	"Q/3wbxur4O1otI/dr0rF6g1iM505LhmdNa8/NuHwpa5ss/bWS5H7iCSSI4cyDBqTaccHhIctgSIf6K3K",
+	"zMJYMcsO3G8M+2rQ/puKGgZfQ+q0syI/vHt91qjrbOdoyyjwrVC/XVLZZ22KX99F2P6YiHi7j+bBr4Rt",
+	"HMJQAPYxJA+EntrUdbnhuMMu23eNGGKIYE2oCN4/ku5yaQX5muXA4BPAiicjUu0Ela6GOaHmwI9DeSSE",
+	"pPnCsMGwMosBRZhKYcvFNSw2EiiiSd7Bk3ZPwSBMqN9XWv5eapzcUKulMtuGXtxgIq1KaRdgykIuWK//",
+	"88cvH9035Y23casy7/V7E2uL/tHRyek3h8eHx4cn/W+efvMUMDvobatoD6NtTDUyif1UV1v6xPCla0um",
+	"HsGrw3GjvLzxFbkjTZC0oWG1mxVmBJEGmuoCffqhNVedOh1/QSfG79y3zq97P7dAfukNdYXFyujuWLDQ",
+	"hTJuG/TfmCMvitjPL6i3lB5hLRzNS5bspoa79pPwSX+xYRBnwueZYJgEHIEQmKrVy8aiyJGyOhpikuO2",
+	"L3BtO+DU1y9AsPDl0b8XPLeThErdyYQYV2XzRJH6vnz88r8DAAD//w==",
 }
 
 // decodeSpec returns the document as JSON.

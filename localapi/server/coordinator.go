@@ -31,6 +31,18 @@ func (h *handlers) DisconnectCoordinator(
 	return DisconnectCoordinator204Response{}, nil
 }
 
+// RestoreCoordinator gives a restored coordinator what this machine has newer.
+func (h *handlers) RestoreCoordinator(ctx context.Context, r RestoreCoordinatorRequestObject) (RestoreCoordinatorResponseObject, error) {
+	done, err := h.agent.RestoreCoordinator(ctx, daemon.RestoreCoordinatorRequest{
+		Password: []byte(r.Body.Password), Kit: []byte(deref(r.Body.RecoveryKit)),
+	})
+	out := CoordinatorRestored{Vault: done.Vault, Links: done.Links, Records: done.Records, Bodies: done.Bodies, Left: []RecordLeft{}}
+	for _, l := range done.Left {
+		out.Left = append(out.Left, RecordLeft{Contact: text(l.Contact), Code: string(l.Code)})
+	}
+	return RestoreCoordinator200JSONResponse(out), err
+}
+
 func coordinatorOf(c daemon.CoordinatorInfo) Coordinator {
 	sync := syncOf(c.Sync)
 	return Coordinator{
