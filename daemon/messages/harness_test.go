@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"coldframe/coordinator/badgerstore"
 	"coldframe/coordinator/server"
 	"coldframe/coordinator/state"
+	"coldframe/coordinator/store"
 	"coldframe/coordinator/storetest"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
@@ -31,6 +33,9 @@ type world struct {
 	t    testing.TB
 	url  string
 	step func(string) // called at each durable step of any device
+
+	store store.Store
+	down  func() // ends the coordinator
 
 	mu    sync.Mutex
 	now   time.Time
@@ -52,29 +57,59 @@ func folder(t testing.TB) string {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), sent: map[string][32]byte{}}
-	store, err := badgerstore.Open(folder(t), badgerstore.Options{})
+	w.up("127.0.0.1:0", nil)
+	return w
+}
+
+// up starts the coordinator with what is in a backup, all of it.
+func (w *world) up(address string, backup []byte) {
+	t := w.t
+	t.Helper()
+	s, err := badgerstore.Open(folder(t), badgerstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := state.New(t.Context(), store, state.Options{Registration: state.Open, Cost: storetest.CheapCost, Now: w.clock})
+	if backup != nil {
+		if err := store.Restore(t.Context(), s, bytes.NewReader(backup), func(string) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := state.New(t.Context(), s, state.Options{Registration: state.Open, Cost: storetest.CheapCost, Now: w.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.url = "http://" + l.Addr().String()
+	w.url, w.store = "http://"+l.Addr().String(), s
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.New(st, server.Options{Rates: server.Rates{}}).Serve(ctx, l) }()
-	t.Cleanup(func() {
+	w.down = sync.OnceFunc(func() {
 		stop()
-		if err := errors.Join(<-done, store.Close()); err != nil {
+		if err := errors.Join(<-done, s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return w
+	t.Cleanup(w.down)
+}
+
+// backup is all that the coordinator has.
+func (w *world) backup() []byte {
+	w.t.Helper()
+	var b bytes.Buffer
+	if err := store.Backup(w.t.Context(), w.store, &b); err != nil {
+		w.t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// back sets the coordinator back to a backup, sessions and epoch included.
+func (w *world) back(backup []byte) {
+	w.t.Helper()
+	w.down()
+	w.up(strings.TrimPrefix(w.url, "http://"), backup)
 }
 
 func (w *world) clock() time.Time {

@@ -1,0 +1,258 @@
+package messages
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+)
+
+// putBack has a device give back what it knows, and wants so many records put back and others left.
+func (d *device) putBack(records int, left map[string]fault.Code) {
+	t := d.p.w.t
+	t.Helper()
+	done, err := d.PutBack(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done.Records != records || len(done.Wrong) != len(left) {
+		t.Errorf("put back %+v, want %d records, and left %v", done, records, left)
+	}
+	for peer, code := range left {
+		if done.Wrong[peer] != code {
+			t.Errorf("%q is left for %s, want %s", peer, done.Wrong[peer], code)
+		}
+	}
+}
+
+// faultless fails if something is wrong with a record, or was set aside.
+func (d *device) faultless() {
+	t := d.p.w.t
+	t.Helper()
+	faults, err := d.Faults()
+	asides, also := d.Asides()
+	if err := errors.Join(err, also); err != nil || len(faults) > 0 || len(asides) > 0 {
+		t.Errorf("faults %v, set aside %v, %v", faults, asides, err)
+	}
+}
+
+// lostTexts are those of a list that a person's vault does not have, or has more than once.
+func lostTexts(p *person, want []string) (wrong []string) {
+	got := p.texts()
+	for _, text := range want {
+		if n := len(slices.DeleteFunc(slices.Clone(got), func(s string) bool { return s != text })); n != 1 {
+			wrong = append(wrong, text)
+		}
+	}
+	return wrong
+}
+
+// A coordinator goes back, with its epoch and all: records are rolled_back until a person has them put back; what was posted comes, once; no key is used
+// twice; a second device takes the records over, in which the first one retired the sessions.
+func TestPutBack(t *testing.T) {
+	w, alice, bob := pair(t)
+	second := alice.p.device()
+	say(t, alice, bob, "a0")
+	say(t, bob, second, "b0")
+	say(t, second, bob, "a1")
+	for i := range 3 {
+		backup := w.backup()
+		for range 2 {
+			bob.enqueue(alice.p, "taken "+strconv.Itoa(i))
+			bob.send()
+			alice.receive()
+			alice.enqueue(bob.p, "of alice")
+			alice.send()
+		}
+		w.back(backup)
+		alice.vault, bob.vault, second.vault = nil, nil, nil
+		alice.enqueue(bob.p, "after it")
+		if _, err := alice.Send(t.Context()); err != nil && !errors.Is(err, fault.Conflict) {
+			t.Fatal(err)
+		}
+		alice.putBack(1, nil)
+		bob.putBack(1, nil)
+		for range 2 {
+			for _, d := range []*device{alice, bob, second} {
+				d.Rescan()
+				if err := d.Hurry(bob.p.id); err != nil {
+					t.Fatal(err)
+				}
+				d.send()
+				d.receive()
+			}
+		}
+		say(t, second, bob, "by the second device")
+		say(t, bob, alice, "answered")
+		say(t, alice, bob, "and again")
+	}
+	for _, d := range []*device{alice, bob, second} {
+		d.faultless()
+	}
+	if w.reuse > 0 {
+		t.Errorf("%d message keys twice", w.reuse)
+	}
+}
+
+// A record of which this device has no copy, or one that is none of its own past, stays as the coordinator has it.
+func TestPutBackOverwritesNoFork(t *testing.T) {
+	w, alice, bob := pair(t)
+	w.lies = true
+	say(t, alice, bob, "a")
+	say(t, bob, alice, "b")
+	backup := w.backup()
+	say(t, alice, bob, "c")
+	say(t, bob, alice, "d")
+	here := w.backup()
+	w.back(backup)
+	other := bob.p.device() // it knows nothing of what came since
+	other.enqueue(alice.p, "of another past")
+	other.send()
+	bob.vault = nil
+	bob.putBack(0, map[string]fault.Code{alice.p.id: fault.Forked})
+	bob.putBack(0, map[string]fault.Code{alice.p.id: fault.Forked})
+
+	w.back(backup)
+	err := alice.db.Update(func(tx *kv.Tx) error { return dropCopies(tx, sessionBase(bob.p.id)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.putBack(0, map[string]fault.Code{bob.p.id: fault.RolledBack})
+	w.back(here) // it was another backup that the operator meant
+	if err := alice.Restart(bob.p.id); err != nil {
+		t.Fatal(err)
+	}
+	alice.send()
+}
+
+// A body that was opened and not taken in, at a coordinator that forgot it and never had its message again, is taken in all the same.
+func TestPutBackOfABody(t *testing.T) {
+	w, alice, bob := pair(t)
+	say(t, alice, bob, "a")
+	backup := w.backup()
+	busy := true
+	bob.config.Handlers = map[string]Handler{"text": func(ctx context.Context, r *Received) error {
+		if busy {
+			return fault.New(fault.Busy, "not now")
+		}
+		return bob.handle(ctx, r)
+	}}
+	bob.restart()
+	alice.enqueue(bob.p, "opened")
+	alice.send()
+	if n := bob.receive(); n != 0 {
+		t.Fatal("taken in")
+	}
+	w.back(backup)
+	busy = false
+	done, err := bob.PutBack(t.Context())
+	if err != nil || done.Bodies != 1 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	bob.receive()
+	alice.putBack(1, nil)
+	alice.send() // once more: it was in no mailbox
+	bob.receive()
+	if wrong := lostTexts(bob.p, []string{"opened"}); len(wrong) > 0 {
+		t.Errorf("%q of %q", wrong, bob.p.texts())
+	}
+	bob.faultless()
+	if list, err := bob.bodies(); err != nil || len(list) > 0 {
+		t.Errorf("copies left: %d, %v", len(list), err)
+	}
+}
+
+// What the coordinator took is kept for two days, within bounds, and posted again when the epoch is another one.
+func TestEpoch(t *testing.T) {
+	w, alice, bob := pair(t)
+	ahead := time.Duration(0)
+	alice.config.Now = func() time.Time { return w.clock().Add(ahead) }
+	alice.restart()
+	for _, epoch := range []string{"one", "one"} {
+		if changed, err := alice.Epoch(epoch); err != nil || changed {
+			t.Fatal(changed, err)
+		}
+	}
+	say(t, alice, bob, "old")
+	say(t, bob, alice, "b")
+	ahead = keepPosted + time.Second
+	say(t, alice, bob, "young")
+	posts := 0
+	alice.remote.post = func(receiver, id string, body []byte) error {
+		posts++
+		return alice.remote.Remote.Post(t.Context(), receiver, id, body)
+	}
+	for _, epoch := range []string{"", string(make([]byte, maxEpoch+1))} {
+		_, err := alice.Epoch(epoch)
+		if !errors.Is(err, fault.InvalidRequest) {
+			t.Error(err)
+		}
+	}
+	if changed, err := alice.Epoch("two"); err != nil || !changed {
+		t.Fatal(changed, err)
+	}
+	alice.remote.post = func(string, string, []byte) error { return fault.New(fault.Busy, "slowly") }
+	if _, err := alice.Send(t.Context()); !errors.Is(err, fault.Busy) {
+		t.Fatal(err)
+	}
+	alice.restart() // it goes on with the next start
+	alice.remote.post = func(receiver, id string, body []byte) error {
+		posts++
+		return alice.remote.Remote.Post(t.Context(), receiver, id, body)
+	}
+	alice.send()
+	if posts != 1 {
+		t.Errorf("%d posts, want the young one", posts)
+	}
+	before := alice.sessionsBegun(bob)
+	say(t, alice, bob, "in a new session")
+	if after := alice.sessionsBegun(bob); after != before+1 {
+		t.Errorf("%d sessions after %d", after, before)
+	}
+	say(t, alice, bob, "in the same")
+	if again := alice.sessionsBegun(bob); again != before+1 {
+		t.Errorf("%d sessions after %d", again, before)
+	}
+	alice.remote.post = nil
+}
+
+// sessionsBegun is how many sessions with somebody a device has.
+func (d *device) sessionsBegun(with *device) int {
+	d.p.w.t.Helper()
+	d.lock()
+	defer d.mu.Unlock()
+	s, err := d.session(d.p.w.t.Context(), with.p.id, false)
+	if err != nil {
+		d.p.w.t.Fatal(err)
+	}
+	return s.Info().Archived + 1
+}
+
+// What is kept of posted messages has bounds.
+func TestPostedIsBounded(t *testing.T) {
+	m := &Messages{config: Config{Now: time.Now}}
+	id := newID()
+	for i := range maxPosted - 1 {
+		m.posted = append(m.posted, postedKey(time.Now().UnixNano()+int64(i), 10, id))
+	}
+	if old := m.tooOld(10); len(old) != 0 {
+		t.Errorf("%d go of %d", len(old), len(m.posted))
+	}
+	m.posted = append(m.posted, postedKey(time.Now().UnixNano(), 10, id))
+	if old := m.tooOld(10); len(old) != 1 || old[0] != m.posted[0] {
+		t.Errorf("%d go of %d", len(old), len(m.posted))
+	}
+	m.posted = []string{postedKey(time.Now().UnixNano(), maxPostedBytes/2, id), postedKey(time.Now().UnixNano(), maxPostedBytes/2, id)}
+	if old := m.tooOld(1); len(old) != 1 {
+		t.Errorf("%d go of too many bytes", len(old))
+	}
+	m.posted = []string{postedKey(time.Now().Add(-keepPosted).UnixNano(), 1, id), postedKey(time.Now().UnixNano(), 1, id)}
+	if old := m.tooOld(1); len(old) != 1 {
+		t.Errorf("%d go of those that are old", len(old))
+	}
+}
