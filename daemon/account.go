@@ -128,6 +128,7 @@ func (a *Agent) vaultLocked() {
 	a.mu.Lock()
 	g := a.gate
 	a.gate = nil
+	credential := a.session.credential.Clone()
 	a.mu.Unlock()
 	if g != nil {
 		g.drain(errLocked())
@@ -136,6 +137,7 @@ func (a *Agent) vaultLocked() {
 	a.closeSession(errLocked())
 	a.log.Warn("the vault locked itself")
 	a.event(Event{Type: EventLocked})
+	a.reopenUnattended(credential, g != nil)
 }
 
 // ChangePassword replaces the password and the vault key. Both arguments are wiped.
@@ -199,12 +201,12 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 	if err := errors.Join(s.writable(), passwordGiven(password)); err != nil {
 		return nil, err
 	}
-	key, err := a.vault.EnableUnattended(ctx, password)
-	defer wipeKey(key)
+	key, err := a.newUnattended(ctx, s, password)
 	if err != nil {
+		key.Wipe()
 		return nil, err
 	}
-	a.setUnattended(true)
+	a.setUnattended(s, key)
 	a.renewCredential(ctx, s, password)
 	return encodeCredential(key), nil
 }
@@ -228,14 +230,16 @@ func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
 	if err := a.vault.DisableUnattended(ctx); err != nil {
 		return err
 	}
-	a.setUnattended(false)
+	a.setUnattended(s, secret.Key{})
 	a.renewCredential(ctx, s, password)
 	return nil
 }
 
-func (a *Agent) setUnattended(on bool) {
+// setUnattended notes that the vault opens with a credential, which it takes, or with none.
+func (a *Agent) setUnattended(s *session, credential secret.Key) {
 	a.mu.Lock()
-	a.session.unattended = on
+	s.credential.Wipe()
+	s.unattended, s.credential = !credential.IsZero(), credential
 	a.mu.Unlock()
 	a.event(Event{Type: EventUnattended})
 }

@@ -14,7 +14,6 @@ import (
 	"coldframe/columnar/dir"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
-	"coldframe/internal/secret"
 	"coldframe/keystore"
 )
 
@@ -285,6 +284,3 @@ func (a *Agent) Refused(code fault.Code) {
 	defer done()
 	a.rarely(Event{Type: EventRefused, Code: code})
 }
-
-// wipeKey is for defers.
-func wipeKey(k secret.Key) { k.Wipe() }

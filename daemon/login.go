@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"coldframe/daemon/link"
-	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
 	"coldframe/keystore"
 )
@@ -19,7 +18,7 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 	defer clear(r.Kit)
 	defer clear(r.Password)
 	defer clear(r.NewPassword)
-	if a.vault.State() == keystore.Locked {
+	if a.vault.State() == keystore.Locked || a.openBehindGate() {
 		return a.follow(ctx, r)
 	}
 	if len(r.Kit) == 0 && a.vault.State() == keystore.None {
@@ -81,9 +80,18 @@ func (a *Agent) follow(ctx context.Context, r LoginRequest) error {
 		return err
 	}
 	defer done()
+	if a.openBehindGate() {
+		reopen := a.closeUnattended()
+		defer reopen()
+	}
 	if a.hasSession() || a.vault.State() != keystore.Locked {
 		return fault.New(fault.Conflict, "nothing is locked here: a machine without an account needs the recovery kit, an open one nothing")
 	}
+	return a.followLocked(ctx, settings, r, kit)
+}
+
+// followLocked is follow after the checks. a.change is held.
+func (a *Agent) followLocked(ctx context.Context, settings link.Settings, r LoginRequest, kit *keystore.RecoveryKit) (err error) {
 	ctx, leave := a.untilStop(ctx)
 	defer leave()
 	var proof keystore.Proof
@@ -111,7 +119,7 @@ func (a *Agent) recoverThere(
 		return proof, err
 	}
 	defer b.Close()
-	a.vault.Connect(remote.NewReplica(b.Client))
+	a.vault.Connect(a.replica(b.Client))
 	defer a.vault.Connect(nil)
 	if err := a.vault.Recover(ctx, *kit, replacement); err != nil {
 		a.endBeginning(ctx, b)
@@ -157,7 +165,7 @@ func (a *Agent) followWith(
 		return proof, err
 	}
 	defer b.Close()
-	if err = a.vault.Follow(ctx, remote.NewReplica(b.Client), password, kit); err != nil {
+	if err = a.vault.Follow(ctx, a.replica(b.Client), password, kit); err != nil {
 		a.endBeginning(ctx, b)
 	}
 	return proof, err
@@ -182,7 +190,7 @@ func (a *Agent) fetch(ctx context.Context, settings link.Settings, o keystore.Fe
 		return keystore.Proof{}, forCaller(err)
 	}
 	defer b.Close()
-	err = a.vault.Fetch(ctx, remote.NewReplica(b.Client), o)
+	err = a.vault.Fetch(ctx, a.replica(b.Client), o)
 	if err == nil && len(o.Password) == 0 {
 		proof.Wipe() // of the recovery key
 		proof, err = a.vault.LoginProof(ctx, o.NewPassword)
@@ -216,7 +224,7 @@ func (a *Agent) keepCoordinator(ctx context.Context, settings link.Settings, b *
 	if a.hasCoordinator() {
 		return
 	}
-	a.vault.Connect(remote.NewReplica(b.Client))
+	a.vault.Connect(a.replica(b.Client))
 	err := a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		return coordinatorItem{URL: settings.URL, CA: settings.CA}.put(tx)
 	})

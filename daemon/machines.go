@@ -184,6 +184,9 @@ func (a *Agent) ApproveDevice(ctx context.Context, id string, code, password []b
 // RemoveDevice removes a device for ever, and has the state key replaced. It asks for the password again (L23), and wipes it.
 func (a *Agent) RemoveDevice(ctx context.Context, id string, password []byte) error {
 	return a.onDevice(ctx, id, password, EventDeviceRemoved, func(ctx context.Context, s *session, m *membership.Member, id devices.DeviceID) error {
+		if err := a.dropSlot(ctx, id.String()); err != nil {
+			return err
+		}
 		if err := m.Remove(ctx, id); err != nil {
 			return err
 		}

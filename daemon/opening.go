@@ -54,12 +54,19 @@ func (a *Agent) openSession(api bool) error { return a.openForLogin(api, keystor
 // openForLogin makes the session of a vault that was just opened, and with api lets callers in. It takes the login proof, if there is
 // one, for the link to the coordinator. a.change is held.
 func (a *Agent) openForLogin(api bool, proof keystore.Proof) error {
+	return a.openHolding(api, proof, secret.Key{})
+}
+
+// openHolding is openForLogin for a vault that a credential opened, if it is a key. It takes that, too.
+func (a *Agent) openHolding(api bool, proof keystore.Proof, credential secret.Key) error {
 	s, err := a.loadSession()
 	if err != nil {
 		proof.Wipe()
+		credential.Wipe()
 		a.vault.Lock()
 		return err
 	}
+	s.credential = credential
 	a.mu.Lock()
 	a.session, a.work = s, newGate()
 	a.mu.Unlock()
@@ -284,6 +291,9 @@ func (a *Agent) Status(context.Context) (Status, error) {
 	st.StoreKind, st.Coordinator, st.Device = s.storeKind(), s.coordinatorStatus(), s.deviceStatus()
 	if s.readOnly {
 		st.Warnings = append(st.Warnings, "an older vault was accepted at unlock: the account is read-only")
+	}
+	if s.sync.failure(taskVault) == fault.Locked {
+		st.Warnings = append(st.Warnings, "the password was changed on another machine: lock this one, and log in again with the new password")
 	}
 	if a.lacksCredential() {
 		st.Warnings = append(st.Warnings, "the coordinator does not let this machine in without a person yet: unlock it once with the password")

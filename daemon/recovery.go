@@ -41,7 +41,7 @@ func (y *syncer) intendedRecovery() (h devices.Head, err error) {
 }
 
 // finishRecovery does what follows of a recovery that this machine made, once it is on the list by it: all sessions and prekeys are given up,
-// of which nobody has the keys any more, and the vault passes for the newest. It is done before anything else is with messages, and again
+// of which nobody has the keys any more, no other machine opens the vault unattended, and the vault passes for the newest. It is done before anything else is with messages, and again
 // from the beginning after a crash. A machine that was refused, and came onto the list otherwise, gives nothing up.
 func (y *syncer) finishRecovery(ctx context.Context) error {
 	y.recovering.Lock()
@@ -56,6 +56,9 @@ func (y *syncer) finishRecovery(ctx context.Context) error {
 	mine := y.member.Follows(h)
 	if mine {
 		if err := y.mail.RestartAll(ctx); err != nil {
+			return err
+		}
+		if err := y.a.dropOtherSlot(ctx); err != nil {
 			return err
 		}
 		if err := y.trustVault(); err != nil {

@@ -83,7 +83,6 @@ func (a *Agent) openUnattended(ctx context.Context) {
 	key, err := parseCredential(a.o.Credential)
 	if err == nil {
 		err = a.openWith(ctx, key)
-		key.Wipe()
 	}
 	if err != nil {
 		a.log.Error("unattended opening failed", failure(err)...)
@@ -93,16 +92,15 @@ func (a *Agent) openUnattended(ctx context.Context) {
 	}
 }
 
+// openWith takes the credential.
 func (a *Agent) openWith(ctx context.Context, credential secret.Key) error {
 	done, err := a.changing()
 	if err != nil {
+		credential.Wipe()
 		return err
 	}
 	defer done()
-	if err := a.vault.UnlockUnattended(ctx, credential); err != nil {
-		return err
-	}
-	return a.openSession(true)
+	return a.openUnattendedSession(ctx, credential, true)
 }
 
 // clearSpool removes what bodies of a dead process left. They are sealed under keys that died with it.

@@ -38,7 +38,8 @@ type session struct {
 	readOnly bool
 	fresh    atomic.Bool // nobody but the coordinator says that this vault is the newest
 
-	unattended bool // under Agent.mu: locking leaves the session open
+	unattended bool       // under Agent.mu: locking leaves the session open
+	credential secret.Key // under Agent.mu: what opens the vault without a person, if this process has it
 
 	wrapping keyPlaces
 	imports  imports
@@ -85,6 +86,7 @@ func (s *session) wipe() {
 		s.sync.wipe()
 	}
 	s.signer.Key.Wipe()
+	s.credential.Wipe()
 	s.local.key.Wipe()
 	s.imports.wipe()
 }

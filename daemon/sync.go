@@ -189,10 +189,13 @@ func (y *syncer) round(ctx context.Context, due task) (left task, next time.Dura
 	return left, next
 }
 
-func (y *syncer) failed(t task) bool {
+func (y *syncer) failed(t task) bool { return y.failure(t) != "" }
+
+// failure is that of the last try of a task; none: it went well, or was not tried yet.
+func (y *syncer) failure(t task) fault.Code {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.failures[t] != ""
+	return y.failures[t]
 }
 
 // note keeps how a task went, and makes an event of a refusal that is news.
@@ -224,11 +227,12 @@ func (y *syncer) syncVault(ctx context.Context) error {
 	if !joined {
 		return y.a.joinVault(ctx)
 	}
-	if err := v.Sync(ctx); err != nil {
+	if err := y.takeOver(ctx); err != nil {
 		return err
 	}
 	y.a.storeSettingsChanged(ctx, y.s)
 	after, _, err := v.Head()
+	y.noteUnattended(ctx)
 	if err == nil && after/collectEvery != y.collected/collectEvery {
 		if _, err = v.Collect(ctx); err == nil {
 			y.collected = after

@@ -49,7 +49,7 @@ func (a *Agent) newSyncer(s *session, own ratchet.Local) (y *syncer, err error) 
 		MaySend:  func(_ context.Context, peer string) error { return y.book.MaySend(peer) },
 		Standing: standingOf(y.book), Heads: y.ownHeads, Event: a.messageEvent, Now: a.clock.Now,
 	})
-	a.vault.Connect(remote.NewReplica(s.awaitClient))
+	a.vault.Connect(a.replica(s.awaitClient))
 	return y, nil
 }
 

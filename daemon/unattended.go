@@ -4,103 +4,208 @@ import (
 	"context"
 	"errors"
 
-	"coldframe/daemon/link"
+	"coldframe/coordinator"
+	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
-	"coldframe/internal/kv"
 	"coldframe/internal/secret"
+	"coldframe/internal/signed"
 	"coldframe/keystore"
 )
 
-// The records of the credential with which this machine logs in at a coordinator where no person is at hand.
 const (
-	fieldCredential = "credential"       // sealed
-	fieldTaken      = "credential-taken" // it is there once the coordinator has the credential
+	kindUnattended = "unattended"
+	itemUnattended = "unattended" // which of the user's machines opens the vault without a person
 )
 
-// Credential implements link.Store. Only a machine that opens the vault without a person has one.
-func (l linkStore) Credential() (secret.Key, error) {
-	if !l.a.vault.Unattended() {
-		return secret.Key{}, nil
+// unattendedItem is the body of that item. It counts for the slot that it names alone: with another credential it is out of date.
+type unattendedItem struct {
+	Device string `cbor:"1,keyasint"`
+	Slot   []byte `cbor:"2,keyasint"` // keystore's UnattendedSlot
+}
+
+func (i unattendedItem) put(tx *keystore.Tx) error {
+	body, err := signed.Marshal(i)
+	if err != nil {
+		return err
 	}
-	plain, _, err := l.load(fieldCredential)
-	if err != nil || plain == nil {
+	return tx.Put(keystore.Item{ID: itemUnattended, Kind: kindUnattended, Body: body})
+}
+
+// newUnattended makes a credential that opens the vault on this machine, and notes in one change that it is this one.
+func (a *Agent) newUnattended(ctx context.Context, s *session, password []byte) (secret.Key, error) {
+	device, err := a.deviceID(s.user)
+	if err != nil {
 		return secret.Key{}, err
 	}
-	k, err := secret.FromBytes(plain)
-	if err != nil {
-		return secret.Key{}, fault.New(fault.NotAuthentic, "the record of the coordinator's credential is damaged")
-	}
-	return k, nil
-}
-
-// CredentialTaken implements link.Store.
-func (l linkStore) CredentialTaken() error {
-	return l.a.db.Update(func(tx *kv.Tx) error { return tx.Set(linkKey(l.url, fieldTaken), []byte{1}) })
-}
-
-// NewCredential implements link.Store.
-func (l linkStore) NewCredential() (secret.Key, error) {
-	if !l.a.vault.Unattended() {
-		return secret.Key{}, l.forgetCredential()
-	}
-	if k, err := l.Credential(); err != nil || !k.IsZero() {
-		return k, err
-	}
-	k := secret.Random()
-	err := l.a.db.Update(func(tx *kv.Tx) (err error) {
-		k.Use(func(b []byte) { err = l.write(tx, fieldCredential, b) })
-		return errors.Join(err, tx.Delete(linkKey(l.url, fieldTaken)))
+	return a.vault.EnableUnattendedWith(ctx, password, func(tx *keystore.Tx, slot [32]byte) error {
+		return unattendedItem{device, slot[:]}.put(tx)
 	})
-	if err != nil {
-		k.Wipe()
-		return secret.Key{}, err
+}
+
+// unattendedDevice returns the machine that opens the vault without a person; "" if there is none, or none that is known.
+func (a *Agent) unattendedDevice() string {
+	slot, ok := a.vault.UnattendedSlot()
+	if !ok {
+		return ""
 	}
-	return k, nil
+	it, err := a.vault.Get(itemUnattended)
+	if err != nil {
+		return ""
+	}
+	var item unattendedItem
+	if signed.Unmarshal(it.Body, &item) != nil || string(item.Slot) != string(slot[:]) || !coordinator.IsUUID(item.Device) {
+		return ""
+	}
+	return item.Device
 }
 
-func (l linkStore) forgetCredential() error {
-	return l.a.db.Update(func(tx *kv.Tx) error { return forgetCredential(tx, l.url) })
+// noteUnattended notes that it is this machine, for those that change the password or remove it, where that is not noted yet: the credential is of an
+// older version of this program, or this machine is another device now. What fails is done in the next round.
+func (y *syncer) noteUnattended(ctx context.Context) {
+	a := y.a
+	if a.turnedOff(y.s) || !a.vault.Unattended() || y.s.writable() != nil {
+		return
+	}
+	device, err := a.deviceID(y.s.user)
+	if err == nil && a.unattendedDevice() != device {
+		err = a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
+			slot, _ := a.vault.UnattendedSlot()
+			return unattendedItem{device, slot[:]}.put(tx)
+		})
+	}
+	if err != nil {
+		a.log.Warn("it is not noted which machine opens the vault without a person", failure(err)...)
+	}
 }
 
-func forgetCredential(tx *kv.Tx, url string) error {
-	return errors.Join(tx.Delete(linkKey(url, fieldCredential)), tx.Delete(linkKey(url, fieldTaken)))
-}
-
-// lacksCredential reports whether this machine opens the vault without a person, and could not log in at its coordinator like that: the next
-// login with the password changes it.
-func (a *Agent) lacksCredential() bool {
-	item, err := a.coordinatorItem()
-	if err != nil || !a.vault.Unattended() {
+// turnedOff reports whether another machine ended this one's opening without a person, and takes the consequences.
+func (a *Agent) turnedOff(s *session) bool {
+	a.mu.Lock()
+	was := s.unattended
+	a.mu.Unlock()
+	if !was || a.vault.Unattended() {
 		return false
 	}
-	return errors.Is(a.db.View(func(tx *kv.Tx) error {
-		_, err := tx.Get(linkKey(item.URL, fieldTaken))
+	if l := s.currentLink(); l.Link != nil {
+		if err := (linkStore{a, s, l.url}).forgetCredential(); err != nil {
+			a.log.Warn("the credential for the coordinator is not removed yet", failure(err)...)
+		}
+	}
+	a.setUnattended(s, secret.Key{})
+	a.log.Info("unattended opening was turned off on another machine")
+	go a.closeAttended()
+	return true
+}
+
+// closeAttended closes a session that is behind a locked API although only a person opens it now.
+func (a *Agent) closeAttended() {
+	done, err := a.changing()
+	if err != nil {
+		return
+	}
+	defer done()
+	a.mu.Lock()
+	due := a.session != nil && a.gate == nil && !a.session.unattended
+	a.mu.Unlock()
+	if due {
+		a.closeSession(errLocked())
+	}
+}
+
+// dropSlot takes the slot of the vault away from a machine that is removed: every device that changes the password would fill it again.
+func (a *Agent) dropSlot(ctx context.Context, removed string) error {
+	if err := a.vault.Sync(ctx); err != nil { // it may be unattended since a moment ago
+		a.log.Warn("the vault is not taken over before a machine is removed", failure(err)...)
+	}
+	if a.unattendedDevice() != removed {
+		return nil
+	}
+	return a.vault.DisableUnattended(ctx)
+}
+
+// dropOtherSlot is dropSlot where all other machines are removed.
+func (a *Agent) dropOtherSlot(ctx context.Context) error {
+	if _, any := a.vault.UnattendedSlot(); !any || a.vault.Unattended() {
+		return nil
+	}
+	return a.vault.DisableUnattended(ctx)
+}
+
+// replica is the vault at the coordinator. The session there of the machine that opens the vault without a person outlives a new password: nobody
+// would log it in again.
+func (a *Agent) replica(c remote.Client) *remote.Replica {
+	return remote.NewReplicaKeeping(c, func() []coordinator.DeviceID {
+		if device := a.unattendedDevice(); device != "" {
+			return []coordinator.DeviceID{device}
+		}
+		return nil
+	})
+}
+
+// takeOver takes over what other devices changed in the vault: a new password, too, where this process has the credential that opens it.
+func (y *syncer) takeOver(ctx context.Context) error {
+	a := y.a
+	err := a.vault.Sync(ctx)
+	if !errors.Is(err, fault.Locked) || y.s.readOnly {
 		return err
-	}), fault.NotFound)
+	}
+	a.mu.Lock()
+	credential := y.s.credential.Clone()
+	a.mu.Unlock()
+	if credential.IsZero() {
+		return err
+	}
+	defer credential.Wipe()
+	if err := a.vault.FollowUnattended(ctx, a.replica(y.s.awaitClient), credential); err != nil {
+		return err
+	}
+	a.log.Info("the password that another machine set is in force here")
+	a.event(Event{Type: EventPassword})
+	return nil
 }
 
-// giveProof hands a link its login proof: for a new login where this machine lacks a credential, else for when the session has ended.
-func (a *Agent) giveProof(l *link.Link, url string, proof keystore.Proof) {
-	if a.lacksCredential() {
-		l.Renew(proof.For(url))
-		return
+// openUnattendedSession opens the vault with a credential, which it takes, and with api lets callers in. a.change is held.
+func (a *Agent) openUnattendedSession(ctx context.Context, credential secret.Key, api bool) error {
+	if err := a.vault.UnlockUnattended(ctx, credential); err != nil {
+		credential.Wipe()
+		return err
 	}
-	l.Give(proof.For(url))
+	return a.openHolding(api, keystore.Proof{}, credential)
 }
 
-// renewCredential has the link log in with the password, which was just judged right: with another credential or, where this machine is opened by
-// a person only from now on, with none, which ends the one that the coordinator knows. A failure leaves that to the next unlock.
-func (a *Agent) renewCredential(ctx context.Context, s *session, password []byte) {
-	l := s.currentLink()
-	if l.Link == nil {
+// reopenUnattended opens the vault again where this process has the credential for it, which it takes. a.change is held.
+func (a *Agent) reopenUnattended(credential secret.Key, api bool) {
+	if credential.IsZero() {
 		return
 	}
-	err := linkStore{a, s, l.url}.forgetCredential()
-	proof, failed := a.vault.LoginProof(ctx, password)
-	if err = errors.Join(err, failed); err != nil {
-		a.log.Warn("the credential for the coordinator is not changed yet", failure(err)...)
-		return
+	if err := a.openUnattendedSession(a.life, credential, api); err != nil {
+		a.log.Warn("unattended opening failed", failure(err)...)
 	}
-	l.Renew(proof.For(l.url))
-	proof.Wipe()
+}
+
+// openBehindGate reports whether the API is locked and the vault is open: that of an unattended machine.
+func (a *Agent) openBehindGate() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.session != nil && a.gate == nil
+}
+
+// closeUnattended locks the vault behind a locked API, for a person who logs in, and returns what opens it again if they do not. a.change is held.
+func (a *Agent) closeUnattended() (reopen func()) {
+	a.mu.Lock()
+	credential := a.session.credential.Clone()
+	a.mu.Unlock()
+	a.closeSession(errLocked())
+	return func() {
+		if a.hasSession() {
+			a.mu.Lock()
+			if a.session.unattended {
+				a.session.credential, credential = credential, secret.Key{}
+			}
+			a.mu.Unlock()
+			credential.Wipe()
+			return
+		}
+		a.reopenUnattended(credential, false)
+	}
 }

@@ -16,6 +16,11 @@ import (
 // machine has it, this is fault.Conflict, until DisableUnattended takes it from there. The vault must be open; other failures are those of
 // Unlock and Update. A credential that comes with an error (see Undecided) may become the valid one.
 func (v *Vault) EnableUnattended(ctx context.Context, password []byte) (secret.Key, error) {
+	return v.EnableUnattendedWith(ctx, password, func(*Tx, [32]byte) error { return nil })
+}
+
+// EnableUnattendedWith is EnableUnattended; also is called inside the change with what UnattendedSlot returns after it.
+func (v *Vault) EnableUnattendedWith(ctx context.Context, password []byte, also func(tx *Tx, slot [32]byte) error) (secret.Key, error) {
 	if _, err := v.writable(); err != nil {
 		return secret.Key{}, err
 	}
@@ -30,7 +35,10 @@ func (v *Vault) EnableUnattended(ctx context.Context, password []byte) (secret.K
 			if own, err := ownSlot(tx.kv, tx.c.header); err != nil || !own && tx.c.header.unattended != nil {
 				return errors.Join(err, errOtherMachine)
 			}
-			return tx.setUnattended(credential)
+			if err := tx.setUnattended(credential); err != nil {
+				return err
+			}
+			return also(tx, sha256.Sum256(tx.header.unattended.Public))
 		})
 	})
 	if err != nil && !Undecided(err) {

@@ -11,12 +11,22 @@ import (
 )
 
 // Replica is the user's vault at the coordinator.
-type Replica struct{ store store }
+type Replica struct {
+	store store
+	keep  func() []coordinator.DeviceID
+}
 
 var _ keystore.Replica = (*Replica)(nil)
 
 // NewReplica returns the replica behind a client.
-func NewReplica(c Client) *Replica { return &Replica{store{client: c}} }
+func NewReplica(c Client) *Replica {
+	return NewReplicaKeeping(c, func() []coordinator.DeviceID { return nil })
+}
+
+// NewReplicaKeeping is NewReplica. The sessions of devices that keep names when the login proof changes outlive that, with their credentials.
+func NewReplicaKeeping(c Client, keep func() []coordinator.DeviceID) *Replica {
+	return &Replica{store{client: c}, keep}
+}
 
 // Read implements keystore.Replica.
 func (r *Replica) Read(ctx context.Context, names []string) ([]keystore.Remote, error) {
@@ -121,16 +131,18 @@ func (r *Replica) Swap(ctx context.Context, s keystore.Swap) error {
 	if s.Credentials == nil {
 		return r.store.swap(ctx, list, plain)
 	}
-	return r.store.swap(ctx, list, withProofs(s.Credentials))
+	return r.store.swap(ctx, list, withProofs(s.Credentials, r.keep()))
 }
 
 // withProofs sends swaps with a change of what proves the user, in one transaction of the coordinator.
-func withProofs(k *keystore.Credentials) sender {
+func withProofs(k *keystore.Credentials, keep []coordinator.DeviceID) sender {
 	return func(ctx context.Context, c *coordinator.Client, list []coordinator.Swap) error {
 		p := coordinator.ProofChange{Proof: bytesOf(k.Old, c.URL()), NewProof: bytesOf(k.New, c.URL()), Swaps: &list}
 		moved := k.EmailHash != [keystore.EmailHashSize]byte{}
 		if k.Old.Equal(k.New) || moved { // a new password ends the sessions of whoever had the former one; with an address the password stays
 			p.KeepSessions = new(true)
+		} else if len(keep) > 0 {
+			p.KeepDevices = &keep
 		}
 		defer secret.Wipe(p.Proof)
 		defer secret.Wipe(p.NewProof)
