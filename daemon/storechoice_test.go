@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -220,14 +221,7 @@ func TestSettingThatCameWithAChange(t *testing.T) {
 	c := newCoordinator(t, state.Open)
 	a := newPerson(t, c, testMail)
 	folder := filepath.Join(t.TempDir(), "shared")
-	body, err := signed.Marshal(storeItem{Kind: StoreFolder, Path: folder})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = a.vault.Update(func(tx *keystore.Tx) error { return tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body}) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	a.nameStore(storeItem{Kind: StoreFolder, Path: folder})
 	a.session.sync.poke(taskVault)
 	a.awaitEvents(EventStoreChanged, 1)
 	if at, kept := a.store(); at != folder || kept != "" {
@@ -311,5 +305,102 @@ func TestStoreThatOpensAgain(t *testing.T) {
 	}
 	if _, err := a.session.objects(); err != nil {
 		t.Error("set, and not tried:", err)
+	}
+}
+
+// nameStore puts settings into the vault, which is as if another device had.
+func (r *running) nameStore(i storeItem) {
+	r.t.Helper()
+	body, err := signed.Marshal(i)
+	if err == nil {
+		err = r.vault.Update(func(tx *keystore.Tx) error { return tx.Put(keystore.Item{ID: itemStore, Kind: kindStore, Body: body}) })
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// comesFromElsewhere is nameStore and what a round does.
+func (r *running) comesFromElsewhere(i storeItem) {
+	r.t.Helper()
+	r.nameStore(i)
+	r.storeSettingsChanged(r.t.Context(), r.session)
+}
+
+// TestCredentialsFromElsewhere are taken over for the store in use; those of another store are not mixed up with them.
+func TestCredentialsFromElsewhere(t *testing.T) {
+	a := startAgent(t, t.TempDir(), func(c *Config, _ *Options) { c.Store = Store{AllowLoopback: true, AllowPlainHTTP: true} })
+	a.register()
+	if err := a.db.Update(func(tx *kv.Tx) error { return tx.Set(garbagePrefix+"x", []byte("y")) }); err != nil {
+		t.Fatal(err)
+	}
+	bucket := func(name, id, secret string) storeItem {
+		return storeItem{Kind: StoreS3, Bucket: name, Endpoint: "http://127.0.0.1:1", AccessKeyID: id, SecretAccessKey: []byte(secret)}
+	}
+	uses := func(want storeItem, kept fault.Code) {
+		t.Helper()
+		item, err := a.usedStore(a.session)
+		if err != nil || item.sum() != want.sum() || !a.session.usesStore(want) {
+			t.Errorf("%+v, %v", item.public(), err)
+		}
+		if at, code := a.store(); at != want.Bucket || code != kept {
+			t.Errorf("at %q, %q", at, code)
+		}
+	}
+	one := bucket("one", "a", "s1")
+	if err := a.SetStore(t.Context(), SetStoreRequest{Settings: storeSettings(one), Password: []byte(testPassword), Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	uses(one, "")
+	one.AccessKeyID, one.SecretAccessKey = "b", []byte("s2")
+	a.comesFromElsewhere(one)
+	uses(one, "")
+	a.comesFromElsewhere(bucket("two", "c", "s3"))
+	uses(one, fault.Conflict)
+	back := storeSettings(one)
+	back.SecretAccessKey = nil
+	if err := a.SetStore(t.Context(), SetStoreRequest{Settings: back, Password: []byte(testPassword)}); err != nil {
+		t.Fatal(err)
+	}
+	uses(one, "")
+	if named, err := a.storeItem(); err != nil || named.sum() != one.sum() {
+		t.Errorf("%+v, %v", named.public(), err)
+	}
+	searchTree(t, filepath.Join(a.Config().Folders.Data, "kv"), map[string][]byte{"an endpoint": []byte("http://127.0.0.1:1")})
+}
+
+func storeSettings(i storeItem) StoreSettings {
+	s := i.settings()
+	s.SecretAccessKey = slices.Clone(i.SecretAccessKey)
+	return s
+}
+
+// TestKeptStoreIsInTheBackup restores a backup of a machine that keeps its store: the datasets are not looked for in the account's.
+func TestKeptStoreIsInTheBackup(t *testing.T) {
+	a := startAgent(t, t.TempDir(), nil)
+	res, err := a.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(t.TempDir(), "own")
+	if err := a.setFolder(own, false); err != nil {
+		t.Fatal(err)
+	}
+	id := a.create("x")
+	a.mustWrite(WriteRequest{Dataset: id}, "x\n1\n")
+	a.comesFromElsewhere(storeItem{Kind: StoreFolder, Path: filepath.Join(t.TempDir(), "other")})
+	var backup bytes.Buffer
+	if err := a.Backup(t.Context(), []byte(testPassword), &backup); err != nil {
+		t.Fatal(err)
+	}
+	b := startAgent(t, t.TempDir(), nil)
+	if err := b.Restore(t.Context(), RestoreRequest{Password: []byte(testPassword), Kit: res.Kit}, &backup); err != nil {
+		t.Fatal(err)
+	}
+	if at, kept := b.store(); at != own || kept != fault.Conflict {
+		t.Errorf("at %q, %q", at, kept)
+	}
+	if got := b.mustRead(ReadRequest{Dataset: id}); got != "x\n1\n" {
+		t.Errorf("read %q", got)
 	}
 }
