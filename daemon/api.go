@@ -129,6 +129,12 @@ type CoordinatorRequest struct {
 	Kit        []byte // text of the recovery kit, so that it logs in where the password is lost; empty: what the coordinator has stays. It is wiped
 }
 
+// DeletionRequest removes the account at the coordinator whose address is URL. Password is wiped.
+type DeletionRequest struct {
+	Password []byte
+	URL      string
+}
+
 // CoordinatorStatus says how it stands with the coordinator: connecting, online, offline, login_needed or refused.
 type CoordinatorStatus struct {
 	URL   string
@@ -440,8 +446,9 @@ const (
 	EventCoordinatorOnline  = "coordinator.online"
 	EventCoordinatorOffline = "coordinator.offline" // or it refuses; Code says why
 	EventCoordinatorLogin   = "coordinator.login_needed"
-	EventCoordinatorOlder   = "coordinator.restored" // from an older state, by its own word
-	EventCoordinatorPutBack = "coordinator.put_back" // a person had this machine give it what it lost
+	EventCoordinatorOlder   = "coordinator.restored"        // from an older state, by its own word
+	EventCoordinatorPutBack = "coordinator.put_back"        // a person had this machine give it what it lost
+	EventCoordinatorDeleted = "coordinator.account_deleted" // there; here it is a local one
 	EventDatasetCreated     = "dataset.created"
 	EventDatasetRenamed     = "dataset.renamed"
 	EventDatasetDeleted     = "dataset.deleted"

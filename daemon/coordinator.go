@@ -515,6 +515,9 @@ var linkEvents = map[link.State]string{
 // linkChanged makes an event of a state. A coordinator that comes and goes must not wash the log out: after a few events at once there
 // is one in ten minutes, of the state at that time.
 func (a *Agent) linkChanged(st link.Status) {
+	if st.State == link.Online {
+		a.notDeleted()
+	}
 	typ, ok := linkEvents[st.State]
 	if !ok {
 		return

@@ -60,11 +60,11 @@ func (a *Agent) load(s *session, id columnar.DatasetID) (*dataset, error) {
 	return d, nil
 }
 
-// elsewhere reports whether a dataset was made on another device of the user: the vault, which a coordinator keeps, names it, and this
+// elsewhere reports whether a dataset was made on another device of the user: the vault, which a coordinator keeps or kept, names it, and this
 // machine never had a record of it.
 func (a *Agent) elsewhere(id columnar.DatasetID) bool {
-	kept, err := a.vault.Joined()
-	if err != nil || !kept {
+	shared, err := a.vault.Shared()
+	if err != nil || !shared {
 		return false
 	}
 	n := 1

@@ -124,6 +124,9 @@ func (a *Agent) loadSession() (*session, error) {
 	s.fresh.Store(fresh)
 	own, loadErr := a.loadSigning(s)
 	if err = errors.Join(err, loadErr, a.loadLocal(s)); err == nil {
+		if err := a.finishDeletion(); err != nil { // the next unlock tries again
+			a.log.Warn("the account is not a local one yet", failure(err)...)
+		}
 		_, err = a.followStore(context.Background(), s)
 	}
 	if err == nil {

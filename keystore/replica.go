@@ -166,6 +166,20 @@ func (v *Vault) Joined() (bool, error) {
 	return m.replicated(), err
 }
 
+// Shared reports whether a replica keeps the open vault, or did so once: then other devices may have changed it.
+func (v *Vault) Shared() (bool, error) {
+	joined, err := v.Joined()
+	if err != nil || joined {
+		return joined, err
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.c == nil {
+		return false, errLocked
+	}
+	return len(v.c.history) > 0, nil
+}
+
 // Fresh reports whether this machine took the vault from the replica without anything to compare it with: nobody but the replica says
 // that it is the newest. It stays so until Confirm.
 func (v *Vault) Fresh() (bool, error) {

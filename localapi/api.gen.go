@@ -515,6 +515,14 @@ func (e QueryParamsFormat) Valid() bool {
 	}
 }
 
+// AccountDeletion defines model for AccountDeletion.
+type AccountDeletion struct {
+	Password Password `json:"password"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
 // App defines model for App.
 type App struct {
 	// Columns Names at the time when the token was made
@@ -1732,6 +1740,9 @@ type ConnectCoordinatorJSONRequestBody = CoordinatorRequest
 // ClearFindingJSONRequestBody defines body for ClearFinding for application/json ContentType.
 type ClearFindingJSONRequestBody = ClearRequest
 
+// DeleteCoordinatorAccountJSONRequestBody defines body for DeleteCoordinatorAccount for application/json ContentType.
+type DeleteCoordinatorAccountJSONRequestBody = AccountDeletion
+
 // RestartSessionJSONRequestBody defines body for RestartSession for application/json ContentType.
 type RestartSessionJSONRequestBody = RestartRequest
 
@@ -2193,6 +2204,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
 	ClearFinding(ctx context.Context, body ClearFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteCoordinatorAccountWithBody Remove the account at the coordinator, and all that is kept for it there
+	//
+	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+	// whether it was done is open; the same again decides that, and finishes it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+	DeleteCoordinatorAccountWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteCoordinatorAccount Remove the account at the coordinator, and all that is kept for it there
+	//
+	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+	// whether it was done is open; the same again decides that, and finishes it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+	DeleteCoordinatorAccount(ctx context.Context, body DeleteCoordinatorAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RestartSessionWithBody Begin a session anew whose stored record was refused
 	//
@@ -3526,6 +3559,48 @@ func (c *Raw) ClearFindingWithBody(ctx context.Context, contentType string, body
 // Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
 func (c *Raw) ClearFinding(ctx context.Context, body ClearFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewClearFindingRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteCoordinatorAccountWithBody Remove the account at the coordinator, and all that is kept for it there
+//
+// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+// whether it was done is open; the same again decides that, and finishes it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+func (c *Raw) DeleteCoordinatorAccountWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteCoordinatorAccountRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteCoordinatorAccount Remove the account at the coordinator, and all that is kept for it there
+//
+// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+// whether it was done is open; the same again decides that, and finishes it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+func (c *Raw) DeleteCoordinatorAccount(ctx context.Context, body DeleteCoordinatorAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteCoordinatorAccountRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5924,6 +5999,46 @@ func NewClearFindingRequestWithBody(server string, contentType string, body io.R
 	}
 
 	operationPath := fmt.Sprintf("/v1/coordinator/clear")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteCoordinatorAccountRequest calls the generic DeleteCoordinatorAccount builder with application/json body
+func NewDeleteCoordinatorAccountRequest(server string, body DeleteCoordinatorAccountJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeleteCoordinatorAccountRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewDeleteCoordinatorAccountRequestWithBody constructs an http.Request for the DeleteCoordinatorAccount method, with any body, and a specified content type
+func NewDeleteCoordinatorAccountRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coordinator/delete-account")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -8698,6 +8813,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/coordinator/clear (the `ClearFinding` operationId).
 	ClearFindingWithResponse(ctx context.Context, body ClearFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*ClearFindingResponse, error)
 
+	// DeleteCoordinatorAccountWithBodyWithResponse Remove the account at the coordinator, and all that is kept for it there
+	//
+	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+	// whether it was done is open; the same again decides that, and finishes it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+	DeleteCoordinatorAccountWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteCoordinatorAccountResponse, error)
+
+	// DeleteCoordinatorAccountWithResponse Remove the account at the coordinator, and all that is kept for it there
+	//
+	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+	// whether it was done is open; the same again decides that, and finishes it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+	DeleteCoordinatorAccountWithResponse(ctx context.Context, body DeleteCoordinatorAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteCoordinatorAccountResponse, error)
+
 	// RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
@@ -10393,6 +10530,47 @@ func (r ClearFindingResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ClearFindingResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteCoordinatorAccountResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteCoordinatorAccountResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteCoordinatorAccountResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteCoordinatorAccountResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteCoordinatorAccountResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteCoordinatorAccountResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13166,6 +13344,40 @@ func (c *ClientWithResponses) ClearFindingWithResponse(ctx context.Context, body
 	return ParseClearFindingResponse(rsp)
 }
 
+// DeleteCoordinatorAccountWithBodyWithResponse Remove the account at the coordinator, and all that is kept for it there
+//
+// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+// whether it was done is open; the same again decides that, and finishes it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+func (c *ClientWithResponses) DeleteCoordinatorAccountWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteCoordinatorAccountResponse, error) {
+	rsp, err := c.DeleteCoordinatorAccountWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteCoordinatorAccountResponse(rsp)
+}
+
+// DeleteCoordinatorAccountWithResponse Remove the account at the coordinator, and all that is kept for it there
+//
+// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
+// whether it was done is open; the same again decides that, and finishes it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/coordinator/delete-account (the `DeleteCoordinatorAccount` operationId).
+func (c *ClientWithResponses) DeleteCoordinatorAccountWithResponse(ctx context.Context, body DeleteCoordinatorAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteCoordinatorAccountResponse, error) {
+	rsp, err := c.DeleteCoordinatorAccount(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteCoordinatorAccountResponse(rsp)
+}
+
 // RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
@@ -15059,6 +15271,35 @@ func ParseClearFindingResponse(rsp *http.Response) (*ClearFindingResponse, error
 	}
 
 	response := &ClearFindingResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteCoordinatorAccountResponse parses an HTTP response from a DeleteCoordinatorAccountWithResponse call
+func ParseDeleteCoordinatorAccountResponse(rsp *http.Response) (*DeleteCoordinatorAccountResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteCoordinatorAccountResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -116,6 +116,12 @@ func (c *Client) RestoreCoordinator(ctx context.Context, r CoordinatorRestore) (
 	return answer[CoordinatorRestored](c.raw.RestoreCoordinator(ctx, r))
 }
 
+// DeleteCoordinatorAccount removes the account at the coordinator with that address; here it is a local one then. After errors.Is(err, Unavailable) the same
+// call again decides whether it was done.
+func (c *Client) DeleteCoordinatorAccount(ctx context.Context, password, url string) error {
+	return done(c.raw.DeleteCoordinatorAccount(ctx, AccountDeletion{Password: password, Url: url}))
+}
+
 // CheckStore lets the agent try the store.
 func (c *Client) CheckStore(ctx context.Context) (StoreCheck, error) {
 	return answer[StoreCheck](c.raw.CheckStore(ctx, EmptyObject{}))

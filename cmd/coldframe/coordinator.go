@@ -25,7 +25,7 @@ func (a *app) coordinatorCommand() *cobra.Command {
 	group := &cobra.Command{Use: "coordinator", Short: "The server that forwards messages and keeps sealed copies"}
 	group.AddCommand(
 		a.showCoordinatorCommand(), a.connectCommand(), a.restoreCoordinatorCommand(), a.disconnectCommand(), a.clearFindingCommand(),
-		a.restartPreKeysCommand(), a.asideCommand(), a.forgetAsideCommand(),
+		a.restartPreKeysCommand(), a.asideCommand(), a.forgetAsideCommand(), a.deleteAccountCommand(),
 	)
 	return group
 }
@@ -211,6 +211,47 @@ func (a *app) disconnectCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func (a *app) deleteAccountCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete-account", Short: "Remove the account at the coordinator (asks for the password, and for the coordinator's address)", Args: args(cobra.NoArgs),
+		Long: "Removes the account at the coordinator and everything that is kept for it there: it can not be brought back. This machine keeps the account, with all its data, and needs no coordinator then.\n" +
+			"Messages that wait to be sent or fetched are gone. Your other machines stay as they are: coldframe coordinator disconnect makes their accounts local ones, too.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.agent(cmd.Context())
+			if err != nil {
+				return err
+			}
+			r, err := c.Coordinator(cmd.Context())
+			if err != nil {
+				return err
+			}
+			password, err := a.secrets.ask("Password")
+			if err != nil {
+				return err
+			}
+			typed, err := a.confirm("Type " + printable(r.Url) + " to remove the account there for good")
+			if err == nil && typed != r.Url {
+				err = fault.New(fault.InvalidRequest, "this is not the coordinator's address; nothing was done")
+			}
+			if err != nil {
+				return err
+			}
+			if err := c.DeleteCoordinatorAccount(cmd.Context(), password, r.Url); err != nil {
+				return withDeletionAdvice(err)
+			}
+			a.say("the account at the coordinator is deleted; here it is a local one, with all its data")
+			return nil
+		},
+	}
+}
+
+func withDeletionAdvice(err error) error {
+	if codeOf(err) == fault.Unavailable {
+		return advised{err, "the same command again finishes what may have begun; until then the account may be there or not"}
+	}
+	return err
 }
 
 // joinNew joins an account that was just made, whose kit is in the user's hands already.

@@ -44,6 +44,15 @@ func (s *secrets) ask(prompt string) (string, error) {
 	return string(b), nil
 }
 
+// confirm asks for a word that says that this is meant; it is no secret.
+func (a *app) confirm(prompt string) (string, error) {
+	defer a.secrets.interruptible()()
+	if a.secrets.terminal() {
+		fmt.Fprint(a.err, prompt+": ")
+	}
+	return a.secrets.line(prompt)
+}
+
 // interruptible lets an interrupt end the process while a read waits, which nothing else can, with the terminal as it was before. The
 // function that it returns ends that.
 func (s *secrets) interruptible() func() bool {

@@ -42,6 +42,14 @@ func (b *Beginning) SetProof(ctx context.Context, recovery, proof secret.Key, em
 	return Failure(b.l.session.changeProof(ctx, recovery, proof, emailHash))
 }
 
+// DeleteAccount removes the account. Whether it did after fault.Unavailable, fault.StorageFull or fault.Unauthorized, another login tells; after any other
+// failure it did not.
+func (b *Beginning) DeleteAccount(ctx context.Context, proof secret.Key) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	return Failure(b.l.session.deleteAccount(ctx, proof))
+}
+
 // Logout ends the session at the coordinator.
 func (b *Beginning) Logout(ctx context.Context) error { return b.l.Logout(ctx) }
 

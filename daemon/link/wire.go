@@ -138,6 +138,12 @@ func (s *session) setRecovery(ctx context.Context, proof, recovery secret.Key) e
 	return s.c.SetRecovery(ctx, coordinator.RecoveryChange{Proof: p, RecoveryProof: r})
 }
 
+func (s *session) deleteAccount(ctx context.Context, proof secret.Key) error {
+	p := bytesOf(proof)
+	defer secret.Wipe(p)
+	return s.c.DeleteAccount(ctx, p)
+}
+
 func (s *session) logout(ctx context.Context) error { return s.c.Logout(ctx, false) }
 
 // kinds are the events that this agent knows.

@@ -518,6 +518,14 @@ func (e QueryParamsFormat) Valid() bool {
 	}
 }
 
+// AccountDeletion defines model for AccountDeletion.
+type AccountDeletion struct {
+	Password Password `json:"password"`
+
+	// Url `https://host[:port]`
+	Url CoordinatorURL `json:"url"`
+}
+
 // App defines model for App.
 type App struct {
 	// Columns Names at the time when the token was made
@@ -1735,6 +1743,9 @@ type ConnectCoordinatorJSONRequestBody = CoordinatorRequest
 // ClearFindingJSONRequestBody defines body for ClearFinding for application/json ContentType.
 type ClearFindingJSONRequestBody = ClearRequest
 
+// DeleteCoordinatorAccountJSONRequestBody defines body for DeleteCoordinatorAccount for application/json ContentType.
+type DeleteCoordinatorAccountJSONRequestBody = AccountDeletion
+
 // RestartSessionJSONRequestBody defines body for RestartSession for application/json ContentType.
 type RestartSessionJSONRequestBody = RestartRequest
 
@@ -1905,6 +1916,9 @@ type ServerInterface interface {
 	// ClearFinding Forget what contacts say of an object, after a person has looked
 	// (POST /v1/coordinator/clear)
 	ClearFinding(ctx echo.Context) error
+	// DeleteCoordinatorAccount Remove the account at the coordinator, and all that is kept for it there
+	// (POST /v1/coordinator/delete-account)
+	DeleteCoordinatorAccount(ctx echo.Context) error
 	// RestartSession Begin a session anew whose stored record was refused
 	// (POST /v1/coordinator/restart)
 	RestartSession(ctx echo.Context) error
@@ -2358,6 +2372,15 @@ func (w *ServerInterfaceWrapper) ClearFinding(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ClearFinding(ctx)
+	return err
+}
+
+// DeleteCoordinatorAccount converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteCoordinatorAccount(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteCoordinatorAccount(ctx)
 	return err
 }
 
@@ -3299,6 +3322,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/coordinator", wrapper.GetCoordinator, options.OperationMiddlewares["getCoordinator"]...)
 	router.PUT(options.BaseURL+"/v1/coordinator", wrapper.ConnectCoordinator, options.OperationMiddlewares["connectCoordinator"]...)
 	router.POST(options.BaseURL+"/v1/coordinator/clear", wrapper.ClearFinding, options.OperationMiddlewares["clearFinding"]...)
+	router.POST(options.BaseURL+"/v1/coordinator/delete-account", wrapper.DeleteCoordinatorAccount, options.OperationMiddlewares["deleteCoordinatorAccount"]...)
 	router.POST(options.BaseURL+"/v1/coordinator/restart", wrapper.RestartSession, options.OperationMiddlewares["restartSession"]...)
 	router.POST(options.BaseURL+"/v1/coordinator/restore", wrapper.RestoreCoordinator, options.OperationMiddlewares["restoreCoordinator"]...)
 	router.GET(options.BaseURL+"/v1/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
@@ -4153,6 +4177,39 @@ type ClearFindingdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ClearFindingdefaultApplicationProblemPlusJSONResponse) VisitClearFindingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteCoordinatorAccountRequestObject struct {
+	Body *DeleteCoordinatorAccountJSONRequestBody
+}
+
+type DeleteCoordinatorAccountResponseObject interface {
+	VisitDeleteCoordinatorAccountResponse(w http.ResponseWriter) error
+}
+
+type DeleteCoordinatorAccount204Response struct {
+}
+
+func (response DeleteCoordinatorAccount204Response) VisitDeleteCoordinatorAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteCoordinatorAccountdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteCoordinatorAccountdefaultApplicationProblemPlusJSONResponse) VisitDeleteCoordinatorAccountResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6338,6 +6395,9 @@ type StrictServerInterface interface {
 	// ClearFinding Forget what contacts say of an object, after a person has looked
 	// (POST /v1/coordinator/clear)
 	ClearFinding(ctx context.Context, request ClearFindingRequestObject) (ClearFindingResponseObject, error)
+	// DeleteCoordinatorAccount Remove the account at the coordinator, and all that is kept for it there
+	// (POST /v1/coordinator/delete-account)
+	DeleteCoordinatorAccount(ctx context.Context, request DeleteCoordinatorAccountRequestObject) (DeleteCoordinatorAccountResponseObject, error)
 	// RestartSession Begin a session anew whose stored record was refused
 	// (POST /v1/coordinator/restart)
 	RestartSession(ctx context.Context, request RestartSessionRequestObject) (RestartSessionResponseObject, error)
@@ -7340,6 +7400,52 @@ func (sh *strictHandler) ClearFinding(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ClearFindingResponseObject); ok {
 		return validResponse.VisitClearFindingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteCoordinatorAccount operation middleware
+func (sh *strictHandler) DeleteCoordinatorAccount(ctx echo.Context) error {
+	var request DeleteCoordinatorAccountRequestObject
+
+	var body DeleteCoordinatorAccountJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteCoordinatorAccount(ctx.Request().Context(), request.(DeleteCoordinatorAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteCoordinatorAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteCoordinatorAccountResponseObject); ok {
+		return validResponse.VisitDeleteCoordinatorAccountResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -9368,282 +9474,286 @@ func (sh *strictHandler) Unlock(ctx echo.Context) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"7L35khs3sjf6Kji8J0L2TPWqxTI7JuL2tOSxjtZRy3bc69ZtglUgiWERKBdQTXEUujFP8T3CebB5ki+Q",
-	"mUBVkSgu3eyx53z+x1aTRRSWzESuv/zcS/Ws0Eooa3r9z72Cl3wmrCjhr/M81/M3Yv6KL3Rl3SeZMGkp",
-	"Cyu16vV7H/hUMM4sH+aCzSfaCJbqvJopw3TJ7KIQhmVyNBIlG5V6xiw8okfMTgRTYi6MZTeiNG60pCfd",
-	"kL9Uolz0kp7iM9Hr97ibwbUS8+sc55D0TDoRM+4m417Q6/eGWueCq96XL0nvvChePHPfwWAFt5N6LJn1",
-	"kl4pfqlkKbJe35aVaI5WcGtF6X72//3MD/5+fPDtwcfPJ8mTR1/+s5f4dxlbSjXGV9kfaeqr+1IvT44Y",
-	"HxqhbMcC6+XXMxnpcsatm7GyTx71kt5MKjmrZr3+SZiIVFaMRQkzubj88ZnI5UxaUa5O5uLyxz6bT7hl",
-	"RrjjtcKwkRR5ZhKmlWDphJc8taI8ZOcs1bMZ3zjpLLytOe0Z//RKqLGdwDxnUjX+Wt2+i8sfvxc8WzNj",
-	"YSeiBFIZydJYlksl2ETnmUH64TNhPDER2R2yF5ZlWpiNS5jguzeQ08Xlj2+qPO+YIlesUr9U2ooMd5RZ",
-	"t83il4rnbo7SMCs+WSYNU1WeHzJHF2JW2AU9vmmS7lddW/zkUceu/tVNaB0ZwIwN4ziJCBFkunIMDc9t",
-	"nCM8dRc60Mry1CLXrrJRil8/MKwyomTAw3fj7eODb/nB6OPnp1++Ogh/PPry9eeHX+q/T047uP4Zt9wI",
-	"+68SMs/EjUzFPt52t2U//1SIdL3AI0mGPADEPy+lIyDDhtyIjGmVsGM20iVTWokzxpUGDnf0Jw1Lq7IU",
-	"yvbZINVqlMvUDjpITsBkthSZx1GR+SITs0JbodLFS7GIcIu7qRQbLlC65FIoi/xr+EywlOc5m0s7ga/h",
-	"o6lYMD7mUrGxsKYhtrgyc1EyrjI24YYpzYxItcqYGI1wGbDGIJBokY0ZHrgpdnHY6dNlHmue+n8c/P8f",
-	"/xg/0hezQpdRvnvHy18qYfuwiKHOFu54hErLRWFFdgYfSxJ2g3dvLz+wo5uTIwnjmQEb8xsBxyytcdti",
-	"EjbWOoOP3FkDWXQcLQ7SW8MypwfffPx88qSDTj84VeQ7IobP0VcQqTRfIZSjlJ97qblxz2V/M3Aj87LU",
-	"857bUNiP3sfON16Godo7+QbuKHf0qAzpkb+pEiaVsYJn7jOpRqJ0I7qtnfXZwE0VfsJ+VtrC7fExYf/8",
-	"x38PzoKGBdsv6bqDp9yPeCloOJExYyVcIOITnxU5Tpy7qTFcQMKsmBWi5LYqBctEKmc8/+rb5PTrjuOh",
-	"LeuixScPnz7aLPE/lFyZkShjpPciwxvdXZ30GJOKFaUel8IYJm6cppqwNMKfZywr+VxtvLH8wL3bC+Yv",
-	"KHWFsX/WmRSgLD93F7v7h7uy3Nv7n3u8KHKZwpYfAVH1Pzfe+Z+lGPX6vf/rqNbBj/BbcwSjvR3+zUkI",
-	"eN8SYWk7gQPUTrKQUqHhceTPC5zEwQdHRE4Wc+XUFCe3vMjqeepdmvQfjv7QnmcQrkOpOOxkx37UtxB+",
-	"YgqtDO7Ou1IPczFbsz8FPvFHv0+BaN0vMve6XKdT4W88Yey1zHr93vHJ3x5/evjL8fAbd6CW28r0+o9O",
-	"HyY9Ky0QPdxOvMpBEwuD0BqqUvVTnWcjZ/j0aRJ9eupLsuVx+eVFjuqclWJUGZ7DWbERl7njtq/ef3fB",
-	"vn30+JuvgSloILC6igIostSFKC1RF3F9p4ixcKxWzpwhJhT+padCsTk3bMYzkLhWzExD1fXnFzaDlyVf",
-	"uL/TUnDrDrNx+hm34sC9YZUAEvel04tg9O1fI7PoY8iokS9MqgvRfse6U7l0j6++t0WtP6MSBa8ML6g3",
-	"oJb5mpgRjMyLen/a58Tx8NbNyp2vm5M7ncgql2bnBvQPd0zmlTQ2OpPtd8rPad0+wYAdU3iPHAnvzTLp",
-	"aJPn7xrzGfHciGQ3om7bduRgcApFg7pnfMEm/EYkbCiMzAQqXlpbUZoHZyDvwn1wyN6qfIF628AT7ACv",
-	"ZycT3dmzwXTmPsu1EofsAl99peCyTfVMsJxbp82VAu7cVN+IUmSHV6rJXs078fh005WYuOdf4G9Pjo+P",
-	"4XH/9yrPNDlt+fIMe+Yf8tq43y5pnBq2tC/Nqe90D7ZnTgvtnrln6/Xq68o7Cm7MXJfZRhnsn7uDoKjX",
-	"83jdYpJepeQvlaCv6xuv5pa2QImyjaPXOO/OhDF8vMMCYKzX+KuNjBxG75yVHylyDWUR38JPk4XTRFNd",
-	"5RmwxVCwUvAsRjFTqbLVEc6BEPtulDlHdVYXQonoEKqaDWN+I5Qa0jKwQqW79tKJVI37KpiASc8IFXU+",
-	"/RlVSkdItQDSZSYVt7qMTcfIv4vYOFaYM3ZMa3K2EHFiYziwibhifCyURV6dKj03aDq5nYpNHe7gLW/m",
-	"ZarErQvLT/BEaUxaS5QsKjvRpfR0sGQtOwIZOUXO7b9i756/xsWAGGU3ukonsNSl5Z+RAOq3PcNmYayY",
-	"9ZKWu+vx44dPNoqKC55OovTJQfebimKFOB4Ylkkzde8G75gjv5Gw6URk3mkt2LBKp8ImzAieOwsYp42n",
-	"x0Y6z0SZwD0ynwhngMHbbFUq4Yho1Fu++OgF10NHJKvzfe/swqWXMyNVCtebu2pW/B2rVDKRdvP4sjEu",
-	"UaGxvLTAeFu8BPzA9Wu2+EXJ1Tg6J/jcHQMSnYn+ujLdu/YWtV53mttMfokzGiO3lxWm3NzSZOkIYyxz",
-	"kQte3lYxAq9njJIdn4Bwwqt8rK0VqmYkcSPKxVBniweml+zLAZj4Va3KbeB3dHapzD2cRFSIo0NQIh52",
-	"DT5XMUm8MnZTXEjDeJrqCrSXvS1zd1VjiYponxojRSkD1MrV23VXcwg/6N63Ac53wEJYb+MF0TSG4Mn4",
-	"/GcFLyUZ6mvpetVPbPhI2AXDm4hxVObREwwK/IS76y9hQsJnA3xw4KzngbusBr2kQylZr+FxpUR24R5t",
-	"qRDrfvRhUYjsDT765Ut0Izr49K27TbTj0QE3U5EN3CpLdM9pZ4RUxl0ZxnIr4OJwV/jKwniW7WKDpxMn",
-	"qDYSL036Ap52vxMzLvMoHdmJWLC5m3iu9VRkrCpiL3bTi3Hwi0woCzoDqgMwUimKnKciS/Dg80wYi67y",
-	"ph2ybgHfweto8EXMr+A5JrIgSZGklOcQpANFY1WncwezOgIdZp9xZixcCyXpdk4VSLUy4Icc0EkM+nTs",
-	"sHA71yC5DeNDXYEuKEtykCv05zmCAc0CdQmyOQ29o1JW5oyzQpRGK1YKo/Mb0Hh7SfBhwwx7SY+nqSjw",
-	"Hh8Gn5enkI+RJbtdiUqZG1HKkRTZNY9eSELVU0pBMAiyp5uMXstupSGkkMmWirG9Cgvz9CeUEI987GZO",
-	"ovMVYVsKbmKxrLcgdvBYnMo612xYqSxH1dbps0C/rHIKdCv+YxrHMBWLa7/bsMxpx7YbIRTt7C02gxZR",
-	"D7NmI+KmJqka25uaXuZtsjLDwGum9Ib4dAfVyLP2uim+4kOR96IW+ZrJbKuqtcnlOV1TjizxkgJxunpL",
-	"BSnbsGpOH292Du2w4JqJ1z38g4HYS8eFVpu6q6TC72D6gZBaWZwoSx3LANGZCBbZVIgCzHqwWIbCyUmt",
-	"8pZh37TGVSq2vzODoA8xQK2USC2qsuE1ejSif+V6LNW1EiKjUMTIWQ5x1l6odKNeslDpJQYt3PGV+WaP",
-	"sHuoln+43o/rz/KWVsjGsEfTK/Al6Ul1IzHAuOmHL+onb+nhKwX4XhfXUxm5li517fmcSstyPQbyRPvc",
-	"ferfiTEhY+sLaj6JOGrQLaNHjMN4xnIQ94HIwhJaXounJ9+ebmRwOvT1MjfM5If3rzooYoPJ0SAGY3W5",
-	"q9zd/xn9FM5idaM5Q52yPianNZ95z4rOUcUoSgHqkgbWvPthLO3rjjuadXieeGuBY23ZkKfTs6D0EVU5",
-	"lY8bNpPG+NBu01Hls0eUmGPSTNLyNsGhud8cr9w8wxCjbk+OvLxt5TwV8sYp504DVdqyhbDMcogdqLgL",
-	"SIzs1srDe5HqMnvlfhJR23OpppF5vnIfh8gGZESxXBob9y/BG6JOL/jCjWOEMVIrk1Dsh1s/elEKUuRW",
-	"R4YQckfuE3yVxFIIm/TkH8N11nNN/BHRbm4gN7ovVu7n385lumQ1Ne9MtIn8ETChMk9tmBT8ybJKOYOl",
-	"zq8KMmAoxlIZnzh2xgZ0+9KYDS4j7oH8wZEcVyXcNQkzfOGYqKGo7/G+v6/b24n81U2dWFuY/tHRRBv7",
-	"c7/Qpf04aAu8xyebLx/KZ1wlpg4n6wv0LOENspWLuBHk3dK+AOfYPpISOvxpM+Es0u1n9FqgB2h1RqWe",
-	"b+v37uINkRsBcnzQDxmRJONIJoG7Ar1ikNujyKkgMUwkM9S1GzQN6UBArDxz/w/viJItpclENqoqst02",
-	"/KYrQfS4H247d8fNS2mtUO5yuYWrHjwHOOuak+pEejiUpOcd9Z7+avqpF1bTQowFiTfidnM04WUdFXlO",
-	"22Q3h4HXTOl2+nw46KYFSvkGW+tEOMiauTWShJe8mWAsrNLGDyGxe4WeOoTQZTULsUL59zpThCJHIYWw",
-	"polt5NSu0mXCzSQyt+/PD04fP6nnN1YiYzOu5AjqQRSbiE+cci3jMYjSNrOnmrrN9uKmwYm7slcnJ+HM",
-	"mnxER0p7ESUKAWnDUivKs96BXlF875pMMxXNLMznKtUQl+r3htwIWH/7wE6eJOz0kdMXHp4yWKo7pPBw",
-	"nfy4ADnTmM6j9mTc3JqRqPOD/xfDX388+vjHP30+TrqS61dkm1tCfDPdvRDhLB8nWNJMNZAgqcp3ujKn",
-	"YnHt0w5WIh3uFvKW2FQsnF0i04lTMsnXb1jGZb7YehLdAa+JNDENPJbr0aWENyNcuHGN5dErujf/vChK",
-	"fcPznQO6WVdAwge/vJlnJpgAcsZMAXsHlQOLYiKUYZkGo2wGZLbZ5F1Or3p4fB9BT0ohWWst4+51XKXw",
-	"nYnm4sg62yL4bhYs5YrSjCaQZbTdBYzcE1HjtjGcoJ5Fk10+nywaAT2lSWMzzH3WDHWAytPNZyusFE9b",
-	"ilhYmxd6CY9GqR9H6T6me3LLv8Z1wehbO+dxRu/Jk3Tfs9oDN5Bo2YIbGlpcjCF2zAW4fVIYva6O+8sN",
-	"ZwHTNrGQWv3NDizp92GTZhyG757bZYeVVamp0nNFjgJ3I4Y8QyPQEAF3AuXzNmwxL5aHYsxV/Wso9UK/",
-	"RYh+zipjmeGLRu0qJZR5M65ho9GMIJXUjYj6lJmivAiflGKmb+hfNLmoEVcvvzJxHxVGLXVbxjA+01h2",
-	"BPN7YGppK+1EV0vOy9Wg1g6S899ZLjbLcTaJoNUf+9K572Qe0wIYFdyxkcwFur1mOqtyXvqqO/BdnT+/",
-	"vP7LxevrH0+SuhqPct0TqD+cCcud+cjevXz94WTVD7xDmp74VMgymmWHds0P71/trM5FXeO5VFNmtdMW",
-	"Z3zhrvSU53k88ReKX+N5fzV5JEyOah+Voz6fohkbcgeTitx7S/6wlXdhuuaZ+5fgpSiZEWkp7ObUXBS+",
-	"LZsrSoo3VDwV2U5I+nIUMMBqeYgsGFHeiPIAuBrq57CIvs9kZhLmlDfUMTFRw6xmIWFJS7dxvpUTMItf",
-	"W52Zjmu8Apj2t92Ls9q/eZez3+V2TXpWW553J7nXon+bN/tqxXUJgFQrZ8BBQz849EWTvbALh960/7je",
-	"d7erxwC+XqM3OLm3r5zHUvDMFy2uxBMDYkS7OAjDwGIRMQ7rPdwxL7Ixk64ldyXc7OYPb2zel85qoOhW",
-	"uetk+/e0b6m7ObvvQEt+QRGPbu3JxZVF972dG7iy+5BDt5NDG3LfuqlNWrOU0jrhGRs6pdJnw232SeCs",
-	"Gq+LLe17wbPvKMu6O9AM4hSVTp3X1dSULF1Xi/NxKUjZ8FqaM16xojiMg5H2ufauVAyf6pkIkWvIYjS9",
-	"7Rweg1K7u/16yNMpZFFiMNtDR/hZn7EBZszVevgZGxjLczEICYQinWiRMa4WVIeRQWGW168bb6oT8EDF",
-	"y+NhkA0592nO5Qxj7bskyGPdsfYxHbND/nsD/oRqH/ElOIl4MvwDczsqpvpGj7XSJmh3LNvTckiBBxKI",
-	"ETIiT0Ti17XOuaWzMgy0QXh7VAn/hu5Z3S6ywnl2XZRiJD/t5Hp2J3x+/ozhT+uMJbADwJp0t9cZ+lPF",
-	"DUgbQkBqFm+uc1Eff9uumrqVjzohHK7Ulh0gYJirzBXo75j2GixIpa1MRZ8NvAFz8eH99Y8nA7SePe+f",
-	"soJTARDhbRz8jd9w70zOBb+BTBUhS5aLG5GHKoc0F7yMXu1TsbiecStKierY1gdD6AluMoPrl8//n+vX",
-	"5x+ev39x/ur6u7fvr//5j/8etMqNZe6sju2CBicnJ08fPV2KzN/yVCBVZXtfSzMSs2vVsZnK4nois0xE",
-	"oruv3OEwd9YrtdoAfqUtG8sboc4CTUiLjlxeCpD1Qxh5sFm6wJKj7NvKPeywjRqujAeGaYA+0SUg1nQ4",
-	"0xvHko7ktTsaQKA5fRI/kpeykXD+L06v25R45Z59KW13mtvSkLFtfints5KPbiknOypNPvjz8VoK5PiR",
-	"8KuvueV8vx0Tqe/s2V3r0n0p7QfxadcN2dcRbjw3zBBftbI/fHfwFNwEls20sez08RMKgmosdsjBpeL5",
-	"dsbLqQcVqEpfcFmKFFCFnDro9mDpaJ5EDuOVHkt1u4z7n1bywnSZhOgQtz6jF2eNSiZRzB3zm5WYX9+G",
-	"UfefO/sG8tFYpXJhzDLroB6PRT9JnUbHs6zEpxE4asJ/WxnMMbJtBmdWNuHECYknjzy9jlhRSoVgpEDX",
-	"SxXkmyUEJXqtxjV03qoRQIU96QGSWUmuAFF2llVdR50ckbqmawT00x1OhXdcup9ekG21jcX18Jhlcgx5",
-	"YooZ+YmNS10VZqM3slN5f9eg5U3R523SNfx4t7o1/3UM2X1ltuawbsdud2Xe763VgOVasmh8+eDqZQ1I",
-	"dhjaAsAP8LCBw6NRc7gD1FSUbj9A4YYCBwZBZp3V0TcooR2TW6jp/AyVjlLd8Fxm1xQzjLJmJmy88NWX",
-	"Z2IoAlTFuWI0VMJMlU4YN6zUczBhUOlFZ/sNzyu6hoKrZSTtGU4ZqkRhTOMvJ5gm+iujpbVS5JFD+K/L",
-	"t2/YOy2VBYA8qwNWY8h8BjhAmNOa6u82llrU3WrLxTUfRaGFLwHIEnS1OZeWDcVIU0kHJHLbcrGdk9uE",
-	"uGXku2o8FsaKDLismJTcRNOQRqIUGYKf8Vo1mLtzwpxtd2TjShgDTtudEmHjhfaDOHZcjSjlsVXWJ1R6",
-	"53mdz1qZGpilcT4xBv5rJcrF7SSL+WW5HHEbkJWl2btBYvNqFHpEeRtLH3yAytTIsVBZ5WEBmnUzPgPa",
-	"5xGPHXtZ3XJdUYk0VsQMxbhSjCsx722djiWBeEgo7uQkREeqnp15/6THu6lXGi0w2fX+JSvgdkd+2/ty",
-	"WRnde6VV6wVb3KlNW2iVvpzsAcrywzIcdh+67nsUJpdIs3HixmqwKI2TO2ROOvicm7Nm8X8GALmOlqQn",
-	"5hpht8ENR6UAnJ7B7RzvMd7iCsAYoLQs4oBn7RKDqHv9Fm512pcVM/+uTDKWxt6WS25bqX0XTfTa6QcR",
-	"O08Hw24qFmdtsxdLrHUhVNsE1IqM3pDYtcGphgvekLPm9zSGerneWAV+tBrNM7wcNRSiQT3n6vy9s6G5",
-	"2N6eTKtNfpL3wui88m7EXb0SAyXmgzXQNY7FG55QNtB5NkiYwh/8SsA2Sc/yacu+xStT51kc8rqlvbif",
-	"dmykE1B7xr86j0qJ3w7+0wYOgothb16vUY35S/924rgqMEXZP9+8Aylf0ckGP8whe+vEhc8HbFsuIXmi",
-	"IYRCTb00VwrrIpvBkDA9qzXCoi4locEUd4rGgPs+3II4APjsNwRd7hxf+TX9fXtXsWjjY4R5+XBH/sQc",
-	"t2Xr4WG71iCmDPDrUTQHshNGpI0dialssRDnKrKIygpnH6++CwpngzfU12nByGfsfMb/rtUD01Dfx6C3",
-	"NeKtrfK5R087EhWvjV20zMlGYLKOFS+X60YM8DFdRhubv7ROG08oetoQ3H9TxX2d/s7ZjTuXMNxMyrHF",
-	"QTd3rnpjwE25elxPvAczqcGWtGJDbSfwsmjGA3k5o9p57Q89OSV3KHiZ5M0uGOnLaUs4+/DmNekPzf03",
-	"vx/AbQ8AxPNG7ahJ63c5s4aWtfPZzLmBA1FNSNn6sB64b0sh1NY5BE+W2mzc8npD1OuG3keYzb5Bi5nw",
-	"EqvkZoD9MZ2ZqIl3iQnOqxACOtutFPPFLuTqdnKntGEgky7M6F1oO6BiRKDwCMD6l0pUInN6mEdUgajc",
-	"1inzK7BUOCACN1s0ZGDYHSv6rd5py7ZJHBOb0h89ZvHqNUgwAB1OFECofmAYKT+3Qscb9YhQYOm1l9W/",
-	"2R9mC0cAl5wg/UalARD8CzXSq0T/O1n+Tpb3SZbd9BhPN8fqkx1aIdS0vUnn8UN3T+m9mPli6WiDg45U",
-	"raFIKXjl9AR69hDq84C6BqFRgPZFLiF39YwNUq5Skef+OQWZk5hAeMYGuRjZegBIJ8K4FZjNoWTA0coZ",
-	"i8KzNHBZHoSyIwMURgzmGBcigzATwFuSI8q5AMMaYJ4a3lTPNs5Eosl7MKj18C3x1g5rj+Q2Dpmdr/Jz",
-	"yid68jh5/JBSiu7bXI/VDp48YSVXmZ7V0A4N/I14I7F+LXQjjf5kRn3+Orr5xZxRXcjnQSJuBe6JUnIb",
-	"aM+kV6luIXkplCNRxnM70dV44iNW3ei9/QaaIuZ02lZvTmki6ZXoBYoL2WUvol573XbgnaW+28PaxCN4",
-	"CAIRLWjTLZOVamzO7r47x2w+kblYaS3WLEMLFd3bFajiKzvSJbGLEbwSodLi1ZIyy8W1+/oaSdSswa6D",
-	"uRsGcX5mNJtxtWBuACJv7GQCknS7iL4zJTpiGues1Hk+5OnUS1KcAsjzG1GWkAvchw4yQEXTBHtGGkgX",
-	"9tF8dKA341rRy9y3s7g9Imylyjr0kdQpJmHvo9ivHmJz49HBRaGpBwcWkbZDbaF41TyMZ5gpJ3FUFALm",
-	"nKWlgGIonjciLbjhxNGwQ/4ooAdIdCOrItc8SkRUcEjR+FAMq+Dsutp4+MjNMtTjVDAg+wSHSRhwedIG",
-	"9yOANALOB7ZMOjJs6s5e3ozdHrWMoKxCEdX5uxex3895qaQa79T7blmVIjWvZpvWuTaL4YIcqo+kpvIY",
-	"1zcmGJeuRKl3Ea5TUdj1wDx1UKEyokEmPmPXCBt8rhRt6DPfCTgBRTA0NcMmp3gmrVbCqc4E9RVQ7aFr",
-	"xBjsK+Xtns7+VCEW5rFl1zOhL01fFQQPN2rcD1erHNwkOg/rYiLS6eqJ6WmXs1kPd+mF5l7xzv1mI9Xq",
-	"aS8M3zlbHGpbsNKfmogRdRsEq1mmqW9CHEl8DcgAlBWWMn5LxnctXpuvp93LvGXhWJoKY66nYnG9gnYG",
-	"ifMbUg5GuozZ/FCTxQnyYymkt4yd3JAnkQqqJW7YzAa3iZbFUB3OhxCIF8x97W+n8Pp1JW6xfdqOCxMy",
-	"aa/rY9lPmnOMvTekW1wuVPodJr5um+u9Rf6a5WbaPE+PSFxXp9ZRdTJKqVlcL4EW5WablABowNXtS68h",
-	"71eW8L2eM4RXV5lpVyfXqVErWL+ULZhzY1mpK5WxEfwXJEUXtFL3VfXAEOcsg+P4It4A4ZAwD97jJjEF",
-	"2G7/NyH3kLONoHtiLIyHvIOAblBGJCpCzbK2H69ZVx4brxQxnMs3aDMOq1WsfABZJoNRmrr1MuYFz4XB",
-	"Ro/SgIofoMZDAxyEzHQDdemiurJD/WkjojmXcHMMxdJILTsF8Zy3BzBvpf9F9ss4+WFkjEHb01vTLrMT",
-	"HMEndOGhhI1ovrVBUQ1iiCFX1yzZzAdaF/8D9kNYwgQRZoTj0yZCITiqbtAFC/WdSwHzR2282SfHKx4T",
-	"dnVlr67Kqyt18PEPUbfJD0EzvgjWTURItr6LpKQ5dRN7TWYH7mHjU+c/vHu9OfewHj22oz+AdXd7paCw",
-	"195KjliRBSS5I2N5LReTN+2EUMqgds8JRAORxRGIIZ4R3nscCuV+059+UPOS37JTdAPmZMcOxbVqtZQR",
-	"O+POpH8pFi+eDbx+0QTR2rl6zK2uEJnXGpZeR98+e/5yi7dtVv06UVNove3pdB9HITIC5m1v+D2j6G7Q",
-	"j7qmjO7NiJeD7mfpbhP2ww8vnrk99tACj/aZIkg+gXiwxaOk7AoK7jGzNxlcYfzY7vxUSiveC0NdKraC",
-	"83/n7CnV8tuAKxzuZmTU5M4wW6LI+SJaSuZsfWXmTm5pxhUTvMylKP27vbonDXuRiVmhrVDp4uBlB5KT",
-	"ByiKdiyYT3QudkMEb0JvLTc2dNTtAbYQVc307giqtSbw6BEQdziT7WGV6qCjB/oOC28c3irFoblUldIu",
-	"Lh05E8g8VLJFj5qYVM8V1rslkIjKLRM8nUTckKBXQM9mMGuOnxwfE9aGLkPXFq4YL4pcpoj9kPSAtYAy",
-	"AH6v3pqJtUXvyxfoUzXSa1Ai8OWDUNmVDYhKwcPZeJvBZtIUGAr4g07Xd2JIyU/MaGjejD5ednL6zeHx",
-	"4fHhCfuq0KVl3zz95ikVcV8p36rE6b52Isq5NOLrQ/b9hw/vjk4OT+DaPmSZTs1RrlOe80IezjJmRZ4b",
-	"NtFzTx3oH0snAuu/oeuVTCdMl6FNtXva2FLwmXEa3OGVulKDTwfgJ4Uk9TnCSRGMmkei6bOB0koMmNL+",
-	"BAdcLQbwOCh9jWrGhInce/rA/wpHyy0UJp41rapAEBBSsxMxYzzPYaZXagBu20HtwICoE0G/wD6ZQ+bm",
-	"DsuRajxwJqCFeOwNYDMPwRakk8rhRg350s6EcRsiVEbBj4fHzIQKBM/h8Aav3AyuFL1hzpVdKsmAyCDN",
-	"DssxneYFXZnJLw1jzfinA/f1wNtFNMkR4wxqO2Fm7gaFq7TZ6MntwQl7Lf+M2dW5TIXCikgJCulIOonV",
-	"Oy94OhEHp4fHHriu9VkdfOxdeDpnQFbk5Q6Sq3cCFlchFC9kr997eHgCYxbcToDjjyaC53byd/fvsYi4",
-	"gb8rBUXp4ZQP2TkFWpEeENDIE1vqGNpMG4wIlSP6RgTgAt8iP/EFp9JCWoZpQP8BIpg/lv6VQo+X1iO3",
-	"hd+/Pr848I0asI8n/fUV/PprZOGrXhABUH41ceenxuKqx/75j//FjuG/CkI39d/fA/KEVCzXc1EepNyI",
-	"ZsTZLR5nKDM3Kx7OFBwKbAz+bZoqTo1T1r1jHTS6J9zg4SOCjdTqRdbru83/Ho4CezVgza/p9X9ebQyA",
-	"E0ggcSLXytcFwFr0qKXDtdtVSMigRriDQFeBgg4u/B55QczXq+z9oG/F9fcvH90VZAqtDF4vp8fHDb0U",
-	"LhzxyR4VOZeqgYTprqlpaw4Bu2Ea82B9iUFzIfkhg4Idi+uGedRLfueOKuLJen1+sZJtQMi0Xr1JeVlK",
-	"4XY+je7byixhmiPfhyymWIbNOvKl/c17utf/+WPSM9VsxstFr9+75AvDBno6OAs3XHsulo+hrh7Dgh+T",
-	"Hl0SvT4GRtzgRzNhS5maBv+v0OVremTH01yzFcsH9h1cnRipv9UWhU2hkbwUt+QqmKG+8a4E9EMBNdpr",
-	"tocrVN+d5OBF0b07uTT2vCi22JuG5nH0N+pdXO/QWhybogCDJbJv53neVGlQOJmkVYSHn8HNbER+s5dd",
-	"Pl95Z3M/3X60txOCt1+SXqFNrN+ne8wwryw4cTaYzsxg9Yo+XBGb2M7mvChWxWZsYfUjRw2jBDDVPoZy",
-	"/T+386W6Ti9IK9+qoKe0FUNNssutKeRlf/ySbH/aAVK/bQfYshJfVujsZJ90dkHNgTpkKqmGZgJKHwZw",
-	"sSnHHenpNYa88G51OpdWYsky2EhdDXY9+iyzL0hnucB8kDbV4Oe3oZrzonjxLEYs8WX7R6QwRwBD31s9",
-	"wUexdpc3eiqyPewsjuT3dod9rEv9PNO2t5C+35VptiPFZdSdrThhncTVqRWWzIz2NGrnllS8XPS2VC9w",
-	"+Yfsha+BnsdLPKVhMz0jeziB6u52b4pkpc5zD6ce4KBpnu1cLY7GyrxtMlPvXorSm1Zo2dMMpnYg2dT+",
-	"Znccq4QEn3i7js6MaKvZtr7zWr3wD93j1dpsrh85aD+FhA0XYPnu4Wh+mlANEXSGhE1PKFVCO9vJUNDL",
-	"o8z7vS+ELhBZrN5orPHpvFfPYbTleGshKY9sKhY1npyCmgUERFLGrQSAgYhEFmCinTHOjC25GosSpjvn",
-	"jlCGItXwY59TesgwW9mwsaa0sllIkpPlGoDiwys18GlDiHSBKKOYXKdLNvTAeC2ga/Q8yFAXesYGU7G4",
-	"JizbQdIAxEDe80t3txhgM4/IGj1jA6XtNUSgI1AbyCNkyHn+dragm054d6X4DZc5HwLidUgMVHqlyW3t",
-	"FCiFs+6zmGXIs4wIsXcHFYXSUXvjkqfi/6YvDnU5ri3Bv7iveltrKjSpX0lb8VvSIZ89CMEedN0sA9B0",
-	"dAgNF0xCeHu4YOLA7ak/+O14dUkCRjSVFZQu4KTVLt8AtnTIzrNMZL6jETBMs2mCqUl7VXfGJIdO2tqz",
-	"RoOtkPZg4elyLJpw+cMqJB9KZO0EMdtTCHLXMmtbadplBzd36n4vpPun6reqHm3bS2YnRZlWQspywW06",
-	"Wd3UUjjRc1vpttOWUuO6O+qRv9HTRPxN7/j3jCENtWMK+bK3k09HmNOAzsA70EBUSem8qWt2RolGz5wR",
-	"ptY///Hfblt0fiMGDBWQkSyNXRVzOPt7EHP/joSCyh2EwoJcBHFZKdCtzto6nw3a3Y00kqAXb0lFMP6+",
-	"iGjJGHVD/37C7oSflbrAM0TtnFq+oPbiU7LrHC+n1yOugdJzptUdzpe48Z7EhBLzAbN8KpaNF1CKME8K",
-	"lsfBdlkpIfb2+exsWeenwiTwuIAiMdY6O0R4L0A6M6u/UBnLSl0Y3ztjJjDeg7GqENls2DI+R9LZKr7J",
-	"BvdYtbMli6XvT5AQx7yVQEmYtKaYsUCHsAeDAXHFAEhsa5OgAcD2P/WqfQ7wsCv3LB7cHbgHqfWghoDr",
-	"0kJbqCj3uKNtpJuOfV1irgZbOqYqJMCmgOcL6+ZimxZQ7rURSyy9h/NqzBLGrmEY3BuYHHlz3qAvw86F",
-	"gNjR7P714ightEt/4/5rKhBe/H7lLXzBDB4uIprevzlTbdJkYxLce35rcqyzfZ2Gvqq6bjjlHQJUJFZ6",
-	"J6cPHz1mT755+u0xu8O/d/ESzQpeSvM/+Ep4o63wdwJ1k+6uxt/ximiVvXc5iX7S5dS0gr4tR6PV+pB9",
-	"qKFohG/29TctVe08amAFU8XlKkFm0qRaKZHai1Zj6d9MEOhRrNhFgf8VCijuftqv9Bi6ZTkdsDJiya17",
-	"1kLcRN8voKI3zr15qluFUmqf1LJS3PBVK1qmEZFzA+9V+8Dujevq13RyXuORPQRUZDppeelbPTMrI0yd",
-	"N7lUnibtumNZTV+Iif3XZJM03mlDM85cjyEXBQFkfDYS43kpuDfIEDSf2Aq6IDhNqQ7XSWh2pg7Zm0aZ",
-	"VY180w46SkO5aBhFKuV4Yg+vVKNNW59xxWRouAamBQDBUmYulmWH1m9aZ2dsKSiz5PkmBHKUHqt70GQI",
-	"L3FCyXd9ah7HB/NdZaj6BuwfcvD6kvFBoXOZLmAtV6rVG4mwTSAZFxdYd03Ncz2HKSnNEBYCHzEU9uGV",
-	"nQhlZVo3KgUIU4GIok5BTGus05VITx3NgcXHzLM9CM/GrV7Ljd44l5k40EpqdTCrSp4f2MpMD/4uhiU/",
-	"GOUSKuig1RNCqPaPmpfLoR90h2s9/HhvQfq9Cpr/Akrbg3xxA4Hd0jyy24vy1Zv9CHtgNjItlpLjdInK",
-	"5MAsVHroqwIHGLM9ZEvdg42VeY5lnNJQLS1mNnsrTZbY4aXG5mrfI2gOQScPtQi9gmXkWoGZ+/LTe3Lf",
-	"u1fcVQX4TpdjDXUSe4s/zRudS4zbLapnwAKLhBLSg0LoRGSu9bTlI9gL9VAzia3ph0pJiXz6vpURLaVV",
-	"ntEAag/apVYClcm6QYZP5PamTlWc1dYP3FQSQAzRPRfi3RlbiNDvz91RS5H3EDWHlk00vzPWvsraTmxK",
-	"D1gT/++IKuBNvCGyEHe3uc33FcX3wwJLaPy3ZYIPvrMT8T0birFU9c1t6rLoO7LIn93Ajb4pXIk5dZVt",
-	"d1dpNHi6D7bw2DhRtgjwWVAMPQ1g4gRPlEvoFoYrMEkddp+1y9QdmcKVzyEtXzmixtoo4pwkdJRq/xLK",
-	"2/WU5dyKfHHIXpGquJJIBhAJnNGCspXeLwBjh9OEfgB2Iq5UqyWA22aA3YKaYiDms0YJDskqaQ8bjDKv",
-	"G02yTGZUvYPAju2e80GHPWMrnWpiEELAdzzPQ/HzTBoD6AtNC3TGF229E+dypULfeTw7XbJWPp13K0JS",
-	"k54vyQvZAFNxejJOsd5pVD5XOi/MBKCoLXexR+Uwq5XTGoMCZrdGQ/T5PiyA3GRaiSvlAwy+bx5ZBxmo",
-	"vY1qtYXT7rnxIQu44LsElC7F/VvrLYUQWe/XUwhpBtFE5rDhRUUOw7sLvL/IG9HWEWvGC3wLUbbQqAlA",
-	"w3ywtcEmwNGOwPchEJuwh52Jls/qRM+1hUcAfxdgvPSIiU88tTlVHHsUXKgx+qUSkEpLiWWhPV44xw2d",
-	"E7aoHLo9ndB6u5I+nwVMuuGCVrWHqKzftmCjUnUmXwT0EDrscGYtHwQ89KUr/o1VEM9CmfCvVwnh6xLn",
-	"gkNXpK0NSpr8r5RN6Leuw2PlC7D3VemgmJgVNnDTxtNHUP9lrt6yzKEmi/tM8HsG79qHwY0joS6GUz8D",
-	"1wso7WPNnG2iUoGwgmhuYdW0mYti673sTvNr7tf9iqD7J7e3SmxNZEHE7CQ8aCnb5Pn9BuXTwenx6ZP7",
-	"FVL/hlRD6YTYoMy2kr52lk/wV2d1OVSVLQqB6QAezfscMvbOmj6Hui3a4A9HfxgkpEpfXP6IGv6M24EH",
-	"IBbmkL3R0OEZgePrUnP3lkpNQTHzgfZDdk54CnA7Xymnegd0iDkHyOzUTWM0agXZBNbRhFFFxgRh7STM",
-	"UHNbRA/4/sOHd75u3gjKYSIVP6628+wZIgut1cl+4soK38QaMdrRS45wEUa4X0MdECCEz7g5Yxy7Swe/",
-	"z2zGsZzil0pbQb4aafBPaLwsldvoQ/bC99FKwH5Di55SPmof/wTaokLZT7DopGnaYXXfb9D5YNmJFTPY",
-	"gqrsUiNplV2K5HYNkKNabann6OJH+88tLg1xa7xcHHP3AVcE2oUXLJdWlDwfJD6oMVywwfmbZwN0j+F5",
-	"6hJ/PfgT+48/savq+PhhCv8V9Af9j76jT8WfBuSQenHJ3vzw6tWA4DTcn28/0EeeFLmfCmAz4PykYZyh",
-	"SQtHCycuFct0NcwFHi2QAv0Uf4AR6gSrpqVizioPT7OveG407FLGoSGAlVQzdKWoRQAigCwwxkZk83XC",
-	"Bh/e//AcO2l+d/7q8jmtDqBJnBlLjdfJAYNLeGBAMOBm0slDoMqD7tX4jnNkAq3cFAjT8EohYAfhnxBu",
-	"Krn+OoFY9Iipyv3DTe8NfwOcuUKq7E/sgdKlnTxg52+esQbh+uNjp8eHjzuoeE7J2FEa3qoz4OYi1QYm",
-	"1eeO3g4eJ76EAjTY+pB/NarykczZAHtndKwjlzMIn0ZKKT2s0UwqOatmvf5xDOJo4zI+8GEuvsNB3eNR",
-	"+Aq8K7r2M9pfcEfr8kZlhxzAVw55Wer54e3KSJOuQQte/lLh5Xj78T4dqGxVm9hmFABtSM3Nncti3yMi",
-	"VRRn48culHbwwhLUW8NlAhbxGspaoSY3nUfHT3bQeO5eWu0uDUDGqVG5ttCwY3Wxd1S6oz4BXhRCdSgR",
-	"OyrcW0icPNfzN2L+ii90Zbf5xfNPhUhbcmqTNCBcM2iRsnkJs0KXdrtnQc5cIrFt8fjF5Y/PBEg/8G9s",
-	"8/xf3Q265bPfo4Db7uE3VZ7fDo0AFn2v+Z9NSMOu9GExD9zvk2MSllWln9weajfdBXfGZpClw1tvBHnj",
-	"E/wFczpCwctWxfs6c6eDkSsbs38Bk/p3ZvydGf/PZcb3wrc0EN1MeQfei3ofRjIXphvcLkQPS9RaACQK",
-	"9TH2WmdVzktGYBrQS0a1gjV96G9gPDIYtc5xK8JeB4Si+MP7Vx41HPNuETldKgapC4ZZrRFqcCRvxJWa",
-	"SVVZYdD0AfMaAq8QPxqEVurTmTmqAAZ4cMh+mmio6cK2S5g8URdLwcSoqVcfW+0E3A+CcCRQRMpbRlRD",
-	"RC/04egZV3Ik4mkQuTT2O9jpnfF0aqlznzEfN7mugA9M3AOGgePEW6KAsbqPDFVBWyoCLosnMqDPlhbJ",
-	"ctl0uFHf3poB3Ad3UhijfNIEP+6MFP7oH7rHk2pCNEcOK0zh7sfih0oavQ0wOeJf4Cr3h0CtO9bGZ0N7",
-	"j/vzLMMrOlHmTDtEjSgoUCK1n/qspWacdcYMXhgeaAVAwbzXp1me5XdxDZwVPUKl7Ac+u2NdelBjxcbq",
-	"wjBuMRWNQ3IQq5SVOfRIBMeXr7IFZBxjdQ5xPl0IRXncKPzHUqE/22p9hpk3c15mhpyuA+o8MjhkXflw",
-	"SnTVuL/3q/ptF2R8p52CupdY4SVfhGyqOXWSAWAldwhDMaYKKzgvTIJdReDqIqStkyw8aWF3nu5ss1Rn",
-	"wt8zhJwujUfT02HuCUzeLgqBRIFzZq2MLmmoVc0Z0Q2kWSqNWMOgdZAHVmnScPCNh+wcWt3QbhBIrS9M",
-	"w9wiUMoaTdkOl/L/a8a4Uo2JDKiGuu7PS7ScNLQWv1mlMMIO6GWQGxpSv2IISq3Umi0gk8z0g/4vLVXv",
-	"7qCOqchzvksiA6zw14AbecdlKdX4Qmeiu/Qm24tdTRjP7c5KjoiB05okcjsxTfJ5fVIzr1kd06sN1Hgs",
-	"5QM2YMQCPULKIuVMooYbMrlRQnMl5t1kX7MfhiVrUo+BLMFKmpf4Xugx2bH6Y0f6DVfJ7bON2/uFha75",
-	"otXcETdxbxnHS6K+bkDh58FzvT957xH7O61LX6+F1sRsuTbLvaVZwwXXQwsNL2pn+fOhl9+7VhjeFBEp",
-	"r4PG9uSRU49mjlf3kSRFqbxYVOuEDewYkcstJYpvQdQpT3QzXzrICmJwvKa5F3C80ZX0kL2wXggC3PtY",
-	"C1ODrVAZBM8pVxead0MZxVJ6c0OqAKR7DmHZucjzmFgxgkjhN67t/aD2xuWvsdC/ydC12uCTt2d8sTXJ",
-	"7MrytqyMPbjxa1h3NfkZYpJEqOQcQPO3QaPIcyl7nVwPcLPVfW9J1yHCoJIDd+H1m/cwVIBSfWtAxDO1",
-	"dwhquozG/qw50qlTLtuZyTDX5csvWB8o0nBzM5HKLCanYJ9+pPaUv2Xi/OAmul9LpC7cDQDA7VuQPA17",
-	"vIk2gUi+QOMTbNFwgqG/MgqmEmFpnbERE0yhRafPxYIbC/PE6vovR5UjqaSZxFUhJ1L/LYTW/uAqcaSG",
-	"QPAtZW59+Du7nWD0rRI07/NodrWLIqdy7pT7UVPiBbEJWD77h1JssC5CKd5O+UAUxQI64eyOj9Y+wDg8",
-	"WqUsirLrqViQzRwasXG3UZlP+WtY9ktwx83qKG6ma0x6yMA+ZOdU5OqLlUKBEirgJApMtHaYtuOWNNew",
-	"i7Cf8jbINvdtNJ3Dknh+awJ/tS9N6RVYQW2fETdTkzSbMGd1Vyan3Zq7XkcEMf05jpNxbtjg3Q/oBfLu",
-	"14OptAOqgUMY/fr2zEQBbaEoD5dAHiCxlkNRXl15jD/1N1v7KrsIJdoAl1zfbMkKZAU1MPOvipS7g2x4",
-	"Dsu8HyH5UloUQLcmoQtCottTUdsSmk2A/ICIVVbykaVqXl8rSamdAZILDzSX2ZLCs1MvgUBh2Kuxy+B+",
-	"ztMJ9nMkSBImCayvlAbzXZu9y7C2e8jTKXLFK27swXP384MXz7CZl6+CnUljsE84G/HS9yzHxgkIuOBe",
-	"CBW0Gbc8dIaDdnAIDAADH16pc0i5puZU4LbFFPGTx8wcsnOKRNPmgXs0ELamDnfSAPpkEXd+Ylz8uW9r",
-	"uXTXRJMoWyvv7P51fPDtx88nycm3d2n2BccT7cSxMcGQlrSPgCx3FFIU0CwJrPPyRpQH/jSU3dAfqjOR",
-	"j+hUQsKLWW8jYugXKG9NygGKbpJU0NKQz5wBZyk1ug4kILmT3ccGOIcBC+fv6FArAVIYk7ED3AHSrJsK",
-	"ApjCHQ4Vimc1rKMzO31Dz5mY6XLRDoFRYrEVilEGQ8IU2p1QAEseEVkI364RnS2ldGt56V+BrZ3xldDO",
-	"VlyplX7P716+/nDS6sHMvqKOyO48sXUxpHNjqVgqi4koIa8dYot8TKGP8+eXB3+5eF1fixIG4MboVELl",
-	"hBs8WDymrpy4UhQz//oMW5y686xrIuqJNczmIaTrO6ZLQn1bgOm3E2EEgbpE2LooRcFLgblU93T94OC/",
-	"Ug0mrSzC+C9FsQ/V/ntofEPQx2HbuepIywgmMjo76k678dwA3xW01z85ffz09NuT0+4KqTp3p1tEhI62",
-	"A8rywTv35etLf4mBru74vUVujpIWhUAWQRlBE0V/D4YIEVMFxjF1xwiZefvKvUYqYznq+fAK9/4rRRUm",
-	"S4XMjQ6vNyv1PkntWm1UdS4hQrif1MZIjANwH7CB9H1Qf7vH/b84eNfq6L6mws+dxB54AV/ndDgaExPQ",
-	"/EVDSggRQ80fI0ryWp+dRFQe8N6j+enw7f3WJL8CNKB9KAyyaLRUAQMDb8AuhTauvuZ6jK0x4xz/VkFD",
-	"bFAqqToP8Yy8Bt4nS0faSLuxlqJAwQgj7CF7nhvRZyNhAciuNrC8ndSKrQOqpXKvxSa9uvQ1lAHAXJSi",
-	"ZbJJr0mHAVvYKSGXJ7RZziHIPw9ZcU3wwhw68PqRrpQfAZNEIWqyBgbRWydLkTaO+SYrPu3a8iP3tlvQ",
-	"EmLM8gZF4GPAV4/qhPv7StV4Mk44S7vGzTIVoqjPpIls2DJ6Sf1o7pTgZuHWN66aT+DREsqkmZoWVzsh",
-	"nolS3nCvWqJt7TbZ8IU5IxCuJg4iun/9COh2C0ExQs+KpoQCrd+PoH7lxt5DXAqYC69I7ymBBNoztpKv",
-	"ws20TlZxt1nbD+n9JfuBl/UpP6OqbAaHUAFwb9xN7HjcqSNuZCbW97KFJ+6zma17QVei4WuaaOLrMUJG",
-	"ZsJOkuPj433GmFtgXKmu8lBZiunZjUpvWTJavNkBLza6+xsxO0YAL+jPYX0n8BpT7IFTnqB6N5RrFhx6",
-	"iZOFL7PeMpfcwcz/d+gTVgdeCO4uftC7H2jtrPocr/ZBqehDUfcc6frNuAsboBFFvfQ7ufuw4rhTX7r8",
-	"6ysnEp9V6fTZnw8ZFNGgDyELGE6CpxOENDA+8EpmewKmdhZQnqAfIzSraCIfZO4eHElRGvbV4Ko3yuV4",
-	"Yg07PT59ctUbfI3YEdyKWfAqorl/pbgvn798/ur5xQe4M7E8g8Lti9onUM9XBkDEQ/bBmXFuPhReCckB",
-	"5PPhcMe71Q3+8pyuqxXoDYIjCJO8UuBVn0+wywWjMnlU8mIXuS/73i1mdb+12/tnp7+6Ve7N9Pu9ZHz7",
-	"TsollVGj4YAFav/yWu63yvMpOojmd4FpW+MYjuS1RtNF7w1JFkbfD5LsvDZHJjrPTLD0QrJTRSr2PtJr",
-	"oOVn66XBBG41z95JM27GIbvvmdDj25vAAPHqVus/wCJiafvozQYDHW1KS+bhXOY5G0mVgVUN0Un0w0uy",
-	"PnWZtOPzwfazmg1CeHXQNmI3hDAZt+jQb3Wo2JBev1QW7YduQtufsYFUENW7JjJdNqiXOjL7jgexCwai",
-	"iC+lvb+Q6jP3hl/Jr/dS2g/iU2fR7X76vZ8DZ7TcLnCKTm5ZDMW2iqkA1hucJ3cJynY0xHDLcncBAfl2",
-	"B+cTpHxw70Ta1kAqf+l/ebhMtvOJQGipGj7X4+KiGwdcK9Duayqt8Un/KlvKUvF5o5jMaDxQufSIvJjp",
-	"suI5IrpueEGcvkflzVM/KQyQxxG+4Dzule7vaBu8CJl/dQB/XwiY0dyB/SYLNIX7UToR6ZryrA1uL3p/",
-	"w/NFxwfeIzQrlTUI1A3ZteGachZC24tL6rvBxkyRJBORTu+VLGp5dFui2E9RNG5tmwJCpQjZ6z4rqO6u",
-	"s+sNP5bGrqskOl9yoVONPrhVRdYwyAh+kBy0tV8bl8f0aARY6jBcMSm5gWK/ganGYwGZefUXg1hyLE10",
-	"Dz3+ecaXOvzfU9rbe5r0rxQx9q+PA33X3zaiGt7fu0x0VIWJZcap2CPSr+f6JeyIXcl4pZtBFOf9HjtQ",
-	"6FLcPavaw7LvwbuHaBsc8reqgklldR0+s5jhA80RNsiNRtz++PjJk4en3z7pPgcj0nITnvolPXOfvVnh",
-	"FV1udJpABNdgH3YYjN3q06pQY/IdMpZd50NwAm/dlrPLBJMBo4M6P0ATZkCnWbBfKlHBm71bi1xkEJjE",
-	"RymMCZX6WoHjDIT9WQNIk9pzQXBML2uk/bYGCgppO+ma2kK0mj9SYekD024DSfie1MhVimwAtdTOwgLA",
-	"63UNbBpjxtrjb9UfJ2JDIm3XTXvqiCYbyGxwxgZW6+ucl2Onfs90KZxtyRV78jh5/PAJ4sVEExKFypBu",
-	"7nK5IY/2+Pc/Vtlffly8Hv/pT46mPJ6zHEn3p+71e49Hx+np8PHpwcP0mB88yp4+PPiWPxEHT0bHoyfD",
-	"49FTfnKy/R2HM/+VrEd8+Qs10l0GJBgya45OZhQgPws2mDeX3B7s8zpeP9m/AovuRQRBPgCt2Un90Ms1",
-	"LmNqCf/t04fHj7rbrZJ031hP9bYuFJXW54cZUTtJSCYugEvOmqbqhDtJNMJ4e0NSdVVLdfHNb6HBs+eM",
-	"WV3zcO/BPDp1ciNQ8kXdb6cuqDQyEw8MS3WxWGnAuvYC6uy7Xp/Eve5nJ6PDtwkbXPB0Ig4utLKlzgeU",
-	"N3cA6tBgT65wL0+wR6phwD2366vdtZAHgHUz2ku4mh+MPn5+eBqPV3vettxWZm1jfXziPg8Y3xBT2eib",
-	"uwtHaCvk44TB4RDyOjGZfZPtoRa1TPR2R/e2ebvj3nYtNJOKEBN+uSeMNt9NZKzPKHUd1K1SQBiY500h",
-	"gm9e2yh4WQ1q7NUtlCCDQbY8Q28GYKa7f0ylwsSRHIOru3aFBc7r945MeXOUesRm3O8dDujXUpD+FcRx",
-	"MdHaiADriJD6wyqdtrqqNAhiWxcl/OQodQJ9Q/02RtioWBuRGbXKqYP0SAJmPdRcUgAIZ4feKw5t5ijb",
-	"MnTVhLcGnZDc3R0tXuHK6f2bZf74LoVQs7LkfQldDJ0ujKmxdQ382qNde5DLTuaIZ7dDBPwm9DnoFAhr",
-	"WNc3z5aSXGrUUX0u1D5cCx9KyGeFCGqCDWI5IqQmrCpyzQHPDBCa0fZHbtnhlCrl9AaViWxt1yxpnIH/",
-	"Q/3wbxur4O1otI/dr0rF6g1iM505LhmdNa8/NuHwpa5ss/bWS5H7iCSSI4cyDBqTaccHhIctgSIf6K3K",
-	"zMJYMcsO3G8M+2rQ/puKGgZfQ+q0syI/vHt91qjrbOdoyyjwrVC/XVLZZ22KX99F2P6YiHi7j+bBr4Rt",
-	"HMJQAPYxJA+EntrUdbnhuMMu23eNGGKIYE2oCN4/ku5yaQX5muXA4BPAiicjUu0Ela6GOaHmwI9DeSSE",
-	"pPnCsMGwMosBRZhKYcvFNSw2EiiiSd7Bk3ZPwSBMqN9XWv5eapzcUKulMtuGXtxgIq1KaRdgykIuWK//",
-	"88cvH9035Y23casy7/V7E2uL/tHRyek3h8eHx4cn/W+efvMUMDvobatoD6NtTDUyif1UV1v6xPCla0um",
-	"HsGrw3GjvLzxFbkjTZC0oWG1mxVmBJEGmuoCffqhNVedOh1/QSfG79y3zq97P7dAfukNdYXFyujuWLDQ",
-	"hTJuG/TfmCMvitjPL6i3lB5hLRzNS5bspoa79pPwSX+xYRBnwueZYJgEHIEQmKrVy8aiyJGyOhpikuO2",
-	"L3BtO+DU1y9AsPDl0b8XPLeThErdyYQYV2XzRJH6vnz88r8DAAD//w==",
+	"7H39chs3tuer4HJvlZOZFvVhW3GomqqrkZ2Jrz/HspPajbwi2A2SGDaBTgMtmuPy1jzFPsJ9sHmSLZwD",
+	"oNFsND8kKsnczT+JRTbR+Dg43+d3PvdSOS+kYEKr3uBzr6AlnTPNSvjrPM/l4jVbvKRLWWnzScZUWvJC",
+	"cyl6g957OmOEEk1HOSOLqVSMpDKv5kIRWRK9LJgiGR+PWUnGpZwTDY/IMdFTRgRbMKXJDSuVGS3pcTPk",
+	"zxUrl72kJ+ic9QY9amZwLdjiOsc5JD2VTtmcmsmYF/QGvZGUOaOi9+VL0jsviudPzXcwWEH1tB6LZ72k",
+	"V7KfK16yrDfQZcXC0QqqNSvNz/73T/Tg70cH3x58/HycnD768u+9xL1L6ZKLCb5K/2Cn3t6Xenl8TOhI",
+	"MaE7Flgvv57JWJZzqs2MhT591Et6cy74vJr3Bsd+IlxoNmElzOTi8oenLOdzrlnZnszF5Q8DsphSTRQz",
+	"x6uZImPO8kwlRApG0iktaapZ2SfnJJXzOd046cy/LZz2nH56ycRET2Gecy6Cv9rbd3H5w/eMZmtmzPSU",
+	"lUAqY14qTXIuGJnKPFNIP3TOlCMmS3Z98lyTTDK1cQlTfPcGcrq4/OF1lecdU6SCVOLnSmqW4Y4SbbaZ",
+	"/VzR3MyRK6LZJ024IqLK8z4xdMHmhV7axzdN0vyqa4tPH3Xs6l/NhNaRAcxYEYqTiBBBJitzoeG5jXOE",
+	"p+5CB1Jommq8te1rlOLXDxSpFCsJ3OG73e2jg2/pwfjj5ydfvjrwfzz68vXnh1/qv49POm79U6qpYvqX",
+	"YjJP2Q1P2T7edrdlP/tUsHQ9w7OcDO8AEP+i5IaAFBlRxTIiRUKOyFiWREjBzggVEm64oT+uSFqVJRN6",
+	"QIapFOOcp3rYQXIMJrMlyzyKssznGZsXUjORLl+wZeS2GEklyGiJ3CXnTGi8v4rOGUlpnpMF11P4Gj6a",
+	"sSWhE8oFmTCtArZFhVqwklCRkSlVREiiWCpFRth4jMuANXqGZBcZzPDATLHrhp08Wb1j4an/28H/+fjH",
+	"+JE+nxeyjN67t7T8uWJ6AIsYyWxpjoeJtFwWmmVn8DG3zG749s3le3J4c3zIYTw1JBN6w+CYuVZmW1RC",
+	"JlJm8JE5ayCLjqPFQXprrszJwTcfPx+fdtDpe6OKfGeJ4XP0FZZUwlcwYSjlp16qbsxz2d8USGRalnLR",
+	"MxsK+9H72PnGSz9Ucydfg4wyR4/KkBw7SZUQLpRmNDOfcTFmpRnRbO18QIZmqvAT8pOQGqTHx4T88x//",
+	"NTzzGhZsP7fiDp4yP6Ils8OxjCjNQYCwT3Re5DhxaqZGcAEJ0WxesJLqqmQkYymf0/yrb5OTrzuOx25Z",
+	"Fy2ePnzyaDPHf19SocasjJHe8wwluhGd9jHCBSlKOSmZUoTdGE01IWnkfp6RrKQLsVFiuYF7t2fMX5Dr",
+	"MqX/LDPOQFl+ZgS7+YcRWebtg889WhQ5T2HLD4GoBp+Dd/57yca9Qe9/HNY6+CF+qw5htDejvxkOAe9b",
+	"ISypp3CA0nAWq1RIeBzv5wVO4uC9ISLDi6kwaorhW45l9Rz1rkz6D4d/aM7TM9cRFxR2smM/aimEn6hC",
+	"CoW787aUo5zN1+xPgU/80e2TJ1rzi8y8LpfpjDmJx5S+5llv0Ds6/tvjTw9/Php9Yw5UU12p3uDRycOk",
+	"p7kGogfpRKscNDE/iF1DVYpBKvNsbAyfgZ3EwD71JdnyuNzyIkd1Tko2rhTN4azImPLc3Lav3n13Qb59",
+	"9Pibr+FS2IHA6kpTWQn9lOVMW2lLs4ybf9P8bSkLVmqguTHNFUt6RfCRIWSlFrLMNs7YPfcl6VVlvunx",
+	"CynLjAuqZfnh3cte88R/ghGS+t01p5SWhME0g/k1ZmuZWSfn1ECtms+NfckE/iVnTJAFVWROMxAkms1V",
+	"oME7svSToGVJl+bvtGRUs6xB1BnV7MC8oU3XifnSqHsw+vav4Vn0MeQ/kS9UKgvWfMe6s7g0j7ffu3Ik",
+	"oBvCK/0L6g3oOKCLen+a50Tx8NbNypyvmZM5ncgqV2ZnBnQPd0zmJVc6OpPtd8rNad0+wYAdU3iHjGbH",
+	"K7iBqJsmq/WbGD0poO45XZIpvWEJGTHFM4b6pJSalerBGbBxL+b65I3Il6iODh3BDlHrMKzenD0Zzubm",
+	"s1wK1icX+OorATpEKueM5FQbJbVkoEqk8oaVLOtfifB6haL+6GSTpE/M88/xt8dHR0fwuPu7fWfCm7aq",
+	"E/g9cw85I8NtF1dGu1zZl3DqO4n35sztQrtn7q71eq289Y7bMOrbMop6PY/XLSbpVYL/XDH7dS3I69vS",
+	"ZCjRa2PoNX5350wpOtlhATDWK/zVxovsR++clRspIoayiMvkx+nSKNiprPIMrsWIkZLRLEYxMy6y9gjn",
+	"QIgDM8qCopYuCyZYdAhRzUcxdxhyDa4JGNfciL10ykUgr7xlm/QUE1Gf2p9RUzaEVDMgL9Jj01H87yw2",
+	"jmbqjBzZNRkTz97EYDgw9aggdMKExrs6E3Kh0CI0OxWbOsjgLSXzKlXi1vnlJ3iidky7lihZVHoqS+7o",
+	"YMUJYAhkbPRTs/+CvH32ChcDbJTcyCqdwlJXln9mGdCg6fBWS6XZvJc0vHiPHz883cgqLmg6jdInBZV2",
+	"xooWcTxQJONqZt4NTj9DfmOm0ynLnC+ekVGVzphOiGI0N4Y9ThtPj4xlnrEyATmymDJjV8LbdFUKZoho",
+	"3FsVfPYF1yNDJO35vjPm7srLieIiBfFmRE3LjdOmkinXm8fnwbiWCpWmpYaLt8VLwL1dv2aLX5RUTKJz",
+	"gs/NMSDRqeivK9W9a29Q6zWnuc3kVxXzeuTmsvyUwy1NVo4wdmUuckbL2ypG4MyNUbK5J8CcUJRPpNZM",
+	"1BeJ3bByOZLZ8oHqJfvyayZuVW2+DfcdfXgiMw8nERXisA9KxMOuwRcixolbY4fsgitC0fzb5zJ3VzVW",
+	"qMju0wYLD9XKtnTd1RzCD7r3bYjzHRIfrdwoIEJjCJ6Mz39e0JKrLWzutvtb0THTS4KSiFBU5tHBDQr8",
+	"lBrxlxDG4bMhPjgksiRDI6yGvaRDKVmv4VEhWHZhHm2oEOt+9H5ZsOw1PvrlS3QjOu7pGyNNpLmjQ6pm",
+	"LBuaVZbodZTGCKmUERlKU81AcBgR3loYzbJdbPB0ahhVttlDAZO+gKfN79ic8jxKR3rKlmRhJp5LOWMZ",
+	"qYrYi830Yjf4ecaEBp0B1QEYqWRFTlOWJXjwecaUxghAaIesW8B38Do7+DLmV3A3JrIgbgNkKc0h9giK",
+	"RlunMwfTHsEe5oBQojSIhdLqdkYVSKVQ4F4d2pMYDuyxw8L1QgLnVoSOZAW6IC+t31+gm9IQDGgWqEtY",
+	"m1PZd1RC85xQUrBSSUFKpmR+AxpvL/GueZhhL+nRNGUFyvGRd+U5CvkYWbLZlSiXuWElH3OWXdOoQGKi",
+	"nlIKjIFZezq86DXvFhIiJRlvqBjbq7AwT3dCib0jH7svp6XzFrMtGVWxEN0bYDt4LEZlXUgyqkSWo2pr",
+	"9FmgX1IZBboR1lLBMczY8trtNixz1rHtijFhd/YWm2EXUQ+zZiPipqZVNbY3NR3P22Rl+oHXTOm1vac7",
+	"qEbuaq+b4ks6YnkvapGvmcy2qlqTXJ5ZMWXIEoUUsNO2lPJcNrBqTh5vdg7tsOD6Eq97+IOCkFKHQKtN",
+	"3Tap0DuYfsCkWotjZSljiS0yY94imzFWgFkPFsuIGT4pRd4w7ENrXKRse5npGb0PbUohWKpRlfWvkeOx",
+	"/VcuJ1xcC8YyG2EZG8shfrWXIt2olyxFeomxmDq+sIEBQgjB8T9c78f1Z3lLK2RjNCf0CnxJelzccIyb",
+	"bvrh8/rJW3r4Sga+1+X1jEfE0qWsPZ8zrkkuJ0CeaJ+bT907MdSldC2gFtOIowbdMnJMKIynNAV274nM",
+	"L6HhtXhy/O3Jxgv+iwSVGsSgtCzZLxAuW39GP/qzaG80JahT1sdktOYz51mROaoYRclAXZJwNe9+GCv7",
+	"uuOOZh2eJ9pY4ERqMqLp7MwrfZaqjMpHFZlzpVzEOnRUuaQYwRaYC5Q0vE1waOY3Ry3JM/Kh9+bkrJe3",
+	"qZynjN8Y5dxooEJqsmSaaAqxAxF3AbGx3lp5eMdSWWYvzU8ianvOxSwyz5fmYx/ZgEQvknOl4/4leEPU",
+	"6QVfmHEUU4pLoRIb+6HajV6UzCpy7ZEhMt6R0gVfJbHMyJCe3GO4znquiTsiu5sbyM3Ki5Z8/u0I0xWr",
+	"KZSZaBO5IyBMZI7aMNf5kyaVMAZLnTbmecCITbhQLh/ujAyt9LVjBrfM3h5IixzzSVWCrEmIoktziQJF",
+	"fY/y/r6kt2H57U2dal2oweHhVCr906CQpf44bDK8x8ebhY9N02wTU4eT9Tl6llCCbOUiDoK8W9oX4Bzb",
+	"R1JChz9tzoxFuv2MXjH0ALVnVMrFtn7vrrvBcsWAjw8HPtHT8jjLk8BdgV4xSFkS1qnAMUzEM9S1A5qG",
+	"LCcgVpqZ//t3RMnWZv9ENqoqst02/KYr7/Vo4KWdkXGLkmvNhBEut3DVg+cAZ13fpLo+AA4l6TlHvaO/",
+	"mn7qhdW0ELuC9m7E7eZowss6KnI3bZPd7AdeM6Xb6fP+oEML1OYbbK0T4SBr5hbkPq94M8FYaNPGB5+v",
+	"3qKnDiZ0Wc19rJD/vc4UsZEjnxlZ08Q2fGpX7jKlahqZ2/fnByePT+v5TQTLyJwKPoYyF0Gm7BO1KaTx",
+	"GESpw+ypULfZnt0EN3HX69V5k3Bm4T2yR2r3IkoUDLKhuRQ2fXwHekX2vWsyzYyFyaXPRCohLjXojahi",
+	"sP7mgR2fJuTkkdEXHp4QWKo5JP9wndO5BD4TTOdRczJmbmEk6vzgf2H464+HH//4p89HSVfNQIu3mSXE",
+	"N9PIhcjNcnGCFc1UAglaVflOInPGltcu7aAV6TBSyFliM7Y0dglPp0bJtL5+RTLK8+XWk+gOeE25imng",
+	"sVyPLiU8jHDhxgXLs6/o3vzzoijlDc13DuhmXQEJF/xyZp6aYgLIGVEF7B0URCyLKROKZBKMsjmQ2WaT",
+	"dzW96uHRfQQ9bQrJWmsZd69DlMJ3KpqLw+tsC++7WZKUCptmNIUso+0EMN6eiBq3jeEEZTrS2uWL6TII",
+	"6AlpNTZFzGdhqANUnu571rpK8bSliIW1eaGX8GiU+nGU7mO6J7f8K1wXjL61cx5n9M56ku57Vnu4DZa1",
+	"bHEbAi0udiF2zAW4fVKYfV0d9+cbzgKmrWIhtfqbHa6k24dNmrEfvntulx1WViVmQi6EdRQYiejzDBVD",
+	"QwTcCTafN7DFHFsesQkV9a+hgg39Fj76Oa+UJooug5Jcm1DmzLjARrMzglRSMyLqU2qG/MJ/UrK5vLH/",
+	"spOLGnH18isV91Fh1FI2eQyhc4nVVDC/B6rmtlxPZbXivGwHtXbgnP/KfDGsMtrEgto/dhWB3/E8pgUQ",
+	"W0dIxjxn6Paay6zKaemKCcF3df7s8vovF6+ufzhO6iJDm+ueQFnlnGlqzEfy9sWr98dtP/AOaXrsU8HL",
+	"aJYd2jUf3r3cWZ2LusZzLmZES6MtzunSiPSU5nk88RdqeuN5fzV5JISPax+VoT6XohkbcgeTyrr3Vvxh",
+	"rXdhuuaZ+RejJSuJYmnJ9ObUXGS+DZsrSoo3tiYssp2Q9GUoYIggABBZUKy8YeUB3GooC0RsgAHhmUqI",
+	"Ud5Qx8REDdXOQsKSlm7jfCsnYBYXW52Zjmu8Apj2t92Ls9q/eZez30W6Jj0tNc27k9xr1r/Nm10R5roE",
+	"QFsCqMBBY3/Qd7WgPb8LfWfaf1zvu9vVYwBfr9EbDN/bV85jyWjmajFb8UQPhNEsDsIwMFtGjMN6D3fM",
+	"iwxm0rXkroSb3fzhweZ96awGim6VESfbv6cppe7m7L4DLbkFRTy6tScXVxbd92ZuYGv3IYduJ4c25L51",
+	"UxvXaiWldUozMjJKpcuG2+yTwFkFr4st7XtGs+9slnV3oBnYKSqdMq+LxG2ydF0ETycls8qG09KM8YqF",
+	"0n4cjLQvpHOlYvhUzpmPXEMWo+pt5/AYltLI9usRTWeQRYnBbIeI4WZ9RoaYMVfr4WdkqDTN2dAnELJ0",
+	"KllGqFjaOowMCrOcfh28qU7AAxUvj4dBNuTcpznlc4y175Igj+XU0sV01A757wGqi619xJfgJOLJ8A/U",
+	"7ajY1jc6CJkmQZtj2Z6WfQo8kECMkBFQIxK/rnXOLZ2VfqANzNuBZbg3dM/qdpEVSrPromRj/mkn17M5",
+	"4fPzpwR/WmcsgR0A1qSRXmfoT2U3wG0ssFNYvLnORX30bbNq6lY+6sTCi6W67MA2w1xlKkB/x7RXb0EK",
+	"qXnKBmToDJiL9++ufzgeovXs7v4JKagtALIwIgd/ozfUOZNzRm8gU4XxkuTshuW+yiHNGS2jon3Gltdz",
+	"qlnJUR3b+mAsKISZzPD6xbP/ef3q/P2zd8/PX15/9+bd9T//8V/DRrkxz43VsV3Q4Pj4+MmjJyuR+Vue",
+	"CqSqbO9rCSMxu1Ydqxkvrqc8y1gkuvvSHA4xZ92q1QZML6nJhN8wceZpgmt05NKSAa8fwcjDzdwFlhy9",
+	"vo3cww7bKHBlPFBEAqKLLAGIp8OZHhxLOubX5mgAWOfkNH4kL3iQcP4Lp9dtSrwyz77gujvNbWXI2Da/",
+	"4PppSce35JMdlSbv3fk4LQVy/Czzq8Xcar7fjonUd/bsrnXpvuD6Pfu064bs6wg3nhtmiLet7PffHTwB",
+	"N4Emc6k0OXl8aoOgEosdcnCpuHs7p+XMgQpUpSu4LFkKYElGHTR7sHI0p5HDeCknXNwu4/7HVl6YLBMf",
+	"HaLaZfTirFHJtBRzx/xmwRbXt7mo+8+dfQ35aKQSOVNq9eqgHo9FP0mdRkezrMSnEQ9rSn9bGcwxsg2D",
+	"M61NODZM4vSRo9cxKUouEGMV6Hqlgnwzh7CJXu24hswbNQKosCc9AGgrrSuAlZ1lVddRJ0ekrukacQpl",
+	"h1PhLeXmpxfWttrG4np4RDI+gTwxQRT/RCalrAq10RvZqby/DWh5U/R5m3QNN96tpOYvdyG7RWZjDut2",
+	"7HYi836lVoA2tmLRuPLBtrAGgD4MbQHgB3jYwOER1BzuADUVpdv3ULghwIFhkcDO6ugblNBOrFsodH76",
+	"SkcubmjOs2sbM4xezYzpeOGrK8/EUASoigtB7FAJUVU6JVSRUi7AhEGlF53tNzSvrBjyrpYx12c4ZagS",
+	"hTGVE04wTfRXRktrOcsjh/Cfl29ek7eSCw24f1p6CEqf+QwohzCnNdXfTYi4qLtVl8trOo4iJl8CPifo",
+	"agvKNRmxsbQlHZDIrcvldk5u5eOWke+qyYQpzTK4ZcW0pCqahjRmJcsQ/IzWqsHCnBPmbJsjm1RMKXDa",
+	"7pQIGy+0H8Yh8WpEKYetsj6h0jnP63zWStXALMH5xC7wXytWLm/HWdTPq+WI24CsrMzeDBKbV1DoEb3b",
+	"WPrgAlSqBsSFyioHCxDWzbgMaJdHPDHXS8uG68qWSGNFzIhNKkGoYIve1ulYHIjHMsWdnIToSJXzM+ef",
+	"dHg39UqjBSa7yl9rBdzuyG8rL1eV0b1XWjVesIVMDW2hNn0Z3gOU5YYlOOw+dN13yEwukWbjxI3VYFEa",
+	"t+6QhdXBF1SdhcX/GeD+Glrijphr4ODgNhyWDHB6hrdzvMfuFhUAxgClZREHPGmWGETd67dwq9t9aZn5",
+	"d70kE670bW/JbSu176KJXhv9IGLnSW/YzdjyrGn2Yom1LJhomoBSWKPXJ3ZtcKrhgjfkrLk9jaFerjdW",
+	"4T5qieYZCkcJhWhQz9mev3M2hIvt7cm02uQneceUzKut4GQjAmAo2GK4BrrGXPHAE0qGMs+GCRH4g18J",
+	"2CbpaTpr2LcoMmWexZG8G9qL+WnHRhoGtWf8q/Mol/jt4D9tuEEgGPbm9RrXmL/234YdVwWmKLvnQxlo",
+	"8xUNb3DD9Mkbwy5cPmDTcvHJEwET8jX1XF0JrIsMgyF+elpKhEVdSUKDKe4UjQH3vZeCOAD47DcEXe4c",
+	"X/k1/X17V7HsxscI8/LhjvcTc9xWrYeHzVqDmDJAr8fRHMhOGJEmdiSmssVCnG1kEZEVxj5uvwsKZ703",
+	"1NVpwchn5HxO/y7FAxWo7xPQ24J4a6N87tGTjkTFa6WXDXMyCEzWseLVct2IAT6xwmhjT5vGaeMJRU8b",
+	"gvuvq7iv08mc3W7nCoabSil2bui+nW1vDLgp28d16jyYSQ22JAUZST2Fl0UzHqyXM6qd1/7Q4xPrDgUv",
+	"E7/ZBSN9NW0JZ+/fvCb9Idx/9fsB3PYAgD1v1I5CWr/LmQVa1s5ns6AKDkSEkLL1YT0w35aMia1zCE5X",
+	"uofcUrwh6nWg91nMZtd3Rk1piVVyc8D+mM1V1MS7xATnNoSAzHYrxXy+C7mandwpbRjIpAszehfa9qgY",
+	"ESg8C2D9c8Uqlhk9zCGqQFRu65T5FiwVDojAzRoNGRh2x4p+LXfasm0Sx9im9EeHWdwWgxYGoMOJAgjV",
+	"DxSxys+t0PHGPUsosPTay+re7A6zgSOAS06QfqPcAAj+uRjLNtH/Tpa/k+V9kmU3PcbTzbH6ZIdWCDVt",
+	"b9J53NDdU3rH5q5YOtrgoCNVa8RSG7wyeoJ9tg/1eUBdQ98oQLoiF5+7ekaGKRUpy3P3nIDMSUwgPCPD",
+	"nI11PQCkE2HcCsxmXzJgaOWMROFZAlyWB77sSAGF2QtmLi5EBmEmgLfExzbnAgxrgHkKvKnu2hgTyU7e",
+	"gUGth2+Jt3ZYeyS3ccjsLMrPbT7R6ePk8UObUnTf5nqsdvD4lJRUZHJeQzsE+Bvx/miDmulG+hfyzLYv",
+	"7GhSGHNGdSGfe464FbgncsltoD2TXiW6meQlE4ZECc31VFaTqYtYdaP3DgI0Rczp1I2Wo1xF0ivRCxRn",
+	"sqteRLlW3HbgnaWu28PaxCN4CAIRDWjTLZOVamzO7r47R2Qx5TlrdUwLy9B8Rfd2Bar4yo50SexiBK9E",
+	"qLR4tSTPcnZtvr5GElVrsOtg7opAnJ8oSeZULIkZwJI3djIBTrpdRN+YEh0xjXNSyjwf0XTmOClOAfj5",
+	"DStLyAUeQAcZoKJZgq0wFaQLu2g+OtDDuFZUmLt2FrdHhK1EWYc+kjrFxO99FPvVQWxuPDoQFNL24MAi",
+	"0maozRevqofxDDNhOI6IQsCck7RkUAxF8yDSghtubzTskDsK6AES3ciqyCWNEpEtOLTReF8MK+Dsutp4",
+	"uMjNKtTjjBEg+wSHSQjc8qQJ7mcB0ixwPlzLpCPDpu7s5czY7VHLLJSVL6I6f/s89vsFLQUXk516362q",
+	"UlbNq69N41zDYjjPh+ojqak8duuDCca5q6XUuzDXGSv0emCeOqhQKRaQicvYVUx7n6uNNgyIa3CcgCLo",
+	"m5ph71Y8k0aH5FRmzPYVEM2ha8QY7Cvl7J7O/lQ+FuawZddfQlea3mYEDzdq3A/bVQ5mEp2HdTFl6ax9",
+	"YnLW5WyWo116oZlXvDW/2Ui1ctbzw3fOFofaFqz0xxAxom6DoCXJpO2bEEcSXwMyAGWFJY9LyfiuxWvz",
+	"5ax7mbcsHEtTptT1jC2vW2hnkDi/IeVgLMuYzQ81WdRCfqyE9FaxkwN+EqmgWrkNm6/BbaJlMVSH8xEE",
+	"4hkxXzvp5F+/rsQttk/b3cLEmrTX9bHsJ805dr03pFtcLkX6HSa+bpvrvUX+mqZqFp6nQySuq1PrqLo1",
+	"Sm2zuF4CndfVNikB0ICr25deQ963lvC9XBCEVxeZalYn16lRLaxfmy2YU6VJKSuRkTH8FzhFF7RSt6h6",
+	"oOzNWQXHcUW8HsIhIQ68x0xiBrDd7m+L3GOdbRa6J3aF8ZB3YNABZUSiIrZZ1vbjhXXlsfFKFsO5fI02",
+	"46hqY+UDyLI1GLmqO0pjXvCCKWz0yBWo+B5q3DfAQchMM1CXLiorPZKfNiKaUw6SY8RWRmrYKYjnvD2A",
+	"eSP9L7JfyvAPxWMXtDm9Ne0yO8ERXEIXHorfiPCtAUUFxBBDrq6vZJgPtC7+B9cPYQkTRJhh5p6GCIXg",
+	"qLpBFyzUd64EzB818WZPj1oeE3J1pa+uyqsrcfDxD1G3yQevGV946ybCJBvfRVLSjLqJvSazA/Owcqnz",
+	"79++2px7WI8e29EPYN3dXiko9LWzkiNWZAFJ7nixnJaLyZt6alHKoHbPMEQFkcUxsCGaWbz3OBTK/aY/",
+	"fRCLkt6yU3QAc7Jjh+JatVrJiJ1TY9K/YMvnT4dOvwhBtHauHjOrK1jmtIaV19lvnz57scXbNqt+nagp",
+	"dr3N6XQfR8EyC8zb3PB7RtHdoB91TRndmxEvh5XP3EgT8uHD86dmjx20wKN9pghan0A82OJQUnYFBXeY",
+	"2ZsMLj9+bHd+LLlm75iyXSq2gvN/a+wp0fDbgCscZDNe1OTOMFusyOkyWkpmbH2hFoZvSUIFYbTMOSvd",
+	"u526xxV5nrF5ITUT6fLgRQeSkwMoinYsWExlznZDBA+ht1YbGxrqdgBbiKqmencE1VoTeHQIiDucyfaw",
+	"SnXQ0QF9+4UHh9emODSXqpLr5aUhZwsyD5Vs0aO2l1QuBNa7JZCISjVhNJ1G3JCgV0DPZjBrjk6PjizW",
+	"hix91xYqCC2KnKeI/ZD04GoBZQD8Xr01U62L3pcv0KdqLNegRODLh76yKxtaKgUPZ/A2hc2kbWDI4w8a",
+	"Xd+wIcE/ESWheTP6eMnxyTf9o/5R/5h8VchSk2+efPPEFnFfCdeqxOi+esrKBVfs6z75/v37t4fH/WMQ",
+	"232SyVQd5jKlOS14f54RzfJckalcOOpA/1g6ZVj/DV2veDolsvRtqs3TSpeMzpXR4PpX4koMPx2AnxSS",
+	"1BcIJ2Vh1BwSzYAMhRRsSIR0JzikYjmEx0HpC6oZE8Jy5+kD/yscLdVQmHgWWlWeICCkpqdsTmiew0yv",
+	"xBDctsPagQFRJwv9Avuk+sTMHZbDxWRoTEAN8dgbwGYegS1oTyoHierzpY0JYzaEicwGPx4eEeUrENwN",
+	"hzc45WZ4JewbFlTolZIMiAza2WE5ptG8oCuz9UvDWHP66cB8PXR2kZ3kmFACtZ0wMyNBQZSGjZ7MHhyT",
+	"V/zPmF2d85QJrIjkoJCOueFYvfOCplN2cNI/csB1jc/q4GPvwtE5AbKyXm7PuXrHYHEVTNCC9wa9h/1j",
+	"GLOgego3/nDKaK6nfzf/nrCIG/i7ktkoPZxyn5zbQCvSAwIaOWJLzYVWs+AiQuWIvGEeuMC1yE9cwSnX",
+	"kJahAug/QARzxzK4EujxknJstvD7V+cXB65RA/bxtH99Bb/+Gq/wVc+zACi/mprzExN21SP//Mf/JUfw",
+	"XwGhm/rv7wF5gguSywUrD1KqWBhxNovHGfLMzIr6MwWHApmAf9tOFadGbda9uTpodE+pwsNHBBsuxfOs",
+	"NzCb/z0cBfZqwJpf1Rv81G4MgBNIIHEil8LVBcBa5LihwzXbVXDIoEa4A09XnoIOLtweOUZM16vsA69v",
+	"xfX3Lx+NCFKFFArFy8nRUaCXgsBhn/RhkVMuAiRMI6ZmjTl47IZZzIP1JQbNheSHFxTsWFw3zKNe8ltz",
+	"VBFP1qvzi1a2gUWmdepNSsuSM7PzaXTfWrOEaY5dH7KYYuk369CV9odyujf46WPSU9V8Tstlb9C7pEtF",
+	"hnI2PPMSrjkXTSdQV49hwY9JzwqJ3gADI2bwwznTJU9VcP9bdPnKPrLjaa7ZitUD+w5EJ0bqb7VFflPs",
+	"SI6La+sqmKO+8bYE9EMGNdprtocKVN8N56BF0b07OVf6vCi22JtA8zj8m+1dXO/QWhybogCDJbJv53ke",
+	"qjTInFTSKMLDz0AyK5bf7GWXz1vvDPfT7EdzOyF4+yXpFVLF+n2axxRxyoJhZ8PZXA3bIrrfYpvYzua8",
+	"KNpsM7aw+pHDwCgBTLWPvlz/z818qa7T89zKtSroCanZSFreZdbk87I/fkm2P20Pqd+0A3RZsS8tOjve",
+	"J51d2OZAHTzVqoZqCkofBnCxKccd6ekVhrxQthqdSwq2YhlspK7guh5+5tkXpLOcYT5Ik2rw89tQzXlR",
+	"PH8aI5b4st0jnKlDgKHvtU/wUazd5Y2csWwPO4sjub3dYR/rUj93aZtbaL/f9dJsR4qrqDtb3YR1HFem",
+	"mmlrZjSnUTu3uKDlsreleoHL75PnrgZ6ES/x5IrM5dzawwlUdzd7UyStOs89nLqHg7bzbOZqUTRWFk2T",
+	"2fbutVF61QgtO5rB1A4km9rfbI6jTUjwibPr7JlZ2grb1neK1Qv30D2K1rC5fuSg3RQSMlqC5buHo/lx",
+	"amuIoDMkbHpiUyWksZ2UDXo5lHm39wWTBSKL1RuNNT6dcvUcRluNtxbc5pHN2LLGkxNQs4CASEKZlQAw",
+	"kCWRJZhoZ4QSpUsqJqyE6S6oIZQRSyX82OWU9glmKysykTatbO6T5Hi5BqC4fyWGLm0IkS4QZRST62RJ",
+	"Rg4YrwF0jZ4H7utCz8hwxpbXFst2mASAGHj33NKNFANs5rG1Rs/IUEh9DRHoCNQG3hFryLn7bWxBMx3/",
+	"7krQG8pzOgLEa58YKGSryW3tFCiZse6zmGVIs8wSYu8OKopNR+1NSpqy/7Bf9GU5qS3Bv5iveltrKnZS",
+	"v5K24rakgz87EII96LpZBqDp6BAaLQmH8PZoSdiB2VN38Nvd1RUOGNFUWihdcJPaXb4BbKlPzrOMZa6j",
+	"EVyYsGmCqkm7rTtjkkMnbe1Zo8FWSHuw8GQ5YSFc/qjyyYccr3aCmO0pBLlrnrUtN+2yg8Odul+BdP9U",
+	"/UbUo20rZHZSlO1KrLJcUJ1O25taMsN6bsvddtpS27jujnrkb/Q0EX/TOf7dxeDKtmPy+bK340+HmNOA",
+	"zsA70EBUSemU1PV1Ro5mnzmzmFr//Md/mW2R+Q0bElRAxrxUus3mcPb3wOb+FQkFlTsIhXm+COyyEqBb",
+	"nTV1Pu21uxuuuIVevCUVwfj7IqIVY9QM/fsJmxN+WsoCzxC1c9vyBbUXl5Jd53gZvR5xDYRcECnucL72",
+	"Nt4TmxBsMSSaztiq8QJKEeZJwfIo2C6tEmJnn8/PVnV+W5gEHhdQJCZSZn2E9wKkM9X+hchIVspCud4Z",
+	"c4bxHoxV+chmYMu4HEljq7gmG9Rh1c5XLJaBO0GLOOasBJuEadcUMxbsIezBYEBcMQAS29okCADY/ruK",
+	"2mcAD9uSs3hwd7g9SK0HNQRclxbaQEW5xx1tIt107OvK5QqupblUBQfYFPB8Yd1cbNM8yr1UbOVK7+G8",
+	"glnC2DUMg3kD4WNnziv0ZegFYxA7mt+/XhwlhGbpb9x/bQuEl7+LvKUrmMHDRUTT+zdnqk2abIyDO89v",
+	"TY51tq/R0Nuq64ZT3iFAZdlK7/jk4aPH5PSbJ98ekTv8excv0bygJVf/jUXCa6mZkwm2m3R3Nf6OIqJR",
+	"9t7lJPpRljPVCPo2HI1ayj55X0PRMNfs62+Si9p5FGAF24rLNkFmXKVSCJbqi0Zj6d9MEOhRrNhFgP8V",
+	"Cijuftov5QS6ZRkdsFJsxa171kDcRN8voKIH5x6e6lahlNontaoUB75qYZepWOTcwHvVPLB7u3X1azpv",
+	"XvDIHgIqPJ02vPSNnpmVYqrOm1wpT+N63bG00xdibP+VtUmCd2rfjDOXE8hFQQAZl41EaF4y6gwyBM23",
+	"1wq6IBhNqQ7XcWh2JvrkdVBmVSPfNIOOXNlcNIwilXwy1f0rEbRpGxAqCPcN18C0ACBYm5mLZdm+9ZuU",
+	"2RlZCcqseL4tAjlyj/YehBfCcRxf8l2fmsPxwXxX7qu+AfvHOnhdyfiwkDlPl7CWK9HojWSxTSAZFxdY",
+	"d03Nc7mAKQlJEBYCH1E27EMrPWVC87RuVAoQpgwRRY2CmNZYp61ITx3NgcXHzLM9MM9Aqtd8ozfJecYO",
+	"pOBSHMyrkuYHulKzg7+zUUkPxjmHCjpo9YQQqoPDULj03aA7iHX/470F6ffKaP4TKG0P/MUMBHZLeGS3",
+	"Z+VtyX6IPTCDTIuV5DhZojI5VEuR9l1V4BBjtn2y0j1YaZ7nWMbJla2lxcxmZ6XxEju81NhcTTmC5hB0",
+	"8hBL3yuYR8QKzNyVn96T+9684q4qwHeynEiok9hb/GkRdC5RZrdsPQMWWCQ2Id0rhIZF5lLOGj6CvVAP",
+	"KoUHLjejk4yGVZkPSckKRnUM8cly0YGv2Z4zihm0ivKM6AVPGaqRIJas1Q7J8UgjOtKoE3DVgHgSsIBs",
+	"ljoCfDBx5mgwXvRrWPWY6XRqREbJyETafJma5xsSLxlLfNsenlnMONsWo6mKwUXokwuaYwvahSxnUD+A",
+	"gESYXTDsk4a8XF2TFyhG0q5oGwLrOLnyInmTmDAC6UosfEdysBkzK4KN4D+rq1TwHmcsBf+F2TJc+JgL",
+	"rqYAOhmTOkgiAcM8t8RyP1fWjv7UvHVrV+CjjgqzujNiQDx7SYybyxV8fBqxnSC3Ps99oS5UNKEy4DPL",
+	"93qdbW+YrcWBrQy30mDgOpNZztSotgr6LnhjUQp7qet+N64uw3kuquKsdmbAteSASYredp++kpEl8+07",
+	"jcq5kkjjk2CgA5ud31nzpq3EpGy2z5p0no4gIZ7bhkBh3HtuNt8BBNzP9VhprnGX2xGKcTJiEy5qRVzV",
+	"KAd3vCp/NgMHbZCoYAvbJLrZLCno13Yf18JBXUWvRSCYci5mvjeARRvLOTT/wxWopM6iWRFAhkyBNVOo",
+	"shGGqLHU0d6cWtI0fwmCS85ITjXLl33y0lp+rbxQQDyhxC4oa7VyAlRKnCa09wBx1+jwYbYZUPQAIgCI",
+	"+SyoqLOqB9f94KIs6r6xJOOZLcZDnFYn8FEaeZP0jLQaT8UQweDehSxyzpUCMJXQoTSny6YZiXO5EtDQ",
+	"BIoP4exkSRrpsS5KADmKcrHCL7iOCeN6p9GWbDVSmTMARRwqTUEiN2y9rLY1a0gZmN0aSe7S94jHrDIS",
+	"/Eq4eKFrg2mN/Qys2KD4dGlUHqpcBBLVlA4GJUt2/863hn2HV+/Xs+/sDKJ1CX7Di8r6/+/O8P7Cb1jT",
+	"5Ksvnr+3EDT3fdcAA9DlTgTXBG60IfB9MMQQxbQzb/ppnbe9to4Q0Cw9Kp8cE/aJpjq3AAIO1BpKBn+u",
+	"GGTG2zxR3+3Sn+OGRihbFALenk7sertyuJ96iMnR0q5qD0kWbtu8zWOLrenSgwHZw/Zn1nApwkNfutJZ",
+	"sKjpqa/6//UKm1yZ8YJRaHK2tX/ITv5XSg52W9fhgHZ4CvsqXBKEzQvtb9PG08ceHau3esuqpZos7jNf",
+	"F4y3vfjPcCTUxXDqZ+BJBaV9Io3VJUXKECUUvScIgqAWrNh6L7uzdsP9ul8WdP/k9kawrYnMs5idmIdd",
+	"yjZpu79B/nRwcnRyer9M6l+Qamx2MPYb1I0czp35E/zVCRYBRaLLgmF2jwPnP4cE3LPQ51B3ORz+4fAP",
+	"w8Sq0heXP6CGP6d66PDEmeqT1xIatmMfiBo5wrylEjNQzFzeTJ+cW3gUkM5XwqjeHuxlQQEBPzXTGI8b",
+	"MXMmMte1AkZlGWEWOishyvaqRjCQ79+/f+tgMBSzKYlWxY+r7TR7ikBha3WyH6nQzPWkx5YLGPRC9BfF",
+	"zK+hrA8A/+dUnRGKzeK932c+p1gd9XMlNbO+Gq7wT+ijzoXZ6D557triJWC/oUVvM7hqr9gUuhxDFZ+3",
+	"6LgK7bC6jT/ofLDsRLM5bEFVdqmRdpVdiuR2/cyjWm0pFxixQ/vPLC71aSgoXMzlHgBMEHT/L0jONStp",
+	"PkxcjHK0JMPz10+H6B7D85Ql/nr4J/JvfyJX1dHRwxT+y+wf9n/2O/sp+9PQOqSeX5LXH16+HFp0HPPn",
+	"m/f2I0eK1E0FoFZwfuD9RJMWjhZOnAuSyWqUMzxaIAX7U/wBJpwkCILABTFWuX+afEVzJWGXMgr9PTS3",
+	"JYBXwnb8QECfJYbMLdl8nZDh+3cfnmFj3O/OX14+s6sDpCFjxpIbmle+rSku4YECxoCbaU8e4s4OQ7OG",
+	"a13gJZDCTMFClF4JxN+xcEYWBtm6/jpxleSYiMr8w0zvNX0NN7NFquRP5IGQpZ4+IOevn5KAcN3xkZOj",
+	"/uMOKl5YJ3CUhrdq9Lm55jyAmPvc0arFtX0ooZ4Utt6nU46rfMxzMsRWOB3ryPkcsiEildEOpWzOBZ9X",
+	"897gKIZYtnEZ7+koZ9/hoObxKBoNyoqu/Yy2C93RurwRWZ8CllKflqVc9G9XFZ50DVrQ8ucKhePtx/t0",
+	"ILK2NrHNKIDBkqqbO1e5v0OAuShszg9dTRfAC2uRGwOXCVjEayirRU1mOo+OTnfQeO4eEDJCA4CuapC9",
+	"LTTsWJn7HZXuqE+AFgUTHUrEjgr3Fhwnz+XiNVu8pEtZ6W1+8exTwdIGn9rEDSxMIXQ82ryEeSFLvd2z",
+	"wGcukdi2ePzi8oenDLgf+De2ef6vRoJu+ez3yOC2e/h1lee3AxeBRd9rOneIUNpVDcAW/va7XLeEZFXp",
+	"JreHUmwj4M7IHJLuaOONwG9cvQ4jRkcoaNkAsFhn7nRc5ErH7F+AmP/9Mv5+Gf//vYzvmOtQwrov5R3u",
+	"XtT7MOY5U91YlT56WKLWAphvqI+RVzKrcloSi40DraFEI1gzgHYlygH92U5YZkXYusSCon5499I1AcA0",
+	"emyEwAWB1AVFtJSIHDrmN+xKzLmoNFNo+oB5DYFXiB9hioJZ52yuDitA9R72yY9TCTlM2EUNkyfq2keY",
+	"mO3RN8DOWR7GxyKyWoxTW4aAIKUIRurC0XMq+JjF0yByrvR3sNM7w2PVXOc+Yz5mcl0BH5i4w/8Dx4mz",
+	"RAEyeR8J58xuKfMwS47IgD4bWiTJeehws2246wtgPriTwhi9JyGWeWek8Af30D2eVIi4HjksP4W7H4sb",
+	"KglalWByxC/gKneHYDvxrI3P+m499+dZhld0gkaqZogaQY2g4nE/5ZYrvXXrjBkUGA43CTD+nNcnrLZ0",
+	"u7gGnc4+YpEpDlx2x7r0oGDFSstCEaoxFY1CchCphOY5ZKWC48sVzQPQldIyhzifLJiwZRnI/CdcoD9b",
+	"S3mGmTcLWmbKOl2HtpHQsE+68uEE64KseOdW9duur/pOGgV1L7HCS7r02VQL2xgKcNLMIYzYxBZMwnlh",
+	"LmwbUK+LkLZOsnCkhc22urPNUpkxJ2dsIwSuHDim9HNPYPJ6WTAkCpwzaWR0cWU7T51ZuoE0SyEROhy0",
+	"DuuBFdJqOPjGPjmHzlV2NyzmtKszxdwiUMqCHov9lXKe+mJciWAiQwuJULfbtrScBFqL26ySKaaH9mWQ",
+	"G+pTv2KAaI3Umi0Q0NTsvfxPyUXv7hitKctzuksiA6zw10APekt5ycXkQmasu5Iu24tdbSHbm43SDBHD",
+	"TQtJ5HZs2vLn9UnNtL7qWC2hoGRrJR8wQAX09AgpizZnEjVcX5iBHJoKtugm+/r6YViyJvUYZhqsJBTi",
+	"e6HHZMdirh3p14uS22cbN/cL69bzZaNXK27i3jKOV1h93U/GzYPmcn/83jXg6LQuXfklWhPz1VJL85aw",
+	"JBPEQwPcMmpnufOxL793rdC/KcJSXnmN7fSRUY/m5q7uI0nKpvJijbxhNrBjllxuyVFcR7FOfiLDfGnP",
+	"K+wFRzFNHYOjQZPhPnmuHROE7g0TyVSNnWTLIGhuc3WhFz+UUaykNwdcxVWRcEUWLM9jbEUxSwq/cW3v",
+	"g9jbLX+FuB3hha7VBpe8PafLrUlm1yuvy0rpgxu3hnWiyc0QkyR8YfYQejkOg5rtlex163oAyVa3sba6",
+	"jiUMW3JgBN4glMNQ0G3L1T3Apaq9Q1CiqSS2W86RTo1y2cxMhrmuCj9vfdjSPdhcrCuL8CnYpx9st9nf",
+	"MnG+NxPdryVS1+F7PO+mFLSehj1Kok2YsM/R+ARb1J+gb5eOjKlElGljbMQYk++463KxQGJhnlhd/2Wo",
+	"0pYWZl3wsf8STGt/6LO2bLBmCK5D1K0Pf2e3E4y+VYLmfR7NrnZR5FTOjXI/DjmeZ5sAzbV/ZNTg6iIy",
+	"6u2UDwRFLaCx1e5wh80D7KjVFhpZ2fWMLa3N7PsqUrNRmUv5Cyz7FfTysDqKqtkakx4ysPvk3Nasu2Kl",
+	"lbrjsMq4baPjdtyS5gK7CNujbwNUdd9G0zksiea3JvCX+9KUXoIV1PQZUTVTSdhTPaubrBntVt1VHFnE",
+	"+M9x2JtzRYZvP6AXyLlfD2ZcD20NHHbFqKVnxgro8mbzcG39PiTWUijKqyuP8adOsjVF2YVHXAD081qy",
+	"JS0EGtuP0L0qgl4BvOEZLPN+mOQLrpEB3ZqELiyw5J6K2lbAqTyCD0SsspKOta3mdbWSNrXTI+zhgeY8",
+	"W1F4dmoN4ikMW692GdzPaDrF9qwOzIFb7M2SK8x3DVsRYm33iKYzvBUvqdIHz8zPD54/xd58rgp2zpXC",
+	"tv9kTEviCAX6oCB+inkhVNBmVFPf6BG6OyLOBwzcvxLnkHJte82B2xZTxI8fE9Un5zYSbTcP3KOesKVt",
+	"WMkVgMkWcecnxsWfuS61K7ImmkTZWHlnM7+jg28/fj5Ojr+9S+8+OJ5oY52NCYZ2SfsIyFJDIUUBvc/A",
+	"Oi9vWHngTkPoDe3eOhP5LJ1ySHhR621EDP0C5a1JOUDWbTkVdCilc2PAaZsaXQcSkNyt3UeGOIch8edv",
+	"6FAKBlwYk7E93AHSrJkK4hGDDIcKxbMapdWYna4/75zNZblshsBsYrFmgtgMhsQiq2ABrPWI8IK57qvo",
+	"bCm5WcsL9wrs1I6vhO7U7Eq02re/ffHq/XGjpTr5yjY4N+eJncghnRtLxVJeTFkJee0QW6QTG/o4f3Z5",
+	"8JeLV7VY5DAAVUqmHConzODe4lF15cSVsDHzr8+wY7E5z7omop5YYDaPIF3fXLrE17f5rht6yhSzGE2R",
+	"a12UrKAlw1yqexI/OPivVINpVxa5+C9YsQ/V/nvoY2WRzP22U9GRluFNZHR21I2z47kBrslvb3B88vjJ",
+	"ybfHJ90VUnXuTjeL8A2qhzbLB2Xui1eXToiBrm7ue4PcDCUtC4ZXBHmEnSj6ezBEiJgqMI6qG8DwzNlX",
+	"5jVcKE1Rz4dXmPdfCVthslLIHDRsvmnV+yS1azWo6lxBhDA/qY2R2A3AfcB+8PdB/R9g/F+puA9fXrAM",
+	"kjy7K/zMSezhLuDrjA5nx8QENCdorBJiiaG+H2Ob5LU+O8lSuW/fEM1Ph2/vtyb5JaAB7UNh4EXQIQkM",
+	"DJSAXQptXH3N5QQ73cZv/BsB+GOgVNrqPMQzchr4wFo6XEe6BzYUBRuMUEz3ybNcsYGFRQsNLGcnNWLr",
+	"AFIrzGux57YsXQ2l70fAStYw2bjTpP2ADewUn8vju6bnEORf+Ky4EIs0h4babqQr4UbAJFGImqxBNQ1A",
+	"3sJIG8V8k5ZPu7b8rHsb0dN2xXIDX30N5HYlajwZw5y5XuNmmTFW1GcSApU2jF6rfoQ7xahamvVNqvAJ",
+	"PFqLXadmqnGrDRPPWMlvqFMt0bY2m6zoUp1ZEK4Q1hTdv24EdLv5oJhFz4qmhAKt3w+jfmnG3kNcCi4X",
+	"ikjnKYEE2jPSylehalYnqxhp1vRDOn/JftCiXcrPuCrD4BAqAOaNu7Edhzt1SBXP2PrW1PDEffamNi/o",
+	"SjR8ZSeauHoMn5GZkOPk6OhonzHmBhhXKqvcV5ZienZQ6c1LYhevdoB/ju7+RsyOMaCFunNY39i/xhR7",
+	"YJQnqN715ZoF1dPawudZb/WW3MHM/1do+1cHXizcXfygdz/Q2ln1OV7tg1zRhaLuOdL1m3EXBqARRb30",
+	"O7n7sOK4U1+6/OtLwxKfVuns6Z/7BIpo0IeQeQwnRtMpQhooF3i1ZnsCpnbmUZ6gvSr0ngmRDzIjB8ec",
+	"lYp8NbzqjXM+mWpFTo5OTq96w68RO4JqNvdeRTT3rwR15fOXz14+u3gPMhPLM2y4fVn7BOr5cg+I2Cfv",
+	"jRkHaK0YXvHJAdbnQ0HGm9UN//LMiqsW9IaFI/CTvBLgVV9MsWkNsWXyqOTFBLkr+94tZnW/tdv7v05/",
+	"Navcm+n3e8n49o3RS1tGjYYDFqj94rXcb4S7p+ggWtwFpm2NYziS1xpNF703JFkYfT9IsovaHJnKPFPe",
+	"0vPJTpVVsfeRXgMdfBsv9SZwoxf+TppxGIfsljO+Zb8zgQHi1azWfYBFxFwP0JsNBjralNqahwue52TM",
+	"RQZWNUQn0Q/PrfUpy6QZn/e2n5Zk6MOrw6YRuyGESahGh36j4cyG9PqVsugAUNtDkJ+RIRcQ1bu2ZLpq",
+	"UK80WHcNTKJg4yUd6xdc319I9al5w6/k13vB9Xv2qbPodraXpJVzuBkNtwucouFbGkOxjWIqgPVGwPw7",
+	"BGU7+tuYZRlZYIF8u4PzCVI+uHdiSOp5jq1X4Jf9VbKNAeBbXFx044BrBbr3zbhWLulfZCtZKi5v1IHk",
+	"W4cTd4i8mOnS8hxZug68IEbfs+XNMzcpDJDHEb7gPO6V7u9oGzz3mX91AH9fCJjR3IH9JguEzP0wnbJ0",
+	"TXnWBreXfX/g+bLHB94jNCuFVgjUDdm1XkwZC6HpxbXqu8I+a5EkE5bO7pUsan50W6LYT1E0bm2TAnyl",
+	"iLXXXVZQ3TJjVwk/4UqvqyQ6X3Gh2xp9cKuyLDDILPygddDWfm1cHpHjMWCpw3DFtKQKiv2GqppMGGTm",
+	"1V8MY8mxdqJ3yISzCVg9mtH/sB/3ZTm5v7S3d3bSv1LE2L0+DvRdfxtENZy/d5XobBUmlhmnbI9Iv+7W",
+	"r2BH7ErGrW4GUZz3e+xAIUt296xqB8u+B+8eom1QyN+qCsKFlnX4TGOGDzRH2MA3grj90dHp6cOTb0+7",
+	"z0GxtNyEp35pn7nPVsvwii43up1ABNdgH3YYjN1ouyxQY3IdMlZd5yNwAm/dZbfLBOMeo8N2foCe6oBO",
+	"syQ/V6yCNzu3lnWRQWASH7VhTKjUlwIcZ8DszwIgTdttD4JjclUjHTQ1UFBIm0nXti1Eo5erLSx9oJpd",
+	"XS2+p+3LzFk2hFpqY2EB4PW6BjbBmK1GNtv2x4nYkEjbddOeoDXVkGfDMzLUUl7ntJwY9XsuS2ZsSyrI",
+	"6ePk8cNTxIuJJiQykSHd3EW44R3t0e9/qLK//LB8NfnTnwxNOTxnPubmT9kb9B6Pj9KT0eOTg4fpET14",
+	"lD15ePAtPWUHp+Oj8enoaPyEHh9vL+Nw5r+S9Ygvfy7GssuABENmzdHxzAbIz7wN5swlswf7FMfrJ/tX",
+	"uKJ7YUGQD2DXbLi+b80c5zE1h//2ycOjR93dky1331hP9aYuFOVahf3n/BUGnriEW3IWmqpTajjRGOPt",
+	"Aafqqpbquje/hX7t7mbM65qHew/m2VO3bgSbfFH326kLKhXP2ANFUlksW/2U1wqgrrYAwUnc6352XnT4",
+	"NiHDC5pO2cGFFLqU+dDmzR2AOjTckyvc8RNseawI3J7btcnvWsgDwLoZ7yVcTQ/GHz8/PInHq93d1lRX",
+	"3YqbOWB84j4PGN8QU9nsN3dnjtBWyMUJvcPB53ViMvsm20Msa57o7I7ubXN2x73tmm8mFSEm/HJPGG2u",
+	"m8hEntnUdVC3SgZhYJqHTATfvLbv96oaFOzVLZQghUG2PENvBmCmm3/MuMDEkRyDq7s2eYabN+gdqvLm",
+	"MHWIzbjfOxzQr6Ug/RLEcTGVUjEP64iQ+qMqnTW6qgQEsa2LEn5ymBqGvqF+GyNstlgbkRmlyJeumytg",
+	"1kPNpQ0A4ezQe0WhzZzNtvRdNeGtXie07u6Ojs0gcnr/Ypk/i7AD64r3xXcxNLqw6xjs81fXHe3ag1x1",
+	"Mkc8ux0s4Dehz0GnQFjDur55uuTWpTaVCwi/MLEP18L7EvJZIYKaYINYigipCamKXFLAMwOEZrT98bbs",
+	"cEqVMHqDyFi2tmsWV8bA/1A//NvGKngzHu9j96tSkHqDyFxm5paMz0LxR6YUvpSVDmtvHRe5j0iideTY",
+	"DINgMs34AHOwJVDkg03B1VJpNs8OzG8U+WrY/NsWNQy/htRpY0W+f/vqLKjrbOZoxxtlM/HbJZV91qa4",
+	"9V347Y+xiDf7aB78kungEEYMsI8hecC3yLddlwPHHTbNv2vEEEMEa0JF8P4xN8KlEeQLy4HBJ4AVT4ql",
+	"0jAqWY1yi5oDP/blkRCSpktFhqNKLYc2wlQyXS6vYbGRQJGd5B08afcUDMKE+n2l5e+lxskM1S6V2Tb0",
+	"YgZjaVVyvQRTFnLBeoOfPn75aL4pb5yNW5V5b9Cbal0MDg+PT77pH/WP+seDb5588wQwO+zb2mgP421M",
+	"NWsSu6m2W/rE8KVrS6YewanDcaO8vHEVuWNpIWl9w2ozK8wIshpoKgv06fvWXHXqdPwFnRi/C4qVhUHv",
+	"5wbIr31DXWHRGt0cCxa62IzbgP6DOdKiiP38wvaWkmOshbPz4iW5qeGu3SRc0l9sGMSZcHkmGCYBRyAE",
+	"pmr1MliUdaS0R0NMctz2Ja5tB5z6+gUIFr46+veM5nqa2FJ3a0JMqjI8UaS+Lx+//L8AAAD//w==",
 }
 
 // decodeSpec returns the document as JSON.

@@ -43,6 +43,17 @@ func (h *handlers) RestoreCoordinator(ctx context.Context, r RestoreCoordinatorR
 	return RestoreCoordinator200JSONResponse(out), err
 }
 
+// DeleteCoordinatorAccount removes the account at the coordinator.
+func (h *handlers) DeleteCoordinatorAccount(
+	ctx context.Context, r DeleteCoordinatorAccountRequestObject,
+) (DeleteCoordinatorAccountResponseObject, error) {
+	err := h.agent.DeleteCoordinatorAccount(ctx, daemon.DeletionRequest{Password: []byte(r.Body.Password), URL: r.Body.Url})
+	if err != nil {
+		return nil, err
+	}
+	return DeleteCoordinatorAccount204Response{}, nil
+}
+
 func coordinatorOf(c daemon.CoordinatorInfo) Coordinator {
 	sync := syncOf(c.Sync)
 	return Coordinator{

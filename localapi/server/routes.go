@@ -75,6 +75,7 @@ var routes = []route{
 	{operation: "listAside", method: "GET", path: "/v1/messages/aside", scope: daemon.ScopeAdmin},
 	{operation: "forgetAside", method: "DELETE", path: "/v1/messages/aside/{id}", scope: daemon.ScopeAdmin, body: jsonBody},
 	{operation: "restoreCoordinator", method: "POST", path: "/v1/coordinator/restore", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
+	{operation: "deleteCoordinatorAccount", method: "POST", path: "/v1/coordinator/delete-account", scope: daemon.ScopeAdmin, body: jsonBody, password: true},
 	{operation: "listDevices", method: "GET", path: "/v1/devices", scope: daemon.ScopeAdmin},
 	{operation: "askToJoin", method: "POST", path: "/v1/devices/ask", scope: daemon.ScopeAdmin, body: jsonBody},
 	{operation: "listDeviceRequests", method: "GET", path: "/v1/devices/requests", scope: daemon.ScopeAdmin},
