@@ -38,6 +38,8 @@ const (
 
 	maxKeyring = keyringFixed + maxOldKeys*keyringEntry + 1<<10
 	maxRoot    = 64 << 10
+
+	maxRootBlob = len(remoteMagic) + 1 + 3*4 + maxHeader + maxKeyring + maxRoot
 )
 
 // rootBlob is the inside of v-root. Nothing of it is authentic.

@@ -30,6 +30,9 @@ const (
 	MaxSwapRecords = 64
 	MaxSwapBytes   = 4 << 20 // of all records together
 	MaxRemote      = 4 << 20
+
+	// MaxAttachedBytes is how many bytes a change may attach: they share its swap with the root blob.
+	MaxAttachedBytes = MaxSwapBytes - maxRootBlob
 )
 
 // Mark names one version of a remote record. The zero value: there never was one.

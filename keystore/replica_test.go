@@ -230,6 +230,35 @@ func TestAttached(t *testing.T) {
 	sameVault(t, r, other)
 }
 
+// What is attached shares the swap with the root blob: as much as always fits is taken, and anything more is refused before it is staged, so
+// that it is no change that the replica refuses.
+func TestAttachedTooLarge(t *testing.T) {
+	r, remote, _ := joinedRig(t)
+	attach := func(bodies ...int) error {
+		return r.vault.Update(func(tx *keystore.Tx) error {
+			for i, size := range bodies {
+				if err := tx.Attach(fmt.Sprint("i-", len(bodies), "-", i), keystore.Mark{}, make([]byte, size)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	calls := remote.Calls()
+	for _, bodies := range [][]int{{0}, {keystore.MaxAttachedBytes + 1}, {keystore.MaxAttachedBytes, 1}, {keystore.MaxRemote}} {
+		wantCode(t, attach(bodies...), fault.TooLarge)
+	}
+	if n := remote.Calls() - calls; n != 0 || pendingWrites(r, "vault/root") {
+		t.Error(n, "calls for what is refused here")
+	}
+	for _, bodies := range [][]int{{keystore.MaxAttachedBytes}, {keystore.MaxAttachedBytes - 2, 1, 1}} {
+		if err := attach(bodies...); err != nil {
+			t.Error(bodies, err)
+		}
+	}
+	r.put("x", "goes on")
+}
+
 // A vault larger than a swap, with items of the largest size: uploaded, fetched, changed in one go, collected.
 func TestLargeVault(t *testing.T) {
 	r, remote := newRigInMemory(t), keystoretest.NewReplica()

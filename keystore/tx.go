@@ -217,11 +217,11 @@ func (tx *Tx) KV() *kv.Tx { return tx.kv }
 func (tx *Tx) OnCommit(fn func(tx *kv.Tx) error) { tx.onCommit = append(tx.onCommit, fn) }
 
 // Attach has a record of the replica that is no part of the vault change in the same swap: the body takes the place of the version before,
-// the zero Mark for none. Should the record be another by then, the change is redone like one that another device was faster with.
+// the zero Mark for none. What is too large is fault.TooLarge. Should the record be another by then, the change is redone like one that another device was faster with.
 func (tx *Tx) Attach(name string, before Mark, body []byte) error {
 	switch {
-	case len(body) == 0 || len(body) > MaxRemote:
-		return fault.New(fault.TooLarge, "an attached record has 1 to %d bytes", MaxRemote)
+	case len(body) == 0 || bytesOf(tx.attached)+len(body) > MaxAttachedBytes:
+		return fault.New(fault.TooLarge, "attached records have bodies, and at most %d bytes together", MaxAttachedBytes)
 	case len(tx.attached)+1 >= MaxSwapRecords:
 		return fault.New(fault.TooLarge, "at most %d records are attached to a change", MaxSwapRecords-1)
 	}
