@@ -90,17 +90,6 @@ func (v *BlobVersion) check(user UserID, name string) error {
 	return nil
 }
 
-// Descends reports whether the newest version of a blob that ReadBlobs returned is a known one, or descends from it. False is also that more than
-// 9 versions came since: who must know then reads the versions between, as long as they are kept.
-func (b *Blob) Descends(counter int64, hash []byte) bool {
-	for _, v := range append([]BlobVersion{b.Newest}, b.Earlier...) {
-		if v.Counter == counter && bytes.Equal(v.Hash, hash) {
-			return true
-		}
-	}
-	return len(b.Earlier) > 0 && b.Earlier[len(b.Earlier)-1].Counter == counter+1 && bytes.Equal(b.Earlier[len(b.Earlier)-1].Previous, hash)
-}
-
 // Blob returns a version of a blob, the newest for counter 0. That its parts fit its hash is checked; that it is the newest cannot be.
 func (c *Client) Blob(ctx context.Context, name string, counter int64) (BlobBody, error) {
 	p := &GetBlobParams{}

@@ -137,18 +137,6 @@ func (c *Client) FetchPreKeys(ctx context.Context, user UserID, request RequestI
 	})
 }
 
-// Senders returns whose messages the user takes.
-func (c *Client) Senders(ctx context.Context) (Senders, error) {
-	return do[Senders](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.GetSenders(ctx, e) })
-}
-
-// SetSenders says whose messages the user takes.
-func (c *Client) SetSenders(ctx context.Context, s Senders) error {
-	s.Allowed, s.Blocked = notNil(s.Allowed), notNil(s.Blocked)
-	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SetSenders(ctx, s, e) })
-	return err
-}
-
 // Send puts a message into a user's mailbox. That it did says nothing of whether the user will see it: only an answer of theirs does.
 func (c *Client) Send(ctx context.Context, user UserID, m OutgoingMessage) error {
 	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) { return c.raw.SendMessage(ctx, user, m, e) })

@@ -176,7 +176,7 @@ func TestLogoutAnswerLost(t *testing.T) {
 	}
 }
 
-// Rules about senders and the status of prekeys, by the client.
+// Rules about senders and the status of prekeys, as a client sees them.
 func TestSendersAndStatus(t *testing.T) {
 	b := newBench(t, open, Options{})
 	ctx := t.Context()
@@ -190,9 +190,10 @@ func TestSendersAndStatus(t *testing.T) {
 	if st, err := alice.PreKeyStatus(ctx); err != nil || st.Sequence != 3 || st.OneTimeLeft != 1 || len(deref(st.BundleHash)) != 32 {
 		t.Errorf("%+v, %v", st, err)
 	}
-	rules, err := alice.Senders(ctx)
-	if err != nil || rules.Sequence != 0 || rules.Allowed == nil || rules.Blocked == nil {
-		t.Fatalf("%+v, %v", rules, err)
+	token := b.user(1).AccessToken
+	rules := into[Senders](t, b.send("GET", "/v1/senders", token, nil))
+	if rules.Sequence != 0 || rules.Allowed == nil || rules.Blocked == nil {
+		t.Fatalf("%+v", rules)
 	}
 	rules.Sequence++
 	for i := range 999 {
@@ -201,9 +202,7 @@ func TestSendersAndStatus(t *testing.T) {
 	}
 	rules.Blocked = append(rules.Blocked, userID(2))
 	for range 2 {
-		if err := alice.SetSenders(ctx, rules); err != nil {
-			t.Fatal(err)
-		}
+		b.send("PUT", "/v1/senders", token, rules).want(t, 204, "")
 	}
 	for i := range 2 {
 		m := coordinator.OutgoingMessage{Id: fmt.Sprintf("30000000-0000-4000-8000-%012d", i), Body: []byte("x")}

@@ -67,16 +67,6 @@ func (s *State) Events(ctx context.Context, user UserID, epoch string, after uin
 	return list, err
 }
 
-// LastEvent returns the id of a user's newest event, 0 if there was none.
-func (s *State) LastEvent(ctx context.Context, user UserID) (id uint64, err error) {
-	err = s.view(ctx, func(t *tx) error {
-		c, err := t.of(user)
-		id = c.EventLast
-		return err
-	})
-	return id, err
-}
-
 // Watch returns a channel that gets a value after each event of a user, several in one if nobody listens; cancel ends it.
 func (s *State) Watch(user UserID) (woken <-chan struct{}, cancel func()) { return s.hub.watch(user) }
 

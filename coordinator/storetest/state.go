@@ -277,11 +277,11 @@ func restored(t *testing.T, b *stateBench) {
 	if n, err := r.PutPreKeys(ctx, UserN(0), upload); n != state.LowOneTimes || err != nil {
 		t.Errorf("a refill: %d, %v", n, err)
 	}
-	last, err := r.LastEvent(ctx, UserN(0))
+	events, err := r.Events(ctx, UserN(0), r.Epoch(), 0)
 	if _, fetchErr := r.FetchPreKeys(ctx, UserN(1), UserN(0), requestN(1)); err != nil || fetchErr != nil {
 		t.Fatal(err, fetchErr)
 	}
-	if list, err := r.Events(ctx, UserN(0), r.Epoch(), last); err != nil || len(list) != 1 || list[0].Type != state.PreKeysEvent {
+	if list, err := r.Events(ctx, UserN(0), r.Epoch(), events[len(events)-1].ID); err != nil || len(list) != 1 || list[0].Type != state.PreKeysEvent {
 		t.Errorf("one-time prekeys are low after the refill, and nobody is told: %+v, %v", list, err)
 	}
 	if v, err := r.Blob(ctx, UserN(0), "vault", 0); err != nil || string(v.Body) != "vault" {
