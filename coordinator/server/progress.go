@@ -26,7 +26,7 @@ type pace struct {
 // unlent is how many bytes an answer may have without a loan.
 const unlent = 64 << 10
 
-var defaultPace = pace{body: 8 * time.Second, answer: 10 * time.Second, start: 30 * time.Second, slowest: 16 << 10, large: 64 << 10, place: 5 * time.Second}
+var defaultPace = pace{body: 8 * time.Second, answer: 10 * time.Second, start: 30 * time.Second, slowest: 16 << 10, large: 32 << 10, place: 5 * time.Second}
 
 // bytes is how long n bytes may take on average.
 func (p pace) bytes(n int64) time.Duration {

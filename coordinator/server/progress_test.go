@@ -259,7 +259,9 @@ func (b *bench) busy(p *pool) bool {
 func TestF20_StalledAnswers(t *testing.T) {
 	r := defaultRoom
 	r.requests.address, r.answers.address = 0, 0 // all callers of this test have one address
-	b := newBench(t, open, Options{room: r})
+	p := defaultPace
+	p.place, p.answer, p.start = time.Minute, time.Minute, time.Minute // nobody is let go while it lasts
+	b := newBench(t, open, Options{room: r, pace: p})
 	readers := make([]Tokens, 6)
 	for i := range readers {
 		readers[i] = b.user(i + 1)
