@@ -37,8 +37,11 @@ func TestRetire(t *testing.T) {
 	read(t, alice, bob, older, "made before")
 	start(t, alice, bob, oneTime)
 	say(t, alice, bob, "begun anew")
-	read(t, bob, alice, late, "on its way")
-	say(t, alice, bob, "its ratchet key was new: this chain is, too")
+	read(t, bob, alice, late, "on its way") // its ratchet key is new, and makes no chain
+	_, err := alice.Send(bob.Address(), "x")
+	wantFault(t, "sent in the session that came back", err, fault.Stale)
+	start(t, alice, bob, oneTime)
+	say(t, alice, bob, "begun once more")
 	say(t, bob, alice, "fine")
 }
 

@@ -150,9 +150,14 @@ func (s *state) newSendingChain(rand io.Reader, ratchetKey *[32]byte) error {
 		return err
 	}
 	defer secret.Wipe(agreement[:])
+	next := chain{}
+	s.root, next.key = rootStep(&s.root, &agreement)
+	if s.sending == retiredChain {
+		clear(next.key[:])
+		return nil
+	}
 	s.previous = max(s.sending.index, 1) - 1
-	s.sending.index = 0
-	s.root, s.sending.key = rootStep(&s.root, &agreement)
+	s.sending = next
 	return nil
 }
 
