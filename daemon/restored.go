@@ -129,6 +129,12 @@ func (a *Agent) loginAgain(ctx context.Context, s *session, proof keystore.Proof
 
 // putBack does what is said of RestoreCoordinator, in the order of a round: each part needs those before it.
 func (y *syncer) putBack(ctx context.Context) (r CoordinatorRestored, err error) {
+	if err = y.mail.Restored(); err == nil {
+		err = y.mail.Repost(ctx)
+	}
+	if err != nil {
+		return r, err
+	}
 	if err = y.a.vault.Sync(ctx); errors.Is(err, fault.RolledBack) {
 		err = y.a.vault.Republish(ctx)
 		r.Vault = err == nil
@@ -174,10 +180,13 @@ func (y *syncer) followEpoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if y.epochAt = n; changed {
+	if changed {
 		y.a.event(Event{Type: EventCoordinatorOlder})
 	}
-	return nil
+	if err = y.mail.Repost(ctx); err == nil { // whatever becomes of the vault: no key is needed for it
+		y.epochAt = n
+	}
+	return err
 }
 
 // historyKey is what this machine remembers of older links of the device list, sealed under the local key.

@@ -322,7 +322,12 @@ func TestF14_OlderMachineFirst(t *testing.T) {
 	_, err := laptop.RestoreCoordinator(t.Context(), RestoreCoordinatorRequest{Password: []byte(testPassword)})
 	wantCode(t, "the machine that was overtaken", err, fault.Forked)
 	desk.settled()
-	p.people[1].settled()
+	grace := p.people[1]
+	eventually(t, "what both sent", func() bool { return len(titlesFrom(t, grace, desk.vault.UserID())) >= len(p.sent[0]) })
+	grace.settled()
+	if got := titlesFrom(t, grace, desk.vault.UserID()); !slices.Equal(got, slices.Sorted(slices.Values(p.sent[0]))) {
+		t.Errorf("she has %q, want %q", got, p.sent[0])
+	}
 	if n := p.posts.twice(); n > 0 || p.posts.bad != nil {
 		t.Errorf("%d message keys twice, %v", n, p.posts.bad)
 	}

@@ -41,15 +41,15 @@ func (m *Messages) Epoch(epoch string) (changed bool, err error) {
 		return false, err
 	}
 	if changed = len(before) > 0; changed {
-		if err := m.restored(); err != nil {
+		if err := m.Restored(); err != nil {
 			return true, err
 		}
 	}
 	return changed, m.config.DB.Update(func(tx *kv.Tx) error { return tx.Set(epochKey, []byte(epoch)) })
 }
 
-// restored does what is said of Epoch.
-func (m *Messages) restored() error {
+// Restored does what is said of Epoch, on the word of a person.
+func (m *Messages) Restored() error {
 	var bases []string
 	err := m.config.DB.View(func(tx *kv.Tx) error {
 		return tx.Keys(markPrefix, func(key string) error {

@@ -37,6 +37,8 @@ type world struct {
 	store store.Store
 	down  func() // ends the coordinator
 
+	clients []*coordinator.Client
+
 	mu    sync.Mutex
 	now   time.Time
 	users int
@@ -110,6 +112,9 @@ func (w *world) back(backup []byte) {
 	w.t.Helper()
 	w.down()
 	w.up(strings.TrimPrefix(w.url, "http://"), backup)
+	for _, c := range w.clients {
+		c.Close() // a connection of before may break at any moment
+	}
 }
 
 func (w *world) clock() time.Time {
@@ -152,6 +157,7 @@ func (w *world) person() *person {
 	if err := c.Register(w.t.Context(), coordinator.Registration{User: id, EmailHash: proofOf(id), Proof: proofOf(id)}); err != nil {
 		w.t.Fatal(err)
 	}
+	w.clients = append(w.clients, c)
 	return &person{
 		w: w, id: id, client: c, epoch: 1, keys: map[uint64]secret.Key{1: secret.Random()},
 		local: &ratchet.Local{Identity: ratchet.NewIdentity(), Address: ratchet.Address{Name: id, Device: 1}, RegistrationID: 7},

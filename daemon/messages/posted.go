@@ -108,7 +108,16 @@ func (m *Messages) tooOld(size int) (old []string) {
 	return old
 }
 
-// repost posts what is kept once more, if that was asked for (Epoch, PutBack): those that the coordinator knows change nothing there. It goes on where it
+// Repost is the part of Send that posts again what the coordinator took lately, if that was asked for. It needs no session.
+func (m *Messages) Repost(ctx context.Context) error {
+	return m.until(ctx, func(ctx context.Context) error {
+		m.sending.Lock()
+		defer m.sending.Unlock()
+		return m.repost(ctx)
+	})
+}
+
+// repost posts what is kept once more, if that was asked for (Epoch, Restored): those that the coordinator knows change nothing there. It goes on where it
 // was interrupted. The caller holds sending.
 func (m *Messages) repost(ctx context.Context) error {
 	asked, err := m.isSet(repostKey)

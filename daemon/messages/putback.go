@@ -62,7 +62,7 @@ type Restored struct {
 // their keys. What was posted lately is posted again with the next Send. It may be called again, and on other devices.
 func (m *Messages) PutBack(ctx context.Context) (done Restored, err error) {
 	err = m.until(ctx, func(ctx context.Context) error {
-		if err := m.restored(); err != nil {
+		if err := m.Restored(); err != nil {
 			return err
 		}
 		if done, err = m.putBackRecords(ctx); err != nil {

@@ -256,3 +256,52 @@ func TestPostedIsBounded(t *testing.T) {
 		t.Errorf("%d go of those that are old", len(old))
 	}
 }
+
+// The device that knows less puts its record back first: the other one puts its newer one on top, as nobody changed it since. Once it is changed,
+// the other one takes it over.
+func TestPutBackByTwoDevices(t *testing.T) {
+	w, alice, bob := pair(t)
+	second := alice.p.device()
+	say(t, alice, bob, "a")
+	say(t, bob, second, "b")
+	say(t, second, bob, "c")
+	say(t, bob, alice, "d")
+	devices := []*device{alice, bob, second}
+	fresh := func() {
+		for _, d := range devices {
+			d.vault = nil
+		}
+	}
+	for i, changed := range []bool{false, true} {
+		backup := w.backup()
+		say(t, alice, bob, "newer")
+		fresh()
+		say(t, second, bob, "newer still")
+		say(t, bob, second, "and answered")
+		w.back(backup)
+		fresh()
+		bob.putBack(1, nil)
+		alice.putBack(1, nil)
+		if changed {
+			say(t, alice, bob, "changed")
+			second.putBack(0, nil)
+		} else {
+			second.putBack(1, nil)
+		}
+		for _, d := range devices { // what was lost is posted again
+			d.send()
+		}
+		for _, d := range devices {
+			fresh()
+			d.receive()
+		}
+		for _, from := range []*device{alice, second} {
+			fresh()
+			say(t, from, bob, "of one of them "+strconv.Itoa(i))
+			say(t, bob, from, "to them")
+		}
+	}
+	if w.reuse > 0 {
+		t.Errorf("%d message keys twice", w.reuse)
+	}
+}
