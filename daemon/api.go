@@ -196,7 +196,7 @@ type SyncFailure struct {
 }
 
 // HeadFinding is one contact's view of an object of this account that does not agree with the one here: fault.RolledBack if they were told a
-// newer version, fault.Forked if they were told another one; fault.Stale if nobody has echoed any for a day. Or it is a contact's own object
+// newer version, fault.Forked if they were told another one (nothing is written or sent then, see TrustVault); fault.Stale if nobody has echoed any for a day. Or it is a contact's own object
 // of which they told two versions: fault.Forked (docs/messages.md, "Heads").
 type HeadFinding struct {
 	Object   string // vault or devices

@@ -206,7 +206,7 @@ func (y *syncer) ownHeads(context.Context, string) ([]messages.Head, error) {
 
 // checkHeads looks at what contacts echoed of this account, and tells heads to those who have not heard for a while.
 func (y *syncer) checkHeads(ctx context.Context) error {
-	if err := y.findOwn(ctx); err != nil {
+	if err := y.findOwn(ctx); err != nil || y.s.forked.Load() {
 		return err
 	}
 	return y.tellHeads()
@@ -219,6 +219,9 @@ func (y *syncer) findOwn(ctx context.Context) error {
 		return err
 	}
 	found, err := y.mail.CheckOwn(own)
+	if err == nil {
+		found, err = y.checkForks(found)
+	}
 	if err != nil {
 		return err
 	}

@@ -90,9 +90,10 @@ func (a *Agent) ClearFinding(ctx context.Context, r ClearFindingRequest) error {
 		if err := s.sync.mail.ClearFork(r.Object, owner, r.Contact); err != nil {
 			return err
 		}
-		if err := s.sync.findOwn(ctx); err != nil {
+		if err := errors.Join(s.sync.findOwn(ctx), s.sync.liftFork()); err != nil {
 			return err
 		}
+		s.sync.poke(allTasks)
 		a.event(Event{Type: EventHeadsCleared, Contact: r.Contact})
 		return nil
 	})
@@ -106,7 +107,7 @@ func (a *Agent) decide(ctx context.Context, password []byte, fn func(s *session)
 		return err
 	}
 	defer leave()
-	if err := errors.Join(s.writable(), passwordGiven(password)); err != nil {
+	if err := errors.Join(s.confirmed(), passwordGiven(password)); err != nil {
 		return err
 	}
 	if err := a.vault.CheckPassword(ctx, password); err != nil {

@@ -197,7 +197,7 @@ func (y *syncer) vouch(ctx context.Context, device devices.DeviceID) error {
 // vouchForAll answers the listed devices that ask; after the state key was replaced as well, as an answer is good while its key is there.
 // What this machine itself asked, and what it got, is removed.
 func (y *syncer) vouchForAll(ctx context.Context) error {
-	if y.s.readOnly || y.s.fresh.Load() {
+	if y.s.readOnly || y.s.fresh.Load() || y.s.forked.Load() {
 		return nil
 	}
 	names, err := y.records.List(ctx, freshPrefix)
@@ -280,15 +280,18 @@ func (y *syncer) trustVault() error {
 	return nil
 }
 
-// TrustVault takes the vault of this machine for the newest one on the word of the user, whose other machines cannot be reached, and are
-// not lost. It asks for the password again (L23), and wipes it. fault.Conflict: there is nothing to be decided.
+// TrustVault takes the vault of this machine for the newest one, and the right one of two, on the word of the user: whose other machines
+// cannot be reached, and are not lost; or who knows why contacts were told of another vault or device list (fault.Forked). It asks for the password again (L23), and wipes it. fault.Conflict: there is nothing to be decided.
 func (a *Agent) TrustVault(ctx context.Context, password []byte) error {
 	return a.changeDevicesAgain(ctx, password, EventVaultTrusted, func(_ context.Context, s *session, _ *membership.Member) error {
 		fresh, err := a.vault.Fresh()
-		if err == nil && !fresh {
+		if err == nil && !fresh && !s.forked.Load() {
 			err = fault.New(fault.Conflict, "it is known already that this vault is the newest")
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.sync.acceptForks(); err != nil {
 			return err
 		}
 		return s.sync.trustVault()

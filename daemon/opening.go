@@ -132,6 +132,9 @@ func (a *Agent) loadSession() (*session, error) {
 	if err == nil {
 		s.sync, err = a.newSyncer(s, own)
 	}
+	if err == nil {
+		err = s.sync.loadForked()
+	}
 	if err != nil {
 		own.Identity.Wipe()
 		s.wipe()

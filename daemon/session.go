@@ -37,6 +37,7 @@ type session struct {
 	local    namedKey
 	readOnly bool
 	fresh    atomic.Bool // nobody but the coordinator says that this vault is the newest
+	forked   atomic.Bool // contacts were told of another vault or device list, and no person has looked
 
 	unattended bool       // under Agent.mu: locking leaves the session open
 	credential secret.Key // under Agent.mu: what opens the vault without a person, if this process has it
@@ -168,9 +169,20 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// writable returns fault.RolledBack while an overridden rollback keeps the account read-only, and fault.Stale on a new machine until
-// another device or its user vouched for its vault.
+// writable is confirmed, and fault.Forked while contacts know of another vault or device list, until a person has looked.
 func (s *session) writable() error {
+	if err := s.confirmed(); err != nil {
+		return err
+	}
+	if s.forked.Load() {
+		return errForked()
+	}
+	return nil
+}
+
+// confirmed returns fault.RolledBack while an overridden rollback keeps the account read-only, and fault.Stale on a new machine until
+// another device or its user vouched for its vault.
+func (s *session) confirmed() error {
 	if s.readOnly {
 		return fault.New(fault.RolledBack, "an older vault was accepted at unlock: the account is read-only")
 	}

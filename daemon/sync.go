@@ -159,16 +159,17 @@ func (y *syncer) round(ctx context.Context, due task) (left task, next time.Dura
 		task
 		do       func(context.Context) error
 		required bool // by all after it
+		writes   bool // the vault, or to others: not where there are two of it
 	}{
-		{taskVault, y.syncVault, true},
-		{taskDevices, y.syncDevices, true},
-		{taskPreKeys, y.offerPreKeys, false},
-		{taskReceive, y.receive, false},
-		{taskSend, func(ctx context.Context) (err error) { next, err = y.send(ctx); return err }, false},
-		{taskHeads, y.checkHeads, false},
+		{taskVault, y.syncVault, true, false},
+		{taskDevices, y.syncDevices, true, false},
+		{taskPreKeys, y.offerPreKeys, false, true},
+		{taskReceive, y.receive, false, true},
+		{taskSend, func(ctx context.Context) (err error) { next, err = y.send(ctx); return err }, false, true},
+		{taskHeads, y.checkHeads, false, false},
 	}
 	for _, step := range steps {
-		if due&step.task == 0 && (!step.required || !y.failed(step.task)) {
+		if due&step.task == 0 && (!step.required || !y.failed(step.task)) || step.writes && y.s.forked.Load() {
 			continue
 		}
 		err := step.do(ctx)
@@ -262,6 +263,9 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 	}
 	if err := y.confirm(ctx); err != nil { // before a former state key goes, under which somebody may have vouched; nothing is signed until then
 		return err
+	}
+	if y.s.forked.Load() { // a person has to look before anything new is made
+		return nil
 	}
 	if err := y.reseal(ctx); err != nil { // what a former round began
 		return err

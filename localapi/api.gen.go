@@ -2446,7 +2446,7 @@ type ClientInterface interface {
 
 	// TrustVaultWithBody Say that the vault of this machine is the newest one
 	//
-	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2455,7 +2455,7 @@ type ClientInterface interface {
 
 	// TrustVault Say that the vault of this machine is the newest one
 	//
-	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4100,7 +4100,7 @@ func (c *Raw) ResetDevice(ctx context.Context, body ResetDeviceJSONRequestBody, 
 
 // TrustVaultWithBody Say that the vault of this machine is the newest one
 //
-// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4119,7 +4119,7 @@ func (c *Raw) TrustVaultWithBody(ctx context.Context, contentType string, body i
 
 // TrustVault Say that the vault of this machine is the newest one
 //
-// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9068,7 +9068,7 @@ type ClientWithResponsesInterface interface {
 
 	// TrustVaultWithBodyWithResponse Say that the vault of this machine is the newest one
 	//
-	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9077,7 +9077,7 @@ type ClientWithResponsesInterface interface {
 
 	// TrustVaultWithResponse Say that the vault of this machine is the newest one
 	//
-	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+	// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13773,7 +13773,7 @@ func (c *ClientWithResponses) ResetDeviceWithResponse(ctx context.Context, body 
 
 // TrustVaultWithBodyWithResponse Say that the vault of this machine is the newest one
 //
-// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13788,7 +13788,7 @@ func (c *ClientWithResponses) TrustVaultWithBodyWithResponse(ctx context.Context
 
 // TrustVaultWithResponse Say that the vault of this machine is the newest one
 //
-// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
+// For a machine whose vault is `fresh` while the other machines of the user cannot be reached, and are not lost: the user's word stands for theirs. Also where contacts were told of another vault or device list (`forked`): that those of this machine are right. Whoever says so wrongly goes on from an older vault. `conflict`: there is nothing to be decided.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

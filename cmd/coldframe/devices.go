@@ -318,7 +318,7 @@ func (a *app) acceptRecoveryCommand() *cobra.Command {
 
 func (a *app) trustVaultCommand() *cobra.Command {
 	return a.withPassword(
-		"trust-vault", "Your other machines are away, and not lost: take the vault here for the newest (asks for the password)",
+		"trust-vault", "Say that the vault here is the newest, or the right one of two (asks for the password)",
 		"the vault of this machine is taken for the newest", (*localapi.Client).TrustVault,
 	)
 }

@@ -38,7 +38,11 @@ func lineOfFinding(f localapi.HeadFinding) string {
 	}
 	who := map[bool]string{true: "verified", false: "not verified"}[f.Verified != nil && *f.Verified]
 	line += fmt.Sprintf(", says contact %s (%s)", printable(*f.Contact), who)
-	return line + fmt.Sprintf("; once you know that it is not so: coldframe coordinator clear %s%s --contact %s", printable(f.Object), flags, printable(*f.Contact))
+	line += fmt.Sprintf("; once you know that it is not so: coldframe coordinator clear %s%s --contact %s", printable(f.Object), flags, printable(*f.Contact))
+	if f.Owner == nil && f.Code == localapi.HeadFindingCodeForked {
+		line += ", or for good: coldframe devices trust-vault. Until then nothing is written or sent"
+	}
+	return line
 }
 
 func (a *app) clearFindingCommand() *cobra.Command {

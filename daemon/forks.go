@@ -1,0 +1,128 @@
+package daemon
+
+import (
+	"encoding/hex"
+	"errors"
+	"slices"
+
+	"coldframe/daemon/devices"
+	"coldframe/daemon/messages"
+	"coldframe/internal/fault"
+	"coldframe/internal/kv"
+)
+
+const (
+	forkedKey    = "meta/forked"  // there are two of the vault or the device list, and no person has looked
+	acceptedPath = "meta/echoed/" // ‖ type ‖ "/" ‖ SHA-256 in hexadecimal: versions that contradict what is here, by a person's word to be passed over
+)
+
+// contradictions returns what contacts were told of this account's vault and device list and is not what led to those that are here: there
+// are two histories (THREATS E04). What a person has looked at is apart.
+func (y *syncer) contradictions() (list, accepted []messages.Echo, err error) {
+	for typ, check := range map[string]func(messages.Head) error{
+		headVault: func(h messages.Head) error { return y.a.vault.CheckHead(h.Sequence, h.Hash) },
+		headDevices: func(h messages.Head) error {
+			return y.member.CheckHead(devices.Head{Sequence: h.Sequence, Hash: h.Hash})
+		},
+	} {
+		echoes, err := y.mail.Echoed(typ, y.s.user)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, e := range echoes {
+			if !errors.Is(check(e.Head), fault.Forked) {
+				continue
+			}
+			known, err := y.isSet(acceptedKey(e.Head))
+			switch {
+			case err != nil:
+				return nil, nil, err
+			case known:
+				accepted = append(accepted, e)
+			default:
+				list = append(list, e)
+			}
+		}
+	}
+	return list, accepted, nil
+}
+
+func acceptedKey(h messages.Head) string {
+	return acceptedPath + h.Type + "/" + hex.EncodeToString(h.Hash[:])
+}
+
+// isSet reports whether there is a record.
+func (y *syncer) isSet(key string) (there bool, err error) {
+	err = y.a.db.View(func(tx *kv.Tx) error {
+		_, err := tx.Get(key)
+		if there = err == nil; errors.Is(err, fault.NotFound) {
+			err = nil
+		}
+		return err
+	})
+	return there, err
+}
+
+// checkForks adds contradictions to what was found, and takes out what a person has looked at. From the first one on nothing is written or
+// sent, until a person has looked.
+func (y *syncer) checkForks(found []messages.Finding) ([]messages.Finding, error) {
+	list, accepted, err := y.contradictions()
+	if err != nil {
+		return found, err
+	}
+	found = slices.DeleteFunc(found, func(f messages.Finding) bool {
+		return f.Code == fault.Forked && slices.ContainsFunc(accepted, func(e messages.Echo) bool { return e.Type == f.Type && e.Sequence == f.Sequence })
+	})
+	if len(list) == 0 {
+		return found, nil
+	}
+	for _, e := range list {
+		f := messages.Finding{Type: e.Type, ID: e.ID, Code: fault.Forked, Peer: e.Peer, Sequence: e.Sequence}
+		if !hasFinding(found, f) {
+			found = append(found, f)
+		}
+	}
+	err = y.a.db.Update(func(tx *kv.Tx) error { return tx.Set(forkedKey, []byte{1}) })
+	y.s.forked.Store(true)
+	return found, err
+}
+
+// loadForked finds out at the opening whether this account was found to be forked.
+func (y *syncer) loadForked() error {
+	forked, err := y.isSet(forkedKey)
+	y.s.forked.Store(forked)
+	return err
+}
+
+// acceptForks passes over the contradictions that there are, on a person's word that what is here is right.
+func (y *syncer) acceptForks() error {
+	list, _, err := y.contradictions()
+	if err != nil {
+		return err
+	}
+	err = y.a.db.Update(func(tx *kv.Tx) error {
+		for _, e := range list {
+			if err := tx.Set(acceptedKey(e.Head), []byte{1}); err != nil {
+				return err
+			}
+		}
+		return tx.Delete(forkedKey)
+	})
+	if err == nil {
+		y.s.forked.Store(false)
+	}
+	return err
+}
+
+// liftFork ends that, where nothing contradicts what is here any more, as a person has had it forgotten.
+func (y *syncer) liftFork() error {
+	list, _, err := y.contradictions()
+	if err != nil || len(list) > 0 {
+		return err
+	}
+	return y.acceptForks()
+}
+
+func errForked() error {
+	return fault.New(fault.Forked, "contacts were told of another vault or device list of this account: a person has to look, and say whether this one is right")
+}
