@@ -193,7 +193,6 @@ func TestK04_CoordinatorAddsADevice(t *testing.T) {
 			return link
 		}
 	}
-	clock.pass(25*time.Hour, 0) // the state key is due
 	for name, link := range map[string]func(list []coordinator.DeviceLink) []byte{
 		"a device of its own":      func([]coordinator.DeviceLink) []byte { return e.link },
 		"another user's":           func([]coordinator.DeviceLink) []byte { return theirs.Links[0].Link },
@@ -203,6 +202,7 @@ func TestK04_CoordinatorAddsADevice(t *testing.T) {
 		"changed at its end":       changed(func(n int) int { return n - 1 }),
 	} {
 		withLink(c, link)
+		clock.pass(25*time.Hour, 0) // the state key is due
 		f.session.sync.poke(allTasks)
 		if got := f.failure("devices"); got != fault.NotAuthentic && got != fault.Forked {
 			t.Errorf("%s: %s", name, got)
@@ -220,8 +220,7 @@ func TestK04_CoordinatorAddsADevice(t *testing.T) {
 		c.Hook(nil)
 		f.session.sync.poke(allTasks)
 		eventually(t, "the true list again", func() bool { list, err := f.Devices(t.Context()); return err == nil && list.Error == "" })
-		f.settled()
-		clock.pass(25*time.Hour, 0) // it was replaced, and is due again
+		f.settled() // it is replaced
 		head = f.session.sync.member.Head()
 		_, before = writtenWraps(t, c, f.user)
 	}
