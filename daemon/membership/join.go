@@ -69,21 +69,6 @@ func (m *Member) askedBefore(ctx context.Context, name string) []byte {
 	return c.Text()
 }
 
-// Code returns the pairing code again, while this machine asks; the caller wipes it. fault.NotFound: it does not.
-func (m *Member) Code(ctx context.Context) ([]byte, error) {
-	_, leave, err := m.enter(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	c, err := m.device.Code()
-	defer c.Wipe()
-	if err != nil {
-		return nil, err
-	}
-	return c.Text(), nil
-}
-
 // Recover begins the list again with this machine alone, for a user who has lost all other devices: they are removed, and what was sealed
 // under their state key is lost. Before the link leaves, intend is called with what it will be, to make that durable (see Follows); it must
 // not call the Member, and its failure ends all. fault.Conflict: this machine is on the list, or was removed from it (see Reset).

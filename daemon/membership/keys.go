@@ -64,16 +64,9 @@ func (m *Member) at(epoch uint64) (secret.Key, error) {
 	return key, err
 }
 
-// transient reports whether a failure says nothing about the list: another try may succeed.
+// transient reports whether a failure says nothing about the list: another try may succeed, after one of our own as well.
 func transient(err error) bool {
-	if err == nil {
-		return false
-	}
-	switch fault.CodeOf(err) {
-	case fault.Unavailable, fault.Busy, fault.Locked, fault.StorageFull, fault.Conflict, fault.Unauthorized, fault.Internal:
-		return true
-	}
-	return false
+	return err != nil && (fault.Transient(err) || fault.CodeOf(err) == fault.Internal)
 }
 
 // NeedsReseal reports whether something may still be sealed under the former state key, and the epoch of the present one. Take the epoch,

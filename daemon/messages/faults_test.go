@@ -55,7 +55,7 @@ func TestF11_LostAnswers(t *testing.T) {
 			if err == nil {
 				return
 			}
-			if !transient(err) {
+			if !fault.Transient(err) {
 				t.Fatal(err)
 			}
 			w.later(10 * time.Minute)

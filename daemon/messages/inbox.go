@@ -153,7 +153,7 @@ func (m *Messages) receive(ctx context.Context, e Envelope) (o outcome, taken bo
 	case errors.Is(err, fault.KeyChanged) && m.changed[e.Sender] < maxChanged:
 		m.changed[e.Sender]++
 		return m.untrusted(e.Sender, err)
-	case transient(err), ctx.Err() != nil:
+	case fault.Transient(err), ctx.Err() != nil:
 		return leave, false, err
 	}
 	return acknowledge, false, m.setAside(asideOf(e, name, err))
@@ -173,7 +173,7 @@ func (m *Messages) hold(e Envelope, code fault.Code) outcome {
 // untrusted leaves the message of somebody whose key a person has to look at. They are a contact: the mailbox is limit enough. That
 // a message says it comes under another key proves nothing: the event is a reason to ask for their bundle, and no more.
 func (m *Messages) untrusted(sender string, err error) (outcome, bool, error) {
-	if transient(err) {
+	if fault.Transient(err) {
 		return leave, false, err
 	}
 	m.config.Event(Event{What: Held, Peer: sender, Code: fault.CodeOf(err)})
@@ -183,7 +183,7 @@ func (m *Messages) untrusted(sender string, err error) (outcome, bool, error) {
 // withRecordFault leaves a message whose session cannot be opened or stored. It stops everything if that concerns everything, otherwise
 // the mailbox is read again after a while.
 func (m *Messages) withRecordFault(ctx context.Context, sender string, err error) (outcome, bool, error) {
-	if transient(err) || ctx.Err() != nil {
+	if fault.Transient(err) || ctx.Err() != nil {
 		return leave, false, err
 	}
 	if m.lookAgain.IsZero() {
@@ -329,7 +329,7 @@ func (m *Messages) refused(ctx context.Context, r *Received, w *wireReceived, ca
 	case errors.As(cause, new(never)):
 	case stops(ctx, cause):
 		return leave, false, cause
-	case transient(cause), errors.Is(cause, fault.Incomplete):
+	case fault.Transient(cause), errors.Is(cause, fault.Incomplete):
 		return later, false, nil
 	}
 	a := aside{Name: blob.Name, Sender: w.Sender, Kind: r.Kind, Code: string(fault.CodeOf(cause)), Time: w.Time, body: w.Body}

@@ -235,15 +235,6 @@ func (m *Messages) forget() {
 	m.dropPreKeys()
 }
 
-// transient reports whether a failure says nothing about what it failed with: another try may succeed.
-func transient(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.Unavailable, fault.Busy, fault.Locked, fault.StorageFull, fault.Conflict, fault.Unauthorized:
-		return true
-	}
-	return false
-}
-
 // stops reports whether a handler's failure is one of everything, and not of the one body.
 func stops(ctx context.Context, err error) bool {
 	switch fault.CodeOf(err) {

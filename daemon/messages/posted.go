@@ -167,7 +167,7 @@ func (m *Messages) postAgain(ctx context.Context, key string) error {
 	}
 	m.step("repost")
 	err = m.config.Mailbox.Post(ctx, p.Receiver, ID(p.PostID).String(), p.Ciphertext)
-	if err != nil && (ctx.Err() != nil || transient(err) && !errors.Is(err, fault.Conflict)) {
+	if err != nil && (ctx.Err() != nil || fault.Transient(err) && !errors.Is(err, fault.Conflict)) {
 		return err
 	}
 	return nil

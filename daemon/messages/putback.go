@@ -95,7 +95,7 @@ func (m *Messages) putBackRecords(ctx context.Context) (done Restored, err error
 		switch {
 		case err == nil && back:
 			done.Records++
-		case err != nil && (transient(err) || ctx.Err() != nil):
+		case err != nil && (fault.Transient(err) || ctx.Err() != nil):
 			return done, err
 		case err != nil:
 			done.Wrong[peerOf(base)] = fault.CodeOf(err)
@@ -294,7 +294,7 @@ func (m *Messages) putBackBodies(ctx context.Context) (n int, err error) {
 		switch {
 		case err == nil:
 			n++
-		case transient(err) && !errors.Is(err, fault.Conflict), ctx.Err() != nil:
+		case fault.Transient(err) && !errors.Is(err, fault.Conflict), ctx.Err() != nil:
 			return n, err
 		}
 	}

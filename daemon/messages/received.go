@@ -213,14 +213,14 @@ func (m *Messages) takeBatch(ctx context.Context, names []string) (taken, looked
 // readBatch reads bodies at once, or each by itself if that does not work: one that is wrong does not hold the others up, and its
 // failure is returned beside the list.
 func (m *Messages) readBatch(ctx context.Context, names []string) (list []Blob, failed map[string]error, err error) {
-	if list, err = m.config.Blobs.Read(ctx, names); err == nil || transient(err) || ctx.Err() != nil {
+	if list, err = m.config.Blobs.Read(ctx, names); err == nil || fault.Transient(err) || ctx.Err() != nil {
 		return list, nil, err
 	}
 	list, failed = nil, map[string]error{}
 	for _, name := range names {
 		blob, err := m.readReceived(ctx, name)
 		switch {
-		case err != nil && (transient(err) || ctx.Err() != nil):
+		case err != nil && (fault.Transient(err) || ctx.Err() != nil):
 			return nil, nil, err
 		case err != nil:
 			failed[name] = recordFault{err}

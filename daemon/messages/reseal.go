@@ -32,7 +32,7 @@ func (m *Messages) resealAll(ctx context.Context) error {
 	var failed error
 	for _, base := range bases(list) {
 		if err := m.resealRecord(ctx, base, epoch); err != nil {
-			if transient(err) || ctx.Err() != nil {
+			if fault.Transient(err) || ctx.Err() != nil {
 				return err
 			}
 			failed = errors.Join(failed, m.passOver(peerOf(base), err))
@@ -127,7 +127,7 @@ func (m *Messages) resealReceived(ctx context.Context, epoch uint64) error {
 			err := m.resealBody(ctx, &blobs[i], epoch)
 			switch {
 			case err == nil, errors.Is(err, fault.Conflict):
-			case transient(err), ctx.Err() != nil:
+			case fault.Transient(err), ctx.Err() != nil:
 				return err
 			default:
 				failed = errors.Join(failed, m.passOver("", err))

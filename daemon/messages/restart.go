@@ -86,7 +86,7 @@ func (m *Messages) abandoned(ctx context.Context, base string, at mark) (*record
 		return r, nil
 	}
 	head, err := m.config.Blobs.Read(ctx, []string{headName(base)})
-	if err != nil && transient(err) {
+	if err != nil && fault.Transient(err) {
 		return nil, err
 	}
 	if err == nil && len(head) == 1 && len(head[0].Body) > 0 {

@@ -193,7 +193,7 @@ func (m *Messages) wait(ctx context.Context, e *entry, cause error, hurries uint
 		return m.config.Now(), unlessCancelled(m.lapse(e, code))
 	}
 	limit := retryLimit
-	if !transient(cause) && code != fault.Incomplete {
+	if !fault.Transient(cause) && code != fault.Incomplete {
 		limit = personLimit
 	}
 	due := m.config.Now().Add(backoff(e.Tries, limit))

@@ -77,6 +77,16 @@ func (e *Error) Is(target error) bool {
 	return ok && c == e.Code
 }
 
+// Transient reports whether a failure says nothing about what it failed with: the other end was not there, busy or full, the keys were
+// locked, or somebody else was faster. Another try may succeed.
+func Transient(err error) bool {
+	switch CodeOf(err) {
+	case Unavailable, Busy, Locked, StorageFull, Conflict, Unauthorized:
+		return true
+	}
+	return false
+}
+
 // CodeOf returns the code of the outermost failure in err's chain, or Internal if there is none.
 func CodeOf(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {
