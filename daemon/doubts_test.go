@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"sync"
 	"testing"
 	"time"
@@ -115,7 +116,7 @@ func TestFindingsAreContactsClaims(t *testing.T) {
 				err = signed.Unmarshal(b, &list)
 			}
 			for i := range list {
-				list[i].Head.Hash[0] ^= 1
+				list[i].Head.Hash = bytes.Repeat([]byte{0xee}, 32)
 			}
 			if err == nil {
 				b, err = signed.Marshal(list)
@@ -138,8 +139,19 @@ func TestFindingsAreContactsClaims(t *testing.T) {
 		}
 		return list
 	}
-	lie()
-	eventually(t, "found", func() bool { return len(of()) > 0 })
+	found := func() {
+		t.Helper()
+		for range 10 { // a message of ada's that comes in between tells grace what is so
+			if lie(); len(of()) == 0 {
+				ada.rounds(c)
+			}
+			if len(of()) > 0 {
+				return
+			}
+		}
+		t.Fatal("not found")
+	}
+	found()
 	for _, f := range of() {
 		if f.Contact != grace.vault.UserID() || f.Verified || f.Owner != "" {
 			t.Errorf("%+v", f)
@@ -160,9 +172,7 @@ func TestFindingsAreContactsClaims(t *testing.T) {
 	}
 	wantCode(t, "again", clear("vault", testPassword), fault.NotFound)
 	ada.awaitEvents(EventHeadsCleared, 1)
-	ada.mustTell(grace)
-	lie()
-	eventually(t, "found again", func() bool { return len(of()) > 0 })
+	found()
 	if _, err := ada.BlockContact(t.Context(), grace.vault.UserID()); err != nil {
 		t.Fatal(err)
 	}
