@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"ratchet/internal/kdf":      {"internal/secret"},
 	"ratchet/ratchettest":       {"ratchet", "internal/seal", "internal/secret", "internal/fault"},
 	"keystore":                  {"keystore/passphrase", "internal/*"},
-	"keystore/keystoretest":     {"keystore", "internal/fault"},
+	"keystore/keystoretest":     {"keystore", "internal/fault", "internal/secret"},
 	"columnar":                  {"columnar/chunk", "columnar/pme", "columnar/format", "internal/parquetguard", "internal/secret", "internal/seal", "internal/signed", "internal/fault"},
 	"columnar/chunk":            {"columnar/pme", "internal/parquetguard", "internal/fault"},
 	"columnar/pme":              {"internal/secret", "internal/fault"},

@@ -17,6 +17,9 @@ type Replica interface {
 	// answer does not hold more. A record that is not there has no body.
 	Read(ctx context.Context, names []string) ([]Remote, error)
 
+	// Marks is Read without bodies, and says of each record whether it has one. All names are answered.
+	Marks(ctx context.Context, names []string) ([]Presence, error)
+
 	// List returns names that begin with prefix and come after another, in order, with their marks and without bodies, and whether
 	// there are more.
 	List(ctx context.Context, prefix, after string) (list []Remote, more bool, err error)
@@ -46,6 +49,13 @@ type Remote struct {
 	Name string // 1 to 64 characters a-z, 0-9 and -
 	Mark Mark
 	Body []byte
+}
+
+// Presence is a version of a record, and whether that has a body: one that was deleted has none.
+type Presence struct {
+	Name  string
+	Mark  Mark
+	There bool
 }
 
 // RemoteChange puts a body in the place of a version, or deletes that version.

@@ -61,30 +61,28 @@ func upload(ctx context.Context, r Replica, parts []RemoteChange) error {
 	return nil
 }
 
-// uploadMissing adds those of the parts that are not there.
+// uploadMissing adds those of the parts that are not there, and reads none that is.
 func uploadMissing(ctx context.Context, r Replica, parts []RemoteChange) error {
-	for len(parts) > 0 {
-		there, err := r.Read(ctx, namesOf(parts))
-		if err == nil {
-			err = checkRemote(there, namesOf(parts))
-		}
-		if err != nil {
-			return err
-		}
-		var missing []RemoteChange
-		for i, rec := range there {
-			if len(rec.Body) == 0 {
-				missing = append(missing, RemoteChange{Name: rec.Name, Before: rec.Mark, Body: parts[i].Body})
-			}
-		}
-		if len(missing) > 0 {
-			if err := r.Swap(ctx, Swap{Changes: missing}); err != nil {
-				return err
-			}
-		}
-		parts = parts[len(there):]
+	marks, err := r.Marks(ctx, namesOf(parts))
+	if err != nil {
+		return err
 	}
-	return nil
+	if len(marks) != len(parts) {
+		return fault.New(fault.NotAuthentic, "the replica answers with another number of records")
+	}
+	var missing []RemoteChange
+	for i, m := range marks {
+		if m.Name != parts[i].Name {
+			return fault.New(fault.NotAuthentic, "the replica answers with another record")
+		}
+		if !m.There {
+			missing = append(missing, RemoteChange{Name: m.Name, Before: m.Mark, Body: parts[i].Body})
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return r.Swap(ctx, Swap{Changes: missing})
 }
 
 func namesOf(changes []RemoteChange) []string {

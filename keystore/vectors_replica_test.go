@@ -24,6 +24,10 @@ func (r vectorReplica) Read(_ context.Context, names []string) ([]Remote, error)
 	return list, nil
 }
 
+func (r vectorReplica) Marks(context.Context, []string) ([]Presence, error) {
+	return nil, fault.Forbidden
+}
+
 func (r vectorReplica) List(context.Context, string, string) ([]Remote, bool, error) {
 	return nil, false, fault.Forbidden
 }

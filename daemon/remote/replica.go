@@ -97,6 +97,32 @@ func remoteOf(b *coordinator.Blob) keystore.Remote {
 	}
 }
 
+// Marks implements keystore.Replica.
+func (r *Replica) Marks(ctx context.Context, names []string) ([]keystore.Presence, error) {
+	if len(names) == 0 || len(names) > maxNames {
+		return nil, fault.New(fault.InvalidRequest, "marks are asked for of 1 to %d records", maxNames)
+	}
+	list, more, err := r.store.read(ctx, names, false)
+	if err != nil {
+		return nil, err
+	}
+	if more {
+		return nil, errOther
+	}
+	there := make(map[string]*coordinator.Blob, len(list))
+	for i := range list {
+		there[list[i].Name] = &list[i]
+	}
+	out := make([]keystore.Presence, len(names))
+	for i, name := range names {
+		out[i].Name = name
+		if b := there[name]; b != nil {
+			out[i].Mark, out[i].There = remoteOf(b).Mark, !b.IsDeleted()
+		}
+	}
+	return out, nil
+}
+
 // List implements keystore.Replica. Records that were deleted are left out.
 func (r *Replica) List(ctx context.Context, prefix, after string) (list []keystore.Remote, more bool, err error) {
 	for range maxPages {

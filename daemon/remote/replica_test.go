@@ -16,6 +16,7 @@ import (
 	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
 	"coldframe/keystore"
+	"coldframe/keystore/keystoretest"
 )
 
 // Records are read in the order of the names that were asked for; one that was deleted has a mark and no body, one that never was has neither.
@@ -290,4 +291,15 @@ func TestAnswersToOtherQuestions(t *testing.T) {
 	if err != nil || list[0].Mark != (keystore.Mark{}) || string(list[1].Body) != "of b" { // nobody can see that: the vault's root can
 		t.Error(list, err)
 	}
+}
+
+// The coordinator's blobs are a replica as package keystore wants one.
+func TestReplicaConforms(t *testing.T) {
+	keystoretest.TestReplica(t, func(t *testing.T, login keystore.Proof) keystore.Replica {
+		c := coordinatortest.New(t, coordinatortest.Options{})
+		own, client := login.For(c.URL), c.Client(coordinator.Options{})
+		user := coordinatortest.UserN(1)
+		must(t, client.Register(t.Context(), coordinator.Registration{User: user.ID, EmailHash: user.EmailHash, Proof: own.Bytes()}))
+		return remote.NewReplica(over(client))
+	})
 }

@@ -24,6 +24,11 @@ type Replica struct {
 	mu      sync.Mutex
 	records map[string]keystore.Remote
 	changed []keystore.Credentials // copies, in order
+	login   keystore.Proof         // in force; none: it is not known, and the next one passes
+	kit     keystore.Proof         // of recovery, in the same way
+	deleted []string               // names, the one that was deleted first in front
+	strict  bool                   // no proof passes that is not known
+	floor   uint64                 // no record that is not there begins below it
 	calls   int
 	there   int // records with a body
 	names   int // limit of records with a body
@@ -69,7 +74,7 @@ func (r *Replica) Records() map[string]keystore.Remote {
 func (r *Replica) Set(records map[string]keystore.Remote) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records, r.there = maps.Clone(records), 0
+	r.records, r.there, r.deleted, r.login, r.kit = maps.Clone(records), 0, nil, keystore.Proof{}, keystore.Proof{}
 	for _, rec := range r.records {
 		r.there += count(rec)
 	}
@@ -105,6 +110,30 @@ func (r *Replica) read(names []string) ([]keystore.Remote, error) {
 		answer = append(answer, rec)
 	}
 	return answer, nil
+}
+
+// Marks is that of keystore.Replica.
+func (r *Replica) Marks(ctx context.Context, names []string) ([]keystore.Presence, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls++
+	if len(names) < 1 || len(names) > keystore.MaxSwapRecords {
+		return nil, fault.New(fault.InvalidRequest, "%d names", len(names))
+	}
+	if r.OnRead != nil {
+		if _, err := r.OnRead(nil); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]keystore.Presence, len(names))
+	for i, name := range names {
+		rec := r.records[name]
+		out[i] = keystore.Presence{Name: name, Mark: rec.Mark, There: len(rec.Body) > 0}
+	}
+	return out, nil
 }
 
 // List is that of keystore.Replica, 100 at a time.
@@ -156,17 +185,54 @@ func (r *Replica) swap(s keystore.Swap) error {
 		return err
 	}
 	for _, c := range s.Changes {
-		rec := keystore.Remote{Name: c.Name, Mark: keystore.Mark{Counter: c.Before.Counter + 1}, Body: bytes.Clone(c.Body)}
-		_, _ = rand.Read(rec.Mark.Hash[:])
-		r.there += count(rec) - count(r.records[c.Name])
-		r.records[c.Name] = rec
+		r.put(c)
 	}
 	if s.Credentials != nil {
 		c := *s.Credentials
 		c.Old, c.New, c.Recovery = c.Old.Clone(), c.New.Clone(), c.Recovery.Clone()
-		r.changed = append(r.changed, c)
+		r.changed, r.login = append(r.changed, c), c.New
+		if !c.Recovery.IsZero() {
+			r.kit = c.Recovery
+		}
 	}
 	return nil
+}
+
+// put makes a change that was checked. A record that never was begins above the floor, which rises with the deletions that are forgotten.
+func (r *Replica) put(c keystore.RemoteChange) {
+	before := c.Before.Counter
+	if c.Before == (keystore.Mark{}) {
+		before = r.floor
+	}
+	rec := keystore.Remote{Name: c.Name, Mark: keystore.Mark{Counter: before + 1}, Body: bytes.Clone(c.Body)}
+	_, _ = rand.Read(rec.Mark.Hash[:])
+	r.there += count(rec) - count(r.records[c.Name])
+	r.records[c.Name] = rec
+	r.deleted = slices.DeleteFunc(r.deleted, func(name string) bool { return name == c.Name })
+	if len(c.Body) > 0 {
+		return
+	}
+	if r.deleted = append(r.deleted, c.Name); len(r.deleted) > maxDeleted {
+		r.floor = max(r.floor, r.records[r.deleted[0]].Mark.Counter)
+		delete(r.records, r.deleted[0])
+		r.deleted = r.deleted[1:]
+	}
+}
+
+// maxDeleted is how many deletions are known, as at a coordinator.
+const maxDeleted = 1024
+
+// Knows sets the login proof that is in force, where there is no kit's; without it the first proofs that are shown pass.
+func (r *Replica) Knows(login keystore.Proof) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.login, r.strict = login.Clone(), true
+}
+
+// proves reports whether a change of credentials shows what is in force, or sets it again.
+func (r *Replica) proves(c *keystore.Credentials) bool {
+	shows := func(p keystore.Proof) bool { return p.IsZero() && !r.strict || !p.IsZero() && p.Equal(c.Old) }
+	return c == nil || shows(r.login) || shows(r.kit) || r.login.Equal(c.New)
 }
 
 func (r *Replica) check(s keystore.Swap) error {
@@ -182,10 +248,15 @@ func (r *Replica) check(s keystore.Swap) error {
 		if r.records[c.Name].Mark != c.Before {
 			return fault.New(fault.Conflict, "%s is at %d", c.Name, r.records[c.Name].Mark.Counter)
 		}
+		if len(c.Body)+len(r.records[c.Name].Body) == 0 {
+			return fault.New(fault.Conflict, "%s is not there", c.Name)
+		}
 		size += len(c.Body)
 		there += count(keystore.Remote{Body: c.Body}) - count(r.records[c.Name])
 	}
 	switch {
+	case !r.proves(s.Credentials):
+		return fault.New(fault.Forbidden, "the present proof is another one")
 	case size > keystore.MaxSwapBytes:
 		return fault.New(fault.TooLarge, "%d bytes in a swap", size)
 	case there > r.names && there > r.there:
