@@ -23,10 +23,13 @@ func (h *handlers) StreamEvents(ctx context.Context, r StreamEventsRequestObject
 	if err != nil {
 		return nil, err
 	}
-	if !h.addStream(user(ctx)) {
+	e := &eventStream{handlers: h, epoch: epoch, after: after}
+	e.ctx, e.end = context.WithCancel(ctx)
+	if !h.addStream(e) {
+		e.end()
 		return nil, fault.New(fault.Busy, "at most %d agents of a user wait for events", maxStreams)
 	}
-	return &eventStream{handlers: h, ctx: ctx, epoch: epoch, after: after}, nil
+	return e, nil
 }
 
 // parseEventID reads a Last-Event-ID, epoch and number; an empty one is of no epoch.
@@ -44,31 +47,48 @@ func parseEventID(s string) (epoch string, id uint64, err error) {
 	return epoch, id, nil
 }
 
-func (s *Server) addStream(user state.UserID) bool {
+// addStream counts a stream. It takes the place of another one of its device, which nobody reads any more: where a network went away a connection seems to be
+// there for a quarter of an hour, and who comes back often would have all places taken by those.
+func (s *Server) addStream(e *eventStream) bool {
+	c := callOf(e.ctx).caller
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.streams[user] >= maxStreams {
+	of := s.streams[c.User]
+	if before := of[c.Device]; before != nil {
+		before.end()
+	} else if len(of) >= maxStreams {
 		return false
 	}
-	s.streams[user]++
+	if of == nil {
+		of = map[state.DeviceID]*eventStream{}
+		s.streams[c.User] = of
+	}
+	of[c.Device] = e
 	s.metrics.streams.Inc()
 	return true
 }
 
-func (s *Server) removeStream(user state.UserID) {
+func (s *Server) removeStream(e *eventStream) {
+	c := callOf(e.ctx).caller
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.streams[user]--; s.streams[user] == 0 {
-		delete(s.streams, user)
+	e.end()
+	of := s.streams[c.User]
+	if of[c.Device] == e {
+		delete(of, c.Device)
+	}
+	if len(of) == 0 {
+		delete(s.streams, c.User)
 	}
 	s.metrics.streams.Dec()
 }
 
-// eventStream writes events as they come, and comments in between (WHATWG HTML, section 9.2). It ends with the session, when a write takes too long, and
-// when the server stops.
+// eventStream writes events as they come, and comments in between (WHATWG HTML, section 9.2). It ends with the session, when a write takes too long,
+// when the device begins another, and when the server stops.
 type eventStream struct {
 	*handlers
 	ctx   context.Context //nolint:containedctx // the generated interface has no parameter for it
+	end   context.CancelFunc
 	epoch string
 	after uint64
 }
@@ -76,7 +96,7 @@ type eventStream struct {
 // VisitStreamEventsResponse implements StreamEventsResponseObject.
 func (e *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error {
 	c := callOf(e.ctx)
-	defer e.removeStream(c.caller.User)
+	defer e.removeStream(e)
 	woken, cancel := e.state.Watch(c.caller.User) // before the first look, so that nothing falls between
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")

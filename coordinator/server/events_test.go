@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"testing"
 	"time"
 
@@ -89,6 +91,46 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 	if ctx.Err() != nil || n == 0 {
 		t.Error("the stream did not end, or did not begin")
 	}
+}
+
+// A device that comes back has the place of the stream that it had, also where nobody noticed that this ended; others have theirs, up to a number.
+func TestStreamsOfDevices(t *testing.T) {
+	b := newBench(t, open, Options{})
+	listen := func(token string, want int) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/v1/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		if res.StatusCode != want {
+			t.Fatalf("%d", res.StatusCode)
+		}
+		return res
+	}
+	alice := b.user(1)
+	first := listen(alice.AccessToken, 200)
+	for range maxStreams + 4 {
+		listen(alice.AccessToken, 200)
+	}
+	if _, err := io.Copy(io.Discard, first.Body); err != nil { // until its end
+		t.Error(err)
+	}
+	var last Tokens
+	for i := range maxStreams {
+		login := Login{User: &alice.User, Device: deviceID(100 + i), Proof: fill(1, 32)}
+		last = into[Tokens](t, b.send("POST", "/v1/sessions", "", login))
+		if i < maxStreams-1 {
+			listen(last.AccessToken, 200)
+		}
+	}
+	listen(last.AccessToken, 503)
+	listen(alice.AccessToken, 200)
 }
 
 func FuzzEventID(f *testing.F) {

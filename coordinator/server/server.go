@@ -62,7 +62,7 @@ type Server struct {
 	open     atomic.Int64 // connections
 
 	mu      sync.Mutex
-	streams map[state.UserID]int
+	streams map[state.UserID]map[state.DeviceID]*eventStream
 }
 
 // New returns a server over a state. It does not answer before Serve.
@@ -92,7 +92,7 @@ func New(st *state.State, o Options) *Server {
 		o.pace = defaultPace
 	}
 	s := &Server{
-		state: st, o: o, limits: newLimiter(o.Rates, o.now), metrics: newMetrics(), log: accessLog{o.Logger}, streams: map[state.UserID]int{},
+		state: st, o: o, limits: newLimiter(o.Rates, o.now), metrics: newMetrics(), log: accessLog{o.Logger}, streams: map[state.UserID]map[state.DeviceID]*eventStream{},
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
