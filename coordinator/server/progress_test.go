@@ -287,7 +287,7 @@ func TestF20_StalledAnswers(t *testing.T) {
 		b.waitFor(b.guard().answers, k.User, 15)
 	}
 	most := uint64(0)
-	for range 20 {
+	for range 5 {
 		most = max(most, heap())
 		b.send("GET", "/v1/blobs/vault", alice.AccessToken, nil).want(t, 200, "")
 		b.send("GET", "/v1/blobs/small", alice.AccessToken, nil).want(t, 200, "")
