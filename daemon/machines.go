@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"coldframe/daemon/devices"
-	"coldframe/daemon/link"
 	"coldframe/daemon/membership"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
@@ -181,10 +180,10 @@ func (a *Agent) ApproveDevice(ctx context.Context, id string, code, password []b
 	})
 }
 
-// RemoveDevice removes a device for ever, and has the state key replaced. It asks for the password again (L23), and wipes it.
+// RemoveDevice removes a device for ever, and has the state key replaced. What it could still log in with goes as well, in later rounds if not now. It asks for the password again (L23), and wipes it.
 func (a *Agent) RemoveDevice(ctx context.Context, id string, password []byte) error {
 	return a.onDevice(ctx, id, password, EventDeviceRemoved, func(ctx context.Context, s *session, m *membership.Member, id devices.DeviceID) error {
-		if err := a.dropSlot(ctx, id.String()); err != nil {
+		if err := errors.Join(a.noteEnding(id), a.dropSlot(ctx, id.String())); err != nil {
 			return err
 		}
 		if err := m.Remove(ctx, id); err != nil {
@@ -193,20 +192,15 @@ func (a *Agent) RemoveDevice(ctx context.Context, id string, password []byte) er
 		if err := s.sync.forget(ctx, id); err != nil {
 			a.log.Info("what a removed device asked is left", failure(err)...) // nobody answers it
 		}
-		return a.endSession(ctx, s, id)
+		err := a.noteEnding(id)
+		if err == nil {
+			err = s.sync.endSessions(ctx)
+		}
+		if err != nil {
+			a.log.Warn("a removed device is not logged out of the coordinator yet", failure(err)...)
+		}
+		return nil
 	})
-}
-
-// endSession logs a device that was removed out of the coordinator. The list does not depend on it.
-func (a *Agent) endSession(ctx context.Context, s *session, id devices.DeviceID) error {
-	c, err := s.client()
-	if err == nil {
-		err = link.Failure(c.EndSession(ctx, id.String()))
-	}
-	if err != nil {
-		a.log.Warn("a removed device is not logged out of the coordinator", failure(err)...)
-	}
-	return nil
 }
 
 // onDevice is changeDevices for one device, with the password again, which it wipes.

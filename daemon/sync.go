@@ -27,8 +27,9 @@ const (
 	taskPreKeys                  // publish what sessions begin with
 	taskReceive
 	taskSend
-	taskHeads // compare what others were told of this account with what is here
-	allTasks  = 1<<iota - 1
+	taskHeads    // compare what others were told of this account with what is here
+	taskSessions // log removed devices out
+	allTasks     = 1<<iota - 1
 )
 
 const (
@@ -167,6 +168,7 @@ func (y *syncer) round(ctx context.Context, due task) (left task, next time.Dura
 		{taskReceive, y.receive, false, true},
 		{taskSend, func(ctx context.Context) (err error) { next, err = y.send(ctx); return err }, false, true},
 		{taskHeads, y.checkHeads, false, false},
+		{taskSessions, y.endSessions, false, false},
 	}
 	for _, step := range steps {
 		if due&step.task == 0 && (!step.required || !y.failed(step.task)) || step.writes && y.s.forked.Load() {
@@ -338,7 +340,13 @@ var taskNames = []struct {
 	task
 	name string
 }{
-	{taskVault, "vault"}, {taskDevices, "devices"}, {taskPreKeys, "prekeys"}, {taskReceive, "receive"}, {taskSend, "send"}, {taskHeads, "heads"},
+	{taskVault, "vault"},
+	{taskDevices, "devices"},
+	{taskPreKeys, "prekeys"},
+	{taskReceive, "receive"},
+	{taskSend, "send"},
+	{taskHeads, "heads"},
+	{taskSessions, "sessions"},
 }
 
 // status says how the last round went, and what waits.

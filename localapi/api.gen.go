@@ -415,12 +415,13 @@ func (e StoreRequestKind) Valid() bool {
 
 // Defines values for SyncFailureTask.
 const (
-	SyncFailureTaskDevices SyncFailureTask = "devices"
-	SyncFailureTaskHeads   SyncFailureTask = "heads"
-	SyncFailureTaskPrekeys SyncFailureTask = "prekeys"
-	SyncFailureTaskReceive SyncFailureTask = "receive"
-	SyncFailureTaskSend    SyncFailureTask = "send"
-	SyncFailureTaskVault   SyncFailureTask = "vault"
+	SyncFailureTaskDevices  SyncFailureTask = "devices"
+	SyncFailureTaskHeads    SyncFailureTask = "heads"
+	SyncFailureTaskPrekeys  SyncFailureTask = "prekeys"
+	SyncFailureTaskReceive  SyncFailureTask = "receive"
+	SyncFailureTaskSend     SyncFailureTask = "send"
+	SyncFailureTaskSessions SyncFailureTask = "sessions"
+	SyncFailureTaskVault    SyncFailureTask = "vault"
 )
 
 // Valid indicates whether the value is a known member of the SyncFailureTask enum.
@@ -435,6 +436,8 @@ func (e SyncFailureTask) Valid() bool {
 	case SyncFailureTaskReceive:
 		return true
 	case SyncFailureTaskSend:
+		return true
+	case SyncFailureTaskSessions:
 		return true
 	case SyncFailureTaskVault:
 		return true

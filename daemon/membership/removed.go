@@ -1,0 +1,23 @@
+package membership
+
+import (
+	"context"
+	"errors"
+
+	"coldframe/daemon/devices"
+	"coldframe/internal/fault"
+)
+
+// HasRemoved reports whether the list, as this machine knows it, says that a device was removed; fault.Unavailable before the first Sync.
+func (m *Member) HasRemoved(ctx context.Context, id devices.DeviceID) (bool, error) {
+	_, leave, err := m.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	if m.list == nil {
+		return false, fault.New(fault.Unavailable, "the device list was not seen yet")
+	}
+	_, err = m.list.Find(id)
+	return errors.Is(err, fault.Revoked), nil
+}
