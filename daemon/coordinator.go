@@ -266,7 +266,7 @@ func (a *Agent) join(
 	}
 	if err == nil {
 		before.stop()
-		err = a.switchLink(s, l, before, coordinatorItem{URL: settings.URL, CA: settings.CA}, old)
+		err = a.switchLink(ctx, s, l, before, coordinatorItem{URL: settings.URL, CA: settings.CA}, old)
 	}
 	if err != nil {
 		if before.Link != nil {
@@ -286,14 +286,14 @@ func (a *Agent) join(
 }
 
 // switchLink saves the setting of a link that has joined. A vault that is kept there changes there, so the link is in place before.
-func (a *Agent) switchLink(s *session, l *link.Link, before runningLink, item, old coordinatorItem) error {
+func (a *Agent) switchLink(ctx context.Context, s *session, l *link.Link, before runningLink, item, old coordinatorItem) error {
 	if item == old {
 		return nil
 	}
 	s.mu.Lock()
 	s.link = runningLink{Link: l, url: item.URL}
 	s.mu.Unlock()
-	err := a.saveCoordinator(&item, old.URL)
+	err := a.saveCoordinator(ctx, &item, old.URL)
 	if err != nil {
 		s.mu.Lock()
 		s.link = before
@@ -370,7 +370,7 @@ func (a *Agent) resume(s *session, r runningLink) {
 	}
 }
 
-// forCaller keeps a coordinator's `unauthorized` from looking like a wrong token of the local API.
+// forCaller keeps a coordinator's `unauthorized` from looking like a wrong token of the local API, where it is the answer to a login.
 func forCaller(err error) error {
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Unauthorized {
 		return fault.Wrap(fault.Forbidden, err, "%s", e.Detail)
@@ -378,9 +378,17 @@ func forCaller(err error) error {
 	return err
 }
 
+// orLoggedOut is forCaller for other calls: the session has ended, and the link logs in again or waits for the password.
+func orLoggedOut(err error) error {
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Unauthorized {
+		return fault.Wrap(fault.Unavailable, err, "%s", e.Detail)
+	}
+	return err
+}
+
 // saveCoordinator puts another setting, or none, in the place of the present one, and forgets its tokens.
-func (a *Agent) saveCoordinator(item *coordinatorItem, before string) error {
-	err := a.vault.Update(func(tx *keystore.Tx) error {
+func (a *Agent) saveCoordinator(ctx context.Context, item *coordinatorItem, before string) error {
+	err := a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 		a.events.stageWith(tx, Event{Type: EventCoordinatorChanged})
 		if item == nil {
 			return errors.Join(tx.Delete(itemCoordinator), forgetTokens(tx.KV(), before))
@@ -430,7 +438,7 @@ func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) erro
 		err = a.vault.Leave()
 	}
 	if err == nil {
-		err = a.saveCoordinator(nil, item.URL)
+		err = a.saveCoordinator(ctx, nil, item.URL)
 	}
 	if err != nil {
 		a.resume(s, before)

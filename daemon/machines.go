@@ -76,7 +76,7 @@ func (a *Agent) withMember(ctx context.Context, fn func(ctx context.Context, s *
 	if err != nil {
 		return err
 	}
-	return forCaller(ended(ctx, fn(ctx, s, m)))
+	return orLoggedOut(ended(ctx, fn(ctx, s, m)))
 }
 
 // changeDevices is withMember for what changes the list, refused while the account is read-only.

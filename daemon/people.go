@@ -127,7 +127,7 @@ func (a *Agent) withPeople(ctx context.Context, changes bool, fn func(ctx contex
 			return err
 		}
 	}
-	return forCaller(ended(ctx, fn(ctx, s, s.sync.book)))
+	return orLoggedOut(ended(ctx, fn(ctx, s, s.sync.book)))
 }
 
 // Contacts lists contacts by name, and the strangers who ask.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"coldframe/coordinator/coordinatortest"
 	"coldframe/daemon"
 	"coldframe/localapi"
 	"coldframe/localapi/localapitest"
@@ -63,5 +64,51 @@ func TestL23_DeleteCoordinatorAccount(t *testing.T) {
 	app := w.Caller(w.App(c, []localapi.Scope{localapi.ScopeRead, localapi.ScopeWrite, localapi.ScopeShare}))
 	if err := app.DeleteCoordinatorAccount(t.Context(), localapitest.Password, url); !errors.Is(err, localapi.Forbidden) {
 		t.Errorf("an application: %v", err)
+	}
+}
+
+// A coordinator that logged this agent out, and lets it in no more: what changes the vault is `unavailable` to who has a good token, an application among them,
+// and reading goes on.
+func TestLoggedOutByTheCoordinator(t *testing.T) {
+	coordinator := coordinatortest.New(t, coordinatortest.Options{})
+	w := localapitest.Start(t, localapitest.Options{Config: func(c *daemon.Config) {
+		c.Coordinator = daemon.Coordinator{AllowLoopback: true, AllowPlainHTTP: true}
+	}})
+	c := w.Registered()
+	_, err := c.ConnectCoordinator(t.Context(), localapi.CoordinatorRequest{Url: coordinator.URL, Password: localapitest.Password})
+	must(t, err)
+	app := w.Caller(w.App(c, []localapi.Scope{localapi.ScopeRead, localapi.ScopeWrite, localapi.ScopeShare}))
+	for { // until the coordinator keeps the vault
+		i, err := c.Coordinator(t.Context())
+		must(t, err)
+		if i.Sync.Device == "listed" {
+			break
+		}
+		must(t, t.Context().Err())
+	}
+	d, err := c.CreateDataset(t.Context(), "weather", "")
+	must(t, err)
+	coordinator.Hook(func(e *coordinatortest.Exchange) {
+		e.Answer = coordinatortest.Problem(http.StatusUnauthorized, "unauthorized")
+	})
+	for what, call := range map[string]func() error{
+		"a dataset": func() error { _, err := app.CreateDataset(t.Context(), "rain", ""); return err },
+		"a table": func() error {
+			_, err := c.Put(t.Context(), d.Id, strings.NewReader("x\n1\n"), localapi.PutOptions{Format: "csv"})
+			return err
+		},
+		"a contact": func() error {
+			_, err := app.AddContact(t.Context(), localapi.ContactRequest{User: new("00000000-0000-4000-8000-0000000000aa")})
+			return err
+		},
+		"devices":    func() error { return c.RenameDevice(t.Context(), "00000000-0000-4000-8000-0000000000ab", "x") },
+		"unattended": func() error { _, err := c.EnableUnattended(t.Context(), localapitest.Password); return err },
+	} {
+		if err := call(); !errors.Is(err, localapi.Unavailable) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := app.Datasets(t.Context(), ""); err != nil {
+		t.Errorf("reading: %v", err)
 	}
 }

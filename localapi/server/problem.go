@@ -91,6 +91,9 @@ func withStatus(status int, code fault.Code, detail string) error {
 // problemOf makes the problem of a failure. The detail goes only to a caller with a valid token (L20).
 func problemOf(err error, c *call) localapi.Problem {
 	code, detail, extra := classify(err)
+	if c.authenticated && code == fault.Unauthorized {
+		code = fault.Unavailable // the coordinator's, to this agent: the caller's token is good
+	}
 	status := statusOf[code]
 	if extra.status != 0 {
 		status = extra.status
@@ -101,7 +104,7 @@ func problemOf(err error, c *call) localapi.Problem {
 	if extra.retryAfter > 0 {
 		p.RetryAfter = &extra.retryAfter
 	}
-	if !c.authenticated || code == fault.Unauthorized {
+	if !c.authenticated {
 		return p
 	}
 	p.Detail, p.Field = text(detail), text(extra.field)
