@@ -26,7 +26,7 @@ var (
 
 // ofCoordinator are the single records of this machine about what is at the coordinator. That of the deletion goes with the last of them.
 var ofCoordinator = []string{
-	homeKey, joinedKey, membershipKey, historyKey, recoveryKey, challengeKey, publishedKey, toldKey, kitReplacedKey, loginDeviceKey, formerDeviceKey, deletionKey,
+	homeKey, joinedKey, membershipKey, historyKey, recoveryKey, challengeKey, forkedKey, publishedKey, toldKey, kitReplacedKey, loginDeviceKey, formerDeviceKey, deletionKey,
 }
 
 // purgeBatch is how many records one transaction removes.
