@@ -202,6 +202,10 @@ func TestK04_CoordinatorAddsADevice(t *testing.T) {
 		"changed at its end":       changed(func(n int) int { return n - 1 }),
 	} {
 		withLink(c, link)
+		f.session.sync.poke(allTasks)
+		f.failure("devices") // a round of before has ended
+		head = f.session.sync.member.Head()
+		_, before = writtenWraps(t, c, f.user)
 		clock.pass(25*time.Hour, 0) // the state key is due
 		f.session.sync.poke(allTasks)
 		if got := f.failure("devices"); got != fault.NotAuthentic && got != fault.Forked {
