@@ -63,8 +63,8 @@ func (y *syncer) isSet(key string) (there bool, err error) {
 	return there, err
 }
 
-// checkForks adds contradictions to what was found, and takes out what a person has looked at. From the first one on nothing is written or
-// sent, until a person has looked.
+// checkForks adds contradictions to what was found, and takes out what a person has looked at. From the first one on of a contact whose safety
+// number was compared nothing is written or sent, until a person has looked. Others may be the coordinator itself: what they say is shown.
 func (y *syncer) checkForks(found []messages.Finding) ([]messages.Finding, error) {
 	list, accepted, err := y.contradictions()
 	if err != nil {
@@ -73,18 +73,23 @@ func (y *syncer) checkForks(found []messages.Finding) ([]messages.Finding, error
 	found = slices.DeleteFunc(found, func(f messages.Finding) bool {
 		return f.Code == fault.Forked && slices.ContainsFunc(accepted, func(e messages.Echo) bool { return e.Type == f.Type && e.Sequence == f.Sequence })
 	})
-	if len(list) == 0 {
-		return found, nil
-	}
 	for _, e := range list {
 		f := messages.Finding{Type: e.Type, ID: e.ID, Code: fault.Forked, Peer: e.Peer, Sequence: e.Sequence}
 		if !hasFinding(found, f) {
 			found = append(found, f)
 		}
 	}
+	if !y.stops(list) {
+		return found, nil
+	}
 	err = y.a.db.Update(func(tx *kv.Tx) error { return tx.Set(forkedKey, []byte{1}) })
 	y.s.forked.Store(true)
 	return found, err
+}
+
+// stops reports whether one of the contradictions is of a contact whose safety number was compared.
+func (y *syncer) stops(list []messages.Echo) bool {
+	return slices.ContainsFunc(list, func(e messages.Echo) bool { return y.verified(e.Peer) })
 }
 
 // loadForked finds out at the opening whether this account was found to be forked.
@@ -100,8 +105,13 @@ func (y *syncer) acceptForks() error {
 	if err != nil {
 		return err
 	}
-	err = y.a.db.Update(func(tx *kv.Tx) error {
-		for _, e := range list {
+	return y.endFork(list)
+}
+
+// endFork takes back that nothing is written, and has versions passed over.
+func (y *syncer) endFork(accepted []messages.Echo) error {
+	err := y.a.db.Update(func(tx *kv.Tx) error {
+		for _, e := range accepted {
 			if err := tx.Set(acceptedKey(e.Head), []byte{1}); err != nil {
 				return err
 			}
@@ -114,13 +124,13 @@ func (y *syncer) acceptForks() error {
 	return err
 }
 
-// liftFork ends that, where nothing contradicts what is here any more, as a person has had it forgotten.
+// liftFork ends that, where nobody who is believed contradicts what is here any more, as a person has had it forgotten.
 func (y *syncer) liftFork() error {
 	list, _, err := y.contradictions()
-	if err != nil || len(list) > 0 {
+	if err != nil || y.stops(list) {
 		return err
 	}
-	return y.acceptForks()
+	return y.endFork(nil)
 }
 
 func errForked() error {

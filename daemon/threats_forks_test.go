@@ -34,11 +34,20 @@ func (r *running) showsForked(object string) {
 	wantCode(r.t, "a change", err, fault.Forked)
 }
 
+// compares compares the safety number of a contact, without which a contact's word stops nothing.
+func (r *running) compares(other *running) {
+	r.t.Helper()
+	if _, err := r.VerifyContact(r.t.Context(), other.vault.UserID(), Comparison{Number: r.numbers(other).Digits}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // TestE04_TwoVaults has the coordinator show two machines of one user two vaults from some day on. As soon as they have written to one
 // contact, and hear of it, both say so and write no more, until a person has looked; what one of them wrote is nothing to the other.
 func TestE04_TwoVaults(t *testing.T) {
 	c := coordinatortest.New(t, coordinatortest.Options{})
 	f, grace := friends(t, c)
+	f.compares(grace)
 	b, isOfB := f.newDeviceOf(c)
 	if err := f.ApproveDevice(t.Context(), b.keyFileID(), b.ask("cellar"), []byte(testPassword)); err != nil {
 		t.Fatal(err)
@@ -50,8 +59,8 @@ func TestE04_TwoVaults(t *testing.T) {
 	}
 	other := c.Main.Fork()
 	var withheld, joined atomic.Pointer[string] // whose mailbox; the machine that is shown the other one's vault
-	nobody, one, two := "", "f", "b"
-	withheld.Store(&two)
+	nobody, one, two, both := "", "f", "b", "both"
+	withheld.Store(&both)
 	joined.Store(&nobody)
 	c.Hook(func(e *coordinatortest.Exchange) {
 		if e.Caller != f.user {
@@ -64,16 +73,22 @@ func TestE04_TwoVaults(t *testing.T) {
 		if about(e, "v-") && (who == two) != (*joined.Load() == who) {
 			e.Branch = other
 		}
-		if e.Operation == "listMessages" && *withheld.Load() == who {
+		if e.Operation == "listMessages" && (*withheld.Load() == who || *withheld.Load() == both) {
 			e.Answer = coordinatortest.Problem(503, "unavailable")
 		}
 	})
-	f.mustTell(grace)
-	withheld.Store(&one)
+	tells := func(a *running) { // grace answers with what she was told; the answer waits
+		answers := grace.requests(c, "sendMessage", f.user)
+		a.mustTell(grace)
+		eventually(t, "an answer", func() bool { return grace.requests(c, "sendMessage", f.user) > answers })
+	}
+	tells(f.running)
 	for range 4 { // as far as the other one was when it told of itself: what is ahead may be its successor
 		b.create("there")
 	}
-	b.mustTell(grace) // which answers with what it was told of both
+	tells(b)
+	withheld.Store(&one)
+	b.session.sync.poke(allTasks)
 	b.showsForked(headVault)
 	for range 8 {
 		f.create("here")
@@ -85,9 +100,7 @@ func TestE04_TwoVaults(t *testing.T) {
 	f.showsForked(headVault)
 	for _, r := range []*running{f.running, b} {
 		wantCode(t, "a secret", r.tell(grace, true), fault.Forked)
-		if r.countEvents(EventHeads) == 0 {
-			t.Error("no event")
-		}
+		r.awaitEvents(EventHeads, 1)
 		if got := r.secretCount(); got > 2 {
 			t.Errorf("%d secrets", got)
 		}
@@ -131,6 +144,7 @@ func TestE04_TwoVaults(t *testing.T) {
 func TestE04_TwoDeviceLists(t *testing.T) {
 	c := coordinatortest.New(t, coordinatortest.Options{})
 	f, grace := friends(t, c)
+	f.compares(grace)
 	b, isOfB := f.newDeviceOf(c)
 	id := b.keyFileID()
 	if err := f.ApproveDevice(t.Context(), id, b.ask("cellar"), []byte(testPassword)); err != nil {

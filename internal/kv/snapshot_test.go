@@ -182,6 +182,10 @@ func afterPowerLoss(r *rand.Rand, old, next snapshot) snapshot {
 			}
 		case strings.HasSuffix(name, ".sst") && flushed, strings.HasSuffix(name, ".vlog") && logged:
 			out[name] = next[name]
+		case strings.HasSuffix(name, ".mem") && next[name].size == 0: // Badger empties an old file before it removes it
+			if removed {
+				out[name] = next[name]
+			}
 		case strings.HasSuffix(name, ".mem") && !logged:
 		default:
 			was, there := old[name]
