@@ -25,7 +25,13 @@ func newPerson(t *testing.T, c *coordinatorRig, mail string) *running {
 func (a *running) settled() {
 	a.t.Helper()
 	s := a.session
-	eventually(a.t, "settled with the coordinator", func() bool { return s.sync.idle() == nil })
+	var left error
+	defer func() {
+		if left != nil {
+			a.t.Log(left)
+		}
+	}()
+	eventually(a.t, "settled with the coordinator", func() bool { left = s.sync.idle(); return left == nil })
 }
 
 // idle is nil if nothing is left to be done, else why not.

@@ -36,11 +36,15 @@ func lineOfFinding(f localapi.HeadFinding) string {
 	if f.Contact == nil {
 		return line
 	}
-	who := map[bool]string{true: "verified", false: "not verified"}[f.Verified != nil && *f.Verified]
+	verified := f.Verified != nil && *f.Verified
+	who := map[bool]string{true: "verified", false: "not verified"}[verified]
 	line += fmt.Sprintf(", says contact %s (%s)", printable(*f.Contact), who)
 	line += fmt.Sprintf("; once you know that it is not so: coldframe coordinator clear %s%s --contact %s", printable(f.Object), flags, printable(*f.Contact))
 	if f.Owner == nil && f.Code == localapi.HeadFindingCodeForked {
-		line += ", or for good: coldframe devices trust-vault. Until then nothing is written or sent"
+		line += ", or for good: coldframe devices trust-vault"
+		if verified {
+			line += ". Until then nothing is written or sent"
+		}
 	}
 	return line
 }

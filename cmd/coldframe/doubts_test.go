@@ -13,13 +13,17 @@ func TestDoubtsNameWhatEndsThem(t *testing.T) {
 	got := linesOfDoubt(&localapi.SyncStatus{
 		Findings: []localapi.HeadFinding{
 			{Object: "vault", Code: localapi.HeadFindingCodeForked, Contact: &who, Verified: &yes},
+			{Object: "devices", Code: localapi.HeadFindingCodeForked, Contact: &who},
 			{Object: "devices", Code: localapi.HeadFindingCodeForked, Contact: &who, Owner: &who},
 			{Object: "vault", Code: localapi.HeadFindingCodeStale},
 		},
 		Refused: []localapi.RefusedSession{{Contact: &who, Code: localapi.RefusedSessionCodeRolledBack}, {Code: localapi.RefusedSessionCodeForked}},
 	})
 	want := []string{
-		"vault: forked, says contact " + who + " (verified); once you know that it is not so: coldframe coordinator clear vault --contact " + who,
+		"vault: forked, says contact " + who + " (verified); once you know that it is not so: coldframe coordinator clear vault --contact " + who +
+			", or for good: coldframe devices trust-vault. Until then nothing is written or sent",
+		"devices: forked, says contact " + who + " (not verified); once you know that it is not so: coldframe coordinator clear devices --contact " + who +
+			", or for good: coldframe devices trust-vault",
 		"devices of contact " + who + ": forked, says contact " + who +
 			" (not verified); once you know that it is not so: coldframe coordinator clear devices --owner " + who + " --contact " + who,
 		"vault: stale",
