@@ -134,8 +134,11 @@ func TestRecoverDiesBetween(t *testing.T) {
 		}
 	})
 	wantCode(t, "recover", b.RecoverDevices(t.Context(), "cellar", []byte(testPassword)), fault.Unavailable)
-	if n := countPrefix(t, b, restartMarks); n != 0 || !made {
-		t.Errorf("%d records are given up before it is known; made: %v", n, made)
+	mu.Lock()
+	done := made
+	mu.Unlock()
+	if n := countPrefix(t, b, restartMarks); n != 0 || !done {
+		t.Errorf("%d records are given up before it is known; made: %v", n, done)
 	}
 	if err := b.stop(); err != nil {
 		t.Fatal(err)
