@@ -48,6 +48,7 @@ func TestPasswordChangedElsewhere(t *testing.T) {
 	if err := a.tryConnect(c.url(), nextPassword+" three"); err != nil {
 		t.Fatalf("locked out: %v", err)
 	}
+	eventually(t, "the vault is there again, as it is here", func() bool { joined, err := a.vault.Joined(); return err == nil && joined })
 	a.settled()
 	eventually(t, "the newest proof", func() bool { return c.login(a.vault.UserID(), a.proofFor(c, nextPassword+" three")) == nil })
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Join gives the vault to the replica that Connect named, which keeps it from then on. If the replica has the vault already, a newer one
-// that came of this is taken over, as after a restored backup. The vault must be open. Join again after a failure: it goes on.
+// that came of this is taken over, as after a restored backup; in the place of an older one that this came of goes this one. The vault must be open. Join again after a failure: it goes on.
 // Failures: those of Sync; fault.Conflict if the replica has a vault of the user of which nobody can tell whether it came of this one.
 func (v *Vault) Join(ctx context.Context) error {
 	defer scrubbed()()
@@ -70,7 +70,16 @@ func (v *Vault) giveUpPending() error {
 	return nil
 }
 
-// join uploads the vault, or takes over what is there. Local changes stop before the swap that may be the one, and until its outcome is known.
+// cameOf accepts a replica's vault that this one came of, as after Leave: it has only what this one had.
+func (v *Vault) cameOf(there Remote) error {
+	c, err := v.writable()
+	if err != nil {
+		return err
+	}
+	return v.olderThan(c, there)
+}
+
+// join uploads the vault, in the place of an older one that it came of, or takes over what is there. Local changes stop before the swap that may be the one, and until its outcome is known.
 func (v *Vault) join(ctx context.Context, r Replica) error {
 	for range maxRaces {
 		there, err := one(ctx, r, remoteRoot)
@@ -78,7 +87,12 @@ func (v *Vault) join(ctx context.Context, r Replica) error {
 			return err
 		}
 		if len(there.Body) > 0 {
-			return v.joinThere(ctx, r, there)
+			if err := v.joinThere(ctx, r, there); !errors.Is(err, fault.RolledBack) {
+				return err
+			}
+			if err := v.cameOf(there); err != nil {
+				return err
+			}
 		}
 		err = v.uploadAll(ctx, r, there.Mark, v.beginJoining)
 		if err == nil {

@@ -1,7 +1,6 @@
 package keystore_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -51,13 +50,27 @@ func TestLeave(t *testing.T) {
 	wantCode(t, other.vault.Join(t.Context()), fault.Conflict)
 	other.wants("y", "of its own")
 
-	// Back where it was: the vault there is older, and the user decides.
+	// Back where it was: the vault there is older, and this one, which came of it, takes its place. One that went on there is not replaced.
 	if err := r.vault.Leave(); err != nil {
 		t.Fatal(err)
 	}
 	r.vault.Connect(remote)
-	wantCode(t, r.vault.Join(t.Context()), fault.RolledBack)
+	if err := r.vault.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.put("x", "there again")
+	sameVault(t, r, fetched(t, remote, kit))
+	if err := r.vault.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	third := fetched(t, remote, kit)
+	third.put("z", "meanwhile")
+	for _, change := range []string{"a", "b", "c"} {
+		r.put("x", change)
+	}
+	wantCode(t, r.vault.Join(t.Context()), fault.Forked)
 	r.put("x", "still local")
+	third.put("z", "goes on")
 }
 
 // A first upload that breaks off in the middle leaves the vault as it was, and what it left there goes with the join that succeeds.
@@ -117,7 +130,7 @@ func TestJoinWhoseOutcomeIsOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.put("x", "z")
-		if err := r.vault.Join(t.Context()); err != nil && (!made || !errors.Is(err, fault.RolledBack)) {
+		if err := r.vault.Join(t.Context()); err != nil {
 			t.Fatal(made, err)
 		}
 	}
