@@ -80,7 +80,8 @@ func passwordProof(ctx context.Context, password []byte, block kdfBlock, account
 }
 
 // Fetch makes a vault on this machine of the one that the replica has, and leaves it open; all of it or nothing, and never over an existing
-// vault. Afterwards it is Fresh. The caller wipes passwords and kit. With NewPassword it is all or nothing, too: until the password is in
+// vault. Afterwards it is Fresh: there is neither root nor vault key here to compare it with, so a vault that somebody with an older vault key made
+// is noticed by CheckHead alone, before Confirm. The caller wipes passwords and kit. With NewPassword it is all or nothing, too: until the password is in
 // force on both sides, a failure or the next start removes what was fetched. The replica may have the new password then; the kit opens it
 // again.
 //
@@ -219,7 +220,8 @@ func (v *Vault) fetch(ctx context.Context, r Replica, b rootBlob, h *header, o F
 
 // Follow opens the vault that the replica has with the password that another device set, and takes it over. The replica may need a login
 // first, see FollowProof. A kit is needed where the address changed as well, nil otherwise: the derivation is the one that is known here, or the kit's, never the replica's. The rules of Unlock apply.
-// A change that was pending here is made first if the vault there came of it, and dropped if not.
+// A change that was pending here is made first if the vault there came of it, and dropped if not. A vault whose keyring lacks the vault key that
+// is here, open or not, is fault.NotAuthentic.
 func (v *Vault) Follow(ctx context.Context, r Replica, password []byte, kit *RecoveryKit) error {
 	ctx, end := v.untilLocked(ctx)
 	defer end()
@@ -366,11 +368,15 @@ func (v *Vault) makeFollowed(next *contents) (locked bool, err error) {
 // followsLocal judges a vault by the one that is here, open or not, and by the anchor: after a crash the one may be ahead, after a restore the
 // other.
 func (v *Vault) followsLocal(next *contents) (known bool, err error) {
+	own, err := v.readHeader()
+	if err != nil {
+		return false, err
+	}
 	counter, hash, err := v.localRoot()
 	if err != nil {
 		return false, err
 	}
-	known, err = next.follows(counter, hash)
+	known, err = next.cameOf(own, counter, hash)
 	if err != nil {
 		return false, err
 	}

@@ -51,6 +51,20 @@ func (c *contents) follows(counter uint64, rootHash [32]byte) (known bool, err e
 	return true, nil
 }
 
+// cameOf is follows for a vault that is to take the place of the one whose header is here, authentic or this machine's own: its keyring must also
+// hold the vault key of that. Whoever knows hashes alone, or a former vault key and the slot keys, as a machine that was removed, makes none of
+// which that is true.
+func (c *contents) cameOf(h *header, counter uint64, rootHash [32]byte) (known bool, err error) {
+	if known, err = c.follows(counter, rootHash); err != nil {
+		return known, err
+	}
+	key := c.keys.find(h.keyID)
+	if key.IsZero() || h.authenticate(key) != nil {
+		return true, fault.New(fault.NotAuthentic, "the vault on the replica was made by somebody without the vault key of the one here")
+	}
+	return known, nil
+}
+
 // Head returns the number of changes of the vault and the hash of its state, which other devices and contacts keep and echo.
 func (v *Vault) Head() (counter uint64, hash [32]byte, err error) {
 	v.mu.RLock()

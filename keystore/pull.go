@@ -17,7 +17,7 @@ import (
 //
 //   - fault.RolledBack: the replica has an older vault than this machine, or none
 //   - fault.Forked: its vault did not come of the one that is here
-//   - fault.NotAuthentic, fault.Incomplete: records are changed, or missing; fault.Policy: another format or derivation
+//   - fault.NotAuthentic, fault.Incomplete: records are changed, or missing, or made without the vault key that is here; fault.Policy: another format or derivation
 //   - fault.Locked: the vault there is under an unknown key: the password was changed on another device (Follow), or the replica lies
 //   - fault.Conflict: no replica keeps this vault; others replaced the records as fast as they were read
 //   - fault.Unavailable
@@ -97,7 +97,9 @@ func (v *Vault) opened() (*contents, bool, error) {
 	return v.c, v.readOnly, nil
 }
 
-// pull takes over the vault whose root blob this is, if it is newer. With surely it must be known that it came of the one that is here.
+// pull takes over the vault whose root blob this is, if it is newer. With surely it must be known that it came of the one that is here. A vault
+// that was restored from a backup, or opened for reading although it is an older one, has the vault key of its day: who has that one as well
+// can show it a vault of his own.
 func (v *Vault) pull(ctx context.Context, r Replica, there Remote, surely bool) error {
 	c, readOnly, err := v.opened()
 	if err != nil {
@@ -111,7 +113,7 @@ func (v *Vault) pull(ctx context.Context, r Replica, there Remote, surely bool) 
 	if err != nil {
 		return err
 	}
-	known, err := next.follows(c.counter, c.rootHash)
+	known, err := next.cameOf(c.header, c.counter, c.rootHash)
 	if err == nil && readOnly {
 		known, err = v.followsAnchor(next)
 	}

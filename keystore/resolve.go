@@ -81,6 +81,9 @@ func (v *Vault) fateOf(c *contents, change [32]byte, b rootBlob, keys *keyring) 
 		return waiting, err
 	}
 	defer next.keys.wipe()
+	if _, err := next.cameOf(c.header, c.counter, c.rootHash); err != nil {
+		return waiting, err
+	}
 	return next.fateOf(c.counter, c.rootHash, change)
 }
 

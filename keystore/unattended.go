@@ -99,7 +99,8 @@ func (v *Vault) UnattendedSlot() (sum [32]byte, ok bool) {
 
 // FollowUnattended takes over the vault that the replica has with the credential of this machine, for which every device fills the slot again that
 // changes the password. The vault here may be open, and stays so. Failures are those of Follow but for passwords; fault.Locked is a vault of which
-// this credential opens no slot.
+// this credential opens no slot. A machine that was removed fills the slot of a vault of its own: that lacks the vault key which is here, open or not,
+// and is fault.NotAuthentic.
 func (v *Vault) FollowUnattended(ctx context.Context, r Replica, credential secret.Key) error {
 	ctx, end := v.untilLocked(ctx)
 	defer end()
