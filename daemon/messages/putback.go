@@ -139,9 +139,11 @@ func (m *Messages) putBack(ctx context.Context, base string) (back bool, err err
 		return false, err
 	}
 	defer mine.contents.wipe()
-	there, c, blobs, err := m.assembleRemote(ctx, base, nil)
-	if err != nil {
-		return false, err
+	there, c, blobs, unread := m.assembleRemote(ctx, base, nil)
+	if unread != nil {
+		if there, err = m.unreadable(ctx, base, mine, unread); err != nil {
+			return false, err
+		}
 	}
 	c.wipe()
 	if there == nil {
@@ -149,6 +151,8 @@ func (m *Messages) putBack(ctx context.Context, base string) (back bool, err err
 	}
 	version, newer, err := mine.compare(there)
 	switch {
+	case unread != nil && !newer:
+		return false, unread
 	case err != nil:
 		return false, m.condemn(base, fault.CodeOf(err), "the coordinator's record is none that this device's came of")
 	case newer:
@@ -161,6 +165,33 @@ func (m *Messages) putBack(ctx context.Context, base string) (back bool, err err
 		return false, fault.New(mine.wrong, "this record was found to be wrong; it can be begun anew")
 	}
 	return false, nil
+}
+
+// unreadable returns what can be told of a record at the coordinator that does not open, if that is because the state key that it was sealed under was erased since, as
+// no backup knows: one from before Reseal made ours. Where no key opens the head, it is the version that it says it has. Otherwise it is the failure.
+func (m *Messages) unreadable(ctx context.Context, base string, mine known, cause error) (*record, error) {
+	erased := errors.Is(cause, fault.NotFound) || errors.Is(cause, fault.Stale)
+	if mine.record == nil || !erased {
+		return nil, cause
+	}
+	list, err := m.config.Blobs.Read(ctx, []string{headName(base)})
+	if err != nil {
+		return nil, err
+	}
+	head := named(list, headName(base))
+	if r, w, err := m.openHead(ctx, base, head); err == nil { // a part is older
+		secret.Wipe(w.Head)
+		return r, nil
+	}
+	if len(head.Body) < 8 {
+		return nil, cause
+	}
+	r := &record{base: base, head: head.version(), version: binary.BigEndian.Uint64(head.Body)}
+	epoch, err := EpochOf(head.Body[8:])
+	if err != nil || epoch >= mine.record.epoch || r.version >= mine.at.version {
+		return nil, cause
+	}
+	return r, nil
 }
 
 // compare says whether the copy of this device is newer than the record at the coordinator, and under which version it is put there: one that is

@@ -305,3 +305,46 @@ func TestPutBackByTwoDevices(t *testing.T) {
 		t.Errorf("%d message keys twice", w.reuse)
 	}
 }
+
+// The backup is from before the state key was replaced, and the old key was erased since: no key opens what the coordinator has again, and it is an earlier one all the
+// same. What says that it has a later version stays.
+func TestPutBackOverAnErasedKey(t *testing.T) {
+	w, alice, bob := pair(t)
+	say(t, alice, bob, "a")
+	say(t, bob, alice, "b")
+	say(t, alice, bob, "c")
+	backup := w.backup()
+	alice.p.nextEpoch()
+	if err := alice.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	alice.p.erase()
+	say(t, bob, alice, "d")
+	w.back(backup)
+	alice.vault, bob.vault = nil, nil
+	alice.putBack(2, nil) // with the prekeys
+	bob.putBack(1, nil)
+	alice.offer(5)
+	for range 2 {
+		for _, d := range []*device{alice, bob} {
+			d.Rescan()
+			d.send()
+			d.receive()
+		}
+	}
+	say(t, alice, bob, "goes on")
+	say(t, bob, alice, "so do I")
+	alice.faultless()
+	if wrong := lostTexts(alice.p, []string{"b", "so do I"}); len(wrong) > 0 || w.reuse > 0 {
+		t.Errorf("%q of %q; %d message keys twice", wrong, alice.p.texts(), w.reuse)
+	}
+
+	mine, err := alice.known(t.Context(), sessionBase(bob.p.id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine.at.version = 1
+	w.back(backup)
+	_, err = alice.unreadable(t.Context(), sessionBase(bob.p.id), mine, fault.NotFound)
+	wantCode(t, "a later version under a key that is not here", err, fault.NotFound)
+}
