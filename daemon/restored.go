@@ -129,12 +129,10 @@ func (a *Agent) loginAgain(ctx context.Context, s *session, proof keystore.Proof
 
 // putBack does what is said of RestoreCoordinator, in the order of a round: each part needs those before it.
 func (y *syncer) putBack(ctx context.Context) (r CoordinatorRestored, err error) {
-	if err = y.mail.Restored(); err == nil {
-		err = y.mail.Repost(ctx)
-	}
-	if err != nil {
+	if err = y.mail.Restored(); err != nil {
 		return r, err
 	}
+	y.repost(ctx)
 	if err = y.a.vault.Sync(ctx); errors.Is(err, fault.RolledBack) {
 		err = y.a.vault.Republish(ctx)
 		r.Vault = err == nil
@@ -166,27 +164,32 @@ func (y *syncer) putBack(ctx context.Context) (r CoordinatorRestored, err error)
 	return r, y.keepTime(publishedKey, time.Unix(0, 0)) // one-time prekeys are in no backup
 }
 
-// followEpoch notes whether the coordinator was restored since the last connection.
+// repost posts again what the coordinator took lately, if that was asked for, whatever becomes of the vault: no key is needed for it. A failure is no other
+// part's: the next round goes on with it.
+func (y *syncer) repost(ctx context.Context) {
+	if err := y.mail.Repost(ctx); err != nil {
+		y.a.log.Info("not posted again yet", failure(err)...)
+	}
+}
+
+// followEpoch notes whether the coordinator was restored since the last connection, and posts again what that calls for.
 func (y *syncer) followEpoch(ctx context.Context) error {
-	n := y.arrivals.Load()
-	if n == y.epochAt {
-		return nil
-	}
-	epoch, err := remote.Epoch(ctx, y.client)
-	if err != nil {
-		return err
-	}
-	changed, err := y.mail.Epoch(epoch)
-	if err != nil {
-		return err
-	}
-	if changed {
-		y.a.event(Event{Type: EventCoordinatorOlder})
-	}
-	if err = y.mail.Repost(ctx); err == nil { // whatever becomes of the vault: no key is needed for it
+	if n := y.arrivals.Load(); n != y.epochAt {
+		epoch, err := remote.Epoch(ctx, y.client)
+		if err != nil {
+			return err
+		}
+		changed, err := y.mail.Epoch(epoch)
+		if err != nil {
+			return err
+		}
+		if changed {
+			y.a.event(Event{Type: EventCoordinatorOlder})
+		}
 		y.epochAt = n
 	}
-	return err
+	y.repost(ctx)
+	return nil
 }
 
 // historyKey is what this machine remembers of older links of the device list, sealed under the local key.

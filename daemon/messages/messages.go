@@ -137,17 +137,17 @@ type Messages struct {
 	lastPlace atomic.Int64  // of the newest entry of the outbox
 	hurries   atomic.Uint64 // how often somebody asked for what waits
 	queued    queued
-	sending   sync.Mutex     // one Send at a time, and what is posted below it
-	posted    []string       // keys of what the coordinator took lately, oldest first; nil: not read yet
-	reposted  string         // the last of them that was posted again
-	turns     map[string]int // number of the next head to tell each peer, of those that do not fit into one message
-	receiving sync.Mutex     // one Receive at a time, and what is below it
-	after     uint64         // the mailbox was read up to here
-	rescan    atomic.Bool    // it is to be read from its beginning
-	epoch     uint64         // the newest when it was last read
-	lookAgain time.Time      // when it is to be read from its beginning for what a record fault left there; zero: nothing is
-	listed    bool           // bodies that are left over were listed
-	stored    []string       // those of them that were not looked at yet
+	sending   sync.Mutex      // one Send at a time, and what is posted below it
+	posted    []string        // keys of what the coordinator took lately, oldest first; nil: not read yet
+	reposted  map[string]bool // those of them that were posted again
+	turns     map[string]int  // number of the next head to tell each peer, of those that do not fit into one message
+	receiving sync.Mutex      // one Receive at a time, and what is below it
+	after     uint64          // the mailbox was read up to here
+	rescan    atomic.Bool     // it is to be read from its beginning
+	epoch     uint64          // the newest when it was last read
+	lookAgain time.Time       // when it is to be read from its beginning for what a record fault left there; zero: nothing is
+	listed    bool            // bodies that are left over were listed
+	stored    []string        // those of them that were not looked at yet
 	held      map[string]int
 	postponed map[string]Acknowledgement // bodies that wait for the next Receive, by name; with the message that each came in, if it is known
 	changed   map[string]int             // messages of each sender, left in the mailbox, that say they come under another key
@@ -182,7 +182,7 @@ func New(c Config) *Messages {
 	}
 	m := &Messages{
 		config: c, user: c.Local.Address.Name, step: func(string) {}, held: map[string]int{}, sessions: map[string]*session{},
-		postponed: map[string]Acknowledgement{}, turns: map[string]int{},
+		postponed: map[string]Acknowledgement{}, turns: map[string]int{}, reposted: map[string]bool{},
 		changed: map[string]int{}, unknown: map[string]int{},
 	}
 	m.renew()

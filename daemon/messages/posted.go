@@ -113,39 +113,67 @@ func (m *Messages) Repost(ctx context.Context) error {
 	return m.until(ctx, func(ctx context.Context) error {
 		m.sending.Lock()
 		defer m.sending.Unlock()
-		return m.repost(ctx)
+		_, err := m.repost(ctx)
+		return err
 	})
 }
 
 // repost posts what is kept once more, if that was asked for (Epoch, Restored): those that the coordinator knows change nothing there. It goes on where it
-// was interrupted. The caller holds sending.
-func (m *Messages) repost(ctx context.Context) error {
+// was interrupted; left says that some mailbox is full: what is for that one waits for the next call, without holding others up. The caller holds sending.
+func (m *Messages) repost(ctx context.Context) (left bool, err error) {
 	asked, err := m.isSet(repostKey)
 	if err != nil || !asked {
-		return err
+		return false, err
 	}
 	if err := m.loadPosted(); err != nil {
-		return err
+		return false, err
 	}
+	full := map[string]bool{}
 	for _, key := range m.posted {
-		if at, _ := parsePostedKey(key); key <= m.reposted || m.config.Now().Sub(at) >= keepPosted {
+		if at, _ := parsePostedKey(key); m.reposted[key] || m.config.Now().Sub(at) >= keepPosted {
 			continue
 		}
-		if err := m.postAgain(ctx, key); err != nil {
-			return err
+		receiver, err := m.postAgain(ctx, key, full)
+		switch {
+		case errors.Is(err, fault.StorageFull):
+			full[receiver] = true
+		case err != nil:
+			return false, err
+		default:
+			m.reposted[key] = true
 		}
-		m.reposted = key
+	}
+	if len(full) > 0 {
+		return true, nil
 	}
 	if err = m.config.DB.Update(func(tx *kv.Tx) error { return tx.Delete(repostKey) }); err == nil {
-		m.reposted = ""
+		clear(m.reposted)
 	}
-	return err
+	return false, err
 }
 
-// postAgain posts one message once more. A refusal is one of this message; failures are those of all.
-func (m *Messages) postAgain(ctx context.Context, key string) error {
-	var p posted
-	err := m.config.DB.View(func(tx *kv.Tx) error {
+// postAgain posts one message once more, if its receiver's mailbox is not known to be full. A refusal is one of this message; fault.StorageFull is one of
+// its receiver's, other failures are those of all.
+func (m *Messages) postAgain(ctx context.Context, key string, full map[string]bool) (receiver string, err error) {
+	p, err := m.readPosted(key)
+	switch {
+	case err != nil:
+		return "", err
+	case m.config.MaySend(ctx, p.Receiver) != nil: // consent has ended
+		return p.Receiver, nil
+	case full[p.Receiver]:
+		return p.Receiver, fault.New(fault.StorageFull, "the mailbox is full")
+	}
+	m.step("repost")
+	err = m.config.Mailbox.Post(ctx, p.Receiver, ID(p.PostID).String(), p.Ciphertext)
+	if err != nil && (ctx.Err() != nil || fault.Transient(err) && !errors.Is(err, fault.Conflict)) {
+		return p.Receiver, err
+	}
+	return p.Receiver, nil
+}
+
+func (m *Messages) readPosted(key string) (p posted, err error) {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
 		sealed, err := tx.Get(key)
 		if err != nil {
 			return err
@@ -156,21 +184,10 @@ func (m *Messages) postAgain(ctx context.Context, key string) error {
 		}
 		return signed.Unmarshal(b, &p)
 	})
-	if err != nil {
-		return err
+	if err == nil && len(p.PostID) != len(ID{}) {
+		err = fault.New(fault.NotAuthentic, "not a message that was posted")
 	}
-	if len(p.PostID) != len(ID{}) {
-		return fault.New(fault.NotAuthentic, "not a message that was posted")
-	}
-	if m.config.MaySend(ctx, p.Receiver) != nil {
-		return nil //nolint:nilerr // consent has ended
-	}
-	m.step("repost")
-	err = m.config.Mailbox.Post(ctx, p.Receiver, ID(p.PostID).String(), p.Ciphertext)
-	if err != nil && (ctx.Err() != nil || fault.Transient(err) && !errors.Is(err, fault.Conflict)) {
-		return err
-	}
-	return nil
+	return p, err
 }
 
 // isSet reports whether there is a record with this key.

@@ -348,3 +348,44 @@ func TestPutBackOverAnErasedKey(t *testing.T) {
 	_, err = alice.unreadable(t.Context(), sessionBase(bob.p.id), mine, fault.NotFound)
 	wantCode(t, "a later version under a key that is not here", err, fault.NotFound)
 }
+
+// A receiver whose mailbox is full holds nobody else's messages up, and gets them once there is room.
+func TestRepostToAFullMailbox(t *testing.T) {
+	w, alice, bob := pair(t)
+	carol := w.person().device()
+	carol.offer(5)
+	say(t, alice, bob, "a")
+	say(t, alice, bob, "b")
+	say(t, alice, carol, "c")
+	say(t, alice, bob, "d")
+	if err := alice.Restored(); err != nil {
+		t.Fatal(err)
+	}
+	posts, isFull := map[string]int{}, true
+	alice.remote.post = func(receiver, _ string, _ []byte) error {
+		posts[receiver]++
+		if isFull && receiver == bob.p.id {
+			return fault.New(fault.StorageFull, "full")
+		}
+		return nil
+	}
+	next, err := alice.Send(t.Context())
+	if err != nil || next.Before(w.clock()) || next.After(w.clock().Add(retryLimit)) {
+		t.Fatal(next, err)
+	}
+	if err := alice.Repost(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if posts[carol.p.id] != 1 || posts[bob.p.id] != 2 {
+		t.Errorf("%v posts while a mailbox is full", posts)
+	}
+	isFull = false
+	for range 2 {
+		if next, err := alice.Send(t.Context()); err != nil || !next.IsZero() {
+			t.Fatal(next, err)
+		}
+	}
+	if posts[carol.p.id] != 1 || posts[bob.p.id] != 5 {
+		t.Errorf("%v posts in all", posts)
+	}
+}

@@ -25,8 +25,12 @@ func (m *Messages) Send(ctx context.Context) (next time.Time, err error) {
 func (m *Messages) sendAll(ctx context.Context) (next time.Time, err error) {
 	m.sending.Lock()
 	defer m.sending.Unlock()
-	if err := m.repost(ctx); err != nil {
+	left, err := m.repost(ctx)
+	if err != nil {
 		return next, err
+	}
+	if left {
+		next = m.config.Now().Add(backoff(20, retryLimit))
 	}
 	from := outPrefix
 	for {
