@@ -229,13 +229,24 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 		err = m.judge(r, at, named(blobs, headName(base)))
 	}
 	if err == nil && r.version > 0 {
-		err = m.config.DB.Update(func(tx *kv.Tx) error { return m.keepCopies(tx, r, blobs) })
+		first := at.version == 0 && !stranger
+		err = m.config.DB.Update(func(tx *kv.Tx) error { return m.keepFetched(tx, r, blobs, first) })
 	}
 	if err != nil {
 		c.wipe()
 		return nil, nil, err
 	}
 	return r, c, nil
+}
+
+// keepFetched copies a record that was fetched. A session that is met for the first time is retired before this device sends: nothing here tells whether the
+// coordinator was restored since, and another device used what comes after.
+func (m *Messages) keepFetched(tx *kv.Tx, r *record, blobs []Blob, first bool) error {
+	err := m.keepCopies(tx, r, blobs)
+	if err == nil && first && r.base != preKeysBase {
+		err = tx.Set(retirePrefix+r.base, []byte{1})
+	}
+	return err
 }
 
 // assembleRemote reads the record at the coordinator, and returns its blobs with it.

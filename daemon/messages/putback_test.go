@@ -389,3 +389,28 @@ func TestRepostToAFullMailbox(t *testing.T) {
 		t.Errorf("%v posts in all", posts)
 	}
 }
+
+// After a restore the device that is on first has never seen the record, so that nothing told it to retire: it begins a new session all the same, as another device
+// may have used the keys of the one there. What it sends after that is in the same one.
+func TestFirstLookBeginsASession(t *testing.T) {
+	w, alice, bob := pair(t)
+	second := alice.p.device()
+	say(t, alice, bob, "a")
+	say(t, bob, alice, "b")
+	say(t, alice, bob, "c")
+	backup := w.backup()
+	say(t, alice, bob, "d")
+	say(t, alice, bob, "e")
+	w.back(backup)
+	alice.vault, bob.vault = nil, nil
+	for _, text := range []string{"of the second device", "once more"} {
+		second.enqueue(bob.p, text)
+		second.send()
+	}
+	if w.reuse > 0 {
+		t.Errorf("%d message keys twice", w.reuse)
+	}
+	if n := second.sessionsBegun(bob); n != 2 {
+		t.Errorf("%d sessions, want one new", n)
+	}
+}

@@ -367,9 +367,12 @@ func copyOf(t *testing.T, d *device) string {
 // say the same, and the agent that is left out sees that the record is forked.
 func TestS05_CoordinatorGrantsTwice(t *testing.T) {
 	w, alice, bob := pair(t)
-	say(t, alice, bob, "one")
-	say(t, bob, alice, "two")
 	second := alice.p.device()
+	say(t, alice, bob, "one")
+	say(t, second, bob, "it has seen the record")
+	alice.vault = nil
+	say(t, bob, alice, "two")
+	second.restart()
 	if _, _, err := second.load(t.Context(), sessionBase(bob.p.id), true); err != nil {
 		t.Fatal(err)
 	}
