@@ -167,7 +167,8 @@ func kitEvent(address bool) Event {
 	return Event{Type: EventKit}
 }
 
-// CheckKit reports whether a recovery kit is the one that opens this account: fault.NotAuthentic if it is another user's, or was replaced. The
+// CheckKit reports whether a recovery kit is the one that opens this account: fault.NotAuthentic if it is another user's, or was replaced. An open
+// vault that a coordinator keeps is asked for there first; a locked one answers for this machine's copy. fault.Unavailable: nobody can tell now. The
 // kit is wiped.
 func (a *Agent) CheckKit(ctx context.Context, text []byte) error {
 	defer clear(text)
@@ -181,7 +182,23 @@ func (a *Agent) CheckKit(ctx context.Context, text []byte) error {
 		return err
 	}
 	defer kit.Wipe()
+	if err := a.syncForKit(ctx); err != nil {
+		return err
+	}
 	return nobody(a.vault.CheckKit(ctx, kit))
+}
+
+// syncForKit takes over what other machines changed, if the vault is open and a coordinator keeps it. Whatever keeps it from that is
+// fault.Unavailable: no other code may look like a word on the kit.
+func (a *Agent) syncForKit(ctx context.Context) error {
+	joined, err := a.vault.Joined()
+	if state := a.vault.State(); err != nil || !joined || state != keystore.Unlocked && state != keystore.ReadOnly {
+		return err
+	}
+	if err := a.vault.Sync(ctx); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "whether this kit is the valid one cannot be told: the vault could not be compared with the coordinator's (%s)", fault.CodeOf(err))
+	}
+	return nil
 }
 
 // nobody gives the lack of an account the code that callers know.

@@ -279,3 +279,33 @@ func TestKitAndAddressChangedWhileAway(t *testing.T) {
 		t.Fatal("it knows the kit:", err)
 	}
 }
+
+// Another machine has replaced the kit: an open vault asks the coordinator before it says a word on one, and says none where that is not there; a locked
+// one answers for what this machine has.
+func TestCheckKitOfAnotherMachine(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	f := newFirstMachine(t, c, testMail)
+	laptop := f.approvedMachine(c)
+	f.session.currentLink().stop()
+	kit := laptop.draft("")
+	if err := laptop.replaceKit(kit); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range [][]byte{f.kit, kit} {
+		wantCode(t, "offline", f.CheckKit(t.Context(), bytes.Clone(text)), fault.Unavailable)
+	}
+	if err := f.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.CheckKit(t.Context(), f.kitText()); err != nil {
+		t.Fatal("this machine's copy:", err)
+	}
+	if err := f.tryUnlock(testPassword); err != nil {
+		t.Fatal(err)
+	}
+	f.becomes("online")
+	wantCode(t, "replaced", f.CheckKit(t.Context(), f.kitText()), fault.NotAuthentic)
+	if err := f.CheckKit(t.Context(), bytes.Clone(kit)); err != nil {
+		t.Fatal(err)
+	}
+}

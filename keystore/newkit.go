@@ -165,10 +165,10 @@ func (c *contents) opensWith(kit RecoveryKit) bool {
 }
 
 // CheckKit reports whether a kit opens the vault that is here, open or not: another user's, or one that was replaced, is fault.NotAuthentic and counts as a
-// wrong password.
+// wrong password. A replica may have a newer vault: Sync comes first. It is fault.Unavailable while a change is pending that may replace the kit.
 func (v *Vault) CheckKit(ctx context.Context, kit RecoveryKit) error {
 	return v.attempt(ctx, func() (bool, error) {
-		h, err := v.readHeader()
+		h, err := v.decidedHeader()
 		if err != nil {
 			return false, err
 		}
@@ -176,6 +176,22 @@ func (v *Vault) CheckKit(ctx context.Context, kit RecoveryKit) error {
 		key.Wipe()
 		return err == nil, err
 	})
+}
+
+// decidedHeader is readHeader, and fault.Unavailable while nobody knows whether that is the header.
+func (v *Vault) decidedHeader() (*header, error) {
+	pending := false
+	err := v.db.View(func(tx *kv.Tx) (err error) {
+		pending, err = PendingWrites(tx, recordHeader)
+		return err
+	})
+	if err == nil && pending {
+		err = fault.New(fault.Unavailable, "a change that may replace the recovery kit is pending: which one is valid will be seen once the coordinator can be reached")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.readHeader()
 }
 
 // replaceRecovery puts a new recovery key and, if there is a root key, a new wrap by the password into the header.

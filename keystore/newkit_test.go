@@ -136,9 +136,7 @@ func TestNewKitWithLostAnswer(t *testing.T) {
 				if !keystore.Undecided(err) || told != 0 {
 					t.Fatal(err, told)
 				}
-				if err := r.vault.CheckKit(ctx, old); err != nil {
-					t.Fatal("the former kit, before it is decided:", err)
-				}
+				wantCode(t, r.vault.CheckKit(ctx, old), fault.Unavailable)
 				remote.OnSwap, remote.AfterSwap, remote.OnRead = nil, nil, nil
 				if err := r.use(change); err != nil || told != 1 {
 					t.Fatal(err, told)
@@ -172,5 +170,41 @@ func TestNewKitAfterAnotherAddress(t *testing.T) {
 	}
 	if a.vault.Email() != "new@example.net" {
 		t.Fatal(a.vault.Email())
+	}
+}
+
+// While nobody knows whether a kit was replaced, no kit is said to be the valid one, nor not to be; any other change is no reason for that.
+func TestCheckKitWhileUndecided(t *testing.T) {
+	ctx := t.Context()
+	for _, made := range []bool{false, true} {
+		r, remote, _ := joinedRig(t)
+		old := r.draft("")
+		if err := r.use(keystore.KitChange{Kit: old}); err != nil {
+			t.Fatal(err)
+		}
+		kit := r.draft("")
+		mend := loseAnswer(remote, made)
+		wantCode(t, r.vault.Update(func(tx *keystore.Tx) error {
+			return tx.Put(keystore.Item{ID: "x", Kind: "metadata", Body: []byte("y")})
+		}), fault.Unavailable)
+		if err := r.vault.CheckKit(ctx, old); err != nil {
+			t.Fatal("another change is pending:", err)
+		}
+		mend()
+		r.sync()
+		mend = loseAnswer(remote, made)
+		wantCode(t, r.use(keystore.KitChange{Kit: kit}), fault.Unavailable)
+		for range 2 {
+			wantCode(t, r.vault.CheckKit(ctx, old), fault.Unavailable)
+			wantCode(t, r.vault.CheckKit(ctx, kit), fault.Unavailable)
+			r.vault.Lock()
+		}
+		r.unlock()
+		mend()
+		r.sync()
+		if err := r.vault.CheckKit(ctx, kit); err != nil { // Sync has made it
+			t.Error(made, err)
+		}
+		wantCode(t, r.vault.CheckKit(ctx, old), fault.NotAuthentic)
 	}
 }

@@ -2734,7 +2734,8 @@ type ClientInterface interface {
 
 	// CheckKitWithBody Whether a recovery kit is the one that opens this account
 	//
-	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+	// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2743,7 +2744,8 @@ type ClientInterface interface {
 
 	// CheckKit Whether a recovery kit is the one that opens this account
 	//
-	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+	// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4708,7 +4710,8 @@ func (c *Raw) ReplaceKit(ctx context.Context, body ReplaceKitJSONRequestBody, re
 
 // CheckKitWithBody Whether a recovery kit is the one that opens this account
 //
-// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4727,7 +4730,8 @@ func (c *Raw) CheckKitWithBody(ctx context.Context, contentType string, body io.
 
 // CheckKit Whether a recovery kit is the one that opens this account
 //
-// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9360,7 +9364,8 @@ type ClientWithResponsesInterface interface {
 
 	// CheckKitWithBodyWithResponse Whether a recovery kit is the one that opens this account
 	//
-	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+	// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9369,7 +9374,8 @@ type ClientWithResponsesInterface interface {
 
 	// CheckKitWithResponse Whether a recovery kit is the one that opens this account
 	//
-	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+	// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+	// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14257,7 +14263,8 @@ func (c *ClientWithResponses) ReplaceKitWithResponse(ctx context.Context, body R
 
 // CheckKitWithBodyWithResponse Whether a recovery kit is the one that opens this account
 //
-// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14272,7 +14279,8 @@ func (c *ClientWithResponses) CheckKitWithBodyWithResponse(ctx context.Context, 
 
 // CheckKitWithResponse Whether a recovery kit is the one that opens this account
 //
-// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. A locked account answers, too.
+// `not_authentic`: it is another account's, or was replaced. That counts as a wrong password. An unlocked account asks the coordinator that keeps it first. A locked one answers, too, for the copy on this
+// machine: another one may have replaced the kit. `unavailable`: nobody can tell now, as the coordinator is not there, or a change that may replace the kit is pending.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

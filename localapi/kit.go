@@ -19,7 +19,8 @@ func (c *Client) ChangeEmail(ctx context.Context, password, kit string) error {
 	return done(c.raw.ChangeEmail(ctx, KitChange{Password: password, RecoveryKit: kit}))
 }
 
-// CheckKit returns nil if a kit is the valid one, errors.Is(err, NotAuthentic) if it is another account's, or was replaced.
+// CheckKit returns nil if a kit is the valid one, errors.Is(err, NotAuthentic) if it is another account's, or was replaced, errors.Is(err, Unavailable) if
+// nobody can tell now. A locked agent answers for this machine's copy of the account.
 func (c *Client) CheckKit(ctx context.Context, kit string) error {
 	return done(c.raw.CheckKit(ctx, KitText{RecoveryKit: kit}))
 }

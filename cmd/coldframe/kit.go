@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -94,6 +95,8 @@ func (a *app) kitCommand() *cobra.Command {
 	renew.Flags().StringVar(&kitFile, "kit", "", "write the recovery kit to this new file instead of printing it")
 	group.AddCommand(renew, &cobra.Command{
 		Use: "check FILE", Short: "Whether this recovery kit is the valid one", Args: args(cobra.ExactArgs(1)),
+		Long: "Whether this recovery kit is the valid one. Unlocked, the agent asks the coordinator first; locked, it answers for the copy on this machine alone, which another machine may have\n" +
+			"replaced. Keep every kit until an unlocked agent has said which one is valid.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			kit, err := readKit(list[0])
 			if err != nil {
@@ -103,14 +106,33 @@ func (a *app) kitCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.CheckKit(cmd.Context(), kit); err != nil {
-				return err
-			}
-			a.say("this recovery kit opens the account")
-			return nil
+			return a.checkKit(cmd.Context(), c, kit)
 		},
 	})
 	return group
+}
+
+// ofThisCopy is what an answer of a locked agent is worth.
+const ofThisCopy = "the agent is locked, so this is about the copy on this machine: keep every kit, unlock, and check again"
+
+// checkKit says whether a kit is the valid one, and whether the coordinator was asked.
+func (a *app) checkKit(ctx context.Context, c *localapi.Client, kit string) error {
+	st, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	locked := st.State == localapi.StatusStateLocked
+	switch err := c.CheckKit(ctx, kit); {
+	case err != nil && locked:
+		return advised{err, ofThisCopy}
+	case err != nil:
+		return err
+	case locked:
+		a.say("this recovery kit opens the account as it is here; %s", ofThisCopy)
+	default:
+		a.say("this recovery kit opens the account")
+	}
+	return nil
 }
 
 func (a *app) emailCommand() *cobra.Command {
