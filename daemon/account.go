@@ -201,7 +201,12 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 	if err := errors.Join(s.writable(), passwordGiven(password)); err != nil {
 		return nil, err
 	}
+	a.handing.Lock()
+	defer a.handing.Unlock()
 	key, err := a.newUnattended(ctx, s, password)
+	if err == nil {
+		err = a.noteHanded()
+	}
 	if err != nil {
 		key.Wipe()
 		return nil, err

@@ -65,6 +65,7 @@ type Agent struct {
 	burying sync.Mutex // held while the rest of a deleted dataset is taken away
 	device  sync.Mutex // held while the device key file is made
 	change  sync.Mutex // held while the account changes: unlock, lock, register, restore, stop
+	handing sync.Mutex // held while an unattended credential is made and handed out
 
 	mu       sync.Mutex
 	session  *session // while the vault is open

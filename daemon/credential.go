@@ -19,7 +19,7 @@ const (
 
 // Credential implements link.Store. Only a machine that opens the vault without a person has one.
 func (l linkStore) Credential() (secret.Key, error) {
-	if !l.a.vault.Unattended() {
+	if !l.a.opensUnattended() {
 		return secret.Key{}, nil
 	}
 	plain, _, err := l.load(fieldCredential)
@@ -40,7 +40,7 @@ func (l linkStore) CredentialTaken() error {
 
 // NewCredential implements link.Store.
 func (l linkStore) NewCredential() (secret.Key, error) {
-	if !l.a.vault.Unattended() {
+	if !l.a.opensUnattended() {
 		return secret.Key{}, l.forgetCredential()
 	}
 	if k, err := l.Credential(); err != nil || !k.IsZero() {
@@ -70,7 +70,7 @@ func forgetCredential(tx *kv.Tx, url string) error {
 // login with the password changes it.
 func (a *Agent) lacksCredential() bool {
 	item, err := a.coordinatorItem()
-	if err != nil || !a.vault.Unattended() {
+	if err != nil || !a.opensUnattended() {
 		return false
 	}
 	return errors.Is(a.db.View(func(tx *kv.Tx) error {

@@ -59,7 +59,14 @@ func (a *Agent) openForLogin(api bool, proof keystore.Proof) error {
 
 // openHolding is openForLogin for a vault that a credential opened, if it is a key. It takes that, too.
 func (a *Agent) openHolding(api bool, proof keystore.Proof, credential secret.Key) error {
-	s, err := a.loadSession()
+	var err error
+	if !credential.IsZero() && a.lostCredential() { // somebody has it after all
+		err = a.noteHanded()
+	}
+	var s *session
+	if err == nil {
+		s, err = a.loadSession()
+	}
 	if err != nil {
 		proof.Wipe()
 		credential.Wipe()
@@ -75,6 +82,9 @@ func (a *Agent) openHolding(api bool, proof keystore.Proof, credential secret.Ke
 		a.event(Event{Type: EventUnlocked})
 	}
 	a.log.Info("vault open", "kind", s.settings.Kind)
+	if !a.hasCoordinator() && s.writable() == nil { // else the first round does it
+		a.dropLost(a.life)
+	}
 	a.linkLog.forget()
 	a.runSync(s)
 	a.startLink(s, proof)
@@ -118,7 +128,7 @@ func (a *Agent) loadSession() (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		user: a.vault.UserID(), readOnly: a.vault.State() == keystore.ReadOnly, unattended: a.vault.Unattended(), opened: a.clock.Now().UTC(),
+		user: a.vault.UserID(), readOnly: a.vault.State() == keystore.ReadOnly, unattended: a.opensUnattended(), opened: a.clock.Now().UTC(),
 	}
 	fresh, err := a.vault.Fresh()
 	s.fresh.Store(fresh)

@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
 	"coldframe/coordinator"
 	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/secret"
 	"coldframe/internal/signed"
 	"coldframe/keystore"
@@ -38,8 +40,48 @@ func (a *Agent) newUnattended(ctx context.Context, s *session, password []byte) 
 		return secret.Key{}, err
 	}
 	return a.vault.EnableUnattendedWith(ctx, password, func(tx *keystore.Tx, slot [32]byte) error {
-		return unattendedItem{device, slot[:]}.put(tx)
+		return errors.Join(tx.KV().Set(handingKey, slot[:]), unattendedItem{device, slot[:]}.put(tx))
 	})
+}
+
+// handingKey has the slot of a credential that was not handed out yet: the change that makes the slot writes it. Where the answer is lost, or the
+// process ends in between, nobody has the credential, and the record stays.
+const handingKey = "meta/unattended-handing"
+
+// noteHanded notes that somebody has the credential.
+func (a *Agent) noteHanded() error {
+	return a.db.Update(func(tx *kv.Tx) error { return tx.Delete(handingKey) })
+}
+
+// lostCredential reports whether the vault has a slot of which nobody has the credential.
+func (a *Agent) lostCredential() bool {
+	slot, ok := a.vault.UnattendedSlot()
+	lost := false
+	err := a.db.View(func(tx *kv.Tx) error {
+		b, err := tx.Get(handingKey)
+		lost = err == nil && ok && bytes.Equal(b, slot[:])
+		return err
+	})
+	return lost || err != nil && !errors.Is(err, fault.NotFound)
+}
+
+// opensUnattended reports whether a credential that somebody has opens the vault on this machine.
+func (a *Agent) opensUnattended() bool { return a.vault.Unattended() && !a.lostCredential() }
+
+// dropLost removes the slot of a credential that nobody has. What fails is done in the next round, or at the next opening.
+func (a *Agent) dropLost(ctx context.Context) {
+	if !a.vault.Unattended() || !a.lostCredential() {
+		return
+	}
+	err := a.vault.DisableUnattended(ctx)
+	if err == nil {
+		err = a.noteHanded()
+	}
+	if err != nil {
+		a.log.Warn("a slot whose credential was lost is still there", failure(err)...)
+		return
+	}
+	a.log.Info("the credential of unattended opening was lost: it is off")
 }
 
 // unattendedDevice returns the machine that opens the vault without a person; "" if there is none, or none that is known.
@@ -63,7 +105,15 @@ func (a *Agent) unattendedDevice() string {
 // older version of this program, or this machine is another device now. What fails is done in the next round.
 func (y *syncer) noteUnattended(ctx context.Context) {
 	a := y.a
-	if a.turnedOff(y.s) || !a.vault.Unattended() || y.s.writable() != nil {
+	if !a.handing.TryLock() { // a credential is being made
+		return
+	}
+	defer a.handing.Unlock()
+	turnedOff := a.turnedOff(y.s)
+	if y.s.writable() != nil {
+		return
+	}
+	if a.dropLost(ctx); turnedOff || !a.opensUnattended() {
 		return
 	}
 	device, err := a.deviceID(y.s.user)
@@ -78,12 +128,12 @@ func (y *syncer) noteUnattended(ctx context.Context) {
 	}
 }
 
-// turnedOff reports whether another machine ended this one's opening without a person, and takes the consequences.
+// turnedOff reports whether this machine's opening without a person has ended, by another machine or as its new credential was lost, and takes the consequences.
 func (a *Agent) turnedOff(s *session) bool {
 	a.mu.Lock()
 	was := s.unattended
 	a.mu.Unlock()
-	if !was || a.vault.Unattended() {
+	if !was || a.opensUnattended() {
 		return false
 	}
 	if l := s.currentLink(); l.Link != nil {
@@ -92,7 +142,7 @@ func (a *Agent) turnedOff(s *session) bool {
 		}
 	}
 	a.setUnattended(s, secret.Key{})
-	a.log.Info("unattended opening was turned off on another machine")
+	a.log.Info("unattended opening was turned off elsewhere, or its new credential was lost")
 	go a.closeAttended()
 	return true
 }
