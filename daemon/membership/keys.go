@@ -183,12 +183,12 @@ func (m *Member) hold(ctx context.Context) error {
 		return nil //nolint:nilerr // it never had that key, and waits until another device has sealed everything again
 	}
 	r, err := m.read(ctx, former)
-	if err != nil {
-		return err
+	var k devices.StateKey
+	if err == nil {
+		k, err = r.Unwrap(m.device)
 	}
-	k, err := r.Unwrap(m.device)
-	if errors.Is(err, fault.KeyChanged) {
-		return nil // it erased its key of then, and so has sealed everything again; what it remembered of that is lost
+	if keyLost(err) {
+		return nil
 	}
 	if err != nil {
 		return err
@@ -196,6 +196,12 @@ func (m *Member) hold(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ring.Hold(k)
+}
+
+// keyLost reports whether a former state key comes back no more, and what is sealed under it is to be passed over: this device erased its own key
+// of then, and so has sealed everything again; or the coordinator lost the record, or has another, and nobody writes one of a former epoch anew.
+func keyLost(err error) bool {
+	return errors.Is(err, fault.KeyChanged) || errors.Is(err, fault.Incomplete) || errors.Is(err, fault.NotAuthentic)
 }
 
 // newest returns the wraps record of the newest link, which it follows once more if the record is not that one: another device may have

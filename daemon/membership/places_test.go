@@ -181,3 +181,32 @@ func TestLostMemoryAfterAReseal(t *testing.T) {
 	desk.sync(Listed)
 	w.same(desk, laptop)
 }
+
+// The coordinator loses the record of a former epoch, or has another in its place, and the only device starts again: what that key sealed is lost,
+// and nothing else waits for it.
+func TestLostFormerRecord(t *testing.T) {
+	for what, body := range map[string][]byte{"none": nil, "another": []byte("another")} {
+		t.Run(what, func(t *testing.T) {
+			w := setup(t)
+			desk := w.begin()
+			former, epoch := desk.list.WrapsName(), desk.list.Epoch
+			w.later(25 * time.Hour)
+			if err := desk.Rotate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.records[former] = body
+			desk.start()
+			desk.sync(Listed)
+			isCode(t, "the former key", second(desk.At(t.Context(), epoch)), fault.NotFound)
+			if _, needed := desk.NeedsReseal(); !needed {
+				t.Fatal("nothing waits for the former key")
+			}
+			desk.reseal()
+			w.later(25 * time.Hour)
+			if err := desk.Rotate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.same(desk)
+		})
+	}
+}
