@@ -10,7 +10,6 @@ import (
 	"coldframe/daemon/devices"
 	"coldframe/daemon/membership"
 	"coldframe/daemon/messages"
-	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/seal"
@@ -53,20 +52,26 @@ func (s *session) vaultHeadContext(device devices.DeviceID, epoch uint64) seal.C
 	return seal.Context{Owner: s.user, Type: "vault-head", ID: device.String(), Version: epoch}
 }
 
-// mayBegin is fault.Stale where no device list is to be seen, and nobody but the coordinator says that the vault is the newest: then it may
-// be the coordinator that hides the list. Where one is to be seen, a machine with such a vault asks who is on it.
-func (y *syncer) mayBegin(ctx context.Context) error {
+// mayBegin is fault.Stale while nobody but the coordinator says that the vault is the newest: then it may be the coordinator that hides the
+// device list, and none is begun. The Member asks, whoever has it follow the list.
+func (a *Agent) mayBegin(s *session) error {
+	fresh, err := a.vault.Fresh()
+	if err != nil || !fresh {
+		return err
+	}
+	s.fresh.Store(true)
+	return errFresh()
+}
+
+// askIfFresh has a machine whose vault is fresh ask those on the list, where one is to be seen.
+func (y *syncer) askIfFresh(ctx context.Context, state membership.State) error {
 	fresh, err := y.a.vault.Fresh()
 	if err != nil || !fresh {
 		return err
 	}
 	y.s.fresh.Store(true)
-	links, err := remote.Links{Client: y.client}.After(ctx, 0)
-	switch {
-	case err != nil:
-		return err
-	case len(links) == 0:
-		return errFresh()
+	if state == membership.Unknown {
+		return nil
 	}
 	return y.ask(ctx)
 }

@@ -302,6 +302,7 @@ func TestTrustVault(t *testing.T) {
 	wantCode(t, "L23: no password", b.TrustVault(t.Context(), nil), fault.Forbidden)
 	wantCode(t, "a wrong password", b.TrustVault(t.Context(), []byte("another")), fault.NotAuthentic)
 	wantCode(t, "a change", b.session.writable(), fault.Stale)
+	wantCode(t, "another name", b.RenameDevice(t.Context(), b.keyFileID(), "attic"), fault.Stale)
 	password := []byte(testPassword)
 	if err := b.TrustVault(t.Context(), password); err != nil {
 		t.Fatal(err)

@@ -240,7 +240,12 @@ func (a *Agent) RenameDevice(ctx context.Context, id, name string) error {
 	if err != nil {
 		return err
 	}
-	return a.changeDevices(ctx, "", func(ctx context.Context, _ *session, m *membership.Member) error { return m.Rename(ctx, device, name) })
+	return a.changeDevices(ctx, "", func(ctx context.Context, s *session, m *membership.Member) error {
+		if err := s.writable(); err != nil {
+			return err
+		}
+		return m.Rename(ctx, device, name)
+	})
 }
 
 // RecoverDevices begins the list again with this machine alone, for a user who has lost all others: they are removed, and sessions with

@@ -250,11 +250,8 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 	if y.memberErr != nil {
 		return y.memberErr
 	}
-	if err := y.mayBegin(ctx); err != nil {
-		return err
-	}
 	state, err := y.member.Sync(ctx)
-	if err != nil {
+	if err := errors.Join(err, y.askIfFresh(ctx, state)); err != nil {
 		return err
 	}
 	if err := errNotListed(state); err != nil {

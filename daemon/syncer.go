@@ -70,6 +70,7 @@ func (a *Agent) newMember(s *session, client remote.Client) (*membership.Member,
 		KeyFile: a.deviceFile(), Files: atomicfile.OS,
 		Links: remote.Links{Client: client}, Records: remote.NewRecords(client), Memory: deviceMemory{a, s}, History: deviceHistory{a, s},
 		Remembered: a.notedDevices, Note: a.noteDevices, Name: name, Now: a.clock.Now,
+		MayBegin: func(context.Context) error { return a.mayBegin(s) },
 	})
 }
 

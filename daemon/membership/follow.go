@@ -11,7 +11,7 @@ import (
 )
 
 // Sync follows the list, finishes what was interrupted, begins the list if the user has none, and gets the state keys. Its failure is also
-// that of State:
+// that of State; that of Options.MayBegin is one of them:
 //
 //	unavailable    the coordinator, or the vault, is not to be reached; what is known stays
 //	rolled_back    the list is shorter than it was here, or than another device noted
@@ -53,6 +53,11 @@ func (m *Member) catchUp(ctx context.Context) error {
 	}
 	if err := m.follow(ctx, remembered); err != nil {
 		return err
+	}
+	if m.list == nil && m.o.MayBegin != nil { // no list was read after this: the answer is about the one that was not there
+		if err := m.o.MayBegin(ctx); err != nil {
+			return err
+		}
 	}
 	if m.pending != nil {
 		if _, err := m.resend(ctx); err != nil {

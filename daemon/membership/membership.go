@@ -54,6 +54,9 @@ type Options struct {
 	Remembered func() (devices.Head, error)
 	// Note puts a head into the vault, unless a higher one is there.
 	Note func(ctx context.Context, h devices.Head) error
+	// MayBegin refuses to begin the list where the user may have one that is hidden. It is asked after the coordinator said that there is none, before
+	// the first link is signed, or sent again. nil: it may.
+	MayBegin func(ctx context.Context) error
 
 	Now func() time.Time // nil: time.Now
 }

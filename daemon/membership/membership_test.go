@@ -2,6 +2,9 @@ package membership
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -279,4 +282,51 @@ func TestApproval(t *testing.T) {
 	if state, err := other.State(); state != Asking || err != nil {
 		t.Error(state, err)
 	}
+}
+
+// Somebody says that no list may be begun: none is, and a first link that was on its way is not sent again. A list that is there is followed.
+func TestMayNotBegin(t *testing.T) {
+	w := setup(t)
+	desk := &machine{w: w, name: "desk", path: filepath.Join(t.TempDir(), "desk")}
+	desk.past.w = w
+	var refused error
+	start := func() {
+		o := desk.options()
+		o.MayBegin = func(context.Context) error { return refused }
+		member, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		desk.Member = member
+	}
+	begun := func(want fault.Code) {
+		t.Helper()
+		if state, err := desk.Sync(t.Context()); fault.CodeOf(err) != want || state != Unknown || len(w.links) != 0 {
+			t.Fatalf("%s, %v, %d links", state, err, len(w.links))
+		}
+	}
+	stale := fault.New(fault.Stale, "not now")
+	start()
+	refused = stale
+	begun(fault.Stale)
+	if _, err := desk.Ask(t.Context(), "desk"); !errors.Is(err, fault.Stale) {
+		t.Fatal(err)
+	}
+	refused = nil
+	w.refuse = func(what string) error {
+		if what == "add" {
+			return fault.New(fault.Unavailable, "lost")
+		}
+		return nil
+	}
+	begun(fault.Unavailable)
+	w.calm()
+	refused = stale
+	begun(fault.Stale)
+	start()
+	begun(fault.Stale)
+	refused = nil
+	desk.sync(Listed)
+	refused = stale
+	desk.sync(Listed)
 }
