@@ -234,8 +234,8 @@ func (y *syncer) forget(ctx context.Context, device devices.DeviceID) error {
 	return y.records.Remove(ctx, vaultHeadPrefix+device.String())
 }
 
-// confirm ends that a vault is fresh, once another device answered this one. Until then nobody but the coordinator says that it is the
-// newest, and nothing is signed or sent: fault.Stale.
+// confirm ends that a vault is fresh, once another device answered this one under the present state key: a former one is known to machines that
+// were removed since. Until then nobody but the coordinator says that it is the newest, and nothing is signed or sent: fault.Stale.
 func (y *syncer) confirm(ctx context.Context) error {
 	fresh, err := y.a.vault.Fresh()
 	if err != nil {
@@ -248,11 +248,15 @@ func (y *syncer) confirm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	head, _, err := y.answerOf(ctx, y.member.DeviceID())
+	head, epoch, err := y.answerOf(ctx, y.member.DeviceID())
 	if err != nil {
 		return err
 	}
-	if head == nil || !head.answers(c) {
+	present, _, err := y.member.Current(ctx) // after that, which follows the list to an epoch to come
+	if err != nil {
+		return err
+	}
+	if head == nil || epoch != present || !head.answers(c) {
 		return errFresh()
 	}
 	if err := y.reaches(ctx, head.Counter, [32]byte(head.Hash)); err != nil {

@@ -12,7 +12,10 @@ import (
 
 	"coldframe/coordinator/coordinatortest"
 	"coldframe/daemon/devices"
+	"coldframe/daemon/messages"
 	"coldframe/internal/fault"
+	"coldframe/internal/seal"
+	"coldframe/internal/signed"
 )
 
 // withClock starts the agent again, with a clock.
@@ -345,4 +348,78 @@ func TestWhoIsAnswered(t *testing.T) {
 	if err := errors.Join(y.vouchForAll(t.Context()), y.vouch(t.Context(), stranger)); err != nil {
 		t.Error(err)
 	}
+}
+
+// The answer is sealed under a former state key, which a machine has that was removed since, and this one as well for a while: it is none.
+func TestFreshVaultAnsweredUnderAFormerKey(t *testing.T) {
+	c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
+	a, b, backup := listedPair(t, c, clock)
+	y := a.session.sync
+	epoch, key, err := y.member.Current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	former := key.Clone()
+	defer former.Wipe()
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b = b.restored(backup, clock)
+	b.asked()
+	name := vaultHeadPrefix + b.keyFileID()
+	c.Hook(coordinatortest.Nth("readBlobs", 0, func(e *coordinatortest.Exchange) {
+		if strings.Contains(string(e.Body), name) {
+			e.Answer = coordinatortest.Problem(503, "unavailable") // nobody answers meanwhile
+		}
+	}))
+	clock.pass(25*time.Hour, 0)
+	a = a.withClock(clock)
+	for _, r := range []*running{a, b} {
+		eventually(t, "another state key", func() bool {
+			r.session.sync.poke(taskDevices)
+			now, _, err := r.session.sync.member.Current(t.Context())
+			return err == nil && now == epoch+1
+		})
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	reads := make(chan struct{}, 64)
+	c.Hook(nil)
+	y = b.session.sync
+	ch, err := y.challenge()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counter, hash, err := b.vault.Head()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := signed.Marshal(vaultHead{counter, hash[:], ch[:]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := seal.Seal(former, messages.KeyID(epoch), purposeVaultHead, b.session.vaultHeadContext(y.member.DeviceID(), epoch), body)
+	if err := y.records.Write(t.Context(), name, sealed); err != nil {
+		t.Fatal(err)
+	}
+	if got, under, err := y.answerOf(t.Context(), y.member.DeviceID()); err != nil || got == nil || under != epoch || !got.answers(ch) {
+		t.Fatalf("the answer cannot be read: %v, %d, %v", got, under, err)
+	}
+	c.Hook(coordinatortest.Nth("readBlobs", 0, func(e *coordinatortest.Exchange) {
+		if strings.Contains(string(e.Body), name) {
+			e.Forward()
+			reads <- struct{}{}
+		}
+	}))
+	for range 2 {
+		y.poke(allTasks)
+		<-reads
+	}
+	b.asked()
+	c.Hook(nil)
+	a = a.withClock(clock)
+	y.poke(allTasks)
+	b.trusts()
+	a.settled()
 }

@@ -260,7 +260,7 @@ func (y *syncer) syncDevices(ctx context.Context) error {
 	if err := y.finishRecovery(ctx); err != nil {
 		return err
 	}
-	if err := y.confirm(ctx); err != nil { // before a former state key goes, under which somebody may have vouched; nothing is signed until then
+	if err := y.confirm(ctx); err != nil { // nothing is signed until then
 		return err
 	}
 	if y.s.forked.Load() { // a person has to look before anything new is made
