@@ -14,8 +14,10 @@ import (
 	"coldframe/daemon/devices"
 	"coldframe/daemon/messages"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/seal"
 	"coldframe/internal/signed"
+	"coldframe/keystore"
 )
 
 // withClock starts the agent again, with a clock.
@@ -420,6 +422,28 @@ func TestFreshVaultAnsweredUnderAFormerKey(t *testing.T) {
 	c.Hook(nil)
 	a = a.withClock(clock)
 	y.poke(allTasks)
+	b.trusts()
+	a.settled()
+}
+
+// The vault becomes fresh while the account is open, as where a machine was away for more changes than the vault remembers: nothing is written from
+// that moment on, and the others are asked at once.
+func TestVaultBecomesFreshInASession(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	a, b, _ := listedPair(t, c, nil)
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.db.Update(func(tx *kv.Tx) error { return tx.Set("vault/replica", []byte{3}) }); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := b.vault.Fresh(); err != nil || !fresh {
+		t.Fatal(fresh, err)
+	}
+	b.vaultEvent(keystore.EventUnconfirmed)
+	wantCode(t, "a change", b.session.writable(), fault.Stale)
+	b.asked()
+	a = a.withClock(nil)
 	b.trusts()
 	a.settled()
 }

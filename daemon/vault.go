@@ -34,6 +34,8 @@ func (a *Agent) vaultEvent(event string) {
 	switch event {
 	case keystore.EventChangeMade:
 		a.publish() // what the change staged
+	case keystore.EventUnconfirmed:
+		a.vaultIsFresh()
 	case keystore.EventLocked:
 		if a.hasSession() { // nobody here asked for it
 			go a.vaultLocked()
@@ -46,6 +48,18 @@ func (a *Agent) vaultEvent(event string) {
 	default:
 		a.event(e)
 	}
+}
+
+// vaultIsFresh ends at once that the session writes, and has the other devices asked: the vault that was taken over has nothing here to be compared with.
+func (a *Agent) vaultIsFresh() {
+	a.mu.Lock()
+	s := a.session
+	a.mu.Unlock()
+	if s == nil { // the opening finds out
+		return
+	}
+	s.fresh.Store(true)
+	s.sync.poke(taskDevices)
 }
 
 func (a *Agent) vaultState() State {
