@@ -76,7 +76,8 @@ func (m *Messages) Restored() error {
 		}
 	}
 	m.Rescan()
-	return m.config.DB.Update(func(tx *kv.Tx) error { return tx.Set(repostKey, []byte{1}) })
+	again := newID() // another one than before: what was posted again for that one is posted again for this one
+	return m.config.DB.Update(func(tx *kv.Tx) error { return tx.Set(repostKey, again[:]) })
 }
 
 // retire retires a session if that is to be done before it sends. The caller holds mu.

@@ -17,7 +17,7 @@ import (
 // gets it once more, under the same ids. It is in no outbox any more, and takes nothing of its room.
 const (
 	postedPrefix = "messages/posted/"
-	repostKey    = "messages/repost" // there while what is kept is to be posted again
+	repostKey    = "messages/repost" // there while what is kept is to be posted again: a random value, another one with each restore
 
 	keepPosted     = 48 * time.Hour
 	maxPosted      = 4096
@@ -121,12 +121,16 @@ func (m *Messages) Repost(ctx context.Context) error {
 // repost posts what is kept once more, if that was asked for (Epoch, Restored): those that the coordinator knows change nothing there. It goes on where it
 // was interrupted; left says that some mailbox is full: what is for that one waits for the next call, without holding others up. The caller holds sending.
 func (m *Messages) repost(ctx context.Context) (left bool, err error) {
-	asked, err := m.isSet(repostKey)
-	if err != nil || !asked {
+	asked, err := m.asked()
+	if err != nil || asked == "" {
 		return false, err
 	}
 	if err := m.loadPosted(); err != nil {
 		return false, err
+	}
+	if asked != m.repostFor {
+		m.repostFor = asked
+		clear(m.reposted)
 	}
 	full := map[string]bool{}
 	for _, key := range m.posted {
@@ -146,10 +150,24 @@ func (m *Messages) repost(ctx context.Context) (left bool, err error) {
 	if len(full) > 0 {
 		return true, nil
 	}
-	if err = m.config.DB.Update(func(tx *kv.Tx) error { return tx.Delete(repostKey) }); err == nil {
-		clear(m.reposted)
-	}
-	return false, err
+	return false, m.config.DB.Update(func(tx *kv.Tx) error {
+		if now, err := tx.Get(repostKey); err != nil || string(now) != asked { // it was restored once more meanwhile
+			return err
+		}
+		return tx.Delete(repostKey)
+	})
+}
+
+// asked returns for which restore what is kept is to be posted again; "" for none.
+func (m *Messages) asked() (which string, err error) {
+	err = m.config.DB.View(func(tx *kv.Tx) error {
+		b, err := tx.Get(repostKey)
+		if which = string(b); errors.Is(err, fault.NotFound) {
+			err = nil
+		}
+		return err
+	})
+	return which, err
 }
 
 // postAgain posts one message once more, if its receiver's mailbox is not known to be full. A refusal is one of this message; fault.StorageFull is one of

@@ -414,3 +414,40 @@ func TestFirstLookBeginsASession(t *testing.T) {
 		t.Errorf("%d sessions, want one new", n)
 	}
 }
+
+// A second restore while what the coordinator took is posted again, because of a first one, has all of it posted once more.
+func TestRestoredWhileReposting(t *testing.T) {
+	_, alice, bob := pair(t)
+	for _, text := range []string{"a", "b", "c"} {
+		say(t, alice, bob, text)
+	}
+	again := func() {
+		t.Helper()
+		if err := alice.Restored(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	posts := []string{}
+	alice.remote.post = func(_, id string, _ []byte) error {
+		posts = append(posts, id)
+		if len(posts) == 2 || len(posts) == 5 {
+			again()
+		}
+		if len(posts) == 2 {
+			return fault.New(fault.Unavailable, "gone")
+		}
+		return nil
+	}
+	again()
+	if err := alice.Repost(t.Context()); !errors.Is(err, fault.Unavailable) {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := alice.Repost(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(posts) != 8 || posts[2] != posts[0] || posts[5] != posts[0] {
+		t.Errorf("%d posts, want two, and all three for each restore since: %q", len(posts), posts)
+	}
+}
