@@ -26,13 +26,15 @@ const (
 	maxPutBackBytes = 3 << 20 // of them
 )
 
-// setMark sets the mark of a record, and adds to the trail that leads there.
+// setMark sets the mark of a record, and adds to the trail that leads there, if it does not end there yet: the same version may be read often.
 func setMark(tx *kv.Tx, r *record) error {
 	trail, err := tx.Get(trailPrefix + r.base)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
-	trail = append(binary.BigEndian.AppendUint64(slices.Clone(trail), r.version), r.head.hash[:]...)
+	if now := append(binary.BigEndian.AppendUint64(nil, r.version), r.head.hash[:]...); !bytes.HasSuffix(trail, now) {
+		trail = append(slices.Clone(trail), now...)
+	}
 	if extra := len(trail) - maxTrail*(8+hashSize); extra > 0 {
 		trail = trail[extra:]
 	}

@@ -451,3 +451,28 @@ func TestRestoredWhileReposting(t *testing.T) {
 		t.Errorf("%d posts, want two, and all three for each restore since: %q", len(posts), posts)
 	}
 }
+
+// A version that is read again and again pushes no other one out of the trail.
+func TestTrailHasEachVersionOnce(t *testing.T) {
+	_, alice, bob := pair(t)
+	say(t, alice, bob, "a")
+	say(t, bob, alice, "b")
+	base := sessionBase(bob.p.id)
+	trail := func() string {
+		t.Helper()
+		mine, err := alice.known(t.Context(), base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(mine.trail)
+	}
+	before := trail()
+	for range maxTrail + 1 {
+		if _, _, err := alice.load(t.Context(), base, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := trail(); after != before || len(after) < 2*(8+hashSize) {
+		t.Errorf("%d bytes of trail, then %d others", len(before), len(after))
+	}
+}
