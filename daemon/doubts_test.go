@@ -82,6 +82,9 @@ func TestRemovedSecretIsNotSent(t *testing.T) {
 	if fate, err := ada.RemoveSecret(t.Context(), ada.theSecret().Ref); err != nil || fate != "left" {
 		t.Errorf("%s, %v", fate, err)
 	}
+	if queued, err := ada.session.sync.queuedSecrets(); err != nil || len(queued) > 0 {
+		t.Errorf("%v are still to be cancelled, %v", queued, err)
+	}
 	c.Hook(nil)
 	ada.mustTell(grace)
 	grace.rounds(c)

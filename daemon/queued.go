@@ -27,10 +27,11 @@ func (q queue) Queue(tx *keystore.Tx, m contacts.Outgoing) (contacts.MessageID, 
 func (q queue) Cancel(tx *keystore.Tx, id contacts.MessageID, tell func(left bool)) {
 	tx.OnCommit(func(tx *kv.Tx) error {
 		left, err := q.y.mail.CancelIn(tx, messages.ID(id))
-		if err == nil {
-			tell(left)
+		if err != nil {
+			return err
 		}
-		return err
+		tell(left)
+		return tx.Delete(contacts.QueuedRecord(id)) // until now it says what cancelGone has to do, should this never be called
 	})
 }
 

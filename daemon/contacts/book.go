@@ -42,7 +42,8 @@ type MessageID = [16]byte
 // Sender queues a message in the transaction that it belongs to: it will be sent if that commits, unless it is cancelled, and else not.
 type Sender interface {
 	Queue(tx *keystore.Tx, m Outgoing) (MessageID, error)
-	// Cancel removes a message in the moment in which the transaction becomes durable, and tells then whether it may have left.
+	// Cancel removes a message in the moment in which the transaction becomes durable, and its QueuedRecord with it, and tells then whether it may have
+	// left. After a kill in that moment the record says that the message is still to be cancelled, see Gone.
 	Cancel(tx *keystore.Tx, id MessageID, tell func(left bool))
 }
 

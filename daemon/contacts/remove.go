@@ -60,7 +60,7 @@ func (b *Book) cancel(tx *keystore.Tx, ref string, tell func(MessageFate)) error
 			tell(MessageCancelled)
 		}
 	})
-	return tx.KV().Delete(QueuedRecord(*queued))
+	return nil
 }
 
 // queuedOf returns the message that this machine queued for a secret, nil for none.

@@ -6,6 +6,7 @@ import (
 
 	"coldframe/daemon/contacts"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/keystore"
 )
 
@@ -44,6 +45,16 @@ func TestRemovedSecretIsNotSent(t *testing.T) {
 	w.forget(t, key)
 	wants(t, "sent", w.vault.Update(func(tx *keystore.Tx) error { return w.book.Sent(tx, w.queued) }), "")
 	wantFate(t, w, s.Ref(), contacts.MessageLeft)
+
+	s = send()
+	w.killed = true // the vault has it removed, and that was all: it is known what is still to be cancelled
+	wantFate(t, w, s.Ref(), contacts.MessageElsewhere)
+	w.killed = false
+	record := contacts.QueuedRecord(w.queued)
+	if ref, err := w.record(record); err != nil || ref != s.Ref() {
+		t.Errorf("a message that was not cancelled is of %q, %v", ref, err)
+	}
+	w.forget(t, record)
 
 	s = send()
 	queued := map[contacts.MessageID]string{w.queued: s.Ref()}
@@ -102,4 +113,14 @@ func TestShareOfAContact(t *testing.T) {
 	}
 	wants(t, "after one was removed", second(w.receive(next(bob))), "")
 	wants(t, "and one more", second(w.receive(next(bob))), fault.TooLarge)
+}
+
+// record is one of this device's.
+func (w *world) record(name string) (value string, err error) {
+	err = w.db.View(func(tx *kv.Tx) error {
+		b, err := tx.Get(name)
+		value = string(b)
+		return err
+	})
+	return value, err
 }

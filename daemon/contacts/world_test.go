@@ -96,6 +96,7 @@ type world struct {
 	asked  []string // of the directory
 	broken error    // of the sender
 	queued contacts.MessageID
+	killed bool   // what comes in the moment in which a transaction becomes durable does not
 	during func() // what happens while a bundle is fetched
 }
 
@@ -174,6 +175,9 @@ func (w *world) Queue(tx *keystore.Tx, m contacts.Outgoing) (contacts.MessageID,
 
 // Cancel implements contacts.Sender: what is in the outbox has not left.
 func (w *world) Cancel(tx *keystore.Tx, id contacts.MessageID, tell func(left bool)) {
+	if w.killed {
+		return
+	}
 	tx.OnCommit(func(tx *kv.Tx) error {
 		var found []string
 		err := tx.Keys("outbox/", func(key string) error {
@@ -186,7 +190,7 @@ func (w *world) Cancel(tx *keystore.Tx, id contacts.MessageID, tell func(left bo
 			err = errors.Join(err, tx.Delete(key))
 		}
 		tell(len(found) == 0)
-		return err
+		return errors.Join(err, tx.Delete(contacts.QueuedRecord(id)))
 	})
 }
 
