@@ -109,6 +109,34 @@ func (m *Messages) keepBodies(tx *kv.Tx, changes []BlobChange) error {
 	return nil
 }
 
+// renewBody puts a body that was sealed anew in the place of its copy, if there is one.
+func (m *Messages) renewBody(name string, counter uint64, sealed []byte) error {
+	return m.config.DB.Update(func(tx *kv.Tx) error {
+		old, err := tx.Get(bodyPrefix + name)
+		if errors.Is(err, fault.NotFound) || err == nil && (len(old) < 16 || binary.BigEndian.Uint64(old[8:]) >= counter) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		b := binary.BigEndian.AppendUint64(slices.Clone(old[:8]), counter)
+		return tx.Set(bodyPrefix+name, append(b, sealed...))
+	})
+}
+
+// forgetTaken deletes the copy of a body that is not at the coordinator, if that says that it was taken. One that it knows nothing of it may have lost.
+func (m *Messages) forgetTaken(ctx context.Context, name string) error {
+	kept, err := m.isSet(bodyPrefix + name)
+	if err != nil || !kept {
+		return err
+	}
+	list, err := m.config.Blobs.List(ctx, name)
+	if err != nil || !slices.ContainsFunc(list, func(b Blob) bool { return b.Name == name && b.Removed }) {
+		return err
+	}
+	return m.config.DB.Update(func(tx *kv.Tx) error { return tx.Delete(bodyPrefix + name) })
+}
+
 // body is the copy of a received body.
 type body struct {
 	name    string

@@ -236,6 +236,9 @@ func (m *Messages) again(ctx context.Context, e Envelope, name string) (outcome,
 		return m.withRecordFault(ctx, e.Sender, err)
 	}
 	if blob == nil {
+		if err := m.forgetTaken(ctx, name); err != nil {
+			return leave, false, err
+		}
 		m.config.Event(Event{What: Dropped, Peer: e.Sender, Code: fault.Replayed})
 		return acknowledge, false, nil
 	}

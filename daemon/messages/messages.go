@@ -140,6 +140,7 @@ type Messages struct {
 	sending   sync.Mutex      // one Send at a time, and what is posted below it
 	posted    []string        // keys of what the coordinator took lately, oldest first; nil: not read yet
 	reposted  map[string]bool // those of them that were posted again
+	swept     time.Time       // when what is old was forgotten
 	repostFor string          // the restore that this was for
 	turns     map[string]int  // number of the next head to tell each peer, of those that do not fit into one message
 	receiving sync.Mutex      // one Receive at a time, and what is below it

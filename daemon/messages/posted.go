@@ -20,6 +20,7 @@ const (
 	repostKey    = "messages/repost" // there while what is kept is to be posted again: a random value, another one with each restore
 
 	keepPosted     = 48 * time.Hour
+	sweepEvery     = time.Hour
 	maxPosted      = 4096
 	maxPostedBytes = 32 << 20
 	maxForgotten   = 64 // in one transaction
@@ -106,6 +107,34 @@ func (m *Messages) tooOld(size int) (old []string) {
 		old, size = append(old, key), size-n
 	}
 	return old
+}
+
+// forgetOld forgets, once an hour, what was posted or received longer ago than it is kept, also where nothing new comes. The caller holds sending.
+func (m *Messages) forgetOld() error {
+	now := m.config.Now()
+	if age := now.Sub(m.swept); age >= 0 && age < sweepEvery {
+		return nil
+	}
+	if err := m.loadPosted(); err != nil {
+		return err
+	}
+	for old := m.tooOld(0); len(old) > 0; old = m.tooOld(0) {
+		err := m.config.DB.Update(func(tx *kv.Tx) (err error) {
+			for _, key := range old {
+				err = errors.Join(err, tx.Delete(key))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		m.posted = m.posted[len(old):]
+	}
+	_, err := m.bodies()
+	if err == nil {
+		m.swept = now
+	}
+	return err
 }
 
 // Repost is the part of Send that posts again what the coordinator took lately, if that was asked for. It needs no session.

@@ -307,7 +307,7 @@ func (m *Messages) placeOf(ctx context.Context, base string, version uint64) (*r
 	return r, nil
 }
 
-// putBackBodies stores bodies again of which the coordinator knows nothing any more.
+// putBackBodies stores bodies again of which the coordinator knows nothing any more, or that it has as they were before Reseal.
 func (m *Messages) putBackBodies(ctx context.Context) (n int, err error) {
 	list, err := m.bodies()
 	if err != nil || len(list) == 0 {
@@ -320,10 +320,11 @@ func (m *Messages) putBackBodies(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	for _, b := range list {
-		if slices.ContainsFunc(there, func(t Blob) bool { return t.Name == b.name }) {
-			continue // it waits, or was taken
+		was := named(there, b.name)
+		if was.Removed || was.Counter >= b.counter {
+			continue // it was taken, or waits
 		}
-		err := m.putBackBody(ctx, b)
+		err := m.putBackBody(ctx, b, was.version())
 		switch {
 		case err == nil:
 			n++
@@ -334,7 +335,7 @@ func (m *Messages) putBackBodies(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-func (m *Messages) putBackBody(ctx context.Context, b body) error {
+func (m *Messages) putBackBody(ctx context.Context, b body, was version) error {
 	w, err := m.openReceived(ctx, &Blob{Name: b.name, Counter: b.counter, Body: b.sealed})
 	if err != nil {
 		return err
@@ -344,11 +345,12 @@ func (m *Messages) putBackBody(ctx context.Context, b body) error {
 	if err != nil {
 		return err
 	}
-	sealed, err := m.sealReceived(ctx, b.name, first, *w)
+	was = was.or(first)
+	sealed, err := m.sealReceived(ctx, b.name, was.counter+1, *w)
 	if err != nil {
 		return err
 	}
-	c := change(b.name, version{}.or(first), sealed)
+	c := change(b.name, was, sealed)
 	if err := m.swap(ctx, []BlobChange{c}); err != nil {
 		return err
 	}

@@ -476,3 +476,74 @@ func TestTrailHasEachVersionOnce(t *testing.T) {
 		t.Errorf("%d bytes of trail, then %d others", len(before), len(after))
 	}
 }
+
+// The copy of a body that waits is sealed anew with it: it replaces what a backup has, which no key opens any more.
+func TestPutBackOfABodyOverAnErasedKey(t *testing.T) {
+	w, alice, bob := pair(t)
+	busy := true
+	bob.config.Handlers = map[string]Handler{"text": func(ctx context.Context, r *Received) error {
+		if busy {
+			return fault.New(fault.Busy, "not now")
+		}
+		return bob.handle(ctx, r)
+	}}
+	bob.restart()
+	alice.enqueue(bob.p, "opened")
+	alice.send()
+	bob.receive()
+	backup := w.backup()
+	bob.p.nextEpoch()
+	if err := bob.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bob.p.erase()
+	if list, err := bob.bodies(); err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	} else if epoch, err := EpochOf(list[0].sealed); err != nil || epoch != 2 {
+		t.Errorf("the copy is sealed under epoch %d, %v", epoch, err)
+	}
+	w.back(backup)
+	done, err := bob.PutBack(t.Context())
+	if err != nil || done.Bodies != 1 || len(done.Wrong) > 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	busy = false
+	bob.receive()
+	if wrong := lostTexts(bob.p, []string{"opened"}); len(wrong) > 0 || countOf(t, bob, bodyPrefix) > 0 {
+		t.Errorf("%q of %q, copies %d", wrong, bob.p.texts(), countOf(t, bob, bodyPrefix))
+	}
+}
+
+// The copy of a body goes when another device took that, and after two days, as what was posted does, also where nothing else comes.
+func TestCopiesAreForgotten(t *testing.T) {
+	w, alice, bob := pair(t)
+	second := bob.p.device()
+	bob.config.Handlers = map[string]Handler{"text": func(context.Context, *Received) error { return fault.New(fault.Busy, "not now") }}
+	ahead := time.Duration(0)
+	for _, d := range []*device{alice, bob} {
+		d.config.Now = func() time.Time { return w.clock().Add(ahead) }
+		d.restart()
+	}
+	for _, taken := range []bool{true, false} {
+		alice.enqueue(bob.p, "opened")
+		alice.send()
+		bob.receive()
+		if n := countOf(t, bob, bodyPrefix); n != 1 {
+			t.Fatalf("%d copies", n)
+		}
+		if taken {
+			second.receive()
+		} else {
+			ahead = keepPosted + time.Second
+		}
+		bob.receive()
+		bob.send()
+		alice.send()
+		if n := countOf(t, bob, bodyPrefix); n != 0 {
+			t.Errorf("%d copies are left; taken: %v", n, taken)
+		}
+	}
+	if n := countOf(t, alice, postedPrefix); n != 0 {
+		t.Errorf("%d messages are kept", n)
+	}
+}

@@ -195,6 +195,8 @@ func (m *Messages) takeBatch(ctx context.Context, names []string) (taken, looked
 			if o, one, err = m.deliver(ctx, "", &b); err != nil {
 				break
 			}
+		} else if err = m.forgetTaken(ctx, name); err != nil {
+			break
 		}
 		looked++
 		if one {

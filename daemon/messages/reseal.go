@@ -149,7 +149,7 @@ func (m *Messages) resealBody(ctx context.Context, blob *Blob, epoch uint64) err
 		return recordFault{err}
 	}
 	if was >= epoch {
-		return nil
+		return m.renewBody(blob.Name, blob.Counter, blob.Body) // it was interrupted here, or another device did it
 	}
 	w, err := m.openReceived(ctx, blob)
 	if err != nil {
@@ -161,7 +161,11 @@ func (m *Messages) resealBody(ctx context.Context, blob *Blob, epoch uint64) err
 		return err
 	}
 	m.step("reseal")
-	err = m.swap(ctx, []BlobChange{change(blob.Name, blob.version(), sealed)})
+	c := change(blob.Name, blob.version(), sealed)
+	err = m.swap(ctx, []BlobChange{c})
 	m.step("resealed")
-	return err
+	if err != nil {
+		return err
+	}
+	return m.renewBody(c.Name, c.Counter, c.Body)
 }

@@ -25,6 +25,9 @@ func (m *Messages) Send(ctx context.Context) (next time.Time, err error) {
 func (m *Messages) sendAll(ctx context.Context) (next time.Time, err error) {
 	m.sending.Lock()
 	defer m.sending.Unlock()
+	if err := m.forgetOld(); err != nil {
+		return next, err
+	}
 	left, err := m.repost(ctx)
 	if err != nil {
 		return next, err
