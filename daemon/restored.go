@@ -165,8 +165,11 @@ func (y *syncer) putBack(ctx context.Context) (r CoordinatorRestored, err error)
 }
 
 // repost posts again what the coordinator took lately, if that was asked for, whatever becomes of the vault: no key is needed for it. A failure is no other
-// part's: the next round goes on with it.
+// part's: the next round goes on with it. Nothing goes out where there are two of the vault, as with Send.
 func (y *syncer) repost(ctx context.Context) {
+	if y.s.forked.Load() {
+		return
+	}
 	if err := y.mail.Repost(ctx); err != nil {
 		y.a.log.Info("not posted again yet", failure(err)...)
 	}

@@ -14,6 +14,7 @@ import (
 	"coldframe/coordinator/badgerstore"
 	"coldframe/coordinator/state"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 )
 
 // backup is a copy of what a coordinator has now.
@@ -420,4 +421,30 @@ func (p *pair) restart(who int, between func(data string)) {
 	p.people[who] = startAgent(p.t, p.dirs[who], local)
 	p.people[who].unlock()
 	p.people[who].settled()
+}
+
+// Where there are two of the vault nothing is posted again, until a person decided.
+func TestNothingIsRepostedWhileForked(t *testing.T) {
+	p := newPair(t)
+	p.send(0)
+	p.complete()
+	y := p.people[0].session.sync
+	asked := func() bool {
+		err := y.a.db.View(func(tx *kv.Tx) error { _, err := tx.Get("messages/repost"); return err })
+		if err != nil && !errors.Is(err, fault.NotFound) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	y.s.forked.Store(true)
+	if err := y.mail.Restored(); err != nil {
+		t.Fatal(err)
+	}
+	if y.repost(t.Context()); !asked() {
+		t.Error("posted again by a machine with two of the vault")
+	}
+	y.s.forked.Store(false)
+	if y.repost(t.Context()); asked() {
+		t.Error("not posted again")
+	}
 }
