@@ -133,6 +133,7 @@ type CoordinatorRequest struct {
 type DeletionRequest struct {
 	Password []byte
 	URL      string
+	Gone     bool // a person says that a deletion whose answer was lost was made, where the coordinator refuses the login
 }
 
 // CoordinatorStatus says how it stands with the coordinator: connecting, online, offline, login_needed or refused.

@@ -37,13 +37,15 @@ const purgeBatch = 500
 // or fetched is gone. It asks for the password again (L23), and wipes it. Calls in work end with fault.Locked.
 //
 // All or nothing: a failure leaves everything as it was, but fault.Unavailable, which may leave open whether it was done: the same again decides
-// it and finishes it, and so does the next unlock where it is known to be done.
+// it and finishes it, and so does the next unlock where it is known to be done. fault.Forbidden after that: the coordinator lets this password in
+// no more, which is no proof that the account is gone; Gone is a person's word for it.
 func (a *Agent) DeleteCoordinatorAccount(ctx context.Context, r DeletionRequest) error {
 	defer clear(r.Password)
 	settings, err := link.Settings{URL: r.URL}.Normal(a.coordinatorPolicy())
 	if err != nil {
 		return err
 	}
+	r.URL = settings.URL
 	done, err := a.changing()
 	if err != nil {
 		return err
@@ -60,40 +62,36 @@ func (a *Agent) DeleteCoordinatorAccount(ctx context.Context, r DeletionRequest)
 	if err := errors.Join(s.writable(), passwordGiven(r.Password)); err != nil {
 		return err
 	}
-	if err := a.deleteThere(ctx, s, settings.URL, r.Password); err != nil {
+	if err := a.deleteThere(ctx, s, r); err != nil {
 		return ended(ctx, err)
 	}
 	return a.reopen(context.WithoutCancel(ctx), r.Password)
 }
 
 // deleteThere has the account removed at the coordinator, and notes that it is.
-func (a *Agent) deleteThere(ctx context.Context, s *session, url string, password []byte) error {
+func (a *Agent) deleteThere(ctx context.Context, s *session, r DeletionRequest) error {
 	s.joining.Lock()
 	defer s.joining.Unlock()
-	proof, err := a.vault.LoginProof(ctx, password)
+	proof, err := a.vault.LoginProof(ctx, r.Password)
 	if err != nil {
 		return err
 	}
 	defer proof.Wipe()
 	item, err := a.coordinatorItem()
-	if err == nil && item.URL != url {
+	if err == nil && item.URL != r.URL {
 		err = fault.New(fault.InvalidRequest, "this account uses another coordinator")
 	}
 	if err != nil {
 		return err
 	}
-	again, err := a.beginDeletion(ctx)
-	if err != nil {
-		return err
-	}
 	before := s.currentLink()
 	before.stop() // its session ends with the login
-	certain, err := a.askDeletion(ctx, s.user, item, proof, again)
+	at, err := a.deletion()
+	if err == nil && !bytes.Equal(at, deletionDone) {
+		err = deleting{a, s, item, proof}.ask(ctx, at != nil, r.Gone)
+	}
 	if err == nil {
 		return a.setDeletion(deletionDone)
-	}
-	if certain {
-		err = errors.Join(err, a.setDeletion(nil))
 	}
 	if before.Link != nil {
 		before.Give(proof.For(before.url))
@@ -102,21 +100,85 @@ func (a *Agent) deleteThere(ctx context.Context, s *session, url string, passwor
 	return forCaller(err)
 }
 
-// beginDeletion takes over what other machines changed, which nobody else will have then, and notes that the deletion is asked for. Again says
-// that it was before: the account may be gone.
-func (a *Agent) beginDeletion(ctx context.Context) (again bool, err error) {
-	at, err := a.deletion()
-	if err != nil || at != nil {
-		return at != nil, err
+// deleting is the deletion of an account at its coordinator.
+type deleting struct {
+	a     *Agent
+	s     *session
+	item  coordinatorItem
+	proof keystore.Proof
+}
+
+func (d deleting) begin(ctx context.Context) (*link.Beginning, error) {
+	return d.a.beginAt(ctx, d.item.settings(), d.s.user, d.proof, false)
+}
+
+// ask logs in, takes over what other machines changed, which nobody else will have then, and has the account removed. Again says that it was
+// asked for before: the account may be gone, and is if the coordinator does not let this machine in and gone is the word of a person.
+func (d deleting) ask(ctx context.Context, again, gone bool) error {
+	b, err := d.begin(ctx)
+	switch {
+	case err != nil && !again:
+		return err
+	case errors.Is(err, fault.Unauthorized) && gone:
+		return nil
+	case errors.Is(err, fault.Unauthorized):
+		return refusedDeletion(err)
+	case err != nil:
+		return undecidedDeletion(err)
 	}
-	joined, err := a.vault.Joined()
-	if err == nil && joined {
-		err = a.vault.Sync(ctx)
+	defer b.Close()
+	if err = d.sync(ctx, b); err == nil {
+		err = d.a.setDeletion(deletionAsked)
 	}
 	if err != nil {
-		return false, err
+		d.a.endBeginning(ctx, b)
+		return errors.Join(err, d.a.setDeletion(nil)) // it lets this machine in: the account is there
 	}
-	return false, a.setDeletion(deletionAsked)
+	own := d.proof.For(d.item.URL)
+	defer own.Wipe()
+	err = b.DeleteAccount(ctx, own)
+	switch fault.CodeOf(err) {
+	case fault.Unavailable, fault.StorageFull, fault.Unauthorized:
+		return d.outcome(ctx, err)
+	}
+	if err != nil {
+		err = errors.Join(err, d.a.setDeletion(nil))
+	}
+	return err
+}
+
+// sync takes over what other machines changed by the session of the deletion: the link is stopped, and may never have come up.
+func (d deleting) sync(ctx context.Context, b *link.Beginning) error {
+	joined, err := d.a.vault.Joined()
+	if err != nil || !joined {
+		return err
+	}
+	d.a.vault.Connect(d.a.replica(b.Client))
+	defer d.a.vault.Connect(d.a.replica(d.s.awaitClient))
+	return d.a.vault.Sync(ctx)
+}
+
+// outcome says of a deletion whose answer tells nothing what a login tells.
+func (d deleting) outcome(ctx context.Context, failed error) error {
+	b, err := d.begin(ctx)
+	if errors.Is(err, fault.Unauthorized) {
+		return refusedDeletion(err)
+	}
+	if err == nil {
+		b.Close()
+	}
+	return undecidedDeletion(failed)
+}
+
+// undecidedDeletion is the failure of a deletion that was asked for: the account may be there or not.
+func undecidedDeletion(err error) error {
+	return fault.Wrap(fault.Unavailable, err, "the coordinator does not say whether the account is deleted")
+}
+
+// refusedDeletion is the failure of a deletion that was asked for where the coordinator lets this machine in no more. That is no proof: after a
+// change of the password elsewhere it does the same, and where the operator disabled the account.
+func refusedDeletion(err error) error {
+	return fault.Wrap(fault.Forbidden, err, "there is no account under this password there: it is gone, disabled, or the password was changed elsewhere")
 }
 
 func (a *Agent) deletion() (at []byte, err error) {
@@ -149,39 +211,6 @@ func (a *Agent) notDeleted() {
 	if err != nil {
 		a.log.Warn("whether the account is to be deleted is not noted", failure(err)...)
 	}
-}
-
-// askDeletion logs in and has the account removed. After a failure that is not certain it may be gone. A coordinator that knew the proof and does
-// not any more has no such account, as far as anybody can know.
-func (a *Agent) askDeletion(ctx context.Context, user string, item coordinatorItem, proof keystore.Proof, again bool) (certain bool, err error) {
-	b, err := a.beginAt(ctx, item.settings(), user, proof, false)
-	if err != nil {
-		if again && errors.Is(err, fault.Unauthorized) {
-			return true, nil
-		}
-		return !again, err
-	}
-	defer b.Close()
-	own := proof.For(item.URL)
-	defer own.Wipe()
-	err = b.DeleteAccount(ctx, own)
-	switch fault.CodeOf(err) {
-	case fault.Unavailable, fault.StorageFull, fault.Unauthorized:
-		return a.wasDeleted(ctx, user, item, proof, err)
-	}
-	return true, err
-}
-
-// wasDeleted finds out what became of a deletion that failed, by a login.
-func (a *Agent) wasDeleted(ctx context.Context, user string, item coordinatorItem, proof keystore.Proof, failed error) (certain bool, err error) {
-	b, err := a.beginAt(ctx, item.settings(), user, proof, false)
-	if errors.Is(err, fault.Unauthorized) {
-		return true, nil
-	}
-	if err == nil {
-		b.Close()
-	}
-	return false, failed
 }
 
 // reopen closes the session and opens it again, which finishes the deletion. If it does not open, the next unlock does that.

@@ -17,6 +17,30 @@ func (r *running) deleteAccount(url, password string) error {
 	return r.DeleteCoordinatorAccount(r.t.Context(), DeletionRequest{URL: url, Password: []byte(password)})
 }
 
+func (r *running) deleteGone(url string) error {
+	return r.DeleteCoordinatorAccount(r.t.Context(), DeletionRequest{URL: url, Password: []byte(testPassword), Gone: true})
+}
+
+// loseDeletion has the answer to the next deletion lost, made or not, and everything after it.
+func loseDeletion(c *coordinatortest.Coordinator, made bool) {
+	c.Hook(coordinatortest.Nth("deleteAccount", 1, func(e *coordinatortest.Exchange) {
+		if made {
+			e.Forward()
+		}
+		c.Hook(func(e *coordinatortest.Exchange) { e.Drop() })
+		e.Drop()
+	}))
+}
+
+func (r *running) hasDataset(id string) bool {
+	r.t.Helper()
+	list, err := r.Datasets(r.t.Context(), user, "")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return slices.ContainsFunc(list, func(d Dataset) bool { return d.ID == id })
+}
+
 // isLocal wants an account without a coordinator, whose data is all there and can be changed.
 func (f *firstMachine) isLocal(dataset, contact string) {
 	f.t.Helper()
@@ -82,9 +106,8 @@ func TestDeleteCoordinatorAccount(t *testing.T) {
 		t.Error("the account is there")
 	}
 	f.isLocal(dataset, grace.user)
-	list, err := f.Datasets(t.Context(), user, "")
-	if err != nil || !slices.ContainsFunc(list, func(d Dataset) bool { return d.ID == late }) {
-		t.Error("what the other machine had changed is lost:", list, err)
+	if !f.hasDataset(late) {
+		t.Error("what the other machine had changed is lost")
 	}
 	laptop.becomes("login_needed")
 	if err := laptop.DisconnectCoordinator(t.Context(), []byte(testPassword)); err != nil {
@@ -149,18 +172,12 @@ func TestDeleteCoordinatorAccountRefused(t *testing.T) {
 	wantCode(t, "locked", f.deleteAccount(c.URL, testPassword), fault.Locked)
 }
 
-// The answer is lost, and with it the connection: the same again finishes what was done, and does what was not.
+// The answer is lost, and with it the connection: the same again does what was not done, and finishes what was on the word of a person alone.
 func TestDeleteCoordinatorAccountWithLostAnswer(t *testing.T) {
 	for _, made := range []bool{true, false} {
 		c := coordinatortest.New(t, coordinatortest.Options{})
 		f, grace, dataset := deletable(t, c)
-		c.Hook(coordinatortest.Nth("deleteAccount", 1, func(e *coordinatortest.Exchange) {
-			if made {
-				e.Forward()
-			}
-			c.Hook(func(e *coordinatortest.Exchange) { e.Drop() })
-			e.Drop()
-		}))
+		loseDeletion(c, made)
 		wantCode(t, "lost", f.deleteAccount(c.URL, testPassword), fault.Unavailable)
 		if f.gone(c) != made || countPrefix(t, f.running, deletionKey) != 1 {
 			t.Error("made", made, "and gone", f.gone(c))
@@ -172,22 +189,87 @@ func TestDeleteCoordinatorAccountWithLostAnswer(t *testing.T) {
 			f.settled()
 			eventually(t, "it is known not to be done", func() bool { return countPrefix(t, f.running, deletionKey) == 0 })
 		}
-		if err := f.deleteAccount(c.URL, testPassword); err != nil || !f.gone(c) {
+		again := func() error { return f.deleteAccount(c.URL, testPassword) }
+		if made {
+			wantCode(t, "refused", again(), fault.Forbidden)
+			again = func() error { return f.deleteGone(c.URL) }
+		}
+		if err := again(); err != nil || !f.gone(c) {
 			t.Fatal(made, err)
 		}
 		f.isLocal(dataset, grace.user)
 	}
 }
 
-// The answer alone is lost: the login that follows tells what became of it.
+// The answer alone is lost: a login that is refused says nothing for certain, so the person does.
 func TestDeleteCoordinatorAccountAnswerAlone(t *testing.T) {
 	c := coordinatortest.New(t, coordinatortest.Options{})
 	f, grace, dataset := deletable(t, c)
 	c.Hook(coordinatortest.Nth("deleteAccount", 1, func(e *coordinatortest.Exchange) { e.Forward(); e.Drop() }))
-	if err := f.deleteAccount(c.URL, testPassword); err != nil {
+	wantCode(t, "lost", f.deleteAccount(c.URL, testPassword), fault.Forbidden)
+	if err := f.deleteGone(c.URL); err != nil {
 		t.Fatal(err)
 	}
 	f.isLocal(dataset, grace.user)
+}
+
+// The deletion was not made, and before the same again another machine changed the password: that the coordinator refuses the former one is no
+// proof that the account is gone.
+func TestDeleteCoordinatorAccountPasswordChangedElsewhere(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	f, _, _ := deletable(t, c)
+	laptop := f.approvedMachine(c)
+	loseDeletion(c, false)
+	wantCode(t, "lost", f.deleteAccount(c.URL, testPassword), fault.Unavailable)
+	f.session.currentLink().stop()
+	c.Hook(nil)
+	laptop.becomes("online")
+	eventually(t, "the password is changed", func() bool {
+		return laptop.ChangePassword(t.Context(), []byte(testPassword), []byte(otherPassword)) == nil
+	})
+	wantCode(t, "the same again", f.deleteAccount(c.URL, testPassword), fault.Forbidden)
+	if joined, err := f.vault.Joined(); err != nil || !joined || f.gone(c) || countPrefix(t, f.running, deletionKey) != 1 {
+		t.Fatal("something was dropped:", joined, err)
+	}
+	if _, err := f.Coordinator(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without a word on a deletion of before, a person's word that the account is gone counts for nothing.
+func TestDeleteCoordinatorAccountGoneWithoutDeletion(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	f, _, _ := deletable(t, c)
+	if err := c.Main.State().Delete(t.Context(), state.Caller{User: state.UserID(f.user)}, f.proofAt(c)); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "gone", f.deleteGone(c.URL), fault.Forbidden)
+	if joined, err := f.vault.Joined(); err != nil || !joined || countPrefix(t, f.running, deletionKey) != 0 {
+		t.Error("something was dropped:", joined, err)
+	}
+}
+
+// What another machine changed is taken over before the account goes, also where the deletion was asked for before, and where the link is not up.
+func TestDeleteCoordinatorAccountSyncsFirst(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		c := coordinatortest.New(t, coordinatortest.Options{})
+		f, grace, dataset := deletable(t, c)
+		laptop := f.approvedMachine(c)
+		f.session.currentLink().stop()
+		if again {
+			if err := f.setDeletion(deletionAsked); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := laptop.create("of the laptop")
+		if err := f.deleteAccount(c.URL, testPassword); err != nil || !f.gone(c) {
+			t.Fatal(again, err)
+		}
+		f.isLocal(dataset, grace.user)
+		if !f.hasDataset(late) {
+			t.Error(again, "what the other machine had changed is lost")
+		}
+	}
 }
 
 // The process dies once the coordinator said that the account is gone: the next unlock finishes it, however far that had come.

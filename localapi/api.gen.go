@@ -520,6 +520,8 @@ func (e QueryParamsFormat) Valid() bool {
 
 // AccountDeletion defines model for AccountDeletion.
 type AccountDeletion struct {
+	// Gone A person's word that a deletion whose answer was lost was made; it counts where the coordinator refuses the login then
+	Gone     *bool    `json:"gone,omitempty"`
 	Password Password `json:"password"`
 
 	// Url `https://host[:port]`
@@ -2211,8 +2213,9 @@ type ClientInterface interface {
 	// DeleteCoordinatorAccountWithBody Remove the account at the coordinator, and all that is kept for it there
 	//
 	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-	// whether it was done is open; the same again decides that, and finishes it.
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+	// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+	// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2222,8 +2225,9 @@ type ClientInterface interface {
 	// DeleteCoordinatorAccount Remove the account at the coordinator, and all that is kept for it there
 	//
 	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-	// whether it was done is open; the same again decides that, and finishes it.
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+	// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+	// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3577,8 +3581,9 @@ func (c *Raw) ClearFinding(ctx context.Context, body ClearFindingJSONRequestBody
 // DeleteCoordinatorAccountWithBody Remove the account at the coordinator, and all that is kept for it there
 //
 // `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-// whether it was done is open; the same again decides that, and finishes it.
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3598,8 +3603,9 @@ func (c *Raw) DeleteCoordinatorAccountWithBody(ctx context.Context, contentType 
 // DeleteCoordinatorAccount Remove the account at the coordinator, and all that is kept for it there
 //
 // `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-// whether it was done is open; the same again decides that, and finishes it.
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8823,8 +8829,9 @@ type ClientWithResponsesInterface interface {
 	// DeleteCoordinatorAccountWithBodyWithResponse Remove the account at the coordinator, and all that is kept for it there
 	//
 	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-	// whether it was done is open; the same again decides that, and finishes it.
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+	// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+	// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8834,8 +8841,9 @@ type ClientWithResponsesInterface interface {
 	// DeleteCoordinatorAccountWithResponse Remove the account at the coordinator, and all that is kept for it there
 	//
 	// `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-	// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-	// whether it was done is open; the same again decides that, and finishes it.
+	// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+	// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+	// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13356,8 +13364,9 @@ func (c *ClientWithResponses) ClearFindingWithResponse(ctx context.Context, body
 // DeleteCoordinatorAccountWithBodyWithResponse Remove the account at the coordinator, and all that is kept for it there
 //
 // `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-// whether it was done is open; the same again decides that, and finishes it.
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13373,8 +13382,9 @@ func (c *ClientWithResponses) DeleteCoordinatorAccountWithBodyWithResponse(ctx c
 // DeleteCoordinatorAccountWithResponse Remove the account at the coordinator, and all that is kept for it there
 //
 // `url` repeats the coordinator's address: what is meant is said twice. The vault, with everything that the coordinator had of it, is a local one then; messages that wait to be sent or fetched are gone, the
-// address is free, and the id never has an account there again. Calls in work end with `locked`. `forbidden`: the coordinator does not know this account under this password; `unavailable`: it is not there, or
-// whether it was done is open; the same again decides that, and finishes it.
+// address is free, and the id never has an account there again. Calls in work end with `locked`. `unavailable`: the coordinator is not there, or whether it was done is open; the same again decides that, and
+// finishes it. `forbidden`: the coordinator does not know this account under this password. After a deletion whose answer was lost that may mean that it was made, or that the password was changed elsewhere, or that the
+// operator disabled the account: nothing is dropped here, unless `gone` says that it was made.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

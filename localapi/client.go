@@ -117,9 +117,9 @@ func (c *Client) RestoreCoordinator(ctx context.Context, r CoordinatorRestore) (
 }
 
 // DeleteCoordinatorAccount removes the account at the coordinator with that address; here it is a local one then. After errors.Is(err, Unavailable) the same
-// call again decides whether it was done.
-func (c *Client) DeleteCoordinatorAccount(ctx context.Context, password, url string) error {
-	return done(c.raw.DeleteCoordinatorAccount(ctx, AccountDeletion{Password: password, Url: url}))
+// call again decides whether it was done; where that is errors.Is(err, Forbidden), gone is a person's word that it was.
+func (c *Client) DeleteCoordinatorAccount(ctx context.Context, password, url string, gone bool) error {
+	return done(c.raw.DeleteCoordinatorAccount(ctx, AccountDeletion{Password: password, Url: url, Gone: optional(gone)}))
 }
 
 // CheckStore lets the agent try the store.

@@ -214,10 +214,12 @@ func (a *app) disconnectCommand() *cobra.Command {
 }
 
 func (a *app) deleteAccountCommand() *cobra.Command {
-	return &cobra.Command{
+	gone := false
+	cmd := &cobra.Command{
 		Use: "delete-account", Short: "Remove the account at the coordinator (asks for the password, and for the coordinator's address)", Args: args(cobra.NoArgs),
 		Long: "Removes the account at the coordinator and everything that is kept for it there: it can not be brought back. This machine keeps the account, with all its data, and needs no coordinator then.\n" +
-			"Messages that wait to be sent or fetched are gone. Your other machines stay as they are: coldframe coordinator disconnect makes their accounts local ones, too.",
+			"Messages that wait to be sent or fetched are gone. Your other machines stay as they are: coldframe coordinator disconnect makes their accounts local ones, too.\n" +
+			"Where an answer was lost and the coordinator lets this password in no more, the account is gone, or disabled, or has another password: --gone says that it is gone.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.agent(cmd.Context())
 			if err != nil {
@@ -238,20 +240,21 @@ func (a *app) deleteAccountCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.DeleteCoordinatorAccount(cmd.Context(), password, r.Url); err != nil {
-				return withDeletionAdvice(err)
+			if err := c.DeleteCoordinatorAccount(cmd.Context(), password, r.Url, gone); err != nil {
+				return withAdvice(deletionAdvice, err)
 			}
 			a.say("the account at the coordinator is deleted; here it is a local one, with all its data")
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&gone, "gone", false, "the account is known to be gone, where a deletion broke off and the coordinator refuses the password since")
+	return cmd
 }
 
-func withDeletionAdvice(err error) error {
-	if codeOf(err) == fault.Unavailable {
-		return advised{err, "the same command again finishes what may have begun; until then the account may be there or not"}
-	}
-	return err
+// deletionAdvice is for refusals of the agent's after which the account may be there or not.
+var deletionAdvice = []wordedAdvice{
+	{fault.Unavailable, "whether the account is deleted", "the same command again finishes what has begun; until then the account may be there or not"},
+	{fault.Forbidden, "it is gone", "if you know that it is gone, --gone finishes here; if the password was changed elsewhere, lock and coldframe login --coordinator URL"},
 }
 
 // joinNew joins an account that was just made, whose kit is in the user's hands already.
@@ -267,17 +270,22 @@ func (a *app) joinNew(ctx context.Context, c *localapi.Client, r localapi.Coordi
 	return nil
 }
 
-// joinAdvice names the flags for a refusal of the agent's whose text has a word.
-var joinAdvice = []struct {
+// wordedAdvice is what to do after a refusal of the agent's whose text has a word.
+type wordedAdvice struct {
 	code         fault.Code
 	word, advice string
-}{
+}
+
+// joinAdvice names the flags.
+var joinAdvice = []wordedAdvice{
 	{fault.Forbidden, "invitation", "--invitation asks for the invitation, --invitation-file FILE reads it"},
 	{fault.NotAuthentic, "certificate", "--ca FILE has the certificates of a coordinator whose own they are"},
 }
 
-func withJoinAdvice(err error) error {
-	for _, a := range joinAdvice {
+func withJoinAdvice(err error) error { return withAdvice(joinAdvice, err) }
+
+func withAdvice(list []wordedAdvice, err error) error {
+	for _, a := range list {
 		if codeOf(err) == a.code && strings.Contains(err.Error(), a.word) {
 			return advised{err, a.advice}
 		}

@@ -47,7 +47,7 @@ func (h *handlers) RestoreCoordinator(ctx context.Context, r RestoreCoordinatorR
 func (h *handlers) DeleteCoordinatorAccount(
 	ctx context.Context, r DeleteCoordinatorAccountRequestObject,
 ) (DeleteCoordinatorAccountResponseObject, error) {
-	err := h.agent.DeleteCoordinatorAccount(ctx, daemon.DeletionRequest{Password: []byte(r.Body.Password), URL: r.Body.Url})
+	err := h.agent.DeleteCoordinatorAccount(ctx, daemon.DeletionRequest{Password: []byte(r.Body.Password), URL: r.Body.Url, Gone: deref(r.Body.Gone)})
 	if err != nil {
 		return nil, err
 	}

@@ -57,12 +57,12 @@ func TestL23_DeleteCoordinatorAccount(t *testing.T) {
 	w := localapitest.Start(t, localapitest.Options{})
 	c, url := w.Registered(), "https://coordinator.example"
 	for password, want := range map[string]error{"": localapi.InvalidRequest, "another": localapi.NotAuthentic, localapitest.Password: localapi.NotFound} {
-		if err := c.DeleteCoordinatorAccount(t.Context(), password, url); !errors.Is(err, want) {
+		if err := c.DeleteCoordinatorAccount(t.Context(), password, url, false); !errors.Is(err, want) {
 			t.Errorf("%q: %v", password, err)
 		}
 	}
 	app := w.Caller(w.App(c, []localapi.Scope{localapi.ScopeRead, localapi.ScopeWrite, localapi.ScopeShare}))
-	if err := app.DeleteCoordinatorAccount(t.Context(), localapitest.Password, url); !errors.Is(err, localapi.Forbidden) {
+	if err := app.DeleteCoordinatorAccount(t.Context(), localapitest.Password, url, false); !errors.Is(err, localapi.Forbidden) {
 		t.Errorf("an application: %v", err)
 	}
 }
