@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -65,7 +66,7 @@ func restore(ctx context.Context, dir folder, file string, disable []state.UserI
 		return out, fault.Wrap(fault.Unavailable, err, "the backup cannot be read")
 	}
 	defer in.Close()
-	if err := dir.prepare(); err != nil {
+	if err := dir.prepare(slog.New(slog.DiscardHandler)); err != nil {
 		return out, err
 	}
 	if _, err := os.Lstat(dir.store()); !errors.Is(err, os.ErrNotExist) {

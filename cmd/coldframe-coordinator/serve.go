@@ -68,7 +68,7 @@ func serve(ctx context.Context, dir folder, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := dir.prepare(); err != nil {
+	if err := dir.prepare(logger); err != nil {
 		return err
 	}
 	st, err := badgerstore.Open(dir.store(), badgerstore.Options{Logger: logger})
@@ -101,11 +101,14 @@ func (f serveFlags) tls(logger *slog.Logger) (*tls.Config, error) {
 	return nil, nil //nolint:nilnil // no TLS is a choice
 }
 
-// prepare makes the folder, for nobody else. One that is there and holds anything of others stays as it is: nobody else would get in any more.
-func (f folder) prepare() error {
+// prepare makes the folder, for nobody else. One that is there and holds anything of others stays as it is: nobody else would get in any more. Where a
+// coordinator has its store already, what somebody left beside it is no reason not to start.
+func (f folder) prepare(logger *slog.Logger) error {
 	switch other, err := f.others(); {
 	case err != nil:
 		return err
+	case other != "" && f.hasStore():
+		logger.Warn("the folder holds something that is not the coordinator's", slog.String("name", other))
 	case other != "":
 		return fault.New(fault.Policy, "%s is no folder of a coordinator: it holds %s", string(f), other)
 	}
@@ -119,6 +122,12 @@ func (f folder) prepare() error {
 		return fault.New(fault.Conflict, "a restore into this folder was not finished: remove what is in it and restore again")
 	}
 	return nil
+}
+
+// hasStore reports whether a coordinator has run in the folder, or was restored into it: whether Badger has a store there.
+func (f folder) hasStore() bool {
+	_, err := os.Lstat(filepath.Join(f.store(), "MANIFEST"))
+	return err == nil
 }
 
 // others returns the first name in the folder of something that no coordinator made, "" if there is none. A file system has a lost+found.
