@@ -23,7 +23,7 @@ func (a *app) restoreCoordinatorCommand() *cobra.Command {
 			}
 			request := localapi.CoordinatorRestore{Password: password}
 			if kitFile != "" {
-				kit, err := readShort(kitFile, maxKitFile)
+				kit, err := readKit(kitFile)
 				if err != nil {
 					return err
 				}
