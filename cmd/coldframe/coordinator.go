@@ -61,6 +61,8 @@ func (a *app) printCoordinator(c localapi.Coordinator) error {
 
 const freshSteps = "approve this machine on another one or, if it is one of yours, have another one online for a moment; if none can be, coldframe devices trust-vault; if all are lost, coldframe devices recover"
 
+const olderSteps = ": the coordinator has an older vault than this machine; if its operator says that it was restored from a backup: coldframe coordinator restore"
+
 // linesOfSync says what a person should know of what is done with the coordinator.
 func linesOfSync(s *localapi.SyncStatus) []string {
 	lines := []string{fmt.Sprintf("this machine: %s; %d messages to be sent, %d set aside", printable(s.Device), s.Outbox, s.SetAside)}
@@ -68,7 +70,11 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 		lines = append(lines, "nobody but the coordinator says that this vault is the newest, and nothing is signed or sent: "+freshSteps)
 	}
 	for _, f := range s.Failures {
-		lines = append(lines, fmt.Sprintf("%s: %s", f.Task, printable(f.Code)))
+		line := fmt.Sprintf("%s: %s", f.Task, printable(f.Code))
+		if f.Task == localapi.SyncFailureTaskVault && f.Code == string(fault.RolledBack) {
+			line += olderSteps
+		}
+		lines = append(lines, line)
 	}
 	return append(lines, linesOfDoubt(s)...)
 }
