@@ -15,8 +15,8 @@ import (
 )
 
 // room is how much of everything there is for requests in work. Requests are counted from the moment in which it is known who sends them; a body has its
-// room before it is read, an answer before it is made. Nobody has more than a sixteenth of anything by one account. Logins, and small bodies, have room of
-// their own, so that nobody who sends large ones, or messages, keeps others from logging in.
+// room before it is read, an answer before it is made. Nobody has more than a sixteenth of anything by one account, and of decoded a quarter: what
+// they have of large. Logins, and small bodies, have room of their own, so that nobody who sends large ones, or messages, keeps others from logging in.
 type room struct {
 	requests amounts // that are known by account or address; their number as a whole is bounded by the connections
 	handlers amounts // requests whose handler runs or whose answer is being sent
