@@ -24,6 +24,9 @@ var (
 	deletionDone  = []byte{2}
 )
 
+// notYetLocal is the warning while deletionDone stands: finishing failed, and is tried at every unlock.
+const notYetLocal = "the account at the coordinator is deleted, but this machine has not removed what it kept of it: lock and unlock; the log says what is in the way"
+
 // ofCoordinator are the single records of this machine about what is at the coordinator. That of the deletion goes with the last of them.
 var ofCoordinator = []string{
 	homeKey, joinedKey, membershipKey, historyKey, recoveryKey, challengeKey, forkedKey, publishedKey, toldKey, kitReplacedKey, loginDeviceKey, formerDeviceKey, deletionKey,

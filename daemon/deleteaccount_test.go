@@ -299,6 +299,32 @@ func TestDeleteCoordinatorAccountFinishedLater(t *testing.T) {
 	}
 }
 
+// While the coordinator has deleted the account and finishing here failed, the status says so, and the same again finishes it, whatever the coordinator says.
+func TestDeleteCoordinatorAccountNotFinished(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	f, grace, dataset := deletable(t, c)
+	warned := func() bool {
+		st, err := f.Status(t.Context())
+		return err == nil && slices.Contains(st.Warnings, notYetLocal)
+	}
+	if warned() {
+		t.Fatal("nothing is deleted")
+	}
+	if err := c.Main.State().Delete(t.Context(), state.Caller{User: state.UserID(f.user)}, f.proofAt(c)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.setDeletion(deletionDone); err != nil {
+		t.Fatal(err)
+	}
+	if !warned() {
+		t.Error("no warning")
+	}
+	if err := f.deleteAccount(c.URL, testPassword); err != nil || warned() {
+		t.Fatal("the same again:", err)
+	}
+	f.isLocal(dataset, grace.user)
+}
+
 func (f *firstMachine) proofAt(c *coordinatortest.Coordinator) []byte {
 	f.t.Helper()
 	proof, err := f.vault.LoginProof(f.t.Context(), []byte(testPassword))

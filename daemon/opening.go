@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -307,6 +308,9 @@ func (a *Agent) Status(context.Context) (Status, error) {
 	st.StoreKind, st.Coordinator, st.Device = s.storeKind(), s.coordinatorStatus(), s.deviceStatus()
 	if s.readOnly {
 		st.Warnings = append(st.Warnings, "an older vault was accepted at unlock: the account is read-only")
+	}
+	if at, err := a.deletion(); err == nil && bytes.Equal(at, deletionDone) {
+		st.Warnings = append(st.Warnings, notYetLocal)
 	}
 	if s.sync.failure(taskVault) == fault.Locked {
 		st.Warnings = append(st.Warnings, "the password was changed on another machine: lock this one, and log in again with the new password")
