@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
+	"time"
 
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
@@ -41,6 +42,20 @@ func (a *Agent) changing() (func(), error) {
 		return nil, errStopping()
 	}
 	return a.change.Unlock, nil
+}
+
+// accountTime bounds what a change of the account waits for the coordinator: nobody can lock meanwhile (L17).
+const accountTime = 30 * time.Second
+
+// inTime does what asks the coordinator with a.change held, or for somebody who waits. What takes longer than accountTime is fault.Unavailable.
+func (a *Agent) inTime(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, a.accountTime, fault.New(fault.Unavailable, "the coordinator does not answer in time"))
+	defer cancel()
+	err := do(ctx)
+	if _, said := errors.AsType[*fault.Error](err); said { // whether it is undecided, or was refused
+		return err
+	}
+	return ended(ctx, err)
 }
 
 // Unlock opens the vault, or in unattended mode the API. Wrong passwords are slowed down (V12): fault.Busy, see RetryAfter.

@@ -67,6 +67,8 @@ type Agent struct {
 	change  sync.Mutex // held while the account changes: unlock, lock, register, restore, stop
 	handing sync.Mutex // held while an unattended credential is made and handed out
 
+	accountTime time.Duration // the constant, but in tests
+
 	mu       sync.Mutex
 	session  *session // while the vault is open
 	work     *gate    // background work on the session; nil when there is none
@@ -106,7 +108,7 @@ func New(cfg Config, o Options) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, o: o, log: o.Logger, clock: o.Clock, started: o.Clock.Now(), warnings: o.Warnings,
 		slots: make(chan struct{}, cfg.Limits.Transfers), idle: newIdleTimer(o.Clock, cfg.Lock),
-		ready: make(chan struct{}), wake: make(chan struct{}, 1),
+		ready: make(chan struct{}), wake: make(chan struct{}, 1), accountTime: accountTime,
 	}
 	a.life, a.endLife = context.WithCancel(context.Background())
 	rand.Read(a.noToken[:]) //nolint:errcheck // ends the process instead of failing

@@ -73,7 +73,9 @@ func (a *Agent) DeleteCoordinatorAccount(ctx context.Context, r DeletionRequest)
 
 // deleteThere has the account removed at the coordinator, and notes that it is.
 func (a *Agent) deleteThere(ctx context.Context, s *session, r DeletionRequest) error {
-	s.joining.Lock()
+	if !s.joining.TryLock() {
+		return fault.New(fault.Busy, "a coordinator is being joined or left; try again after that")
+	}
 	defer s.joining.Unlock()
 	proof, err := a.vault.LoginProof(ctx, r.Password)
 	if err != nil {
@@ -91,7 +93,7 @@ func (a *Agent) deleteThere(ctx context.Context, s *session, r DeletionRequest) 
 	before.stop() // its session ends with the login
 	at, err := a.deletion()
 	if err == nil && !bytes.Equal(at, deletionDone) {
-		err = deleting{a, s, item, proof}.ask(ctx, at != nil, r.Gone)
+		err = a.inTime(ctx, func(ctx context.Context) error { return deleting{a, s, item, proof}.ask(ctx, at != nil, r.Gone) })
 	}
 	if err == nil {
 		return a.setDeletion(deletionDone)

@@ -118,7 +118,7 @@ func (a *Agent) useKit(ctx context.Context, r KitRequest, address bool) error {
 		return fault.New(fault.Busy, "a coordinator is being joined or left; try again after that")
 	}
 	defer s.joining.Unlock()
-	return a.putKit(ctx, s, r.Password, kit, address)
+	return a.inTime(ctx, func(ctx context.Context) error { return a.putKit(ctx, s, r.Password, kit, address) })
 }
 
 // putKit is useKit after the checks. a.change and s.joining are held.
@@ -195,7 +195,7 @@ func (a *Agent) syncForKit(ctx context.Context) error {
 	if state := a.vault.State(); err != nil || !joined || state != keystore.Unlocked && state != keystore.ReadOnly {
 		return err
 	}
-	if err := a.vault.Sync(ctx); err != nil {
+	if err := a.inTime(ctx, a.vault.Sync); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "whether this kit is the valid one cannot be told: the vault could not be compared with the coordinator's (%s)", fault.CodeOf(err))
 	}
 	return nil
