@@ -183,24 +183,28 @@ func (a *Agent) ApproveDevice(ctx context.Context, id string, code, password []b
 // RemoveDevice removes a device for ever, and has the state key replaced. What it could still log in with goes as well, in later rounds if not now. It asks for the password again (L23), and wipes it.
 func (a *Agent) RemoveDevice(ctx context.Context, id string, password []byte) error {
 	return a.onDevice(ctx, id, password, EventDeviceRemoved, func(ctx context.Context, s *session, m *membership.Member, id devices.DeviceID) error {
-		if err := errors.Join(a.noteEnding(id), a.dropSlot(ctx, id.String())); err != nil {
-			return err
-		}
-		if err := m.Remove(ctx, id); err != nil {
+		if err := s.sync.removeDevice(ctx, m, id); err != nil {
+			s.sync.poke(taskDevices | taskSessions) // it may be removed yet
 			return err
 		}
 		if err := s.sync.forget(ctx, id); err != nil {
 			a.log.Info("what a removed device asked is left", failure(err)...) // nobody answers it
 		}
-		err := a.noteEnding(id)
-		if err == nil {
-			err = s.sync.endSessions(ctx)
-		}
-		if err != nil {
-			a.log.Warn("a removed device is not logged out of the coordinator yet", failure(err)...)
+		if err := s.sync.endSessions(ctx); err != nil {
+			a.log.Warn("a removed device has its slot of the vault, or its session at the coordinator, still", failure(err)...)
 		}
 		return nil
 	})
+}
+
+// removeDevice removes a device from the list, and notes what is to be done of it.
+func (y *syncer) removeDevice(ctx context.Context, m *membership.Member, id devices.DeviceID) error {
+	y.removing.Lock()
+	defer y.removing.Unlock()
+	if err := y.a.noteEnding(id); err != nil {
+		return err
+	}
+	return m.Remove(ctx, id)
 }
 
 // onDevice is changeDevices for one device, with the password again, which it wipes.

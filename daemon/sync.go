@@ -28,7 +28,7 @@ const (
 	taskReceive
 	taskSend
 	taskHeads    // compare what others were told of this account with what is here
-	taskSessions // log removed devices out
+	taskSessions // log removed devices out, and take them their slot of the vault
 	allTasks     = 1<<iota - 1
 )
 
@@ -62,6 +62,7 @@ type syncer struct {
 	book      *contacts.Book
 
 	recovering sync.Mutex // held while what follows of a recovery is done
+	removing   sync.Mutex // held while a device is removed, and while it is taken what it had
 
 	poked     chan struct{}
 	rescan    atomic.Bool   // the mailbox is to be looked at from its beginning

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"coldframe/coordinator"
+	"coldframe/daemon/devices"
 	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
@@ -162,18 +163,26 @@ func (a *Agent) closeAttended() {
 	}
 }
 
-// dropSlot takes the slot of the vault away from a machine that is removed: every device that changes the password would fill it again.
-func (a *Agent) dropSlot(ctx context.Context, removed string) error {
+// dropSlot takes the slot of the vault away from a machine that was removed: every device that changes the password would fill it again. The note of
+// whose it is may be that machine's own word, so any slot goes that is not this machine's, unless the note names a device that is listed.
+func (y *syncer) dropSlot(ctx context.Context) error {
+	a := y.a
 	if err := a.vault.Sync(ctx); err != nil { // it may be unattended since a moment ago
-		a.log.Warn("the vault is not taken over before a machine is removed", failure(err)...)
+		return err
 	}
-	if a.unattendedDevice() != removed {
+	if _, there := a.vault.UnattendedSlot(); !there || a.vault.Unattended() {
 		return nil
+	}
+	if id, err := devices.ParseDeviceID(a.unattendedDevice()); err == nil && y.member.Lists(id) {
+		return nil
+	}
+	if err := y.s.writable(); err != nil {
+		return err
 	}
 	return a.vault.DisableUnattended(ctx)
 }
 
-// dropOtherSlot is dropSlot where all other machines are removed.
+// dropOtherSlot takes the slot of the vault away from any other machine: all are removed.
 func (a *Agent) dropOtherSlot(ctx context.Context) error {
 	if _, any := a.vault.UnattendedSlot(); !any || a.vault.Unattended() {
 		return nil
