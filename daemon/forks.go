@@ -19,6 +19,11 @@ const (
 // contradictions returns what contacts were told of this account's vault and device list and is not what led to those that are here: there
 // are two histories (THREATS E04). What a person has looked at is apart.
 func (y *syncer) contradictions() (list, accepted []messages.Echo, err error) {
+	return y.echoes(fault.Forked)
+}
+
+// echoes is contradictions for those echoes of which a comparison with what is here says one of codes.
+func (y *syncer) echoes(codes ...fault.Code) (list, accepted []messages.Echo, err error) {
 	for typ, check := range map[string]func(messages.Head) error{
 		headVault: func(h messages.Head) error { return y.a.vault.CheckHead(h.Sequence, h.Hash) },
 		headDevices: func(h messages.Head) error {
@@ -30,7 +35,7 @@ func (y *syncer) contradictions() (list, accepted []messages.Echo, err error) {
 			return nil, nil, err
 		}
 		for _, e := range echoes {
-			if !errors.Is(check(e.Head), fault.Forked) {
+			if err := check(e.Head); err == nil || !slices.Contains(codes, fault.CodeOf(err)) {
 				continue
 			}
 			known, err := y.isSet(acceptedKey(e.Head))
@@ -99,9 +104,10 @@ func (y *syncer) loadForked() error {
 	return err
 }
 
-// acceptForks passes over the contradictions that there are, on a person's word that what is here is right.
+// acceptForks passes over the contradictions that there are, on a person's word that what is here is right. So it does with what was heard of versions
+// that are not reached here yet: what comes under their numbers may be another version.
 func (y *syncer) acceptForks() error {
-	list, _, err := y.contradictions()
+	list, _, err := y.echoes(fault.Forked, fault.RolledBack)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (y *syncer) finishRecovery(ctx context.Context) error {
 		if err := y.a.dropOtherSlot(ctx); err != nil {
 			return err
 		}
-		if err := y.trustVault(); err != nil {
+		if err := errors.Join(y.acceptForks(), y.trustVault()); err != nil {
 			return err
 		}
 	}
