@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"strings"
@@ -10,14 +11,14 @@ import (
 )
 
 // CancelIn removes an entry in a transaction of the caller's, so that it is never posted from here, and reports whether it may have left:
-// a message was made of it, or it is not there. It does not wait for a Send that is under way.
+// a message was made of it, also one that was dropped since, or it is not there. It does not wait for a Send that is under way.
 func (m *Messages) CancelIn(tx *kv.Tx, id ID) (left bool, err error) {
 	e, err := m.findEntry(tx, id)
 	if err != nil || e == nil {
 		return true, err
 	}
 	defer e.wipe()
-	return len(e.Ciphertext) > 0, tx.Delete(e.key)
+	return len(e.Ciphertext) > 0 || !bytes.Equal(e.PostID, e.ID), tx.Delete(e.key)
 }
 
 // findEntry returns an entry, nil if it is not there.

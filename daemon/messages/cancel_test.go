@@ -1,10 +1,13 @@
 package messages
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 )
 
 // An entry that is cancelled while Send works on it is not posted, wherever that is; whether its message was made is told.
@@ -78,5 +81,28 @@ func TestNothingWaitsForASend(t *testing.T) {
 	}
 	if waits, err := alice.Waits(id); err != nil || !waits {
 		t.Error(waits, err)
+	}
+}
+
+// A message that was made, and dropped with its session, may have left, also while the next one is not made yet.
+func TestCancelledAfterItsMessageWasDropped(t *testing.T) {
+	_, alice, bob := pair(t)
+	say(t, alice, bob, "before")
+	busy := fault.New(fault.Busy, "not now")
+	alice.remote.post = func(string, string, []byte) error { return busy }
+	id := alice.enqueue(bob.p, "may have arrived")
+	alice.send()
+	alice.remote.swap = func(context.Context, []BlobChange) error { return busy }
+	if err := errors.Join(alice.Restart(bob.p.id), alice.Hurry(bob.p.id)); err != nil {
+		t.Fatal(err)
+	}
+	alice.send()
+	var e *entry
+	err := alice.db.View(func(tx *kv.Tx) (err error) { e, err = alice.findEntry(tx, id); return err })
+	if err != nil || e == nil || len(e.Ciphertext) > 0 {
+		t.Fatalf("the message was not dropped: %v, %v", e, err)
+	}
+	if left, err := alice.Cancel(id); err != nil || !left {
+		t.Errorf("left %v, %v", left, err)
 	}
 }
