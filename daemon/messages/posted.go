@@ -206,8 +206,8 @@ func (m *Messages) postAgain(ctx context.Context, key string, full map[string]bo
 	switch {
 	case err != nil:
 		return "", err
-	case m.config.MaySend(ctx, p.Receiver) != nil: // consent has ended
-		return p.Receiver, nil
+	case m.config.MaySend(ctx, p.Receiver) != nil:
+		return p.Receiver, nil //nolint:nilerr // consent has ended
 	case full[p.Receiver]:
 		return p.Receiver, fault.New(fault.StorageFull, "the mailbox is full")
 	}
