@@ -194,6 +194,9 @@ func (y *syncer) keepTime(key string, t time.Time) error {
 
 // ownHeads is what every message tells of this account: its vault and its device list.
 func (y *syncer) ownHeads(context.Context, string) ([]messages.Head, error) {
+	if y.memberErr != nil {
+		return nil, y.memberErr
+	}
 	counter, hash, err := y.a.vault.Head()
 	if err != nil {
 		return nil, err

@@ -105,6 +105,13 @@ func TestR10_DeviceFileDamaged(t *testing.T) {
 	if list, err := a.Devices(t.Context()); !errors.Is(err, fault.Incomplete) || len(c.Records()) != before {
 		t.Errorf("%+v, %v, %d requests", list, err, len(c.Records())-before)
 	}
+	y := a.session.sync
+	_, checked := y.checkForks(nil)
+	for what, err := range map[string]error{
+		"what contacts were told": y.findOwn(t.Context()), "checked": checked, "accepted": y.acceptForks(), "lifted": y.liftFork(),
+	} {
+		wantCode(t, what, err, fault.Incomplete)
+	}
 	if err := a.Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,9 @@ func (y *syncer) contradictions() (list, accepted []messages.Echo, err error) {
 
 // echoes is contradictions for those echoes of which a comparison with what is here says one of codes.
 func (y *syncer) echoes(codes ...fault.Code) (list, accepted []messages.Echo, err error) {
+	if y.memberErr != nil {
+		return nil, nil, y.memberErr
+	}
 	for typ, check := range map[string]func(messages.Head) error{
 		headVault: func(h messages.Head) error { return y.a.vault.CheckHead(h.Sequence, h.Hash) },
 		headDevices: func(h messages.Head) error {
@@ -71,6 +74,8 @@ func (y *syncer) isSet(key string) (there bool, err error) {
 // checkForks adds contradictions to what was found, and takes out what a person has looked at. From the first one on of a contact whose safety
 // number was compared nothing is written or sent, until a person has looked. Others may be the coordinator itself: what they say is shown.
 func (y *syncer) checkForks(found []messages.Finding) ([]messages.Finding, error) {
+	y.forks.Lock()
+	defer y.forks.Unlock()
 	list, accepted, err := y.contradictions()
 	if err != nil {
 		return found, err
@@ -107,6 +112,8 @@ func (y *syncer) loadForked() error {
 // acceptForks passes over the contradictions that there are, on a person's word that what is here is right. So it does with what was heard of versions
 // that are not reached here yet: what comes under their numbers may be another version.
 func (y *syncer) acceptForks() error {
+	y.forks.Lock()
+	defer y.forks.Unlock()
 	list, _, err := y.echoes(fault.Forked, fault.RolledBack)
 	if err != nil {
 		return err
@@ -114,7 +121,7 @@ func (y *syncer) acceptForks() error {
 	return y.endFork(list)
 }
 
-// endFork takes back that nothing is written, and has versions passed over.
+// endFork takes back that nothing is written, and has versions passed over. The caller holds forks.
 func (y *syncer) endFork(accepted []messages.Echo) error {
 	err := y.a.db.Update(func(tx *kv.Tx) error {
 		for _, e := range accepted {
@@ -132,6 +139,8 @@ func (y *syncer) endFork(accepted []messages.Echo) error {
 
 // liftFork ends that, where nobody who is believed contradicts what is here any more, as a person has had it forgotten.
 func (y *syncer) liftFork() error {
+	y.forks.Lock()
+	defer y.forks.Unlock()
 	list, _, err := y.contradictions()
 	if err != nil || y.stops(list) {
 		return err

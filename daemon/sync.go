@@ -58,9 +58,11 @@ type syncer struct {
 	own       ratchet.Local
 	member    *membership.Member
 	memberErr error // why there is none
-	mail      *messages.Messages
-	book      *contacts.Book
 
+	mail *messages.Messages
+	book *contacts.Book
+
+	forks      sync.Mutex // held while what contacts were told is judged: a person's word stands against a round that looked before it
 	recovering sync.Mutex // held while what follows of a recovery is done
 	removing   sync.Mutex // held while a device is removed, and while it is taken what it had
 
