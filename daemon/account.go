@@ -44,6 +44,20 @@ func (a *Agent) changing() (func(), error) {
 	return a.change.Unlock, nil
 }
 
+// enterChange is changing for a change that needs the open vault, with enter.
+func (a *Agent) enterChange(ctx context.Context) (*session, context.Context, func(), error) {
+	done, err := a.changing()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, ctx, leave, err := a.enter(ctx)
+	if err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return s, ctx, func() { leave(); done() }, nil
+}
+
 // accountTime bounds what a change of the account waits for the coordinator: nobody can lock meanwhile (L17).
 const accountTime = 30 * time.Second
 
@@ -159,12 +173,7 @@ func (a *Agent) vaultLocked() {
 func (a *Agent) ChangePassword(ctx context.Context, old, replacement []byte) error {
 	defer clear(old)
 	defer clear(replacement)
-	done, err := a.changing()
-	if err != nil {
-		return err
-	}
-	defer done()
-	s, ctx, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enterChange(ctx)
 	if err != nil {
 		return err
 	}
@@ -203,12 +212,7 @@ func (a *Agent) Recover(ctx context.Context, r RecoverRequest) error {
 // text; the caller wipes it. From now on Lock locks the API only. The password is wiped.
 func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, error) {
 	defer clear(password)
-	done, err := a.changing()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	s, ctx, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enterChange(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -234,12 +238,7 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 // DisableUnattended makes every credential useless. The password is wiped.
 func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
 	defer clear(password)
-	done, err := a.changing()
-	if err != nil {
-		return err
-	}
-	defer done()
-	s, ctx, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enterChange(ctx)
 	if err != nil {
 		return err
 	}

@@ -73,10 +73,8 @@ func (a *Agent) lacksCredential() bool {
 	if err != nil || !a.opensUnattended() {
 		return false
 	}
-	return errors.Is(a.db.View(func(tx *kv.Tx) error {
-		_, err := tx.Get(linkKey(item.URL, fieldTaken))
-		return err
-	}), fault.NotFound)
+	taken, err := a.db.Has(linkKey(item.URL, fieldTaken))
+	return err == nil && !taken
 }
 
 // giveProof hands a link its login proof: for a new login where this machine lacks a credential, else for when the session has ended.

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"encoding/hex"
-	"errors"
 	"slices"
 
 	"coldframe/daemon/devices"
@@ -41,7 +40,7 @@ func (y *syncer) echoes(codes ...fault.Code) (list, accepted []messages.Echo, er
 			if err := check(e.Head); err == nil || !slices.Contains(codes, fault.CodeOf(err)) {
 				continue
 			}
-			known, err := y.isSet(acceptedKey(e.Head))
+			known, err := y.a.db.Has(acceptedKey(e.Head))
 			switch {
 			case err != nil:
 				return nil, nil, err
@@ -57,18 +56,6 @@ func (y *syncer) echoes(codes ...fault.Code) (list, accepted []messages.Echo, er
 
 func acceptedKey(h messages.Head) string {
 	return acceptedPath + h.Type + "/" + hex.EncodeToString(h.Hash[:])
-}
-
-// isSet reports whether there is a record.
-func (y *syncer) isSet(key string) (there bool, err error) {
-	err = y.a.db.View(func(tx *kv.Tx) error {
-		_, err := tx.Get(key)
-		if there = err == nil; errors.Is(err, fault.NotFound) {
-			err = nil
-		}
-		return err
-	})
-	return there, err
 }
 
 // checkForks adds contradictions to what was found, and takes out what a person has looked at. From the first one on of a contact whose safety
@@ -104,7 +91,7 @@ func (y *syncer) stops(list []messages.Echo) bool {
 
 // loadForked finds out at the opening whether this account was found to be forked.
 func (y *syncer) loadForked() error {
-	forked, err := y.isSet(forkedKey)
+	forked, err := y.a.db.Has(forkedKey)
 	y.s.forked.Store(forked)
 	return err
 }

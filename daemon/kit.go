@@ -45,11 +45,7 @@ func (a *Agent) DraftKit(ctx context.Context, r DraftKitRequest) ([]byte, error)
 // is used, and that one knows the account.
 func (a *Agent) mayReplaceKit(s *session) (left bool, err error) {
 	if !a.hasCoordinator() {
-		err := a.db.View(func(tx *kv.Tx) error { _, err := tx.Get(homeKey); return err })
-		if errors.Is(err, fault.NotFound) {
-			return false, nil
-		}
-		return err == nil, err
+		return a.db.Has(homeKey)
 	}
 	joined, err := a.vault.Joined()
 	if err == nil && !joined {
@@ -96,12 +92,7 @@ func (a *Agent) ChangeEmail(ctx context.Context, r KitRequest) error {
 func (a *Agent) useKit(ctx context.Context, r KitRequest, address bool) error {
 	defer clear(r.Password)
 	defer clear(r.Kit)
-	done, err := a.changing()
-	if err != nil {
-		return err
-	}
-	defer done()
-	s, ctx, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enterChange(ctx)
 	if err != nil {
 		return err
 	}
@@ -219,11 +210,8 @@ func (a *Agent) needsKit(ctx context.Context, kit *keystore.RecoveryKit) error {
 	if kit != nil {
 		return a.vault.CheckKit(ctx, *kit)
 	}
-	err = a.db.View(func(tx *kv.Tx) error { _, err := tx.Get(kitReplacedKey); return err })
-	if errors.Is(err, fault.NotFound) {
-		return nil
-	}
-	if err == nil {
+	replaced, err := a.db.Has(kitReplacedKey)
+	if err == nil && replaced {
 		err = fault.New(fault.InvalidRequest, "the recovery kit was replaced since this account left the coordinator, which has to learn of it: give the kit along")
 	}
 	return err

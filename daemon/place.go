@@ -16,26 +16,28 @@ const (
 	kindDevices = "devices"
 	itemDevices = "devices" // the newest head of the device list that any device of the user followed
 
-	membershipKey = "meta/membership" // what this machine remembers of the device list, sealed under the local key
+	membershipKey = "meta/membership"         // what this machine remembers of the device list, sealed under the local key
+	historyKey    = "meta/membership-history" // what it remembers of older links, sealed so
 )
 
-// deviceMemory implements membership.Memory.
+// deviceMemory implements membership.Memory: one record, sealed as one field.
 type deviceMemory struct {
-	a *Agent
-	s *session
+	a          *Agent
+	s          *session
+	key, field string
 }
 
 // Load implements membership.Memory.
 func (m deviceMemory) Load() (kept []byte, err error) {
 	err = m.a.db.View(func(tx *kv.Tx) error {
-		sealed, err := tx.Get(membershipKey)
+		sealed, err := tx.Get(m.key)
 		if errors.Is(err, fault.NotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		kept, err = seal.Open(m.s.local.key, purposeLocal, m.s.context("membership", m.s.user, "kept"), sealed)
+		kept, err = seal.Open(m.s.local.key, purposeLocal, m.s.context("membership", m.s.user, m.field), sealed)
 		return err
 	})
 	return kept, err
@@ -44,7 +46,7 @@ func (m deviceMemory) Load() (kept []byte, err error) {
 // Save implements membership.Memory.
 func (m deviceMemory) Save(kept []byte) error {
 	return m.a.db.Update(func(tx *kv.Tx) error {
-		return tx.Set(membershipKey, m.s.sealLocal("membership", m.s.user, "kept", kept))
+		return tx.Set(m.key, m.s.sealLocal("membership", m.s.user, m.field, kept))
 	})
 }
 

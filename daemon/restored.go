@@ -8,8 +8,6 @@ import (
 	"coldframe/daemon/link"
 	"coldframe/daemon/remote"
 	"coldframe/internal/fault"
-	"coldframe/internal/kv"
-	"coldframe/internal/seal"
 	"coldframe/keystore"
 )
 
@@ -193,36 +191,4 @@ func (y *syncer) followEpoch(ctx context.Context) error {
 	}
 	y.repost(ctx)
 	return nil
-}
-
-// historyKey is what this machine remembers of older links of the device list, sealed under the local key.
-const historyKey = "meta/membership-history"
-
-// deviceHistory implements membership.Memory for what PutBack needs.
-type deviceHistory struct {
-	a *Agent
-	s *session
-}
-
-// Load implements membership.Memory.
-func (m deviceHistory) Load() (kept []byte, err error) {
-	err = m.a.db.View(func(tx *kv.Tx) error {
-		sealed, err := tx.Get(historyKey)
-		if errors.Is(err, fault.NotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		kept, err = seal.Open(m.s.local.key, purposeLocal, m.s.context("membership", m.s.user, "history"), sealed)
-		return err
-	})
-	return kept, err
-}
-
-// Save implements membership.Memory.
-func (m deviceHistory) Save(kept []byte) error {
-	return m.a.db.Update(func(tx *kv.Tx) error {
-		return tx.Set(historyKey, m.s.sealLocal("membership", m.s.user, "history", kept))
-	})
 }

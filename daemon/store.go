@@ -149,12 +149,7 @@ func (a *Agent) SetStore(ctx context.Context, r SetStoreRequest) error {
 	if err := r.Settings.check(); err != nil {
 		return err
 	}
-	done, err := a.changing()
-	if err != nil {
-		return err
-	}
-	defer done()
-	s, ctx, leave, err := a.enter(ctx)
+	s, ctx, leave, err := a.enterChange(ctx)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,8 @@ func (a *Agent) newMember(s *session, client remote.Client) (*membership.Member,
 	return membership.New(membership.Options{
 		User: devices.UserID(user), Signer: s.signer, Sealer: seal.NewSealer(s.local.key, s.local.id, devices.Purpose),
 		KeyFile: a.deviceFile(), Files: atomicfile.OS,
-		Links: remote.Links{Client: client}, Records: remote.NewRecords(client), Memory: deviceMemory{a, s}, History: deviceHistory{a, s},
+		Links: remote.Links{Client: client}, Records: remote.NewRecords(client),
+		Memory: deviceMemory{a, s, membershipKey, "kept"}, History: deviceMemory{a, s, historyKey, "history"},
 		Remembered: a.notedDevices, Note: a.noteDevices, Name: name, Now: a.clock.Now,
 		MayBegin: func(context.Context) error { return a.mayBegin(s) },
 	})

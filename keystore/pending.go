@@ -213,22 +213,14 @@ func readPending(db *kv.DB) (h *pendingHead, err error) {
 // PendingWrites reports whether a pending change sets or deletes a record of the agent. Until it is decided nobody knows what the record
 // will be; an agent that removes something for what the record says asks in the same transaction.
 func PendingWrites(tx *kv.Tx, key string) (bool, error) {
-	if head, err := exists(tx, recordPending); err != nil || !head {
+	if head, err := tx.Has(recordPending); err != nil || !head {
 		return false, err // without a head nothing will ever be applied
 	}
-	set, err := exists(tx, pendingSet+key)
+	set, err := tx.Has(pendingSet + key)
 	if err != nil || set {
 		return set, err
 	}
-	return exists(tx, pendingDelete+key)
-}
-
-func exists(tx *kv.Tx, key string) (bool, error) {
-	_, err := tx.Get(key)
-	if errors.Is(err, fault.NotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return tx.Has(pendingDelete + key)
 }
 
 // dropPending removes a pending change that is not to be: its head, and then the rest, which without a head is nothing and goes at the latest

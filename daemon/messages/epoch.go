@@ -83,7 +83,7 @@ func (m *Messages) Restored() error {
 // retire retires a session if that is to be done before it sends. The caller holds mu.
 func (m *Messages) retire(ctx context.Context, peer string, s *session) error {
 	flag := retirePrefix + sessionBase(peer)
-	asked, err := m.isSet(flag)
+	asked, err := m.config.DB.Has(flag)
 	if err != nil || !asked {
 		return err
 	}
@@ -126,7 +126,7 @@ func (m *Messages) renewBody(name string, counter uint64, sealed []byte) error {
 
 // forgetTaken deletes the copy of a body that is not at the coordinator, if that says that it was taken. One that it knows nothing of it may have lost.
 func (m *Messages) forgetTaken(ctx context.Context, name string) error {
-	kept, err := m.isSet(bodyPrefix + name)
+	kept, err := m.config.DB.Has(bodyPrefix + name)
 	if err != nil || !kept {
 		return err
 	}

@@ -236,16 +236,3 @@ func (m *Messages) readPosted(key string) (p posted, err error) {
 	}
 	return p, err
 }
-
-// isSet reports whether there is a record with this key.
-func (m *Messages) isSet(key string) (set bool, err error) {
-	err = m.config.DB.View(func(tx *kv.Tx) error {
-		_, err := tx.Get(key)
-		set = err == nil
-		if errors.Is(err, fault.NotFound) {
-			err = nil
-		}
-		return err
-	})
-	return set, err
-}

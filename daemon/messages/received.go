@@ -103,16 +103,8 @@ func seenKey(sender string, id ID) string {
 }
 
 // seen reports whether a body of a sender reached the application through this device.
-func (m *Messages) seen(sender string, id ID) (had bool, err error) {
-	err = m.config.DB.View(func(tx *kv.Tx) error {
-		_, err := tx.Get(seenKey(sender, id))
-		had = err == nil
-		if errors.Is(err, fault.NotFound) {
-			err = nil
-		}
-		return err
-	})
-	return had, err
+func (m *Messages) seen(sender string, id ID) (bool, error) {
+	return m.config.DB.Has(seenKey(sender, id))
 }
 
 // markSeen writes down, for ever, that the application has a body, and what the sender said of heads.

@@ -27,6 +27,24 @@ func (tx *Tx) Get(key string) ([]byte, error) {
 	return valueOf(item)
 }
 
+// Has reports whether there is a value of key. Errors are those of Get, but for fault.NotFound.
+func (tx *Tx) Has(key string) (bool, error) {
+	_, err := tx.Get(key)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Has is Tx.Has in a transaction of its own.
+func (db *DB) Has(key string) (has bool, err error) {
+	err = db.View(func(tx *Tx) error {
+		has, err = tx.Has(key)
+		return err
+	})
+	return has, err
+}
+
 // valueMark starts every stored value. Badger gives an empty value, and no error, for one that it cannot read; with the mark no
 // value of ours is empty.
 const valueMark = 1
