@@ -242,6 +242,16 @@ func (p *pair) laptop() *running {
 	return a
 }
 
+// headOfVault is how often a vault was written, as a machine knows it.
+func headOfVault(t *testing.T, a *running) uint64 {
+	t.Helper()
+	n, _, err := a.vault.Head()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // TestF14_DeviceAndContactSinceTheBackup loses the approval of a device, a contact and what the device sent: the device brings it all back, and then
 // the first machine finds nothing missing.
 func TestF14_DeviceAndContactSinceTheBackup(t *testing.T) {
@@ -259,7 +269,9 @@ func TestF14_DeviceAndContactSinceTheBackup(t *testing.T) {
 	p.sent[0] = append(p.sent[0], "of the laptop")
 	p.send(1)
 	p.complete()
-	laptop.settled()
+	eventually(t, "both machines have the same vault", func() bool {
+		return p.people[0].session.sync.idle() == nil && laptop.session.sync.idle() == nil && headOfVault(t, laptop) == headOfVault(t, p.people[0])
+	})
 	p.c.restore(backup)
 	if done := laptop.putBack(); !done.Vault || done.Links < 1 || done.Records < 2 {
 		t.Errorf("%+v", done)

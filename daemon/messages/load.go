@@ -94,8 +94,7 @@ func (m *Messages) load(ctx context.Context, base string, remote bool) (r *recor
 
 // readFault returns whether a record was given up here, and what was found wrong with it.
 func readFault(tx *kv.Tx, base string) (abandoned bool, wrong fault.Code, err error) {
-	_, err = tx.Get(startPrefix + base)
-	if abandoned = err == nil; err != nil && !errors.Is(err, fault.NotFound) {
+	if abandoned, err = tx.Has(startPrefix + base); err != nil {
 		return false, "", err
 	}
 	b, err := tx.Get(faultPrefix + base)
@@ -107,7 +106,7 @@ func readFault(tx *kv.Tx, base string) (abandoned bool, wrong fault.Code, err er
 
 // loadCopy opens the local copy; nil if it is not whole, or not at the mark. The coordinator has what is right then.
 func (m *Messages) loadCopy(ctx context.Context, tx *kv.Tx, base string, at mark) (*record, *contents, error) {
-	r, c, err := m.assemble(ctx, base, func(names []string) ([]Blob, error) { return copies(tx, names) }, nil)
+	r, c, err := m.assemble(ctx, base, func(names []string) ([]Blob, error) { return copies(tx, names) }, nil, nil)
 	switch {
 	case errors.Is(err, fault.Locked), errors.Is(err, fault.Unavailable):
 		return nil, nil, err
@@ -150,8 +149,11 @@ func setCopy(tx *kv.Tx, name string, v version, body []byte) error {
 // reader returns blobs of one moment, those of the names that there are.
 type reader func(names []string) ([]Blob, error)
 
-// assemble reads a record. known may say which parts to expect. nil: there is no record.
-func (m *Messages) assemble(ctx context.Context, base string, read reader, known *record) (*record, *contents, error) {
+// assemble reads a record. known may say which parts to expect; judge, if any, is asked about a head before its parts are looked at, since those of a head
+// that was rolled back may be newer ones. nil: there is no record.
+func (m *Messages) assemble(
+	ctx context.Context, base string, read reader, known *record, judge func(r *record, head Blob) error,
+) (*record, *contents, error) {
 	if known == nil {
 		known = &record{base: base}
 	}
@@ -174,7 +176,13 @@ func (m *Messages) assemble(ctx context.Context, base string, read reader, known
 			secret.Wipe(w.Head)
 			continue
 		}
-		c, err := m.openParts(ctx, r, got)
+		var c *contents
+		if judge != nil {
+			err = judge(r, head)
+		}
+		if err == nil {
+			c, err = m.openParts(ctx, r, got)
+		}
 		if err != nil {
 			secret.Wipe(w.Head)
 			return nil, nil, err
@@ -209,24 +217,24 @@ func named(list []Blob, name string) Blob {
 
 // fetch opens the record at the coordinator, holds it against the mark, and copies it.
 func (m *Messages) fetch(ctx context.Context, base string, at mark, known *record) (*record, *contents, error) {
-	r, c, blobs, err := m.assembleRemote(ctx, base, known)
-	if err != nil {
-		return nil, nil, err
-	}
 	stranger, err := m.strangersRecord(base)
 	if err != nil {
-		c.wipe()
 		return nil, nil, err
 	}
+	var judge func(*record, Blob) error
+	if !stranger {
+		judge = func(r *record, head Blob) error { return m.judge(r, at, head) }
+	}
+	r, c, blobs, err := m.assembleRemote(ctx, base, known, judge)
 	switch {
+	case err != nil:
+		return nil, nil, err
 	case r == nil && (stranger || at.version == 0): // new, or a stranger's that was given up
 		r, err = m.abandoned(ctx, base, at)
 		return r, &contents{}, err
 	case r == nil:
 		r, c = &record{base: base}, &contents{}
-	}
-	if !stranger {
-		err = m.judge(r, at, named(blobs, headName(base)))
+		err = m.judge(r, at, Blob{})
 	}
 	if err == nil && r.version > 0 {
 		first := at.version == 0 && !stranger
@@ -250,11 +258,11 @@ func (m *Messages) keepFetched(tx *kv.Tx, r *record, blobs []Blob, first bool) e
 }
 
 // assembleRemote reads the record at the coordinator, and returns its blobs with it.
-func (m *Messages) assembleRemote(ctx context.Context, base string, known *record) (r *record, c *contents, blobs []Blob, err error) {
+func (m *Messages) assembleRemote(ctx context.Context, base string, known *record, judge func(*record, Blob) error) (r *record, c *contents, blobs []Blob, err error) {
 	r, c, err = m.assemble(ctx, base, func(names []string) (_ []Blob, err error) {
 		blobs, err = m.readRecord(ctx, names)
 		return blobs, err
-	}, known)
+	}, known, judge)
 	return r, c, blobs, err
 }
 
