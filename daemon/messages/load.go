@@ -106,7 +106,7 @@ func readFault(tx *kv.Tx, base string) (abandoned bool, wrong fault.Code, err er
 
 // loadCopy opens the local copy; nil if it is not whole, or not at the mark. The coordinator has what is right then.
 func (m *Messages) loadCopy(ctx context.Context, tx *kv.Tx, base string, at mark) (*record, *contents, error) {
-	r, c, err := m.assemble(ctx, base, func(names []string) ([]Blob, error) { return copies(tx, names) }, nil, nil)
+	r, c, err := m.assemble(ctx, base, func(names []string) ([]Blob, error) { return copies(tx, names) }, nil, 0)
 	switch {
 	case errors.Is(err, fault.Locked), errors.Is(err, fault.Unavailable):
 		return nil, nil, err
@@ -146,14 +146,16 @@ func setCopy(tx *kv.Tx, name string, v version, body []byte) error {
 	return tx.Set(copyPrefix+name, append(b, body...))
 }
 
+const olderRecord = "the coordinator has an older record than there was"
+
+var errOlder = fault.New(fault.RolledBack, olderRecord)
+
 // reader returns blobs of one moment, those of the names that there are.
 type reader func(names []string) ([]Blob, error)
 
-// assemble reads a record. known may say which parts to expect; judge, if any, is asked about a head before its parts are looked at, since those of a head
-// that was rolled back may be newer ones. nil: there is no record.
-func (m *Messages) assemble(
-	ctx context.Context, base string, read reader, known *record, judge func(r *record, head Blob) error,
-) (*record, *contents, error) {
+// assemble reads a record. known may say which parts to expect. A head older than since is fault.RolledBack, whatever its parts are. nil: there is no
+// record.
+func (m *Messages) assemble(ctx context.Context, base string, read reader, known *record, since uint64) (*record, *contents, error) {
 	if known == nil {
 		known = &record{base: base}
 	}
@@ -176,13 +178,11 @@ func (m *Messages) assemble(
 			secret.Wipe(w.Head)
 			continue
 		}
-		var c *contents
-		if judge != nil {
-			err = judge(r, head)
+		if r.version < since {
+			secret.Wipe(w.Head)
+			return nil, nil, errOlder
 		}
-		if err == nil {
-			c, err = m.openParts(ctx, r, got)
-		}
+		c, err := m.openParts(ctx, r, got)
 		if err != nil {
 			secret.Wipe(w.Head)
 			return nil, nil, err
@@ -221,20 +221,19 @@ func (m *Messages) fetch(ctx context.Context, base string, at mark, known *recor
 	if err != nil {
 		return nil, nil, err
 	}
-	var judge func(*record, Blob) error
-	if !stranger {
-		judge = func(r *record, head Blob) error { return m.judge(r, at, head) }
+	since := at.version
+	if stranger {
+		since = 0
 	}
-	r, c, blobs, err := m.assembleRemote(ctx, base, known, judge)
+	r, c, blobs, err := m.assembleRemote(ctx, base, known, since)
 	switch {
-	case err != nil:
-		return nil, nil, err
-	case r == nil && (stranger || at.version == 0): // new, or a stranger's that was given up
+	case err == nil && r == nil && since == 0: // new, or a stranger's that was given up
 		r, err = m.abandoned(ctx, base, at)
 		return r, &contents{}, err
-	case r == nil:
-		r, c = &record{base: base}, &contents{}
-		err = m.judge(r, at, Blob{})
+	case err == nil && r == nil, errors.Is(err, errOlder):
+		err = m.condemn(base, fault.RolledBack, olderRecord)
+	case err == nil && !stranger:
+		err = m.judge(r, at, named(blobs, headName(base)))
 	}
 	if err == nil && r.version > 0 {
 		first := at.version == 0 && !stranger
@@ -258,19 +257,17 @@ func (m *Messages) keepFetched(tx *kv.Tx, r *record, blobs []Blob, first bool) e
 }
 
 // assembleRemote reads the record at the coordinator, and returns its blobs with it.
-func (m *Messages) assembleRemote(ctx context.Context, base string, known *record, judge func(*record, Blob) error) (r *record, c *contents, blobs []Blob, err error) {
+func (m *Messages) assembleRemote(ctx context.Context, base string, known *record, since uint64) (r *record, c *contents, blobs []Blob, err error) {
 	r, c, err = m.assemble(ctx, base, func(names []string) (_ []Blob, err error) {
 		blobs, err = m.readRecord(ctx, names)
 		return blobs, err
-	}, known, judge)
+	}, known, since)
 	return r, c, blobs, err
 }
 
-// judge holds a record of the coordinator against the mark (THREATS R5). What is wrong once stays wrong.
+// judge holds a record of the coordinator that is not older than the mark against it (THREATS R5). What is wrong once stays wrong.
 func (m *Messages) judge(r *record, at mark, head Blob) error {
 	switch {
-	case r.version < at.version:
-		return m.condemn(r.base, fault.RolledBack, "the coordinator has an older record than there was")
 	case r.version == at.version && r.head.hash != at.head.hash:
 		return m.condemn(r.base, fault.Forked, "the coordinator has another record than there was")
 	case r.version > at.version && at.version > 0 && r.begun <= at.version: // one that began since need not follow

@@ -141,7 +141,7 @@ func (m *Messages) putBack(ctx context.Context, base string) (back bool, err err
 		return false, err
 	}
 	defer mine.contents.wipe()
-	there, c, blobs, unread := m.assembleRemote(ctx, base, nil, nil)
+	there, c, blobs, unread := m.assembleRemote(ctx, base, nil, 0)
 	if unread != nil {
 		if there, err = m.unreadable(ctx, base, mine, unread); err != nil {
 			return false, err

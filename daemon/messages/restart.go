@@ -104,7 +104,7 @@ func (m *Messages) begunSince(ctx context.Context, base string, at mark) (*recor
 	if at.version == 0 {
 		return nil, nil, nil // nothing is known here of what was given up
 	}
-	r, c, blobs, err := m.assembleRemote(ctx, base, nil, nil)
+	r, c, blobs, err := m.assembleRemote(ctx, base, nil, 0)
 	if err != nil || r == nil || r.begun <= at.version {
 		c.wipe()
 		return nil, nil, err
