@@ -123,13 +123,13 @@ func (e *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error {
 		case <-woken:
 		case <-ticker.C:
 			out = []byte(":\n\n")
-			if _, err := e.state.Authenticate(e.ctx, c.token); err != nil {
-				return nil //nolint:nilerr // logged out, turned off, or the token's time is over
-			}
 		case <-e.ctx.Done():
 			return nil
 		case <-e.stopped.Done():
 			return nil
+		}
+		if _, err := e.state.Authenticate(e.ctx, c.token); err != nil {
+			return nil //nolint:nilerr // logged out, turned off, or the token's time is over
 		}
 	}
 }

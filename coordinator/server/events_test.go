@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -70,53 +69,66 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// A stream ends when its session does, and there is no other.
+// A stream ends at once when its session does, at the next heartbeat when the time of its token is over, and there is no other.
 func TestStreamsEndWithTheSession(t *testing.T) {
-	b := newBench(t, open, Options{Heartbeat: 50 * time.Millisecond})
-	c := b.agent(1, coordinator.Options{})
-	other := b.user(1) // logs in
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	n := 0
-	for range c.Follow(ctx, "", func() {}) {
-		if n++; n == 1 {
-			b.send("DELETE", "/v1/sessions?all=true", other.AccessToken, nil).want(t, 204, "")
-		}
+	for name, end := range map[string]struct {
+		heartbeat time.Duration
+		by        func(b *bench, k Tokens)
+	}{
+		"logged out": {time.Hour, func(b *bench, k Tokens) { b.send("DELETE", "/v1/sessions", k.AccessToken, nil).want(b.t, 204, "") }},
+		"logged out by another device": {time.Hour, func(b *bench, k Tokens) {
+			other := into[Tokens](b.t, b.send("POST", "/v1/sessions", "", Login{User: &k.User, Device: deviceID(2), Proof: fill(1, 32)}))
+			b.send("DELETE", "/v1/sessions?all=true", other.AccessToken, nil).want(b.t, 204, "")
+		}},
+		"a refresh token used twice": {time.Hour, func(b *bench, k Tokens) {
+			b.refresh(k.RefreshToken, "0").want(b.t, 200, "")
+			b.refresh(k.RefreshToken, "1").want(b.t, 401, fault.Unauthorized)
+		}},
+		"its time is over": {50 * time.Millisecond, func(b *bench, _ Tokens) { b.clock.add(time.Hour) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, open, Options{Heartbeat: end.heartbeat})
+			k := b.user(1)
+			stream := b.listen(k.AccessToken, 200)
+			defer time.AfterFunc(20*time.Second, func() { stream.Body.Close() }).Stop()
+			if _, err := stream.Body.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			end.by(b, k)
+			if _, err := io.Copy(io.Discard, stream.Body); err != nil {
+				t.Error("the stream did not end:", err)
+			}
+			b.listen(k.AccessToken, 401)
+		})
 	}
-	for _, err := range c.Follow(ctx, "", func() { t.Error("let in") }) {
-		if !errors.Is(err, fault.Unauthorized) {
-			t.Error(err)
-		}
+}
+
+// listen asks for a stream of events, which ends with the test.
+func (b *bench) listen(token string, want int) *http.Response {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.url+"/v1/events", nil)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	if ctx.Err() != nil || n == 0 {
-		t.Error("the stream did not end, or did not begin")
+	r.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
 	}
+	b.t.Cleanup(func() { res.Body.Close() })
+	if res.StatusCode != want {
+		b.t.Fatalf("%d", res.StatusCode)
+	}
+	return res
 }
 
 // A device that comes back has the place of the stream that it had, also where nobody noticed that this ended; others have theirs, up to a number.
 func TestStreamsOfDevices(t *testing.T) {
 	b := newBench(t, open, Options{})
-	listen := func(token string, want int) *http.Response {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/v1/events", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token)
-		res, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { res.Body.Close() })
-		if res.StatusCode != want {
-			t.Fatalf("%d", res.StatusCode)
-		}
-		return res
-	}
 	alice := b.user(1)
-	first := listen(alice.AccessToken, 200)
+	first := b.listen(alice.AccessToken, 200)
 	for range maxStreams + 4 {
-		listen(alice.AccessToken, 200)
+		b.listen(alice.AccessToken, 200)
 	}
 	if _, err := io.Copy(io.Discard, first.Body); err != nil { // until its end
 		t.Error(err)
@@ -126,11 +138,11 @@ func TestStreamsOfDevices(t *testing.T) {
 		login := Login{User: &alice.User, Device: deviceID(100 + i), Proof: fill(1, 32)}
 		last = into[Tokens](t, b.send("POST", "/v1/sessions", "", login))
 		if i < maxStreams-1 {
-			listen(last.AccessToken, 200)
+			b.listen(last.AccessToken, 200)
 		}
 	}
-	listen(last.AccessToken, 503)
-	listen(alice.AccessToken, 200)
+	b.listen(last.AccessToken, 503)
+	b.listen(alice.AccessToken, 200)
 }
 
 func FuzzEventID(f *testing.F) {

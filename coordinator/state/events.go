@@ -67,7 +67,7 @@ func (s *State) Events(ctx context.Context, user UserID, epoch string, after uin
 	return list, err
 }
 
-// Watch returns a channel that gets a value after each event of a user, several in one if nobody listens; cancel ends it.
+// Watch returns a channel that gets a value after each event of a user, and when sessions of theirs end, several in one if nobody listens; cancel ends it.
 func (s *State) Watch(user UserID) (woken <-chan struct{}, cancel func()) { return s.hub.watch(user) }
 
 // hub wakes readers of events in this process.

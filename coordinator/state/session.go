@@ -169,6 +169,7 @@ func (s *State) Refresh(ctx context.Context, refresh, request string) (Tokens, e
 		}
 		if good = r.exchange(k, request); !good {
 			r.end()
+			t.woken = append(t.woken, k.user)
 			return t.saveDevice(k.user, k.device, r)
 		}
 		next, access := newToken(k.user, k.device), newToken(k.user, k.device)
@@ -225,6 +226,7 @@ func (s *State) EndSession(ctx context.Context, user UserID, device DeviceID) er
 }
 
 func (t *tx) removeDevice(user UserID, device DeviceID, r deviceRecord) error {
+	t.woken = append(t.woken, user)
 	return t.saveDevice(user, device, deviceRecord{Ends: r.Ends})
 }
 
