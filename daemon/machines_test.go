@@ -39,6 +39,20 @@ func (r *running) ask(name string) []byte {
 	return code
 }
 
+// admit has another machine log in with the kit of the account and join, and waits until both are settled.
+func (r *running) admit(machine *running, url string, kit []byte) {
+	r.t.Helper()
+	if err := machine.Login(r.t.Context(), LoginRequest{URL: url, Kit: bytes.Clone(kit), Password: []byte(testPassword)}); err != nil {
+		r.t.Fatal(err)
+	}
+	code := machine.ask("laptop")
+	if err := r.ApproveDevice(r.t.Context(), machine.keyFileID(), code, []byte(testPassword)); err != nil {
+		r.t.Fatal(err)
+	}
+	machine.settled()
+	r.settled()
+}
+
 func (r *running) deviceList() DeviceList {
 	r.t.Helper()
 	list, err := r.Devices(r.t.Context())

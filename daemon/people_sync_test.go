@@ -182,29 +182,7 @@ func TestSecondMachine(t *testing.T) {
 // TestPasswordChangedOnAnotherMachine follows with the new password; the former one, and a kit of somebody else, open nothing.
 func TestPasswordChangedOnAnotherMachine(t *testing.T) {
 	c := newCoordinator(t, state.Open)
-	desk := startAgent(t, t.TempDir(), local)
-	res, err := desk.Register(t.Context(), RegisterRequest{Email: testMail, Password: []byte(testPassword)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	desk.connect(c)
-	desk.settled()
-	laptop := startAgent(t, t.TempDir(), local)
-	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Kit: res.Kit, Password: []byte(testPassword)}); err != nil {
-		t.Fatal(err)
-	}
-	code, err := laptop.AskToJoin(t.Context(), "laptop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	asking, err := desk.DeviceRequests(t.Context())
-	if err != nil || len(asking) != 1 {
-		t.Fatal(asking, err)
-	}
-	if err := desk.ApproveDevice(t.Context(), asking[0].Device, code, []byte(testPassword)); err != nil {
-		t.Fatal(err)
-	}
-	laptop.settled()
+	desk, laptop := deskAndLaptop(t, c, t.TempDir(), t.TempDir())
 	desk.changePasswordTo(testPassword, nextPassword)
 	id := desk.create("made after the change")
 	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Password: []byte(nextPassword)}); !errors.Is(err, fault.InvalidRequest) && !errors.Is(err, fault.Conflict) {

@@ -224,21 +224,7 @@ func (p *pair) laptop() *running {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := a.Login(p.t.Context(), LoginRequest{URL: item.URL, Kit: slices.Clone(p.kits[0]), Password: []byte(testPassword)}); err != nil {
-		p.t.Fatal(err)
-	}
-	code, err := a.AskToJoin(p.t.Context(), "laptop")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	asking, err := desk.DeviceRequests(p.t.Context())
-	if err != nil || len(asking) != 1 {
-		p.t.Fatal(asking, err)
-	}
-	if err := desk.ApproveDevice(p.t.Context(), asking[0].Device, code, []byte(testPassword)); err != nil {
-		p.t.Fatal(err)
-	}
-	a.settled()
+	desk.admit(a, item.URL, p.kits[0])
 	return a
 }
 

@@ -31,22 +31,7 @@ func twoMachines(t *testing.T, desk func(*Config, *Options), laptop func(*Config
 	one.connect(c)
 	one.settled()
 	other = startAgent(t, t.TempDir(), laptop)
-	if err := other.Login(t.Context(), LoginRequest{URL: c.url(), Kit: res.Kit, Password: []byte(testPassword)}); err != nil {
-		t.Fatal(err)
-	}
-	code, err := other.AskToJoin(t.Context(), "laptop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	asking, err := one.DeviceRequests(t.Context())
-	if err != nil || len(asking) != 1 {
-		t.Fatal(asking, err)
-	}
-	if err := one.ApproveDevice(t.Context(), asking[0].Device, code, []byte(testPassword)); err != nil {
-		t.Fatal(err)
-	}
-	other.settled()
-	one.settled()
+	one.admit(other, c.url(), res.Kit)
 	return one, other, dataset
 }
 

@@ -102,18 +102,7 @@ func deskAndLaptop(t *testing.T, c *coordinatorRig, deskDir, laptopDir string) (
 	desk.connect(c)
 	desk.settled()
 	laptop = startAgent(t, laptopDir, local)
-	if err := laptop.Login(t.Context(), LoginRequest{URL: c.url(), Kit: res.Kit, Password: []byte(testPassword)}); err != nil {
-		t.Fatal(err)
-	}
-	code, err := laptop.AskToJoin(t.Context(), "laptop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := desk.ApproveDevice(t.Context(), string(laptop.ownDevice()), code, []byte(testPassword)); err != nil {
-		t.Fatal(err)
-	}
-	laptop.settled()
-	desk.settled()
+	desk.admit(laptop, c.url(), res.Kit)
 	return desk, laptop
 }
 
