@@ -21,6 +21,7 @@ const (
 	recordRestore  = "vault/restoring"
 	recordReplica  = "vault/replica"
 
+	recordLeft       = "vault/left"       // what the vault was when it left a replica, as an anchor
 	recordUnattended = "vault/unattended" // of this machine alone, see ownSlot
 	prefixShard      = "vault/shard/"     // and the number in two hexadecimal digits
 	prefixItem       = "vault/item/"      // and the item's id

@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -48,7 +49,10 @@ func (v *Vault) Leave() error {
 	if err := v.giveUpPending(); err != nil {
 		return err
 	}
-	if err := v.setMembership(alone); err != nil {
+	err = v.db.Update(func(tx *kv.Tx) error {
+		return errors.Join(tx.Set(recordLeft, anchorOf(c).encode()), tx.Delete(recordReplica))
+	})
+	if err != nil {
 		return err
 	}
 	v.o.Logger.Warn("the vault is not kept by a replica any more", "counter", c.counter)
@@ -70,13 +74,33 @@ func (v *Vault) giveUpPending() error {
 	return nil
 }
 
-// cameOf accepts a replica's vault that this one came of, as after Leave: it has only what this one had.
+// cameOf accepts a replica's vault that this one is known to have come of, as after Leave: it has only what this one had.
 func (v *Vault) cameOf(there Remote) error {
 	c, err := v.writable()
 	if err != nil {
 		return err
 	}
-	return v.olderThan(c, there)
+	old, known, err := v.olderThan(c, there)
+	if err == nil && !known {
+		known, err = v.leftAt(old)
+	}
+	if err == nil && !known {
+		err = errOfAnother
+	}
+	return err
+}
+
+// leftAt reports whether the vault was in a state when it left a replica, however long ago that was.
+func (v *Vault) leftAt(old anchor) (is bool, err error) {
+	err = v.db.View(func(tx *kv.Tx) error {
+		left, err := tx.Get(recordLeft)
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		is = bytes.Equal(left, old.encode())
+		return err
+	})
+	return is, err
 }
 
 // join uploads the vault, in the place of an older one that it came of, or takes over what is there. Local changes stop before the swap that may be the one, and until its outcome is known.
@@ -87,10 +111,7 @@ func (v *Vault) join(ctx context.Context, r Replica) error {
 			return err
 		}
 		if len(there.Body) > 0 {
-			if err := v.joinThere(ctx, r, there); !errors.Is(err, fault.RolledBack) {
-				return err
-			}
-			if err := v.cameOf(there); err != nil {
+			if older, err := v.joinThere(ctx, r, there); err != nil || !older {
 				return err
 			}
 		}
@@ -130,21 +151,24 @@ func (v *Vault) joinedNow(ctx context.Context, r Replica) error {
 	return nil
 }
 
-// joinThere joins a replica that has a vault: this one, or a newer one that came of it.
-func (v *Vault) joinThere(ctx context.Context, r Replica, there Remote) error {
-	err := v.pull(ctx, r, there, true)
+// joinThere joins a replica that has a vault: this one, or a newer one that came of it. older: it has one that this one came of.
+func (v *Vault) joinThere(ctx context.Context, r Replica, there Remote) (older bool, err error) {
+	err = v.pull(ctx, r, there, true)
+	if older = errors.Is(err, fault.RolledBack); older {
+		err = v.cameOf(there)
+	}
 	if errors.Is(err, fault.NotAuthentic) || errors.Is(err, fault.Forked) || errors.Is(err, error(errOfAnother)) {
 		if m, mErr := v.membership(); mErr == nil && m == joining {
 			err = errors.Join(err, v.setMembership(alone)) // the upload of before cannot have been the one
 		}
 	}
-	if err != nil {
-		return err
+	if err != nil || older {
+		return older, err
 	}
 	if m, err := v.membership(); err != nil || m.replicated() { // pull said so
-		return err
+		return false, err
 	}
-	return v.setMembership(joined)
+	return false, v.setMembership(joined)
 }
 
 // Republish puts the vault of this machine in the place of an older one that the replica has, as after a restore of the coordinator. What
@@ -175,7 +199,7 @@ func (v *Vault) republish(ctx context.Context, r Replica, c *contents) error {
 	if err != nil {
 		return err
 	}
-	if err := v.olderThan(c, there); err != nil {
+	if _, _, err := v.olderThan(c, there); err != nil { // where the histories do not tell, the user does
 		return v.suspicious(err)
 	}
 	if err := v.giveUpPending(); err != nil {
@@ -185,25 +209,26 @@ func (v *Vault) republish(ctx context.Context, r Replica, c *contents) error {
 	return remoteFault(v.uploadAll(ctx, r, there.Mark, func() error { return nil }))
 }
 
-// olderThan accepts a replica without a vault, and one whose vault c came of.
-func (v *Vault) olderThan(c *contents, there Remote) error {
+// olderThan accepts a replica without a vault, and one whose vault c came of, and returns what that is. Where that cannot be told, as it is too old, known is
+// false.
+func (v *Vault) olderThan(c *contents, there Remote) (old anchor, known bool, err error) {
 	if len(there.Body) == 0 {
-		return nil
+		return old, true, nil
 	}
 	b, err := parseRootBlob(there.Body)
 	if err != nil {
-		return err
+		return old, false, err
 	}
-	old, _, err := v.openUnder(b, c.header.user, c.keys)
+	former, _, err := v.openUnder(b, c.header.user, c.keys)
 	if err != nil {
-		return err
+		return old, false, err
 	}
-	defer old.keys.wipe()
-	if old.counter > c.counter {
-		return fault.New(fault.Conflict, "the replica has a newer vault")
+	defer former.keys.wipe()
+	if former.counter > c.counter {
+		return old, false, fault.New(fault.Conflict, "the replica has a newer vault")
 	}
-	_, err = c.follows(old.counter, old.rootHash)
-	return err
+	known, err = c.follows(former.counter, former.rootHash)
+	return anchorOf(former), known, err
 }
 
 // uploadAll puts the whole vault on the replica: parts first, in batches, and after before the root blob in the place of the one with that mark.

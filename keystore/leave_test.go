@@ -2,6 +2,7 @@ package keystore_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"coldframe/internal/fault"
@@ -71,6 +72,61 @@ func TestLeave(t *testing.T) {
 	wantCode(t, r.vault.Join(t.Context()), fault.Forked)
 	r.put("x", "still local")
 	third.put("z", "goes on")
+}
+
+// A vault that left and changed more often than its history tells joins again where its replica is as it was left. Where another device went on meanwhile it
+// does not, and nothing that is there is lost.
+func TestJoinAgainAfterManyChanges(t *testing.T) {
+	for name, meanwhile := range map[string]int{"nothing changed there": 0, "another device went on": 3} {
+		t.Run(name, func(t *testing.T) {
+			r, remote, kit := joinedRig(t)
+			other := fetched(t, remote, kit)
+			r.put("x", "of before")
+			if err := r.vault.Leave(); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 270 {
+				r.put("x", fmt.Sprint(i))
+			}
+			for i := range meanwhile {
+				other.put("y", fmt.Sprint(i))
+			}
+			if meanwhile == 0 {
+				if err := r.vault.Join(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				sameVault(t, r, fetched(t, remote, kit))
+				return
+			}
+			wantCode(t, r.vault.Join(t.Context()), fault.Conflict)
+			r.put("x", "still local")
+			other.put("y", "goes on")
+			fetched(t, remote, kit).wants("y", "goes on")
+		})
+	}
+}
+
+// A vault whose upload lost to another device's change, and that did not come of that, is local again.
+func TestJoinThatLosesIsLocal(t *testing.T) {
+	r, remote, kit := joinedRig(t)
+	other := fetched(t, remote, kit)
+	r.put("x", "of before")
+	if err := r.vault.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		r.put("x", fmt.Sprint(i))
+	}
+	remote.OnSwap = func(s keystore.Swap) error {
+		if slices.ContainsFunc(s.Changes, func(c keystore.RemoteChange) bool { return c.Name == "v-root" }) {
+			remote.OnSwap = nil
+			other.put("y", "meanwhile")
+		}
+		return nil
+	}
+	wantCode(t, r.vault.Join(t.Context()), fault.Forked)
+	r.put("x", "still local")
+	other.put("y", "goes on")
 }
 
 // A first upload that breaks off in the middle leaves the vault as it was, and what it left there goes with the join that succeeds.

@@ -190,7 +190,8 @@ func (v *Vault) Shared() (bool, error) {
 	if v.c == nil {
 		return false, errLocked
 	}
-	return len(v.c.history) > 0, nil
+	left, err := v.db.Has(recordLeft)
+	return left || len(v.c.history) > 0, err
 }
 
 // Fresh reports whether this machine took the vault from the replica without anything to compare it with: nobody but the replica says

@@ -81,6 +81,7 @@ func sameVault(t *testing.T, rigs ...*rig) {
 		a, b := rigs[0].records(), r.records()
 		for _, m := range []map[string][]byte{a, b} {
 			delete(m, "vault/replica")
+			delete(m, "vault/left")
 			delete(m, "vault/throttle")
 		}
 		if !maps.EqualFunc(a, b, slices.Equal) {

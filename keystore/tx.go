@@ -308,7 +308,11 @@ func (tx *Tx) finish() (*contents, error) {
 	}
 	n := *tx.c
 	n.counter, n.previous = n.counter+1, n.rootHash
-	if tx.replicated || len(n.history) > 0 { // one that left a replica may come back, and must not pass for another then
+	left, err := tx.kv.Has(recordLeft)
+	if err != nil {
+		return nil, err
+	}
+	if tx.replicated || left || len(n.history) > 0 { // one that left a replica may come back, and must not pass for another then
 		n.history = withHistory(n.history, n.rootHash)
 	}
 	if tx.email != "" {
