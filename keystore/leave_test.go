@@ -48,7 +48,7 @@ func TestLeave(t *testing.T) {
 	}
 	other.put("y", "of its own")
 	other.vault.Connect(elsewhere)
-	wantCode(t, other.vault.Join(t.Context()), fault.Conflict)
+	wantCode(t, other.vault.Join(t.Context()), fault.Forked)
 	other.wants("y", "of its own")
 
 	// Back where it was: the vault there is older, and this one, which came of it, takes its place. One that went on there is not replaced.
