@@ -148,7 +148,8 @@ func (m *Messages) Repost(ctx context.Context) error {
 }
 
 // repost posts what is kept once more, if that was asked for (Epoch, Restored): those that the coordinator knows change nothing there. It goes on where it
-// was interrupted; left says that some mailbox is full: what is for that one waits for the next call, without holding others up. The caller holds sending.
+// was interrupted; left says that something waits for the next call, without holding others up: its receiver's mailbox is full, or a person has to look at
+// the receiver first. The caller holds sending.
 func (m *Messages) repost(ctx context.Context) (left bool, err error) {
 	asked, err := m.asked()
 	if err != nil || asked == "" {
@@ -161,22 +162,22 @@ func (m *Messages) repost(ctx context.Context) (left bool, err error) {
 		m.repostFor = asked
 		clear(m.reposted)
 	}
-	full := map[string]bool{}
+	waits := map[string]bool{}
 	for _, key := range m.posted {
 		if at, _ := parsePostedKey(key); m.reposted[key] || m.config.Now().Sub(at) >= keepPosted {
 			continue
 		}
-		receiver, err := m.postAgain(ctx, key, full)
+		receiver, err := m.postAgain(ctx, key, waits)
 		switch {
-		case errors.Is(err, fault.StorageFull):
-			full[receiver] = true
+		case errors.Is(err, errReceiverWaits):
+			waits[receiver] = true
 		case err != nil:
 			return false, err
 		default:
 			m.reposted[key] = true
 		}
 	}
-	if len(full) > 0 {
+	if len(waits) > 0 {
 		return true, nil
 	}
 	return false, m.config.DB.Update(func(tx *kv.Tx) error {
@@ -199,21 +200,34 @@ func (m *Messages) asked() (which string, err error) {
 	return which, err
 }
 
-// postAgain posts one message once more, if its receiver's mailbox is not known to be full. A refusal is one of this message; fault.StorageFull is one of
-// its receiver's, other failures are those of all.
-func (m *Messages) postAgain(ctx context.Context, key string, full map[string]bool) (receiver string, err error) {
+var errReceiverWaits = errors.New("what is for this receiver waits")
+
+// postAgain posts one message once more, if what is for its receiver is not known to wait. A refusal is one of this message; errReceiverWaits is one of
+// its receiver's, other failures are those of all. One that cannot be read any more, or whose receiver is none any more, is left out.
+func (m *Messages) postAgain(ctx context.Context, key string, waits map[string]bool) (receiver string, err error) {
 	p, err := m.readPosted(key)
 	switch {
+	case errors.Is(err, fault.NotAuthentic):
+		return "", nil
 	case err != nil:
 		return "", err
-	case m.config.MaySend(ctx, p.Receiver) != nil:
-		return p.Receiver, nil //nolint:nilerr // consent has ended
-	case full[p.Receiver]:
-		return p.Receiver, fault.New(fault.StorageFull, "the mailbox is full")
+	case waits[p.Receiver]:
+		return p.Receiver, errReceiverWaits
+	}
+	switch err := m.config.MaySend(ctx, p.Receiver); {
+	case errors.Is(err, fault.Forbidden), errors.Is(err, fault.NotFound): // consent has ended
+		return p.Receiver, nil
+	case errors.Is(err, fault.KeyChanged), errors.Is(err, fault.Forked): // a person has to look
+		return p.Receiver, errReceiverWaits
+	case err != nil:
+		return p.Receiver, err
 	}
 	m.step("repost")
 	err = m.config.Mailbox.Post(ctx, p.Receiver, ID(p.PostID).String(), p.Ciphertext)
-	if err != nil && (ctx.Err() != nil || fault.Transient(err) && !errors.Is(err, fault.Conflict)) {
+	switch {
+	case errors.Is(err, fault.StorageFull):
+		return p.Receiver, errReceiverWaits
+	case err != nil && (ctx.Err() != nil || fault.Transient(err) && !errors.Is(err, fault.Conflict)):
 		return p.Receiver, err
 	}
 	return p.Receiver, nil

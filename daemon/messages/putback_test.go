@@ -390,6 +390,37 @@ func TestRepostToAFullMailbox(t *testing.T) {
 	}
 }
 
+// What is for a contact whose key changed, or who is forked, waits until a person has looked; what is for one to whom nothing may be sent any more is left out.
+// A kept message that is damaged holds up no other.
+func TestRepostToWhomAPersonHasToLookAt(t *testing.T) {
+	for code, want := range map[fault.Code]int{fault.KeyChanged: 2, fault.Forked: 2, fault.Forbidden: 0, fault.NotFound: 0} {
+		_, alice, bob := pair(t)
+		say(t, alice, bob, "a")
+		say(t, alice, bob, "b")
+		say(t, alice, bob, "c")
+		if n := len(alice.posted); n != 3 {
+			t.Fatal(n)
+		}
+		if err := alice.db.Update(func(tx *kv.Tx) error { return tx.Set(alice.posted[1], []byte("damaged")) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := alice.Restored(); err != nil {
+			t.Fatal(err)
+		}
+		posts := 0
+		alice.remote.post = func(string, string, []byte) error { posts++; return nil }
+		alice.Messages.config.MaySend = func(context.Context, string) error { return fault.New(code, "not now") }
+		next, err := alice.Send(t.Context())
+		if err != nil || next.IsZero() != (want == 0) || posts > 0 {
+			t.Fatal(code, next, err, posts)
+		}
+		alice.Messages.config.MaySend = func(context.Context, string) error { return nil }
+		if next, err := alice.Send(t.Context()); err != nil || !next.IsZero() || posts != want {
+			t.Error(code, next, err, posts)
+		}
+	}
+}
+
 // After a restore the device that is on first has never seen the record, so that nothing told it to retire: it begins a new session all the same, as another device
 // may have used the keys of the one there. What it sends after that is in the same one.
 func TestFirstLookBeginsASession(t *testing.T) {
