@@ -55,7 +55,7 @@ func TestS08_FewPreKeysAreFilledUp(t *testing.T) {
 	c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
 	ada := newPersonAt(t, c, "ada@example.org", clock)
 	for i, left := range []int{oneTimeLow, oneTimeLow - 1} {
-		clock.pass(2*refillEvery, 0)
+		clock.pass(refillEvery+time.Second, 0) // the stream of events outlives both: its end would break a round off
 		uploads, events := ada.requests(c, "putPreKeys", ""), ada.countEvents(EventPreKeysLow)
 		c.Hook(coordinatortest.Nth("getPreKeyStatus", 1, func(e *coordinatortest.Exchange) {
 			e.Answer = coordinatortest.JSON(http.StatusOK, coordinator.PreKeyStatus{OneTimeLeft: left, Sequence: 1})

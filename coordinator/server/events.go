@@ -106,6 +106,9 @@ func (e *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error {
 	defer ticker.Stop()
 	out := []byte("retry: 1000\n\n")
 	for {
+		if _, err := e.state.Authenticate(e.ctx, c.token); err != nil {
+			return nil //nolint:nilerr // logged out, turned off, or the token's time is over
+		}
 		b, err := e.next()
 		if err != nil {
 			return nil //nolint:nilerr // the stream ends, and the agent comes back
@@ -127,9 +130,6 @@ func (e *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error {
 			return nil
 		case <-e.stopped.Done():
 			return nil
-		}
-		if _, err := e.state.Authenticate(e.ctx, c.token); err != nil {
-			return nil //nolint:nilerr // logged out, turned off, or the token's time is over
 		}
 	}
 }

@@ -80,6 +80,13 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 			other := into[Tokens](b.t, b.send("POST", "/v1/sessions", "", Login{User: &k.User, Device: deviceID(2), Proof: fill(1, 32)}))
 			b.send("DELETE", "/v1/sessions?all=true", other.AccessToken, nil).want(b.t, 204, "")
 		}},
+		"another login of the device": {time.Hour, func(b *bench, k Tokens) {
+			b.send("POST", "/v1/sessions", "", Login{User: &k.User, Device: deviceID(1), Proof: fill(1, 32)}).want(b.t, 200, "")
+		}},
+		"two exchanges later": {time.Hour, func(b *bench, k Tokens) {
+			next := into[Tokens](b.t, b.refresh(k.RefreshToken, "0"))
+			b.refresh(next.RefreshToken, "1").want(b.t, 200, "")
+		}},
 		"a refresh token used twice": {time.Hour, func(b *bench, k Tokens) {
 			b.refresh(k.RefreshToken, "0").want(b.t, 200, "")
 			b.refresh(k.RefreshToken, "1").want(b.t, 401, fault.Unauthorized)
@@ -100,6 +107,37 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 			}
 			b.listen(k.AccessToken, 401)
 		})
+	}
+}
+
+// A session that ends while a body comes makes no change with it.
+func TestBodiesAfterTheSession(t *testing.T) {
+	b := newBench(t, open, Options{})
+	k, other := b.user(1), b.user(2)
+	for want, end := range map[int]func(){204: func() {}, 401: func() { b.send("DELETE", "/v1/sessions", k.AccessToken, nil).want(t, 204, "") }} {
+		k = b.user(1) // logs in
+		body, write := io.Pipe()
+		message := []byte(`{"id":"` + coordinator.NewRequestID() + `","body":"eA=="}`)
+		go func() {
+			write.Write(message[:1]) //nolint:errcheck // the answer tells
+			end()
+			write.Write(message[1:]) //nolint:errcheck // the answer tells
+		}()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/v1/users/"+other.User+"/messages", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ContentLength = int64(len(message))
+		r.Header.Set("Authorization", "Bearer "+k.AccessToken)
+		r.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%d, want %d", res.StatusCode, want)
+		}
 	}
 }
 

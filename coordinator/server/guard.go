@@ -255,6 +255,11 @@ func (g *guard) serve(out *answer, r *http.Request, c *call) error {
 		return err
 	}
 	defer place.release()
+	if c.route.body && !c.route.open { // the session may have ended while the body came
+		if err := g.authenticate(r, c); err != nil {
+			return err
+		}
+	}
 	c.lend = func(ctx context.Context, n int64) (err error) {
 		if n > smallAnswer {
 			c.loan, err = g.borrow(ctx, g.answers, c, n)

@@ -123,6 +123,7 @@ func (t *tx) begin(l Login, access, refresh token) error {
 		}
 	}
 	t.issue(&next, access, refresh)
+	t.woken = append(t.woken, access.user) // the session before has ended
 	return t.saveDevice(access.user, l.Device, next)
 }
 

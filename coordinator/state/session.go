@@ -167,9 +167,9 @@ func (s *State) Refresh(ctx context.Context, refresh, request string) (Tokens, e
 		if _, err := t.account(k.user); err != nil {
 			return err
 		}
+		t.woken = append(t.woken, k.user) // the session ends, or former tokens do
 		if good = r.exchange(k, request); !good {
 			r.end()
-			t.woken = append(t.woken, k.user)
 			return t.saveDevice(k.user, k.device, r)
 		}
 		next, access := newToken(k.user, k.device), newToken(k.user, k.device)
