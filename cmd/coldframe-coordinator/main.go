@@ -59,7 +59,13 @@ func newRoot() *cobra.Command {
 	var dir string
 	root := &cobra.Command{
 		Use: "coldframe-coordinator", Short: "The coordinator of Coldframe", Version: version.String(),
-		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: func(c *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(c, args); err != nil {
+				return usageError{err}
+			}
+			return nil
+		},
 		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("a command is needed; see coldframe-coordinator --help")}
 		},

@@ -68,10 +68,28 @@ func known(root *cobra.Command, args []string) error {
 	}
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
+	onlyHold(root)
 	if _, _, err := root.Find(args); err != nil {
 		return usageError{err}
 	}
 	return nil
+}
+
+// onlyHold makes every command that does nothing but hold others refuse a name that none of them has; without one it prints its help.
+func onlyHold(cmd *cobra.Command) {
+	for _, group := range cmd.Commands() {
+		onlyHold(group)
+		if !group.HasSubCommands() || group.Runnable() {
+			continue
+		}
+		group.Args = func(group *cobra.Command, list []string) error {
+			if err := cobra.NoArgs(group, list); err != nil {
+				return usageError{fmt.Errorf("%w\nsee %s --help", err, group.CommandPath())}
+			}
+			return nil
+		}
+		group.RunE = func(group *cobra.Command, _ []string) error { return group.Help() }
+	}
 }
 
 func (a *app) root() *cobra.Command {
