@@ -134,7 +134,7 @@ func (a *Agent) enter(ctx context.Context) (*session, context.Context, func(), e
 	case a.stopping:
 		return nil, nil, nil, errStopping()
 	case a.gate == nil && a.vault.State() == keystore.None:
-		return nil, nil, nil, fault.New(fault.Locked, "nobody is registered here yet: register, or restore a backup")
+		return nil, nil, nil, fault.New(fault.Locked, "nobody is registered here yet: register, login, or restore a backup")
 	case a.gate == nil:
 		return nil, nil, nil, errLocked()
 	}

@@ -83,7 +83,7 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 func standing(state string, code *string) string {
 	switch {
 	case state == "login_needed":
-		return "login needed: lock and unlock with the password; if it was changed on another machine, lock and coldframe login --coordinator URL"
+		return "login needed: lock and unlock with the password; if it was changed on another machine, lock and coldframe login --coordinator URL [--ca FILE] [--kit FILE]"
 	case code != nil && *code != "":
 		return state + " (" + printable(*code) + ")"
 	}
@@ -268,7 +268,7 @@ func (a *app) joinNew(ctx context.Context, c *localapi.Client, r localapi.Coordi
 	joined, err := c.ConnectCoordinator(ctx, r)
 	if err != nil {
 		if !a.json {
-			fmt.Fprintln(a.err, "the account is made, without the coordinator; coldframe coordinator connect tries again")
+			fmt.Fprintln(a.err, "the account is made, without the coordinator: coldframe coordinator connect URL --kit FILE tries again; without --kit a lost password cannot be replaced")
 		}
 		return withJoinAdvice(err)
 	}
@@ -285,7 +285,15 @@ type wordedAdvice struct {
 // joinAdvice names the flags.
 var joinAdvice = []wordedAdvice{
 	{fault.Forbidden, "invitation", "--invitation asks for the invitation, --invitation-file FILE reads it"},
-	{fault.NotAuthentic, "certificate", "--ca FILE has the certificates of a coordinator whose own they are"},
+	{fault.NotAuthentic, "certificate", "--ca FILE names the certificates to trust, where the coordinator's is self-signed"},
+}
+
+// anywhereAdvice is for refusals of the agent's that any command may meet.
+var anywhereAdvice = []wordedAdvice{
+	{fault.NotFound, "no coordinator is set", "coldframe coordinator connect URL sets one"},
+	{fault.Unavailable, "no coordinator is set", "coldframe coordinator connect URL sets one"},
+	{fault.Stale, "says that this vault is the newest", "coldframe coordinator show says what can be done"},
+	{fault.Forked, "another vault or device list", "coldframe coordinator show says what can be done"},
 }
 
 func withJoinAdvice(err error) error { return withAdvice(joinAdvice, err) }

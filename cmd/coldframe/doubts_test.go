@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -44,5 +45,29 @@ func TestSyncNamesRestore(t *testing.T) {
 	want := []string{"this machine: listed; 0 messages to be sent, 0 set aside", "vault: rolled_back" + olderSteps, "vault: forked", "heads: rolled_back"}
 	if !slices.Equal(got, want) || !strings.HasSuffix(olderSteps, "coldframe coordinator restore") {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Whatever command is refused because of what is not known of the vault says where to look; another fork does not, nor an error that has its own advice.
+func TestRefusalsSayWhereToLook(t *testing.T) {
+	const account = "contacts were told of another vault or device list of this account: a person has to look"
+	refused := func(code, detail string) error {
+		return &localapi.Error{Problem: localapi.Problem{Code: code, Title: code, Detail: &detail}}
+	}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{refused("forked", account), true},
+		{refused("forked", "two versions with number 3"), false},
+		{withRestoreAdvice(refused("forked", account)), false},
+		{refused("stale", "nobody but the coordinator says that this vault is the newest: another of the user's machines has to"), true},
+		{refused("stale", "the bundle was good until 2026-01-01"), false},
+	} {
+		var out bytes.Buffer
+		(&app{err: &out}).report(c.err)
+		if strings.Contains(out.String(), "coldframe coordinator show") != c.want {
+			t.Errorf("%q", out.String())
+		}
 	}
 }

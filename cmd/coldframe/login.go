@@ -37,7 +37,7 @@ func (a *app) loginCommand() *cobra.Command {
 				err = c.Login(cmd.Context(), r)
 			}
 			if err != nil {
-				return err
+				return withJoinAdvice(err)
 			}
 			if r.RecoveryKit == nil {
 				a.say("unlocked")
@@ -58,6 +58,9 @@ func (a *app) loginCommand() *cobra.Command {
 func loginRequest(coordinator, kitFile, ca string) (r localapi.LoginRequest, err error) {
 	if coordinator == "" {
 		return r, usageError{errors.New("--coordinator URL is needed")}
+	}
+	if err := checkAddress(coordinator); err != nil {
+		return r, err
 	}
 	r.Url = coordinator
 	if kitFile != "" {

@@ -165,6 +165,9 @@ func (a *app) report(err error) {
 		_ = writeJSON(a.err, problemOf(err))
 		return
 	}
+	if _, ok := errors.AsType[advised](err); !ok {
+		err = withAdvice(anywhereAdvice, err)
+	}
 	fmt.Fprintln(a.err, "coldframe:", message(err))
 }
 

@@ -117,9 +117,15 @@ func (a *app) printSecrets(ctx context.Context, c *localapi.Client, all []locala
 	if err != nil {
 		return err
 	}
-	names := map[string]string{}
+	names, strangers := map[string]string{}, int64(0)
 	for _, p := range people {
 		names[p.User] = called(p)
+		if p.State == localapi.ContactStateAsked {
+			strangers++
+		}
+	}
+	if strangers > 0 && !a.quiet {
+		defer fmt.Fprintf(a.err, "%s asked to be known, and what they sent waits: coldframe contacts list\n", plural(strangers, "stranger"))
 	}
 	var rows [][]string
 	for _, s := range all {
