@@ -81,7 +81,9 @@ bench-coordinator: ## mail, prekeys and blobs a second against bare Badger; memo
 dist: ## release files in dist/, built twice and compared
 	@scripts/dist "$(VERSION)" "$(COMMIT)"
 
-install: build ## programs and systemd units under DESTDIR and PREFIX
+# Does not build: as root that would leave files of root here, and Go may be nowhere in sudo's PATH.
+install: ## programs of bin/ (make build) and systemd units under DESTDIR and PREFIX
+	@for program in $(PROGRAMS); do test -x bin/$$program || { echo "bin/$$program is not there: make build first"; exit 1; }; done
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/user $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
 	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(wildcard $(ENGINE)) $(DESTDIR)$(PREFIX)/bin/
 	for unit in deploy/user/*; do sed 's|/usr/local/bin|$(PREFIX)/bin|' $$unit > $(DESTDIR)$(PREFIX)/lib/systemd/user/$$(basename $$unit); done
