@@ -246,7 +246,7 @@ func (a *app) recoverCommand() *cobra.Command {
 func (a *app) unattendedCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use: "unattended", Short: "Let the agent become ready after a restart without a person",
-		Long: "enable prints a credential on standard output, for systemd-creds:\n  coldframe unattended enable | sudo systemd-creds encrypt --name=coldframe-unattended - /etc/credstore.encrypted/coldframe-unattended-$USER\nWhoever holds it opens the vault. disable makes every credential handed out before worthless.",
+		Long: "enable prints a credential on standard output, for systemd-creds:\n  sudo -v && coldframe unattended enable | sudo systemd-creds encrypt --name=coldframe-unattended - /etc/credstore.encrypted/coldframe-unattended-$USER\ndocs/daemon.md has all the steps. Whoever holds it opens the vault. disable makes every credential handed out before worthless.",
 	}
 	group.AddCommand(&cobra.Command{
 		Use: "enable", Short: "Print a credential that opens the vault", Args: args(cobra.NoArgs),
