@@ -2471,7 +2471,7 @@ type ClientInterface interface {
 
 	// RemoveDeviceWithBody Remove a machine for ever
 	//
-	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2480,7 +2480,7 @@ type ClientInterface interface {
 
 	// RemoveDevice Remove a machine for ever
 	//
-	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4149,7 +4149,7 @@ func (c *Raw) TrustVault(ctx context.Context, body TrustVaultJSONRequestBody, re
 
 // RemoveDeviceWithBody Remove a machine for ever
 //
-// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4168,7 +4168,7 @@ func (c *Raw) RemoveDeviceWithBody(ctx context.Context, id DeviceID, contentType
 
 // RemoveDevice Remove a machine for ever
 //
-// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9101,7 +9101,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveDeviceWithBodyWithResponse Remove a machine for ever
 	//
-	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9110,7 +9110,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveDeviceWithResponse Remove a machine for ever
 	//
-	// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+	// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13822,7 +13822,7 @@ func (c *ClientWithResponses) TrustVaultWithResponse(ctx context.Context, body T
 
 // RemoveDeviceWithBodyWithResponse Remove a machine for ever
 //
-// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13837,7 +13837,7 @@ func (c *ClientWithResponses) RemoveDeviceWithBodyWithResponse(ctx context.Conte
 
 // RemoveDeviceWithResponse Remove a machine for ever
 //
-// It can open nothing that is sealed from then on. `conflict`: it is the last one, or the change before is not finished.
+// No later state key reaches it, and it is logged out. The vault stays open to it, new secrets included, to who has the password there (or helps the coordinator), until the password is changed. `conflict`: it is the last one, or the change before is not finished.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
