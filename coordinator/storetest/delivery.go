@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -148,6 +149,31 @@ func receive(t testing.TB, b *stateBench, got map[string]int, last map[state.Use
 		}
 		if len(list) == 0 && until >= 480 {
 			return
+		}
+	}
+}
+
+// mailPages: messages that wait are read in their order, in pages of even and odd length.
+func mailPages(t *testing.T, b *stateBench) {
+	ctx := context.Background()
+	b.user(0)
+	b.user(1)
+	var sent []uint64
+	for n := range 5 {
+		at, err := b.Send(ctx, UserN(1), UserN(0), requestN(n), []byte("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, at)
+	}
+	for limit := 1; limit <= len(sent); limit++ {
+		list, more, err := b.Inbox(ctx, UserN(0), 0, limit)
+		var got []uint64
+		for _, m := range list {
+			got = append(got, m.Sequence)
+		}
+		if err != nil || !slices.Equal(got, sent[:limit]) || more != (limit < len(sent)) {
+			t.Errorf("a page of %d: %v, more %v, %v", limit, got, more, err)
 		}
 	}
 }

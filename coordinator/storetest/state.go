@@ -31,6 +31,7 @@ func RunState(t *testing.T, open Open) {
 		"F16_SwapsOfManyAgents":       swapsOfManyAgents,
 		"OneTimeKeysPoppedOnce":       poppedOnce,
 		"F15_MailOnceAndInOrder":      mailOnce,
+		"F15_MailPagesInOrder":        mailPages,
 		"QuotasUnderConcurrency":      quotas,
 		"RefreshTokensUsedOnce":       refreshOnce,
 		"InvitationsUsedOnce":         invitationsOnce,
