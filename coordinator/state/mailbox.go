@@ -81,7 +81,7 @@ func (t *tx) deliver(to UserID, m Message) (uint64, error) {
 	}
 	c.Mail++
 	c.MailBytes += size
-	record := key("mail", string(to), number(c.MailLast))
+	record := mailKey(to, c.MailLast)
 	return c.MailLast, errors.Join(
 		save(t, own, waiting{w.Mail + 1, w.Bytes + size}), save(t, record, m), t.expire(m.Ends, record),
 		t.emit(to, Event{Type: MessageEvent, Number: c.MailLast}),
@@ -117,12 +117,21 @@ type Acknowledgement struct {
 	ID       string
 }
 
-// Acknowledge removes messages and returns how many were there.
+// Acknowledge removes messages and returns how many were there. Whatever a list names, the transaction that writes reads only messages that it removes: each of
+// those was paid for by its sender.
 func (s *State) Acknowledge(ctx context.Context, user UserID, list []Acknowledgement) (removed int, err error) {
+	var there []Acknowledgement
+	err = s.view(ctx, func(t *tx) error {
+		there, err = t.thereOf(user, list)
+		return err
+	})
+	if err != nil || len(there) == 0 {
+		return 0, err
+	}
 	err = s.urgent(ctx, func(t *tx) error {
 		removed = 0
-		for _, a := range list {
-			ok, err := t.removeMail(user, key("mail", string(user), number(a.Sequence)), a.ID)
+		for _, a := range there {
+			ok, err := t.removeMail(user, mailKey(user, a.Sequence), a.ID)
 			if err != nil {
 				return err
 			}
@@ -134,6 +143,29 @@ func (s *State) Acknowledge(ctx context.Context, user UserID, list []Acknowledge
 	})
 	return removed, err
 }
+
+// thereOf returns those of a list that name a message which is there, each once. It reads a message once, however often the list names it.
+func (t *tx) thereOf(user UserID, list []Acknowledgement) (there []Acknowledgement, err error) {
+	ids := map[uint64]string{} // of the messages that were read; "" for none
+	for _, a := range list {
+		id, read := ids[a.Sequence]
+		if !read {
+			m, _, err := loadOr[Message](t, mailKey(user, a.Sequence))
+			if err != nil {
+				return nil, err
+			}
+			id = m.ID
+		}
+		if id != "" && id == a.ID {
+			there = append(there, a)
+			id = ""
+		}
+		ids[a.Sequence] = id
+	}
+	return there, nil
+}
+
+func mailKey(user UserID, sequence uint64) string { return key("mail", string(user), number(sequence)) }
 
 // removeMail removes one message if it is there and, with an id, if it is that one.
 func (t *tx) removeMail(user UserID, record, id string) (bool, error) {

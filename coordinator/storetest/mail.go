@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"coldframe/coordinator/state"
+	"coldframe/coordinator/store"
 	"coldframe/internal/fault"
 )
 
@@ -59,6 +61,72 @@ func sentIsBounded(t *testing.T, b *stateBench) {
 	}
 	if left := append(b.keysOf("sent"), b.keysOf("mail/")...); len(left) > 0 {
 		t.Errorf("left after 30 days: %v", left)
+	}
+}
+
+// mailReads counts the messages that are looked at one by one: by views, and by changes, which other changes wait for.
+type mailReads struct {
+	store.Store
+	viewed, updated *int
+}
+
+type mailReadsTx struct {
+	store.Tx
+	n *int
+}
+
+func (m mailReads) Update(ctx context.Context, fn func(store.Tx) error) error {
+	before := *m.updated
+	return m.Store.Update(ctx, func(tx store.Tx) error { *m.updated = before; return fn(mailReadsTx{tx, m.updated}) })
+}
+
+func (m mailReads) View(ctx context.Context, fn func(store.Tx) error) error {
+	return m.Store.View(ctx, func(tx store.Tx) error { return fn(mailReadsTx{tx, m.viewed}) })
+}
+
+func (m mailReadsTx) Get(key string) ([]byte, error) {
+	if strings.HasPrefix(key, "mail/") {
+		*m.n++
+	}
+	return m.Tx.Get(key)
+}
+
+// wrongAcknowledgements: a list that names messages again and again, or wrongly, costs one look at each, and a change nothing but those that it removes.
+func wrongAcknowledgements(t *testing.T, b *stateBench) {
+	ctx := context.Background()
+	var viewed, updated int
+	s, err := state.New(ctx, mailReads{b.Store, &viewed, &updated}, b.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.State = s
+	b.user(0)
+	b.user(1)
+	for n := range 3 {
+		if _, err := b.Send(ctx, UserN(1), UserN(0), requestN(n), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wrong []state.Acknowledgement
+	for n := range 200 {
+		wrong = append(wrong, state.Acknowledgement{Sequence: 1, ID: requestN(1 + n)}, state.Acknowledgement{Sequence: 4, ID: requestN(n)})
+	}
+	second := state.Acknowledgement{Sequence: 2, ID: requestN(1)}
+	for _, c := range []struct {
+		list                     []state.Acknowledgement
+		removed, viewed, updated int
+	}{
+		{wrong, 0, 2, 0},
+		{append(wrong, second, second), 1, 3, 1},
+		{[]state.Acknowledgement{second}, 0, 1, 0},
+	} {
+		viewed, updated = 0, 0
+		if n, err := b.Acknowledge(ctx, UserN(0), c.list); n != c.removed || viewed != c.viewed || updated != c.updated || err != nil {
+			t.Errorf("%d of %d removed, %d messages looked at, %d in a change (%v)", n, len(c.list), viewed, updated, err)
+		}
+	}
+	if list, _, err := b.Inbox(ctx, UserN(0), 0, 64); err != nil || len(list) != 2 {
+		t.Errorf("left: %v, %v", list, err)
 	}
 }
 

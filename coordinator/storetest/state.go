@@ -32,6 +32,7 @@ func RunState(t *testing.T, open Open) {
 		"OneTimeKeysPoppedOnce":       poppedOnce,
 		"F15_MailOnceAndInOrder":      mailOnce,
 		"F15_MailPagesInOrder":        mailPages,
+		"WrongAcknowledgements":       wrongAcknowledgements,
 		"QuotasUnderConcurrency":      quotas,
 		"RefreshTokensUsedOnce":       refreshOnce,
 		"InvitationsUsedOnce":         invitationsOnce,
