@@ -321,12 +321,12 @@ func (t *tx) makeSwap(user UserID, c *counters, p planned) error {
 }
 
 // forgetDeleted removes the records of the blobs that were deleted first, beyond MaxDeleted. Their names could begin anew with an old counter then, so the
-// floor rises above them.
+// floor rises above them. It begins where it ended: before that is what was removed, which a scan would pass over one by one.
 func (t *tx) forgetDeleted(user UserID, c *counters) error {
+	from := key("deleted", string(user), number(c.Forgotten))
 	for c.Deleted > MaxDeleted {
 		oldest := ""
-		prefix := key("deleted", string(user), "")
-		if _, err := scan(t, prefix, "", 1, func(k string, _ []byte) error { oldest = k; return nil }); err != nil {
+		if _, err := scan(t, key("deleted", string(user), ""), from, 1, func(k string, _ []byte) error { oldest = k; return nil }); err != nil {
 			return err
 		}
 		b, there, err := t.blob(user, oldest[strings.LastIndexByte(oldest, '/')+1:])
@@ -336,6 +336,7 @@ func (t *tx) forgetDeleted(user UserID, c *counters) error {
 		if !there {
 			return fault.New(fault.Unavailable, "a record of the coordinator is missing")
 		}
+		from = oldest
 		c.Deleted--
 		c.Floor, c.Forgotten = max(c.Floor, b.Counter), b.Change
 		if err := errors.Join(t.Delete(oldest), t.Delete(changeKey("change", user, b)), t.Delete(key("blob", string(user), b.Name))); err != nil {

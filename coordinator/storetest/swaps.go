@@ -139,15 +139,8 @@ func deletedNames(t *testing.T, b *stateBench) {
 		t.Errorf("a name that is known: %+v", again)
 	}
 	b.mustSwap(deletion("old", again))
-	for round := 0; round*64 < state.MaxDeleted+64; round++ { // many others, until it is forgotten
-		var begin, end []state.Swap
-		for i := range 64 {
-			begin = append(begin, next(fmt.Sprintf("n-%d-%d", round, i), state.Version{Counter: 10}, 1, "x"))
-		}
-		for i, v := range b.mustSwap(begin...).Versions {
-			end = append(end, deletion(begin[i].Name, v))
-		}
-		b.mustSwap(end...)
+	for round := 0; round*state.MaxSwaps < state.MaxDeleted+state.MaxSwaps; round++ { // many others, until it is forgotten
+		b.swapAndDelete(round)
 	}
 	b.restart()
 	p, err := b.Read(ctx, UserN(0), state.Read{Names: []string{"old"}, Limit: 1})
@@ -170,6 +163,19 @@ func deletedNames(t *testing.T, b *stateBench) {
 	if deleted != state.MaxDeleted {
 		t.Errorf("%d deletions are known", deleted)
 	}
+}
+
+// swapAndDelete makes as many blobs of the first user as a swap holds, and deletes them.
+func (b *stateBench) swapAndDelete(round int) {
+	b.t.Helper()
+	var begin, end []state.Swap
+	for i := range state.MaxSwaps {
+		begin = append(begin, next(fmt.Sprintf("n-%d-%d", round, i), state.Version{Counter: uint64(round+1) * 10}, 1, "x"))
+	}
+	for i, v := range b.mustSwap(begin...).Versions {
+		end = append(end, deletion(begin[i].Name, v))
+	}
+	b.mustSwap(end...)
 }
 
 // swapsOfManyBlobs: as much as a swap may hold goes through in blobs of every size, among others that do the same.

@@ -85,10 +85,16 @@ func removedKeys(t *testing.T, b *stateBench) {
 		t.Fatal(n, err)
 	}
 	most("what expired", 2*400)
+	const forgetting = 4 // rounds that do, after those that fill what is known
+	const rounds = state.MaxDeleted/state.MaxSwaps + forgetting
+	for round := range rounds {
+		b.swapAndDelete(round)
+	}
+	most("forgotten deletions", forgetting*2*state.MaxSwaps)
 	for n := range 5 {
 		var list []state.Swap
 		for i := range state.MaxSwaps {
-			list = append(list, next("b"+requestN(n*100+i), state.Version{}, 1, "x"))
+			list = append(list, next("b"+requestN(n*100+i), state.Version{Counter: 10 * rounds}, 1, "x"))
 		}
 		b.mustSwap(list...)
 	}
