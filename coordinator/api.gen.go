@@ -717,7 +717,7 @@ type ClientInterface interface {
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -728,7 +728,7 @@ type ClientInterface interface {
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1125,7 +1125,7 @@ func (c *Raw) DeleteAccount(ctx context.Context, body DeleteAccountJSONRequestBo
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 // otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1146,7 +1146,7 @@ func (c *Raw) ChangeProofWithBody(ctx context.Context, contentType string, body 
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 // otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3026,7 +3026,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3037,7 +3037,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 	// otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+	// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4668,7 +4668,7 @@ func (c *ClientWithResponses) DeleteAccountWithResponse(ctx context.Context, bod
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 // otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4685,7 +4685,7 @@ func (c *ClientWithResponses) ChangeProofWithBodyWithResponse(ctx context.Contex
 //
 // The new proof, the address, a new recovery proof and the swaps are one change: all or none. Other sessions end, with their credentials, unless `keep_sessions` says
 // otherwise or the proof stays as it is, but for those of `keep_devices`; those of a recovery proof that is replaced end in any case. Sent again it succeeds. `proof` is the login proof or the recovery proof; in a session of a recovery proof, that one.
-// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account.
+// `forbidden`: it is neither; `conflict`: of a swap, or the address has an account. With `email_hash` it counts as a look-up, too.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -213,6 +213,21 @@ func TestRateLimits(t *testing.T) {
 	b.send("POST", "/v1/accounts", "", Registration{User: userID(30), Device: deviceID(1), EmailHash: fill(30, 32), Proof: fill(1, 32)}).want(t, 429, fault.Busy)
 }
 
+// Whoever tries one address after another finds out no faster which are taken than by looking them up.
+func TestNewAddressesCountAsLookups(t *testing.T) {
+	b := newBench(t, open, Options{Rates: Rates{limitLookup: {2, time.Minute}}})
+	k := b.user(1)
+	b.user(2)
+	change := func(email *[]byte) reply {
+		return b.send("PUT", "/v1/account/proof", k.AccessToken, ProofChange{Proof: fill(1, 32), NewProof: fill(1, 32), EmailHash: email})
+	}
+	change(new(fill(2, 32))).want(t, 409, fault.Conflict)
+	change(new(fill(7, 32))).want(t, 204, "")
+	change(new(fill(8, 32))).want(t, 429, fault.Busy)
+	b.send("POST", "/v1/lookup", k.AccessToken, LookupRequest{EmailHash: fill(2, 32)}).want(t, 429, fault.Busy)
+	change(nil).want(t, 204, "")
+}
+
 // The clock of limits goes back: nobody is locked out for longer than a bucket takes to fill.
 func TestF13_LimitsSurviveTheClock(t *testing.T) {
 	c := &clock{t: time.Date(2036, 1, 1, 0, 0, 0, 0, time.UTC)}

@@ -98,8 +98,13 @@ func (h *handlers) EndSession(ctx context.Context, r EndSessionRequestObject) (E
 	return EndSession204Response{}, h.state.EndSession(ctx, user(ctx), state.DeviceID(r.Device))
 }
 
-// ChangeProof replaces the login proof, and what changes with it.
+// ChangeProof replaces the login proof, and what changes with it. A new address counts as a look-up, too: the answer tells whether somebody has it.
 func (h *handlers) ChangeProof(ctx context.Context, r ChangeProofRequestObject) (ChangeProofResponseObject, error) {
+	if r.Body.EmailHash != nil {
+		if err := h.limits.take(limitLookup, string(user(ctx))); err != nil {
+			return nil, err
+		}
+	}
 	return ChangeProof204Response{}, h.state.ChangeProof(ctx, callOf(ctx).caller, state.ProofChange{
 		Old: r.Body.Proof, New: r.Body.NewProof, Email: deref(r.Body.EmailHash), Recovery: deref(r.Body.RecoveryProof), Swaps: swapsOf(deref(r.Body.Swaps)),
 		KeepSessions: deref(r.Body.KeepSessions), Keep: devicesOf(deref(r.Body.KeepDevices)),
