@@ -64,6 +64,9 @@ func serve(ctx context.Context, dir folder, f serveFlags) (err error) {
 	if !ok {
 		return usageError{errors.New("--registration is open, invitation or closed")}
 	}
+	if err := f.quota.Check(); err != nil {
+		return err
+	}
 	config, err := f.tls(logger)
 	if err != nil {
 		return err

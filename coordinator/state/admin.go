@@ -55,10 +55,18 @@ func (s *State) Disable(ctx context.Context, user UserID, disabled bool) error {
 	})
 }
 
-// SetQuota gives a user a quota of their own; fields that are zero follow the default.
-func (s *State) SetQuota(ctx context.Context, user UserID, q Quota) error {
+// Check returns fault.InvalidRequest for a quota that is negative.
+func (q Quota) Check() error {
 	if min(q.Blobs, q.Bytes, q.Mail, q.MailBytes) < 0 {
 		return fault.New(fault.InvalidRequest, "a quota is not negative")
+	}
+	return nil
+}
+
+// SetQuota gives a user a quota of their own; fields that are zero follow the default.
+func (s *State) SetQuota(ctx context.Context, user UserID, q Quota) error {
+	if err := q.Check(); err != nil {
+		return err
 	}
 	return s.changeAccount(ctx, user, func(_ *tx, a *account) error {
 		a.Quota = q
