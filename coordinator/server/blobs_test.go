@@ -131,7 +131,13 @@ func TestF06_FullDiskLocksNobodyOut(t *testing.T) {
 	if _, err := alice.Swap(ctx, next("a", coordinator.BlobVersion{}, "x")); !errors.Is(err, fault.StorageFull) {
 		t.Errorf("a swap on a full disk, after an exchange of tokens: %v", err)
 	}
+	wrapped := []coordinator.Swap{next("key", coordinator.BlobVersion{}, "x")}
+	withSwap := coordinator.ProofChange{Proof: fill(2, 32), NewProof: fill(12, 32), Swaps: &wrapped}
+	if err := bob.ChangeProof(ctx, withSwap); !errors.Is(err, fault.StorageFull) {
+		t.Errorf("a login proof with a blob: %v", err)
+	}
 	_, swapErr := bob.Swap(ctx, removal)
+	_, inviteErr := b.state.Invite(ctx, 1, time.Hour)
 	for what, err := range map[string]error{
 		"login":               alice.Login(ctx, coordinator.Login{User: optional(userID(1)), Device: deviceID(9), Proof: fill(1, 32)}),
 		"acknowledgement":     bob.Acknowledge(ctx, coordinator.Acknowledgement{Sequence: in.Messages[0].Sequence, Id: in.Messages[0].Id}),
@@ -141,6 +147,7 @@ func TestF06_FullDiskLocksNobodyOut(t *testing.T) {
 		"removal of a device": alice.EndSession(ctx, deviceID(8)),
 		"logout":              alice.Logout(ctx, false),
 		"deletion of a user":  carol.DeleteAccount(ctx, fill(3, 32)),
+		"invitation":          inviteErr,
 		"operator":            b.state.Disable(ctx, storetest.UserN(2), true),
 	} {
 		if err != nil {

@@ -21,7 +21,7 @@ func (s *State) Invite(ctx context.Context, uses int, valid time.Duration) (stri
 		return "", fault.New(fault.InvalidRequest, "an invitation is for 1 to 10,000 registrations, and valid for a minute to a year")
 	}
 	secret := "cfi_" + rand.Text()
-	err := s.update(ctx, func(t *tx) error {
+	err := s.urgent(ctx, func(t *tx) error {
 		i := invitation{Left: uses, Expires: t.now.Add(valid)}
 		if err := t.expire(i.Expires, secretKey("invite", secret)); err != nil {
 			return err
