@@ -98,7 +98,7 @@ func adminCall[Q any](fn func(*http.Request, Q) (any, error)) http.HandlerFunc {
 			v, err = fn(r, q)
 		}
 		if err != nil {
-			writeProblem(w, err, &call{id: "admin", caller: state.Caller{User: "operator"}})
+			writeProblem(w, err, &call{id: "admin", caller: state.Caller{User: operator}})
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

@@ -77,7 +77,7 @@ func TestReadWhatChanged(t *testing.T) {
 	}
 }
 
-// A client is told which of the three is full.
+// A client is told which of the three is full, and of the coordinator's disk no more than that.
 func TestWhatIsFull(t *testing.T) {
 	b := newBench(t, open, Options{})
 	alice := b.agent(1, coordinator.Options{})
@@ -104,8 +104,28 @@ func TestWhatIsFull(t *testing.T) {
 	if !slices.Equal(got, []string{coordinator.QuotaResource, coordinator.MailboxResource, coordinator.DiskResource}) {
 		t.Error(got)
 	}
+	for err, told := range map[error]bool{quota: true, mailbox: true, disk: false} {
+		if e, ok := errors.AsType[*coordinator.Error](err); !ok || (e.Problem.Detail != nil) != told {
+			t.Errorf("%v: a detail %v", err, !told)
+		}
+	}
 	if _, err := alice.Swap(t.Context(), next("a", coordinator.BlobVersion{}, "x")); err != nil {
 		t.Errorf("with room again: %v", err)
+	}
+}
+
+// What a failure says of the machine is for its operator alone.
+func TestDetailsOfTheMachine(t *testing.T) {
+	for err, users := range map[error]bool{
+		fault.New(fault.StorageFull, "96 MiB free"):     false,
+		fault.New(fault.Unavailable, "the disk failed"): false,
+		fault.New(fault.Conflict, "the rules are at 3"): true,
+	} {
+		for caller, told := range map[state.UserID]bool{storetest.UserN(1): users, operator: true, "": false} {
+			if p := problemOf(err, &call{caller: state.Caller{User: caller}}); (p.Detail != nil) != told {
+				t.Errorf("%v, for %q: a detail %v", err, caller, !told)
+			}
+		}
 	}
 }
 

@@ -53,7 +53,11 @@ func (e *statusError) Error() string { return e.cause.Error() }
 // Unwrap returns the failure.
 func (e *statusError) Unwrap() error { return e.cause }
 
-// problemOf makes the problem of a failure. The detail goes only to callers with a session.
+// operator is the caller of what comes over the operator's socket. No user has such an id.
+const operator state.UserID = "operator"
+
+// problemOf makes the problem of a failure. The detail goes only to callers with a session, and to the operator alone where it is about this machine: how
+// much room the disk has, or what failed.
 func problemOf(err error, c *call) Problem {
 	code, detail, extra := classify(err)
 	kind := kinds[code]
@@ -65,7 +69,8 @@ func problemOf(err error, c *call) Problem {
 		p.RetryAfter = &extra.retryAfter
 	}
 	p.Resource = optional(string(extra.resource))
-	if c.caller.User != "" {
+	ofMachine := code == fault.Unavailable || extra.resource == state.DiskResource
+	if c.caller.User == operator || c.caller.User != "" && !ofMachine {
 		p.Detail, p.Field = optional(detail), optional(extra.field)
 	}
 	return p
