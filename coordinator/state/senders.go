@@ -14,7 +14,7 @@ const MaxSenders = 1_000
 const idCost = 40 // bytes of a user's id in a record
 
 // Senders says whose messages a user takes. Those of others are answered as if they were taken, and dropped: nobody learns from an answer that somebody
-// does not want to hear from them.
+// does not want to hear from them, but whoever sends more than a share of the mailbox holds is never told that it is full.
 type Senders struct {
 	Sequence    uint64   `cbor:"1,keyasint"` // one more with each change; 0: none was made
 	OnlyAllowed bool     `cbor:"2,keyasint,omitempty"`
