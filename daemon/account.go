@@ -181,7 +181,8 @@ func (a *Agent) ChangePassword(ctx context.Context, old, replacement []byte) err
 	if err := s.writable(); err != nil {
 		return err
 	}
-	if err := a.changePassword(ctx, s, old, replacement); err != nil {
+	err = a.inTime(ctx, func(ctx context.Context) error { return a.changePassword(ctx, s, old, replacement) })
+	if err != nil {
 		return err
 	}
 	a.event(Event{Type: EventPassword})
@@ -222,7 +223,11 @@ func (a *Agent) EnableUnattended(ctx context.Context, password []byte) ([]byte, 
 	}
 	a.handing.Lock()
 	defer a.handing.Unlock()
-	key, err := a.newUnattended(ctx, s, password)
+	var key secret.Key
+	err = a.inTime(ctx, func(ctx context.Context) (err error) {
+		key, err = a.newUnattended(ctx, s, password)
+		return err
+	})
 	if err == nil {
 		err = a.noteHanded()
 	}
@@ -246,7 +251,7 @@ func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
 	if err := a.passwordAgain(ctx, password); err != nil {
 		return err
 	}
-	if err := a.vault.DisableUnattended(ctx); err != nil {
+	if err := a.inTime(ctx, a.vault.DisableUnattended); err != nil {
 		return err
 	}
 	a.setUnattended(s, secret.Key{})

@@ -20,7 +20,7 @@ func mute(c *coordinatortest.Coordinator, operations ...string) {
 	})
 }
 
-// A coordinator that says nothing keeps nobody from locking: a new kit and a deletion wait for it for one time in all, whatever it is that it
+// A coordinator that says nothing keeps nobody from locking: a change of the account waits for it for one time in all, whatever it is that it
 // does not answer.
 func TestL17_SilentCoordinatorKeepsNobodyFromLocking(t *testing.T) {
 	c := coordinatortest.New(t, coordinatortest.Options{})
@@ -47,6 +47,8 @@ func TestL17_SilentCoordinatorKeepsNobodyFromLocking(t *testing.T) {
 	}
 	inTime("a kit is checked", func() error { return f.CheckKit(t.Context(), f.kitText()) }, "readBlobs")
 	inTime("a kit is replaced", func() error { return f.replaceKit(kit) }, "swapBlobs", "changeProof", "readBlobs")
+	inTime("a password is changed", func() error { return f.ChangePassword(t.Context(), []byte(testPassword), []byte(nextPassword)) }, "readBlobs")
+	inTime("unattended opening", func() error { _, err := f.EnableUnattended(t.Context(), []byte(testPassword)); return err }, "readBlobs")
 	remove := func() error { return f.deleteAccount(c.URL, testPassword) }
 	inTime("login", remove, "login")
 	inTime("sync", remove, "readBlobs")
@@ -54,4 +56,9 @@ func TestL17_SilentCoordinatorKeepsNobodyFromLocking(t *testing.T) {
 	if f.gone(c) {
 		t.Error("the account is gone")
 	}
+	f.settled()
+	if _, err := f.EnableUnattended(t.Context(), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	inTime("its end", func() error { return f.DisableUnattended(t.Context(), []byte(testPassword)) }, "readBlobs")
 }

@@ -15,16 +15,11 @@ const (
 	acceptedPath = "meta/echoed/" // ‖ type ‖ "/" ‖ SHA-256 in hexadecimal: versions that contradict what is here, by a person's word to be passed over
 )
 
-// contradictions returns what contacts were told of this account's vault and device list and is not what led to those that are here: there
-// are two histories (THREATS E04). What a person has looked at is apart.
-func (y *syncer) contradictions() (list, accepted []messages.Echo, err error) {
-	return y.echoes(fault.Forked)
-}
-
-// echoes is contradictions for those echoes of which a comparison with what is here says one of codes.
-func (y *syncer) echoes(codes ...fault.Code) (list, accepted []messages.Echo, err error) {
+// contradictions returns what contacts were told of this account's vault and device list and of which a comparison with what is here says one of codes. fault.Forked:
+// it is not what led to those that are here, and there are two histories (THREATS E04). What a person has looked at is left out.
+func (y *syncer) contradictions(codes ...fault.Code) (list []messages.Echo, err error) {
 	if y.memberErr != nil {
-		return nil, nil, y.memberErr
+		return nil, y.memberErr
 	}
 	for typ, check := range map[string]func(messages.Head) error{
 		headVault: func(h messages.Head) error { return y.a.vault.CheckHead(h.Sequence, h.Hash) },
@@ -34,28 +29,26 @@ func (y *syncer) echoes(codes ...fault.Code) (list, accepted []messages.Echo, er
 	} {
 		echoes, err := y.mail.Echoed(typ, y.s.user)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		for _, e := range echoes {
 			if err := check(e.Head); err == nil || !slices.Contains(codes, fault.CodeOf(err)) {
 				continue
 			}
-			known, err := y.a.db.Has(acceptedKey(e.Head))
-			switch {
-			case err != nil:
-				return nil, nil, err
-			case known:
-				accepted = append(accepted, e)
-			default:
+			known, err := y.a.db.Has(acceptedKey(e.Type, e.Hash))
+			if err != nil {
+				return nil, err
+			}
+			if !known {
 				list = append(list, e)
 			}
 		}
 	}
-	return list, accepted, nil
+	return list, nil
 }
 
-func acceptedKey(h messages.Head) string {
-	return acceptedPath + h.Type + "/" + hex.EncodeToString(h.Hash[:])
+func acceptedKey(typ string, hash [32]byte) string {
+	return acceptedPath + typ + "/" + hex.EncodeToString(hash[:])
 }
 
 // checkForks adds contradictions to what was found, and takes out what a person has looked at. From the first one on of a contact whose safety
@@ -63,15 +56,22 @@ func acceptedKey(h messages.Head) string {
 func (y *syncer) checkForks(found []messages.Finding) ([]messages.Finding, error) {
 	y.forks.Lock()
 	defer y.forks.Unlock()
-	list, accepted, err := y.contradictions()
+	list, err := y.contradictions(fault.Forked)
 	if err != nil {
 		return found, err
 	}
 	found = slices.DeleteFunc(found, func(f messages.Finding) bool {
-		return f.Code == fault.Forked && slices.ContainsFunc(accepted, func(e messages.Echo) bool { return e.Type == f.Type && e.Sequence == f.Sequence })
+		known := false
+		if err == nil && f.Code == fault.Forked {
+			known, err = y.a.db.Has(acceptedKey(f.Type, f.Hash))
+		}
+		return known
 	})
+	if err != nil {
+		return found, err
+	}
 	for _, e := range list {
-		f := messages.Finding{Type: e.Type, ID: e.ID, Code: fault.Forked, Peer: e.Peer, Sequence: e.Sequence}
+		f := messages.Finding{Type: e.Type, ID: e.ID, Code: fault.Forked, Peer: e.Peer, Sequence: e.Sequence, Hash: e.Hash}
 		if !hasFinding(found, f) {
 			found = append(found, f)
 		}
@@ -101,7 +101,7 @@ func (y *syncer) loadForked() error {
 func (y *syncer) acceptForks() error {
 	y.forks.Lock()
 	defer y.forks.Unlock()
-	list, _, err := y.echoes(fault.Forked, fault.RolledBack)
+	list, err := y.contradictions(fault.Forked, fault.RolledBack, fault.Incomplete) // of a vault and of a device list to come
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (y *syncer) acceptForks() error {
 func (y *syncer) endFork(accepted []messages.Echo) error {
 	err := y.a.db.Update(func(tx *kv.Tx) error {
 		for _, e := range accepted {
-			if err := tx.Set(acceptedKey(e.Head), []byte{1}); err != nil {
+			if err := tx.Set(acceptedKey(e.Type, e.Hash), []byte{1}); err != nil {
 				return err
 			}
 		}
@@ -128,7 +128,7 @@ func (y *syncer) endFork(accepted []messages.Echo) error {
 func (y *syncer) liftFork() error {
 	y.forks.Lock()
 	defer y.forks.Unlock()
-	list, _, err := y.contradictions()
+	list, err := y.contradictions(fault.Forked)
 	if err != nil || y.stops(list) {
 		return err
 	}

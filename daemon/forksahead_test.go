@@ -3,10 +3,12 @@ package daemon
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"coldframe/coordinator/coordinatortest"
+	"coldframe/daemon/messages"
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
 	"coldframe/internal/signed"
@@ -21,19 +23,24 @@ func (r *running) heardOf(contact *running, ahead int, hash byte) uint64 {
 		r.t.Fatal(err)
 	}
 	at := counter + uint64(ahead) //nolint:gosec // a few
-	b, err := signed.Marshal([]any{[]any{at, bytes.Repeat([]byte{hash}, 32), time.Now().Unix()}})
+	r.heard(contact, messages.Head{Type: headVault, ID: r.vault.UserID(), Sequence: at, Hash: [32]byte(bytes.Repeat([]byte{hash}, 32))})
+	return at
+}
+
+// heard writes down that a contact echoed a head of this account's, and no other of that object.
+func (r *running) heard(contact *running, h messages.Head) {
+	r.t.Helper()
+	b, err := signed.Marshal([]any{[]any{h.Sequence, h.Hash[:], time.Now().Unix()}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	key := fmt.Sprintf("messages/echo/%s/%s/%s", headVault, r.vault.UserID(), contact.vault.UserID())
+	key := fmt.Sprintf("messages/echo/%s/%s/%s", h.Type, h.ID, contact.vault.UserID())
 	if err := r.db.Update(func(tx *kv.Tx) error { return tx.Set(key, b) }); err != nil {
 		r.t.Fatal(err)
 	}
-	list, err := r.session.sync.mail.Echoed(headVault, r.vault.UserID())
-	if err != nil || len(list) == 0 {
+	if list, err := r.session.sync.mail.Echoed(h.Type, h.ID); err != nil || len(list) == 0 {
 		r.t.Fatal("no echo is kept", err)
 	}
-	return at
 }
 
 // reaches changes the vault until it is beyond a version, and compares.
@@ -74,6 +81,42 @@ func TestTrustedVaultPassesWhatWasHeard(t *testing.T) {
 	at = f.heardOf(grace, 3, 8) // after the user's word
 	f.reaches(at)
 	wantCode(t, "another version, heard of later", f.session.writable(), fault.Forked)
+}
+
+// So it is with device lists, and what was accepted is not found again once the contact echoes so much else that this is forgotten.
+func TestTrustedListPassesWhatWasHeard(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	f, grace := friends(t, c)
+	f.compares(grace)
+	f.settled()
+	b := f.secondMachine(c)
+	code := b.ask("attic")
+	other := messages.Head{Type: headDevices, ID: f.vault.UserID(), Sequence: f.session.sync.member.Head().Sequence + 1, Hash: [32]byte{7}}
+	f.heard(grace, other)
+	f.session.forked.Store(true)
+	if err := f.TrustVault(t.Context(), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.ApproveDevice(t.Context(), b.keyFileID(), code, []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	found := func() []messages.Finding {
+		t.Helper()
+		if err := f.session.sync.checkHeads(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.session.sync.mu.Lock()
+		defer f.session.sync.mu.Unlock()
+		return slices.DeleteFunc(slices.Clone(f.session.sync.findings), func(g messages.Finding) bool { return g.Code != fault.Forked })
+	}
+	if list := found(); len(list) > 0 || f.session.writable() != nil {
+		t.Errorf("%v after the user's word, %v", list, f.session.writable())
+	}
+	other.Sequence, other.Hash = 1<<40, [32]byte{9}
+	f.heard(grace, other) // and nothing else
+	if list := found(); len(list) > 0 || f.session.writable() != nil {
+		t.Errorf("%v once it is forgotten, %v", list, f.session.writable())
+	}
 }
 
 // A recovery is such a word, too.

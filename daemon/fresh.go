@@ -238,12 +238,14 @@ func (y *syncer) forget(ctx context.Context, device devices.DeviceID) error {
 // were removed since. Until then nobody but the coordinator says that it is the newest, and nothing is signed or sent: fault.Stale.
 func (y *syncer) confirm(ctx context.Context) error {
 	fresh, err := y.a.vault.Fresh()
-	if err != nil {
+	if err == nil && !fresh {
+		y.s.fresh.Store(false)
+		fresh, err = y.a.vault.Fresh() // another one may have been taken over just now
+	}
+	if err != nil || !fresh {
 		return err
 	}
-	if y.s.fresh.Store(fresh); !fresh {
-		return nil
-	}
+	y.s.fresh.Store(true)
 	c, err := y.challenge()
 	if err != nil {
 		return err

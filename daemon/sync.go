@@ -177,6 +177,9 @@ func (y *syncer) round(ctx context.Context, due task) (left task, next time.Dura
 		if due&step.task == 0 && (!step.required || !y.failed(step.task)) || step.writes && y.s.forked.Load() {
 			continue
 		}
+		if step.writes && y.s.fresh.Load() { // it became so in this round
+			return left | due | taskDevices, 0
+		}
 		err := step.do(ctx)
 		if ctx.Err() != nil {
 			return due | left, 0

@@ -114,16 +114,19 @@ func (y *syncer) noteUnattended(ctx context.Context) {
 	if y.s.writable() != nil {
 		return
 	}
-	if a.dropLost(ctx); turnedOff || !a.opensUnattended() {
-		return
-	}
-	device, err := a.deviceID(y.s.user)
-	if err == nil && a.unattendedDevice() != device {
-		err = a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
+	err := a.inTime(ctx, func(ctx context.Context) error { // EnableUnattended waits for it
+		if a.dropLost(ctx); turnedOff || !a.opensUnattended() {
+			return nil
+		}
+		device, err := a.deviceID(y.s.user)
+		if err != nil || a.unattendedDevice() == device {
+			return err
+		}
+		return a.vault.UpdateContext(ctx, func(tx *keystore.Tx) error {
 			slot, _ := a.vault.UnattendedSlot()
 			return unattendedItem{device, slot[:]}.put(tx)
 		})
-	}
+	})
 	if err != nil {
 		a.log.Warn("it is not noted which machine opens the vault without a person", failure(err)...)
 	}

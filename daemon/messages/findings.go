@@ -19,6 +19,7 @@ type Finding struct {
 	Code     fault.Code // fault.Forked, fault.RolledBack or fault.Stale
 	Peer     string     // whose echo it was; "" for fault.Stale
 	Sequence uint64     // that was echoed
+	Hash     [32]byte   // of that version, for fault.Forked
 }
 
 // CheckOwn holds objects of our own, as they are here now, against what contacts echoed of them (THREATS R5): rolled_back, if somebody was
@@ -118,7 +119,7 @@ func judgeEchoes(own Head, known map[uint64][hashSize]byte, peer string, list []
 		}
 	}
 	if highest > 0 {
-		found = append(found, Finding{own.Type, own.ID, fault.RolledBack, peer, highest})
+		found = append(found, Finding{Type: own.Type, ID: own.ID, Code: fault.RolledBack, Peer: peer, Sequence: highest})
 	}
 	return found, claim
 }
@@ -128,7 +129,7 @@ func (m *Messages) findStale(tx *kv.Tx, own Head) ([]Finding, error) {
 	if err != nil || since.IsZero() || m.config.Now().Sub(since) <= staleAfter {
 		return nil, err
 	}
-	return []Finding{{own.Type, own.ID, fault.Stale, "", own.Sequence}}, nil
+	return []Finding{{Type: own.Type, ID: own.ID, Code: fault.Stale, Sequence: own.Sequence}}, nil
 }
 
 // setClaim writes down the first version of a peer's that contradicts one of ours.
@@ -145,7 +146,7 @@ func claimsOf(tx *kv.Tx, own Head) (found []Finding, err error) {
 	err = tx.Scan(objectKey(claimPrefix, own), func(_ string, b []byte) error {
 		f, err := parseFork(b)
 		if err == nil {
-			found = append(found, Finding{own.Type, own.ID, fault.Forked, f.Peer, f.Sequence})
+			found = append(found, Finding{own.Type, own.ID, fault.Forked, f.Peer, f.Sequence, f.Other})
 		}
 		return err
 	})

@@ -137,10 +137,10 @@ func (m *Messages) known(ctx context.Context, base string) (k known, err error) 
 // putBack puts back one record, if the coordinator's is an older one. The caller holds mu.
 func (m *Messages) putBack(ctx context.Context, base string) (back bool, err error) {
 	mine, err := m.known(ctx, base)
+	defer mine.contents.wipe()
 	if err != nil || mine.abandoned {
 		return false, err
 	}
-	defer mine.contents.wipe()
 	there, c, blobs, unread := m.assembleRemote(ctx, base, nil, 0)
 	if unread != nil {
 		if there, err = m.unreadable(ctx, base, mine, unread); err != nil {

@@ -109,10 +109,15 @@ func (m *Messages) begunSince(ctx context.Context, base string, at mark) (*recor
 		c.wipe()
 		return nil, nil, err
 	}
-	return r, c, m.config.DB.Update(func(tx *kv.Tx) error {
+	err = m.config.DB.Update(func(tx *kv.Tx) error {
 		if err := errors.Join(tx.Delete(faultPrefix+base), tx.Delete(startPrefix+base)); err != nil {
 			return err
 		}
 		return m.keepCopies(tx, r, blobs)
 	})
+	if err != nil {
+		c.wipe()
+		return nil, nil, err
+	}
+	return r, c, nil
 }
