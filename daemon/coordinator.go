@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	kindCoordinator = "coordinator"
+	kindCoordinator = keystore.KindReplica
 	itemCoordinator = "coordinator"
 
 	// logoutTime is how long a coordinator that is left has to hear of it; its sessions end by themselves after two days.
@@ -236,6 +236,12 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 	if err := a.join(ctx, s, settings, proof, r.Invitation, kit); err != nil {
 		return CoordinatorInfo{}, ended(ctx, err)
 	}
+	if r.DropChanges {
+		err := a.inTime(ctx, func(ctx context.Context) error { return a.joinVault(ctx, true) })
+		if s.sync.poke(allTasks); err != nil {
+			return CoordinatorInfo{}, err
+		}
+	}
 	return a.coordinatorInfo(s)
 }
 
@@ -321,8 +327,9 @@ func (a *Agent) mayJoin(url string) error {
 	})
 }
 
-// joinVault gives the vault to the coordinator. One that was left, and has not changed there since, takes what changed here.
-func (a *Agent) joinVault(ctx context.Context) error {
+// joinVault gives the vault to the coordinator. One that was left, and has not changed there since, takes what changed here; one that has takes the place
+// of this one if nothing changed here, or with drop.
+func (a *Agent) joinVault(ctx context.Context, drop bool) error {
 	item, err := a.coordinatorItem()
 	if err != nil {
 		return err
@@ -330,7 +337,7 @@ func (a *Agent) joinVault(ctx context.Context) error {
 	if err := a.setHome(item.URL); err != nil {
 		return err
 	}
-	return a.vault.Join(ctx)
+	return a.vault.Join(ctx, keystore.JoinOptions{DropChanges: drop})
 }
 
 func (a *Agent) setHome(url string) error {

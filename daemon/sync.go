@@ -234,7 +234,7 @@ func (y *syncer) syncVault(ctx context.Context) error {
 		return err
 	}
 	if !joined {
-		return y.a.joinVault(ctx)
+		return y.a.joinVault(ctx, false)
 	}
 	if err := y.takeOver(ctx); err != nil {
 		return err

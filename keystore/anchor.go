@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -11,6 +12,7 @@ import (
 
 	"coldframe/internal/atomicfile"
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 )
 
 // The anchor file, 93 bytes: what the vault was at its highest counter. An older database beside it is noticed (THREATS V06).
@@ -90,7 +92,26 @@ func (v *Vault) checkAnchor(c *contents) (behind bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return a.counter < c.counter, a.compare(c)
+	err = a.compare(c)
+	if errors.Is(err, fault.RolledBack) || errors.Is(err, fault.Forked) {
+		if given, why := v.gaveUp(raw); given || why != nil {
+			return given, why
+		}
+	}
+	return a.counter < c.counter, err
+}
+
+// gaveUp reports whether an anchor is that of changes that were given up for the vault that is here: the process died before it was moved.
+func (v *Vault) gaveUp(anchor []byte) (is bool, err error) {
+	err = v.db.View(func(tx *kv.Tx) error {
+		given, err := tx.Get(recordGivenUp)
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		is = bytes.Equal(given, anchor)
+		return err
+	})
+	return is, err
 }
 
 // moveAnchor writes the anchor of c. The vault is durable already: a failure is logged and mended by the next change or opening.

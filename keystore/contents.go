@@ -21,7 +21,8 @@ const (
 	recordRestore  = "vault/restoring"
 	recordReplica  = "vault/replica"
 
-	recordLeft       = "vault/left"       // what the vault was when it left a replica, as an anchor
+	recordLeft       = "vault/left"       // what the vault was when it left a replica, see departure
+	recordGivenUp    = "vault/given-up"   // the anchor of changes that the user gave up for a replica's vault
 	recordUnattended = "vault/unattended" // of this machine alone, see ownSlot
 	prefixShard      = "vault/shard/"     // and the number in two hexadecimal digits
 	prefixItem       = "vault/item/"      // and the item's id

@@ -2,6 +2,8 @@ package keystore_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -37,7 +39,7 @@ func TestLeave(t *testing.T) {
 	}
 	elsewhere := keystoretest.NewReplica()
 	r.vault.Connect(elsewhere)
-	if err := r.vault.Join(t.Context()); err != nil {
+	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	sameVault(t, r, fetched(t, elsewhere, kit))
@@ -48,7 +50,7 @@ func TestLeave(t *testing.T) {
 	}
 	other.put("y", "of its own")
 	other.vault.Connect(elsewhere)
-	wantCode(t, other.vault.Join(t.Context()), fault.Forked)
+	wantCode(t, other.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Forked)
 	other.wants("y", "of its own")
 
 	// Back where it was: the vault there is older, and this one, which came of it, takes its place. One that went on there is not replaced.
@@ -56,7 +58,7 @@ func TestLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.vault.Connect(remote)
-	if err := r.vault.Join(t.Context()); err != nil {
+	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	r.put("x", "there again")
@@ -69,7 +71,7 @@ func TestLeave(t *testing.T) {
 	for _, change := range []string{"a", "b", "c"} {
 		r.put("x", change)
 	}
-	wantCode(t, r.vault.Join(t.Context()), fault.Forked)
+	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Forked)
 	r.put("x", "still local")
 	third.put("z", "goes on")
 }
@@ -92,18 +94,120 @@ func TestJoinAgainAfterManyChanges(t *testing.T) {
 				other.put("y", fmt.Sprint(i))
 			}
 			if meanwhile == 0 {
-				if err := r.vault.Join(t.Context()); err != nil {
+				if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 					t.Fatal(err)
 				}
 				sameVault(t, r, fetched(t, remote, kit))
 				return
 			}
-			wantCode(t, r.vault.Join(t.Context()), fault.Conflict)
+			wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Conflict)
 			r.put("x", "still local")
 			other.put("y", "goes on")
 			fetched(t, remote, kit).wants("y", "goes on")
 		})
 	}
+}
+
+func (r *rig) changes(fn func(tx *keystore.Tx) error) {
+	r.t.Helper()
+	if err := r.vault.Update(fn); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// A vault that comes back to a replica that went on without it takes over what is there, if nothing changed here but where it is replicated to, or if the user
+// gives up what did. A password that changed here is not given up.
+func TestJoinAgainWhereAnotherWentOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		change       func(r *rig)
+		plain, drops fault.Code // of a Join, and of one with the user's word; empty: it joins
+	}{
+		"nothing": {func(*rig) {}, "", ""},
+		"where it is replicated to": {func(r *rig) {
+			r.changes(func(tx *keystore.Tx) error { return tx.Delete("coordinator") })
+			r.changes(func(tx *keystore.Tx) error {
+				return tx.Put(keystore.Item{ID: "coordinator", Kind: keystore.KindReplica, Body: []byte("again")})
+			})
+		}, "", ""},
+		"an item":           {func(r *rig) { r.put("x", "here") }, fault.Forked, ""},
+		"an item that went": {func(r *rig) { r.changes(func(tx *keystore.Tx) error { return tx.Delete("seed") }) }, fault.Forked, ""},
+		"more often than the other": {func(r *rig) {
+			for range 6 {
+				r.put("x", "here")
+			}
+		}, fault.Forked, ""},
+		"more often than is remembered": {func(r *rig) {
+			for range 270 {
+				r.put("x", "here")
+			}
+		}, fault.Conflict, ""},
+		"the password": {func(r *rig) {
+			if err := r.vault.ChangePassword(t.Context(), []byte(password), []byte("another password of hers")); err != nil {
+				t.Fatal(err)
+			}
+		}, fault.Forked, fault.Forked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, remote, kit := joinedRig(t)
+			r.changes(func(tx *keystore.Tx) error {
+				return tx.Put(keystore.Item{ID: "coordinator", Kind: keystore.KindReplica, Body: []byte("here")})
+			})
+			r.put("x", "of before")
+			other := fetched(t, remote, kit)
+			if err := r.vault.Leave(); err != nil {
+				t.Fatal(err)
+			}
+			c.change(r)
+			for range 3 {
+				other.put("y", "of the other")
+			}
+			anchor := filepath.Join(r.dir, "vault.anchor")
+			for _, try := range []struct {
+				o    keystore.JoinOptions
+				want fault.Code
+			}{{keystore.JoinOptions{}, c.plain}, {keystore.JoinOptions{DropChanges: true}, c.drops}} {
+				before := readFile(t, anchor)
+				err := r.vault.Join(t.Context(), try.o)
+				if try.want != "" {
+					wantCode(t, err, try.want)
+					r.put("z", "still local")
+					continue
+				}
+				if err != nil {
+					t.Fatal(try.o, err)
+				}
+				sameVault(t, r, other)
+				if fresh, err := r.vault.Fresh(); err != nil || fresh {
+					t.Error("it has what it came of to compare with:", fresh, err)
+				}
+				if err := os.WriteFile(anchor, before, 0o600); err != nil { // as after a crash before it moved
+					t.Fatal(err)
+				}
+				r.reopen(remote)
+				r.put("x", "goes on")
+				other.sync()
+				other.wants("x", "goes on")
+				return
+			}
+		})
+	}
+}
+
+// A record of when the vault left that somebody changed on the disk says nothing.
+func TestDepartureIsAuthentic(t *testing.T) {
+	r, remote, kit := joinedRig(t)
+	r.put("x", "of before")
+	other := fetched(t, remote, kit)
+	if err := r.vault.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	r.put("x", "here")
+	other.put("y", "of the other")
+	all := r.records()
+	all["vault/left"][len(all["vault/left"])-33] ^= 1 // other items
+	r.replace(all)
+	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{DropChanges: true}), fault.NotAuthentic)
+	r.put("x", "still local")
 }
 
 // A vault whose upload lost to another device's change, and that did not come of that, is local again.
@@ -124,7 +228,7 @@ func TestJoinThatLosesIsLocal(t *testing.T) {
 		}
 		return nil
 	}
-	wantCode(t, r.vault.Join(t.Context()), fault.Forked)
+	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Forked)
 	r.put("x", "still local")
 	other.put("y", "goes on")
 }
@@ -144,7 +248,7 @@ func TestJoinThatFailsLeavesTheVaultLocal(t *testing.T) {
 		}
 		return nil
 	}
-	wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
+	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Unavailable)
 	remote.OnSwap = nil
 	if joined, err := r.vault.Joined(); err != nil || joined {
 		t.Fatal(joined, err)
@@ -152,7 +256,7 @@ func TestJoinThatFailsLeavesTheVaultLocal(t *testing.T) {
 	for i := range 150 {
 		r.put(fmt.Sprint(i), "changed meanwhile")
 	}
-	if err := r.vault.Join(t.Context()); err != nil {
+	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := r.vault.Collect(t.Context()); err != nil || n != 0 {
@@ -179,14 +283,14 @@ func TestJoinWhoseOutcomeIsOpen(t *testing.T) {
 		} else {
 			remote.OnSwap = hook
 		}
-		wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
+		wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Unavailable)
 		wantCode(t, r.tryPut("x", "z"), fault.Unavailable)
 		remote.OnSwap, remote.AfterSwap = nil, nil
 		if err := r.vault.Leave(); err != nil {
 			t.Fatal(err)
 		}
 		r.put("x", "z")
-		if err := r.vault.Join(t.Context()); err != nil {
+		if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 			t.Fatal(made, err)
 		}
 	}

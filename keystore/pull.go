@@ -205,6 +205,9 @@ func (v *Vault) collectPull(ctx context.Context, r Replica, b rootBlob, next *co
 	p := &puller{ctx: ctx, r: r, c: next, before: new(index), have: have, want: map[string][32]byte{}, j: journal{db: v.db}, root: b.hash()}
 	if c, _, err := v.opened(); err == nil {
 		p.before = c.index
+		if _, err := next.follows(c.counter, c.rootHash); err != nil { // see goBack
+			p.givenUp = anchorOf(c).encode()
+		}
 	}
 	if err := p.shards(v.db, top); err != nil {
 		return err

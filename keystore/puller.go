@@ -23,6 +23,8 @@ type puller struct {
 	have   map[string][32]byte // what is here
 	want   map[string][32]byte // what is to be here
 	j      journal
+
+	givenUp []byte // the anchor of the open vault, if this one did not come of it
 }
 
 // shards makes the index of shards that are here and of those that it fetches.
@@ -150,7 +152,11 @@ func (p *puller) rest(b rootBlob, m membership) error {
 			}
 		}
 	}
-	for key, value := range map[string][]byte{recordHeader: b.header, recordKeyring: b.keyring, recordRoot: b.root, recordReplica: {byte(m)}} {
+	small := map[string][]byte{recordHeader: b.header, recordKeyring: b.keyring, recordRoot: b.root, recordReplica: {byte(m)}}
+	if p.givenUp != nil {
+		small[recordGivenUp] = p.givenUp
+	}
+	for key, value := range small {
 		if err := p.j.add(kv.Write{Key: key, Value: bytes.Clone(value)}); err != nil {
 			return err
 		}

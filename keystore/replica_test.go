@@ -22,7 +22,7 @@ func joinedRig(t *testing.T) (*rig, *keystoretest.Replica, keystore.RecoveryKit)
 	kit := r.register()
 	r.put("seed", "one")
 	r.vault.Connect(remote)
-	if err := r.vault.Join(t.Context()); err != nil {
+	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return r, remote, kit
@@ -82,6 +82,7 @@ func sameVault(t *testing.T, rigs ...*rig) {
 		for _, m := range []map[string][]byte{a, b} {
 			delete(m, "vault/replica")
 			delete(m, "vault/left")
+			delete(m, "vault/given-up")
 			delete(m, "vault/throttle")
 		}
 		if !maps.EqualFunc(a, b, slices.Equal) {
@@ -288,9 +289,9 @@ func TestLargeVault(t *testing.T) {
 		}
 		return nil
 	}
-	wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
+	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Unavailable)
 	r.put("x", "local as before")
-	if err := r.vault.Join(t.Context()); err != nil {
+	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	other := fetched(t, remote, kit)

@@ -5,6 +5,7 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
+	"coldframe/keystore"
 	"coldframe/keystore/keystoretest"
 )
 
@@ -67,7 +68,7 @@ func TestUnattendedStaysWhenTheVaultJoins(t *testing.T) {
 	}
 	remote := keystoretest.NewReplica()
 	r.vault.Connect(remote)
-	if err := r.vault.Join(t.Context()); err != nil {
+	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if !r.vault.Unattended() || fetched(t, remote, kit).vault.Unattended() {

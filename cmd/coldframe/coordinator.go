@@ -3,10 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,6 +63,8 @@ func (a *app) printCoordinator(c localapi.Coordinator) error {
 
 const freshSteps = "approve this machine on another one or, if it is one of yours, have another one online for a moment; if none can be, coldframe devices trust-vault; if all are lost, coldframe devices recover"
 
+const apartSteps = ": there are two vaults of this account. If this machine had left the coordinator, and changed, while another one went on there: coldframe coordinator connect URL --drop-changes gives up what changed here"
+
 const olderSteps = ": the coordinator has an older vault than this machine; if its operator says that it was restored from a backup: coldframe coordinator restore"
 
 // linesOfSync says what a person should know of what is done with the coordinator.
@@ -74,6 +78,9 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 		if f.Task == localapi.SyncFailureTaskVault && f.Code == string(fault.RolledBack) {
 			line += olderSteps
 		}
+		if f.Task == localapi.SyncFailureTaskVault && f.Code == string(fault.Forked) {
+			line += apartSteps
+		}
 		lines = append(lines, line)
 	}
 	return append(lines, linesOfDoubt(s)...)
@@ -83,7 +90,7 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 func standing(state string, code *string) string {
 	switch {
 	case state == "login_needed":
-		return "login needed: lock and unlock with the password; if it was changed on another machine, lock and coldframe login --coordinator URL [--ca FILE] [--kit FILE]"
+		return "login needed: lock and unlock with the password; if it was changed on another machine, lock and coldframe login --coordinator URL [--ca FILE] [--kit FILE]; if the coordinator was restored from a backup, coldframe coordinator restore [--kit FILE]"
 	case code != nil && *code != "":
 		return state + " (" + printable(*code) + ")"
 	}
@@ -138,14 +145,21 @@ func (a *app) request(address string, f joinFlags) (localapi.CoordinatorRequest,
 	}
 	if invitation = strings.TrimSpace(invitation); invitation != "" {
 		r.Invitation = &invitation
+		if err == nil && !isInvitation.MatchString(invitation) {
+			err = usageError{errors.New("an invitation is cfi_ and 26 letters and digits")}
+		}
 	}
 	if err == nil && f.ca != "" {
-		var pem string
-		pem, err = readShort(f.ca, maxCAFile)
-		r.Ca = &pem
+		var text string
+		text, err = readShort(f.ca, maxCAFile)
+		if r.Ca = &text; err == nil && !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
+			err = usageError{fmt.Errorf("%s: there is no certificate in PEM in it", f.ca)}
+		}
 	}
 	return r, err
 }
+
+var isInvitation = regexp.MustCompile(`^cfi_[A-Z2-7]{26}$`)
 
 // readShort reads a small file.
 func readShort(path string, most int64) (string, error) {
@@ -166,8 +180,12 @@ func readShort(path string, most int64) (string, error) {
 func (a *app) connectCommand() *cobra.Command {
 	var f joinFlags
 	var kitFile string
+	var drop bool
 	cmd := &cobra.Command{
 		Use: "connect URL", Short: "Join a coordinator, or log in again (asks for the password)", Args: args(cobra.ExactArgs(1)),
+		Long: "Joins a coordinator, or logs in again. Where the account left it, and another machine of yours went on there, what that one changed is taken over if nothing\n" +
+			"changed here meanwhile. If something did, the two do not go together, and coldframe coordinator show says forked: --drop-changes gives up what changed here, so\n" +
+			"take along with coldframe get what you need of it.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if err := cmp.Or(f.check(list[0]), checkAddress(list[0])); err != nil {
 				return err
@@ -188,6 +206,9 @@ func (a *app) connectCommand() *cobra.Command {
 				}
 				r.RecoveryKit = &kit
 			}
+			if drop {
+				r.DropChanges = &drop
+			}
 			joined, err := c.ConnectCoordinator(cmd.Context(), r)
 			if err != nil {
 				return withJoinAdvice(err)
@@ -197,6 +218,7 @@ func (a *app) connectCommand() *cobra.Command {
 	}
 	f.add(cmd.Flags())
 	cmd.Flags().StringVar(&kitFile, "kit", "", "file of the recovery kit, so that it logs in where the password is lost")
+	cmd.Flags().BoolVar(&drop, "drop-changes", false, "give up what changed here since coordinator disconnect, where another machine went on")
 	return cmd
 }
 
@@ -204,7 +226,8 @@ func (a *app) disconnectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "disconnect", Short: "Log out and use no coordinator; the account there stays (asks for the password)", Args: args(cobra.NoArgs),
 		Long: "Logs out and uses no coordinator, also where it does not answer any more. Tables, contacts and the secrets that came stay on this machine; none are sent or\n" +
-			"received. The account can join the same coordinator again, at the same address, but no other: its contacts and devices are there.",
+			"received. The account can join the same coordinator again, at the same address, but no other: its contacts and devices are there. If this machine and another\n" +
+			"one of yours both change something before that, one of the two has to be given up (coldframe coordinator connect --drop-changes).",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, password, err := a.agentAndPassword(cmd.Context())
 			if err != nil {
@@ -290,6 +313,7 @@ var joinAdvice = []wordedAdvice{
 
 // anywhereAdvice is for refusals of the agent's that any command may meet.
 var anywhereAdvice = []wordedAdvice{
+	{fault.RolledBack, "the vault is at change", "coldframe coordinator show says what can be done"},
 	{fault.NotFound, "no coordinator is set", "coldframe coordinator connect URL sets one"},
 	{fault.Unavailable, "no coordinator is set", "coldframe coordinator connect URL sets one"},
 	{fault.Stale, "says that this vault is the newest", "coldframe coordinator show says what can be done"},

@@ -1,0 +1,60 @@
+package daemon
+
+import (
+	"testing"
+
+	"coldframe/coordinator/state"
+	"coldframe/internal/fault"
+)
+
+// A machine that left the coordinator, and comes back to it, takes over what the user's other machine changed there meanwhile, if nothing changed here. If
+// something did, it says that the two are apart, and goes on with what is there on the user's word.
+func TestBackAtTheCoordinator(t *testing.T) {
+	c := newCoordinator(t, state.Open)
+	desk, laptop := deskAndLaptop(t, c, t.TempDir(), t.TempDir())
+	leave := func() {
+		t.Helper()
+		if err := desk.DisconnectCoordinator(t.Context(), []byte(testPassword)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both := func(id string) {
+		t.Helper()
+		desk.settled()
+		for name, a := range map[string]*running{"desk": desk, "laptop": laptop} {
+			eventually(t, "the "+name+" has it", func() bool {
+				list, err := a.Datasets(t.Context(), user, "")
+				for _, d := range list {
+					if err == nil && d.ID == id {
+						return true
+					}
+				}
+				return false
+			})
+		}
+	}
+	leave()
+	one := laptop.create("while the desk was away")
+	desk.connect(c)
+	both(one)
+	both(desk.create("after it came back"))
+
+	leave()
+	given := desk.create("changed apart")
+	two := laptop.create("changed apart, too")
+	desk.connect(c)
+	eventually(t, "apart", func() bool { return desk.session.sync.failure(taskVault) == fault.Forked })
+	desk.create("local still")
+	r := CoordinatorRequest{Password: []byte(testPassword), URL: c.url(), DropChanges: true}
+	if _, err := desk.ConnectCoordinator(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	both(two)
+	both(desk.create("together again"))
+	if list, err := desk.Datasets(t.Context(), user, ""); err != nil || len(list) != 4 {
+		t.Errorf("%d datasets, %v", len(list), err)
+	}
+	if _, err := desk.Dataset(t.Context(), user, given); fault.CodeOf(err) != fault.NotFound {
+		t.Errorf("what was given up: %v", err)
+	}
+}
