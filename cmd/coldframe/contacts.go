@@ -289,7 +289,7 @@ func (a *app) showNumbers(ctx context.Context, c *localapi.Client, p localapi.Co
 			return err
 		}
 		if n.New == nil {
-			a.say("The same on %s's screen? Then: coldframe contacts verify %s --number NUMBER", called(p), p.User)
+			a.say("The same number on %s's screen? Then: coldframe contacts verify %s --number NUMBER. The code holds it for an app that scans, and is another on each screen.", called(p), p.User)
 			return nil
 		}
 		a.say("\nWith the keys that were seen since:")

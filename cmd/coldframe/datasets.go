@@ -24,6 +24,10 @@ func (a *app) listCommand() *cobra.Command {
 			return a.answer(list, func() error {
 				var rows [][]string
 				for _, d := range list {
+					if d.State == localapi.DatasetStateElsewhere { // nothing is known of it here
+						rows = append(rows, []string{"(on another machine)", "", "", "", "", "", d.Id[:min(12, len(d.Id))]})
+						continue
+					}
 					rows = append(rows, []string{
 						printable(d.Title), fmt.Sprint(d.Version), fmt.Sprint(d.Rows), fmt.Sprint(len(d.Columns)), size(d.Bytes), when(d.Updated), d.Id[:min(12, len(d.Id))],
 					})

@@ -42,7 +42,7 @@ func TestSyncNamesRestore(t *testing.T) {
 	got := linesOfSync(&localapi.SyncStatus{Device: "listed", Failures: []localapi.SyncFailure{
 		{Task: localapi.SyncFailureTaskVault, Code: "rolled_back"}, {Task: localapi.SyncFailureTaskVault, Code: "forked"}, {Task: localapi.SyncFailureTaskHeads, Code: "rolled_back"},
 	}})
-	want := []string{"this machine: listed; 0 messages to be sent, 0 set aside", "vault: rolled_back" + olderSteps, "vault: forked", "heads: rolled_back"}
+	want := []string{"this machine: listed; 0 messages to be sent, 0 set aside", "vault: rolled_back" + olderSteps, "vault: forked" + apartSteps, "heads: rolled_back"}
 	if !slices.Equal(got, want) || !strings.HasSuffix(olderSteps, "coldframe coordinator restore") {
 		t.Errorf("%q, want %q", got, want)
 	}
