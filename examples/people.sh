@@ -15,7 +15,7 @@ as() {
 show() { printf '  %s $ %s\n' "$1" "${*:2}"; as "$@" | sed 's/^/    /'; }
 start() { # start WHO: starts that agent
   mkdir -p -m 0700 "$work/$1/run"
-  as "$1" coldframed --allow-local-coordinator --port 0 >> "$work/$1.log" 2>&1 &
+  as "$1" exec coldframed --allow-local-coordinator --port 0 >> "$work/$1.log" 2>&1 &
   pids[$1]=$!
   until_ok "$1" coldframe status
 }
@@ -55,6 +55,7 @@ show ada coldframe contacts list
 
 say "3. A secret is sent while its receiver is offline"
 stop grace
+as grace coldframe status >/dev/null 2>&1 && { echo "  Grace's agent still runs"; exit 1; }
 secret="the vault in the basement opens with 4711"
 printf '%s' "$secret" | as ada coldframe secrets send Grace --title "a place to remember" | sed 's/^/    /'
 until_text ada sent coldframe secrets list
