@@ -127,9 +127,6 @@ type CoordinatorRequest struct {
 	CA         string // PEM of the only authorities that vouch for it; empty: those of the system
 	Invitation string // where the coordinator wants one
 	Kit        []byte // text of the recovery kit, so that it logs in where the password is lost; empty: what the coordinator has stays. It is wiped
-
-	// DropChanges is the user's word that what changed here since the account left this coordinator may be lost where another machine of theirs went on there.
-	DropChanges bool
 }
 
 // DeletionRequest removes the account at the coordinator whose address is URL. Password is wiped.

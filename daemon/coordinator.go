@@ -236,12 +236,6 @@ func (a *Agent) ConnectCoordinator(ctx context.Context, r CoordinatorRequest) (C
 	if err := a.join(ctx, s, settings, proof, r.Invitation, kit); err != nil {
 		return CoordinatorInfo{}, ended(ctx, err)
 	}
-	if r.DropChanges {
-		err := a.inTime(ctx, func(ctx context.Context) error { return a.joinVault(ctx, true) })
-		if s.sync.poke(allTasks); err != nil {
-			return CoordinatorInfo{}, err
-		}
-	}
 	return a.coordinatorInfo(s)
 }
 
@@ -328,8 +322,8 @@ func (a *Agent) mayJoin(url string) error {
 }
 
 // joinVault gives the vault to the coordinator. One that was left, and has not changed there since, takes what changed here; one that has takes the place
-// of this one if nothing changed here, or with drop.
-func (a *Agent) joinVault(ctx context.Context, drop bool) error {
+// of this one if nothing changed here.
+func (a *Agent) joinVault(ctx context.Context) error {
 	item, err := a.coordinatorItem()
 	if err != nil {
 		return err
@@ -337,7 +331,13 @@ func (a *Agent) joinVault(ctx context.Context, drop bool) error {
 	if err := a.setHome(item.URL); err != nil {
 		return err
 	}
-	return a.vault.Join(ctx, keystore.JoinOptions{DropChanges: drop})
+	if err := a.vault.Join(ctx); err != nil {
+		return err
+	}
+	if there, err := a.coordinatorItem(); err == nil && there == item {
+		return nil
+	}
+	return a.saveCoordinator(ctx, &item, item.URL) // the vault that was taken over has the certificates of before
 }
 
 func (a *Agent) setHome(url string) error {

@@ -49,6 +49,7 @@ func TestRecoverWhenListed(t *testing.T) {
 	f, grace := friends(t, c)
 	b, isOfB := f.newDeviceOf(c)
 	code := b.ask("cellar")
+	b.isDevice(DeviceAsking)
 	c.Hook(coordinatortest.Nth("listDeviceLinks", 0, func(e *coordinatortest.Exchange) {
 		if isOfB(e) {
 			e.Answer = coordinatortest.Problem(503, "unavailable")
@@ -57,7 +58,7 @@ func TestRecoverWhenListed(t *testing.T) {
 	if err := f.ApproveDevice(t.Context(), b.keyFileID(), code, []byte(testPassword)); err != nil {
 		t.Fatal(err)
 	}
-	b.isDevice(DeviceAsking)
+	eventually(t, "it does not hear of it", func() bool { return b.session.sync.failure(taskDevices) == fault.Unavailable })
 	c.Hook(nil)
 	wantCode(t, "recover", b.RecoverDevices(t.Context(), "cellar", []byte(testPassword)), fault.Conflict)
 	b.isDevice(DeviceListed)

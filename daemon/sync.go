@@ -234,9 +234,11 @@ func (y *syncer) syncVault(ctx context.Context) error {
 		return err
 	}
 	if !joined {
-		return y.a.joinVault(ctx, false)
+		err = y.a.joinVault(ctx)
+	} else {
+		err = y.takeOver(ctx)
 	}
-	if err := y.takeOver(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	y.a.storeSettingsChanged(ctx, y.s)

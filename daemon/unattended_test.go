@@ -134,6 +134,7 @@ func TestCredentialGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.connect(c)
+	a.settled() // a login with another credential would break the first upload off
 	a.trusted(c, true)
 	first, err := linkStore{a.Agent, a.session, c.url()}.Credential()
 	if err != nil || first.IsZero() {

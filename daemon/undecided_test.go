@@ -20,7 +20,7 @@ func replicated(t *testing.T) (*running, *keystoretest.Replica) {
 	a, remote := startAgent(t, t.TempDir(), nil), keystoretest.NewReplica()
 	a.register()
 	a.vault.Connect(remote)
-	if err := a.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := a.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return a, remote

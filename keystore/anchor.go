@@ -94,22 +94,37 @@ func (v *Vault) checkAnchor(c *contents) (behind bool, err error) {
 	}
 	err = a.compare(c)
 	if errors.Is(err, fault.RolledBack) || errors.Is(err, fault.Forked) {
-		if given, why := v.gaveUp(raw); given || why != nil {
+		if given, why := v.gaveUp(c, raw); given || why != nil {
 			return given, why
 		}
 	}
 	return a.counter < c.counter, err
 }
 
-// gaveUp reports whether an anchor is that of changes that were given up for the vault that is here: the process died before it was moved.
-func (v *Vault) gaveUp(anchor []byte) (is bool, err error) {
+// givenUp is the record of the anchor of a vault that is given up for the one of a replica, 218 bytes: it ‖ the anchor of that one ‖ HMAC-SHA-256 of both,
+// under the subkey "vault/given-up" of the anchor key.
+func givenUp(c, next *contents) []byte {
+	b := append(anchorOf(c).encode(), anchorOf(next).encode()...)
+	return append(b, mac(c.keys.anchor, "vault/given-up", b)...)
+}
+
+// gaveUp reports whether an anchor is that of a vault that was given up for the one that is here: the process died before it was moved.
+func (v *Vault) gaveUp(c *contents, anchor []byte) (is bool, err error) {
 	err = v.db.View(func(tx *kv.Tx) error {
-		given, err := tx.Get(recordGivenUp)
-		if errors.Is(err, fault.NotFound) {
+		b, err := tx.Get(recordGivenUp)
+		if errors.Is(err, fault.NotFound) || err == nil && len(b) != 2*anchorSize+sha256.Size {
 			return nil
 		}
-		is = bytes.Equal(given, anchor)
-		return err
+		if err != nil || !hmac.Equal(mac(c.keys.anchor, "vault/given-up", b[:2*anchorSize]), b[2*anchorSize:]) || !bytes.Equal(b[:anchorSize], anchor) {
+			return err
+		}
+		next, err := parseAnchor(b[anchorSize : 2*anchorSize])
+		if err != nil {
+			return err
+		}
+		known, err := next.judge(c)
+		is = known && err == nil
+		return nil //nolint:nilerr // another vault than it was given up for
 	})
 	return is, err
 }

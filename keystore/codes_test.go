@@ -86,7 +86,7 @@ func TestLockBreaksOff(t *testing.T) {
 	for name, do := range map[string]func(*rig) error{
 		"change":    func(r *rig) error { return r.tryPut("x", "y") },
 		"sync":      func(r *rig) error { return r.vault.Sync(t.Context()) },
-		"join":      func(r *rig) error { return r.vault.Join(t.Context(), keystore.JoinOptions{}) },
+		"join":      func(r *rig) error { return r.vault.Join(t.Context()) },
 		"republish": func(r *rig) error { return r.vault.Republish(t.Context()) },
 		"collect":   func(r *rig) error { _, err := r.vault.Collect(t.Context()); return err },
 	} {

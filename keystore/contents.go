@@ -22,7 +22,7 @@ const (
 	recordReplica  = "vault/replica"
 
 	recordLeft       = "vault/left"       // what the vault was when it left a replica, see departure
-	recordGivenUp    = "vault/given-up"   // the anchor of changes that the user gave up for a replica's vault
+	recordGivenUp    = "vault/given-up"   // which anchor was given up for which state, see gaveUp
 	recordUnattended = "vault/unattended" // of this machine alone, see ownSlot
 	prefixShard      = "vault/shard/"     // and the number in two hexadecimal digits
 	prefixItem       = "vault/item/"      // and the item's id

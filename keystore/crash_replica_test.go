@@ -210,13 +210,13 @@ func TestCrashWhileJoining(t *testing.T) {
 			return nil
 		}
 		r.vault.Connect(remote)
-		err := r.vault.Join(t.Context(), keystore.JoinOptions{})
+		err := r.vault.Join(t.Context())
 		if (err != nil) != failed {
 			t.Fatal(step, err, failed)
 		}
 		remote.OnSwap, remote.AfterSwap = nil, nil
 		r.reopen(remote)
-		if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+		if err := r.vault.Join(t.Context()); err != nil {
 			t.Fatal(step, err)
 		}
 		r.put("after", "x")

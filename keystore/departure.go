@@ -75,9 +75,9 @@ func (x *index) digest() (sum [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// goBack takes over a replica's vault that went on since this one left, where nothing is lost by it, or the user says that it may be. A password, address or
-// kit that changed here is not given up: the coordinator is told of it before. Otherwise it returns why, which is the failure of joining it.
-func (v *Vault) goBack(ctx context.Context, r Replica, there Remote, o JoinOptions, why error) error {
+// goBack takes over a replica's vault that went on since this one left, where nothing changed here meanwhile but the items of KindReplica. Otherwise it
+// returns why, which is the failure of joining it.
+func (v *Vault) goBack(ctx context.Context, r Replica, there Remote, why error) error {
 	c, err := v.writable()
 	if err != nil {
 		return err
@@ -86,8 +86,7 @@ func (v *Vault) goBack(ctx context.Context, r Replica, there Remote, o JoinOptio
 	if err != nil {
 		return err
 	}
-	same := d.items == c.index.digest()
-	if !did || d.header != sha256.Sum256(c.header.raw) || !same && !o.DropChanges {
+	if !did || d.header != sha256.Sum256(c.header.raw) || d.items != c.index.digest() {
 		return why
 	}
 	b, err := parseRootBlob(there.Body)
@@ -102,8 +101,9 @@ func (v *Vault) goBack(ctx context.Context, r Replica, there Remote, o JoinOptio
 		next.keys.wipe()
 		return why
 	}
-	if !same {
-		v.o.Logger.Warn("what changed in the vault since it left the replica is dropped, as the user says", "left", d.anchor.counter, "counter", c.counter)
+	if err := v.writeAnchor(c); err != nil { // gaveUp compares with it
+		next.keys.wipe()
+		return err
 	}
 	return v.takeOver(ctx, r, b, next, top, true)
 }

@@ -8,19 +8,12 @@ import (
 	"coldframe/internal/kv"
 )
 
-// JoinOptions of a Join.
-type JoinOptions struct {
-	// DropChanges is the user's word that what changed here since Leave may be lost where the replica's vault went on without it.
-	DropChanges bool
-}
-
 // Join gives the vault to the replica that Connect named, which keeps it from then on. If the replica has the vault already, a newer one
 // that came of this is taken over, as after a restored backup; in the place of an older one that this came of goes this one. One that went on since this one
-// left is taken over where nothing changed here meanwhile, items of KindReplica aside, or with DropChanges. The vault must be open. Join again after a
-// failure: it goes on.
+// left is taken over where nothing changed here meanwhile, items of KindReplica aside. The vault must be open. Join again after a failure: it goes on.
 // Failures: those of Sync, of which fault.Forked is for two vaults that both went on; fault.Conflict if the replica has a vault of the user of which nobody
 // can tell whether it came of this one.
-func (v *Vault) Join(ctx context.Context, o JoinOptions) error {
+func (v *Vault) Join(ctx context.Context) error {
 	defer scrubbed()()
 	if err := v.writing.LockContext(ctx); err != nil {
 		return err
@@ -38,7 +31,7 @@ func (v *Vault) Join(ctx context.Context, o JoinOptions) error {
 		return err
 	}
 	defer end()
-	return orLocked(ctx, v.suspicious(v.join(ctx, r, o)))
+	return orLocked(ctx, v.suspicious(v.join(ctx, r)))
 }
 
 // Leave makes the vault a local one again: changes need no replica. What the replica has stays there. A change whose answer was lost is dropped; if
@@ -51,14 +44,19 @@ func (v *Vault) Leave() error {
 	if err != nil {
 		return err
 	}
-	if m, err := v.membership(); err != nil || m == alone {
+	m, err := v.membership()
+	if err != nil || m == alone {
 		return err
 	}
 	if err := v.giveUpPending(); err != nil {
 		return err
 	}
 	err = v.db.Update(func(tx *kv.Tx) error {
-		return errors.Join(tx.Set(recordLeft, departureOf(c).encode(c)), tx.Delete(recordReplica))
+		left, err := tx.Has(recordLeft)
+		if m.replicated() || !left { // else nobody knows whether it came back since it left
+			err = errors.Join(err, tx.Set(recordLeft, departureOf(c).encode(c)))
+		}
+		return errors.Join(err, tx.Delete(recordReplica))
 	})
 	if err != nil {
 		return err
@@ -101,14 +99,14 @@ func (v *Vault) cameOf(there Remote) error {
 }
 
 // join uploads the vault, in the place of an older one that it came of, or takes over what is there. Local changes stop before the swap that may be the one, and until its outcome is known.
-func (v *Vault) join(ctx context.Context, r Replica, o JoinOptions) error {
+func (v *Vault) join(ctx context.Context, r Replica) error {
 	for range maxRaces {
 		there, err := one(ctx, r, remoteRoot)
 		if err != nil {
 			return err
 		}
 		if len(there.Body) > 0 {
-			if older, err := v.joinThere(ctx, r, there, o); err != nil || !older {
+			if older, err := v.joinThere(ctx, r, there); err != nil || !older {
 				return err
 			}
 		}
@@ -149,13 +147,13 @@ func (v *Vault) joinedNow(ctx context.Context, r Replica) error {
 }
 
 // joinThere joins a replica that has a vault: this one, or a newer one that came of it, or went on since it left. older: it has one that this one came of.
-func (v *Vault) joinThere(ctx context.Context, r Replica, there Remote, o JoinOptions) (older bool, err error) {
+func (v *Vault) joinThere(ctx context.Context, r Replica, there Remote) (older bool, err error) {
 	err = v.pull(ctx, r, there, true)
 	if older = errors.Is(err, fault.RolledBack); older {
 		err = v.cameOf(there)
 	}
 	if errors.Is(err, fault.Forked) || errors.Is(err, error(errOfAnother)) {
-		older, err = false, v.goBack(ctx, r, there, o, err)
+		older, err = false, v.goBack(ctx, r, there, err)
 	}
 	if errors.Is(err, fault.NotAuthentic) || errors.Is(err, fault.Forked) || errors.Is(err, error(errOfAnother)) {
 		if m, mErr := v.membership(); mErr == nil && m == joining {

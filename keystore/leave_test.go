@@ -39,7 +39,7 @@ func TestLeave(t *testing.T) {
 	}
 	elsewhere := keystoretest.NewReplica()
 	r.vault.Connect(elsewhere)
-	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := r.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	sameVault(t, r, fetched(t, elsewhere, kit))
@@ -50,7 +50,7 @@ func TestLeave(t *testing.T) {
 	}
 	other.put("y", "of its own")
 	other.vault.Connect(elsewhere)
-	wantCode(t, other.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Forked)
+	wantCode(t, other.vault.Join(t.Context()), fault.Forked)
 	other.wants("y", "of its own")
 
 	// Back where it was: the vault there is older, and this one, which came of it, takes its place. One that went on there is not replaced.
@@ -58,7 +58,7 @@ func TestLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.vault.Connect(remote)
-	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := r.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.put("x", "there again")
@@ -71,7 +71,7 @@ func TestLeave(t *testing.T) {
 	for _, change := range []string{"a", "b", "c"} {
 		r.put("x", change)
 	}
-	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Forked)
+	wantCode(t, r.vault.Join(t.Context()), fault.Forked)
 	r.put("x", "still local")
 	third.put("z", "goes on")
 }
@@ -94,18 +94,22 @@ func TestJoinAgainAfterManyChanges(t *testing.T) {
 				other.put("y", fmt.Sprint(i))
 			}
 			if meanwhile == 0 {
-				if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+				if err := r.vault.Join(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				sameVault(t, r, fetched(t, remote, kit))
 				return
 			}
-			wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Conflict)
+			wantCode(t, r.vault.Join(t.Context()), fault.Conflict)
 			r.put("x", "still local")
 			other.put("y", "goes on")
 			fetched(t, remote, kit).wants("y", "goes on")
 		})
 	}
+}
+
+func hasRoot(s keystore.Swap) bool {
+	return slices.ContainsFunc(s.Changes, func(c keystore.RemoteChange) bool { return c.Name == "v-root" })
 }
 
 func (r *rig) changes(fn func(tx *keystore.Tx) error) {
@@ -115,37 +119,55 @@ func (r *rig) changes(fn func(tx *keystore.Tx) error) {
 	}
 }
 
-// A vault that comes back to a replica that went on without it takes over what is there, if nothing changed here but where it is replicated to, or if the user
-// gives up what did. A password that changed here is not given up.
+// A vault that comes back to a replica that went on without it takes over what is there, if nothing changed here but where it is replicated to. Otherwise it
+// stays a local one, and nothing is lost.
 func TestJoinAgainWhereAnotherWentOn(t *testing.T) {
 	for name, c := range map[string]struct {
-		change       func(r *rig)
-		plain, drops fault.Code // of a Join, and of one with the user's word; empty: it joins
+		change func(r *rig, remote *keystoretest.Replica)
+		want   fault.Code // empty: it joins
 	}{
-		"nothing": {func(*rig) {}, "", ""},
-		"where it is replicated to": {func(r *rig) {
+		"nothing": {func(*rig, *keystoretest.Replica) {}, ""},
+		"where it is replicated to": {func(r *rig, _ *keystoretest.Replica) {
 			r.changes(func(tx *keystore.Tx) error { return tx.Delete("coordinator") })
-			r.changes(func(tx *keystore.Tx) error {
-				return tx.Put(keystore.Item{ID: "coordinator", Kind: keystore.KindReplica, Body: []byte("again")})
-			})
-		}, "", ""},
-		"an item":           {func(r *rig) { r.put("x", "here") }, fault.Forked, ""},
-		"an item that went": {func(r *rig) { r.changes(func(tx *keystore.Tx) error { return tx.Delete("seed") }) }, fault.Forked, ""},
-		"more often than the other": {func(r *rig) {
+			for range 4 {
+				r.changes(func(tx *keystore.Tx) error {
+					return tx.Put(keystore.Item{ID: "coordinator", Kind: keystore.KindReplica, Body: []byte("again")})
+				})
+			}
+		}, ""},
+		"an upload that broke off": {func(r *rig, remote *keystoretest.Replica) {
+			r.changes(func(tx *keystore.Tx) error { return tx.Delete("coordinator") })
+			remote.OnSwap = func(s keystore.Swap) error {
+				if hasRoot(s) {
+					return errReset
+				}
+				return nil
+			}
+			wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
+			remote.OnSwap = nil
+			if err := r.vault.Leave(); err != nil {
+				t.Fatal(err)
+			}
+		}, ""},
+		"an item": {func(r *rig, _ *keystoretest.Replica) { r.put("x", "here") }, fault.Forked},
+		"an item that went": {func(r *rig, _ *keystoretest.Replica) {
+			r.changes(func(tx *keystore.Tx) error { return tx.Delete("seed") })
+		}, fault.Forked},
+		"more often than the other": {func(r *rig, _ *keystoretest.Replica) {
 			for range 6 {
 				r.put("x", "here")
 			}
-		}, fault.Forked, ""},
-		"more often than is remembered": {func(r *rig) {
+		}, fault.Forked},
+		"more often than is remembered": {func(r *rig, _ *keystoretest.Replica) {
 			for range 270 {
 				r.put("x", "here")
 			}
-		}, fault.Conflict, ""},
-		"the password": {func(r *rig) {
+		}, fault.Conflict},
+		"the password": {func(r *rig, _ *keystoretest.Replica) {
 			if err := r.vault.ChangePassword(t.Context(), []byte(password), []byte("another password of hers")); err != nil {
 				t.Fatal(err)
 			}
-		}, fault.Forked, fault.Forked},
+		}, fault.Forked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, remote, kit := joinedRig(t)
@@ -157,40 +179,46 @@ func TestJoinAgainWhereAnotherWentOn(t *testing.T) {
 			if err := r.vault.Leave(); err != nil {
 				t.Fatal(err)
 			}
-			c.change(r)
+			c.change(r, remote)
 			for range 3 {
 				other.put("y", "of the other")
 			}
 			anchor := filepath.Join(r.dir, "vault.anchor")
-			for _, try := range []struct {
-				o    keystore.JoinOptions
-				want fault.Code
-			}{{keystore.JoinOptions{}, c.plain}, {keystore.JoinOptions{DropChanges: true}, c.drops}} {
-				before := readFile(t, anchor)
-				err := r.vault.Join(t.Context(), try.o)
-				if try.want != "" {
-					wantCode(t, err, try.want)
-					r.put("z", "still local")
-					continue
-				}
-				if err != nil {
-					t.Fatal(try.o, err)
-				}
-				sameVault(t, r, other)
-				if fresh, err := r.vault.Fresh(); err != nil || fresh {
-					t.Error("it has what it came of to compare with:", fresh, err)
-				}
-				if err := os.WriteFile(anchor, before, 0o600); err != nil { // as after a crash before it moved
-					t.Fatal(err)
-				}
-				r.reopen(remote)
-				r.put("x", "goes on")
-				other.sync()
-				other.wants("x", "goes on")
+			before := readFile(t, anchor)
+			err := r.vault.Join(t.Context())
+			if c.want != "" {
+				wantCode(t, err, c.want)
+				r.put("z", "still local")
 				return
 			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameVault(t, r, other)
+			if fresh, err := r.vault.Fresh(); err != nil || fresh {
+				t.Error("it has what it came of to compare with:", fresh, err)
+			}
+			if err := os.WriteFile(anchor, before, 0o600); err != nil { // as after a crash before it moved
+				t.Fatal(err)
+			}
+			r.reopen(remote)
+			r.put("x", "goes on")
+			other.sync()
+			other.wants("x", "goes on")
 		})
 	}
+}
+
+// An older database is noticed whatever it says was given up: V06.
+func TestV06_GivenUpIsAuthentic(t *testing.T) {
+	r, _, _ := joinedRig(t)
+	old := r.records()
+	r.put("x", "newer")
+	old["vault/given-up"] = append(readFile(t, filepath.Join(r.dir, "vault.anchor")), make([]byte, 93+32)...)
+	r.vault.Lock()
+	r.replace(old)
+	r.vault = keystore.New(r.db, r.options())
+	wantCode(t, r.unlock(), fault.RolledBack)
 }
 
 // A record of when the vault left that somebody changed on the disk says nothing.
@@ -201,12 +229,14 @@ func TestDepartureIsAuthentic(t *testing.T) {
 	if err := r.vault.Leave(); err != nil {
 		t.Fatal(err)
 	}
-	r.put("x", "here")
+	r.changes(func(tx *keystore.Tx) error {
+		return tx.Put(keystore.Item{ID: "coordinator", Kind: keystore.KindReplica, Body: []byte("again")})
+	})
 	other.put("y", "of the other")
 	all := r.records()
 	all["vault/left"][len(all["vault/left"])-33] ^= 1 // other items
 	r.replace(all)
-	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{DropChanges: true}), fault.NotAuthentic)
+	wantCode(t, r.vault.Join(t.Context()), fault.NotAuthentic)
 	r.put("x", "still local")
 }
 
@@ -222,13 +252,13 @@ func TestJoinThatLosesIsLocal(t *testing.T) {
 		r.put("x", fmt.Sprint(i))
 	}
 	remote.OnSwap = func(s keystore.Swap) error {
-		if slices.ContainsFunc(s.Changes, func(c keystore.RemoteChange) bool { return c.Name == "v-root" }) {
+		if hasRoot(s) {
 			remote.OnSwap = nil
 			other.put("y", "meanwhile")
 		}
 		return nil
 	}
-	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Forked)
+	wantCode(t, r.vault.Join(t.Context()), fault.Forked)
 	r.put("x", "still local")
 	other.put("y", "goes on")
 }
@@ -248,7 +278,7 @@ func TestJoinThatFailsLeavesTheVaultLocal(t *testing.T) {
 		}
 		return nil
 	}
-	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Unavailable)
+	wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
 	remote.OnSwap = nil
 	if joined, err := r.vault.Joined(); err != nil || joined {
 		t.Fatal(joined, err)
@@ -256,7 +286,7 @@ func TestJoinThatFailsLeavesTheVaultLocal(t *testing.T) {
 	for i := range 150 {
 		r.put(fmt.Sprint(i), "changed meanwhile")
 	}
-	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := r.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := r.vault.Collect(t.Context()); err != nil || n != 0 {
@@ -283,14 +313,14 @@ func TestJoinWhoseOutcomeIsOpen(t *testing.T) {
 		} else {
 			remote.OnSwap = hook
 		}
-		wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Unavailable)
+		wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
 		wantCode(t, r.tryPut("x", "z"), fault.Unavailable)
 		remote.OnSwap, remote.AfterSwap = nil, nil
 		if err := r.vault.Leave(); err != nil {
 			t.Fatal(err)
 		}
 		r.put("x", "z")
-		if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+		if err := r.vault.Join(t.Context()); err != nil {
 			t.Fatal(made, err)
 		}
 	}

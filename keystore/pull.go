@@ -206,7 +206,7 @@ func (v *Vault) collectPull(ctx context.Context, r Replica, b rootBlob, next *co
 	if c, _, err := v.opened(); err == nil {
 		p.before = c.index
 		if _, err := next.follows(c.counter, c.rootHash); err != nil { // see goBack
-			p.givenUp = anchorOf(c).encode()
+			p.givenUp = givenUp(c, next)
 		}
 	}
 	if err := p.shards(v.db, top); err != nil {

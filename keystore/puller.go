@@ -24,7 +24,7 @@ type puller struct {
 	want   map[string][32]byte // what is to be here
 	j      journal
 
-	givenUp []byte // the anchor of the open vault, if this one did not come of it
+	givenUp []byte // what is to be noted if this vault did not come of the open one
 }
 
 // shards makes the index of shards that are here and of those that it fetches.

@@ -22,7 +22,7 @@ func joinedRig(t *testing.T) (*rig, *keystoretest.Replica, keystore.RecoveryKit)
 	kit := r.register()
 	r.put("seed", "one")
 	r.vault.Connect(remote)
-	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := r.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return r, remote, kit
@@ -289,9 +289,9 @@ func TestLargeVault(t *testing.T) {
 		}
 		return nil
 	}
-	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Unavailable)
+	wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
 	r.put("x", "local as before")
-	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := r.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	other := fetched(t, remote, kit)

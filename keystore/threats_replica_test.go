@@ -284,7 +284,7 @@ func TestV08_ReplicaMakesAVaultKey(t *testing.T) {
 	forger, forged := newRigInMemory(t), keystoretest.NewReplica() // the coordinator's own vault under the user's id
 	forger.register()
 	forger.vault.Connect(forged)
-	if err := forger.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := forger.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	user := func(body map[int]any) []byte { return body[fieldUser].([]byte) }

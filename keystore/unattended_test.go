@@ -5,7 +5,6 @@ import (
 
 	"coldframe/internal/fault"
 	"coldframe/internal/kv"
-	"coldframe/keystore"
 	"coldframe/keystore/keystoretest"
 )
 
@@ -68,7 +67,7 @@ func TestUnattendedStaysWhenTheVaultJoins(t *testing.T) {
 	}
 	remote := keystoretest.NewReplica()
 	r.vault.Connect(remote)
-	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := r.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if !r.vault.Unattended() || fetched(t, remote, kit).vault.Unattended() {

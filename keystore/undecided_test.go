@@ -386,7 +386,7 @@ func TestOnCommitRunsWhileReadersWait(t *testing.T) {
 	}
 	both := func() error { return errors.Join(update(true), update(false)) }
 	err := both()
-	if err := errors.Join(err, r.vault.Join(t.Context(), keystore.JoinOptions{}), both()); err != nil {
+	if err := errors.Join(err, r.vault.Join(t.Context()), both()); err != nil {
 		t.Fatal(err)
 	}
 	mend := loseAnswer(remote, true)

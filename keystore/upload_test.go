@@ -25,7 +25,7 @@ func TestUploadGoesOnWithoutReading(t *testing.T) {
 		}
 		return nil
 	}
-	wantCode(t, r.vault.Join(t.Context(), keystore.JoinOptions{}), fault.Unavailable)
+	wantCode(t, r.vault.Join(t.Context()), fault.Unavailable)
 	there := len(remote.Records())
 	if there == 0 {
 		t.Fatal("nothing was uploaded before")
@@ -39,7 +39,7 @@ func TestUploadGoesOnWithoutReading(t *testing.T) {
 		}
 		return answer, nil
 	}
-	if err := r.vault.Join(t.Context(), keystore.JoinOptions{}); err != nil {
+	if err := r.vault.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(remote.Records()); n <= there {

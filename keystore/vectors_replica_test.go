@@ -65,7 +65,7 @@ func TestNewReplicaVectors(t *testing.T) {
 	v, kit := registered(t)
 	r := vectorReplica{}
 	v.Connect(r)
-	if err := v.Join(t.Context(), JoinOptions{}); err != nil {
+	if err := v.Join(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	items := map[string]string{"store": "folder", "version-keys/abc/1": "keys of version 1", "version-keys/abc/2": "keys of version 2"}

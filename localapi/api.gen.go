@@ -717,9 +717,6 @@ type CoordinatorRequest struct {
 	// Ca Certificates in PEM that alone vouch for the coordinator; absent: those of the system
 	Ca *Authorities `json:"ca,omitempty"`
 
-	// DropChanges What changed here since the account left this coordinator may be lost where another machine of its user went on there
-	DropChanges *bool `json:"drop_changes,omitempty"`
-
 	// Invitation What the coordinator's operator gave
 	Invitation *Invitation `json:"invitation,omitempty"`
 	Password   Password    `json:"password"`
@@ -2178,7 +2175,7 @@ type ClientInterface interface {
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2190,7 +2187,7 @@ type ClientInterface interface {
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3508,7 +3505,7 @@ func (c *Raw) GetCoordinator(ctx context.Context, reqEditors ...RequestEditorFn)
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 // `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3530,7 +3527,7 @@ func (c *Raw) ConnectCoordinatorWithBody(ctx context.Context, contentType string
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 // `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8798,7 +8795,7 @@ type ClientWithResponsesInterface interface {
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8810,7 +8807,7 @@ type ClientWithResponsesInterface interface {
 	// Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 	// `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 	// address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+	// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13311,7 +13308,7 @@ func (c *ClientWithResponses) GetCoordinatorWithResponse(ctx context.Context, re
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 // `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13329,7 +13326,7 @@ func (c *ClientWithResponses) ConnectCoordinatorWithBodyWithResponse(ctx context
 // Makes this account there, or logs in if it is there already, and stays connected while the vault is open. Nothing is sent before the password is known to be right.
 // `forbidden`: an invitation is needed, or this one is not good; `conflict`: the e-mail address has another account there, or the account joined another coordinator before, which it cannot leave for this one; `policy`: an
 // address that the configuration does not allow, or no registrations; `not_authentic`: nobody vouches for its certificate; `unavailable`: it is not there.
-// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and nothing is written, until `drop_changes` gives up what changed here.
+// An account that comes back to a coordinator takes over what its user's other machines changed there, if nothing changed here meanwhile; else the task `vault` is `forked`, and both stay as they are.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

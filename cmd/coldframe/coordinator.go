@@ -63,7 +63,7 @@ func (a *app) printCoordinator(c localapi.Coordinator) error {
 
 const freshSteps = "approve this machine on another one or, if it is one of yours, have another one online for a moment; if none can be, coldframe devices trust-vault; if all are lost, coldframe devices recover"
 
-const apartSteps = ": there are two vaults of this account. If this machine had left the coordinator, and changed, while another one went on there: coldframe coordinator connect URL --drop-changes gives up what changed here"
+const apartSteps = ": there are two vaults of this account. If this machine had left the coordinator, and changed, while another one went on there: coldframe coordinator disconnect keeps this one as it is; an agent with other folders can be one of your machines there (coldframe login), and take tables along by coldframe get and put"
 
 const olderSteps = ": the coordinator has an older vault than this machine; if its operator says that it was restored from a backup: coldframe coordinator restore"
 
@@ -180,12 +180,10 @@ func readShort(path string, most int64) (string, error) {
 func (a *app) connectCommand() *cobra.Command {
 	var f joinFlags
 	var kitFile string
-	var drop bool
 	cmd := &cobra.Command{
 		Use: "connect URL", Short: "Join a coordinator, or log in again (asks for the password)", Args: args(cobra.ExactArgs(1)),
 		Long: "Joins a coordinator, or logs in again. Where the account left it, and another machine of yours went on there, what that one changed is taken over if nothing\n" +
-			"changed here meanwhile. If something did, the two do not go together, and coldframe coordinator show says forked: --drop-changes gives up what changed here, so\n" +
-			"take along with coldframe get what you need of it.",
+			"changed here meanwhile. If something did, the two do not go together, and coldframe coordinator show says forked.",
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if err := cmp.Or(f.check(list[0]), checkAddress(list[0])); err != nil {
 				return err
@@ -206,9 +204,6 @@ func (a *app) connectCommand() *cobra.Command {
 				}
 				r.RecoveryKit = &kit
 			}
-			if drop {
-				r.DropChanges = &drop
-			}
 			joined, err := c.ConnectCoordinator(cmd.Context(), r)
 			if err != nil {
 				return withJoinAdvice(err)
@@ -218,7 +213,6 @@ func (a *app) connectCommand() *cobra.Command {
 	}
 	f.add(cmd.Flags())
 	cmd.Flags().StringVar(&kitFile, "kit", "", "file of the recovery kit, so that it logs in where the password is lost")
-	cmd.Flags().BoolVar(&drop, "drop-changes", false, "give up what changed here since coordinator disconnect, where another machine went on")
 	return cmd
 }
 
@@ -227,7 +221,7 @@ func (a *app) disconnectCommand() *cobra.Command {
 		Use: "disconnect", Short: "Log out and use no coordinator; the account there stays (asks for the password)", Args: args(cobra.NoArgs),
 		Long: "Logs out and uses no coordinator, also where it does not answer any more. Tables, contacts and the secrets that came stay on this machine; none are sent or\n" +
 			"received. The account can join the same coordinator again, at the same address, but no other: its contacts and devices are there. If this machine and another\n" +
-			"one of yours both change something before that, one of the two has to be given up (coldframe coordinator connect --drop-changes).",
+			"one of yours both change something before that, the two no longer go together, and this one stays an account of its own.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, password, err := a.agentAndPassword(cmd.Context())
 			if err != nil {

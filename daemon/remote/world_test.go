@@ -140,7 +140,7 @@ func (w *world) joined() (*machine, keystore.RecoveryKit) {
 		User: m.vault.UserID(), EmailHash: hash[:], Proof: m.proof(password).For(w.URL).Bytes(), RecoveryProof: &recovery,
 	}))
 	m.vault.Connect(m.replica())
-	must(w.t, m.vault.Join(w.t.Context(), keystore.JoinOptions{}))
+	must(w.t, m.vault.Join(w.t.Context()))
 	return m, kit
 }
 

@@ -15,7 +15,7 @@ func (h *handlers) GetCoordinator(ctx context.Context, _ GetCoordinatorRequestOb
 // ConnectCoordinator joins a coordinator.
 func (h *handlers) ConnectCoordinator(ctx context.Context, r ConnectCoordinatorRequestObject) (ConnectCoordinatorResponseObject, error) {
 	c, err := h.agent.ConnectCoordinator(ctx, daemon.CoordinatorRequest{
-		Password: []byte(r.Body.Password), URL: r.Body.Url, CA: deref(r.Body.Ca), Invitation: deref(r.Body.Invitation), DropChanges: deref(r.Body.DropChanges),
+		Password: []byte(r.Body.Password), URL: r.Body.Url, CA: deref(r.Body.Ca), Invitation: deref(r.Body.Invitation),
 		Kit: []byte(deref(r.Body.RecoveryKit)),
 	})
 	return ConnectCoordinator200JSONResponse(coordinatorOf(c)), err
