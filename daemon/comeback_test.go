@@ -22,15 +22,7 @@ func TestBackAtTheCoordinator(t *testing.T) {
 		t.Helper()
 		desk.settled()
 		for name, a := range map[string]*running{"desk": desk, "laptop": laptop} {
-			eventually(t, "the "+name+" has it", func() bool {
-				list, err := a.Datasets(t.Context(), user, "")
-				for _, d := range list {
-					if err == nil && d.ID == id {
-						return true
-					}
-				}
-				return false
-			})
+			eventually(t, "the "+name+" has it", func() bool { return a.hasDataset(id) })
 		}
 	}
 	leave()

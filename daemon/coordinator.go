@@ -462,6 +462,14 @@ func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) erro
 	return nil
 }
 
+// holdJoining keeps any coordinator from being joined or left until release is called.
+func (s *session) holdJoining() (release func(), err error) {
+	if !s.joining.TryLock() {
+		return nil, fault.New(fault.Busy, "a coordinator is being joined or left; try again after that")
+	}
+	return s.joining.Unlock, nil
+}
+
 // changePassword replaces the password. The coordinators that know the account are told the new login proof when they are there; while one
 // is being joined with the former it is fault.Busy.
 func (a *Agent) changePassword(ctx context.Context, s *session, old, replacement []byte) error {

@@ -73,10 +73,11 @@ func (a *Agent) DeleteCoordinatorAccount(ctx context.Context, r DeletionRequest)
 
 // deleteThere has the account removed at the coordinator, and notes that it is.
 func (a *Agent) deleteThere(ctx context.Context, s *session, r DeletionRequest) error {
-	if !s.joining.TryLock() {
-		return fault.New(fault.Busy, "a coordinator is being joined or left; try again after that")
+	release, err := s.holdJoining()
+	if err != nil {
+		return err
 	}
-	defer s.joining.Unlock()
+	defer release()
 	proof, err := a.vault.LoginProof(ctx, r.Password)
 	if err != nil {
 		return err

@@ -105,10 +105,11 @@ func (a *Agent) useKit(ctx context.Context, r KitRequest, address bool) error {
 		return err
 	}
 	defer kit.Wipe()
-	if !s.joining.TryLock() {
-		return fault.New(fault.Busy, "a coordinator is being joined or left; try again after that")
+	release, err := s.holdJoining()
+	if err != nil {
+		return err
 	}
-	defer s.joining.Unlock()
+	defer release()
 	return a.inTime(ctx, func(ctx context.Context) error { return a.putKit(ctx, s, r.Password, kit, address) })
 }
 

@@ -16,12 +16,18 @@ func unattendedRig(t *testing.T) (server, laptop *rig, remote *keystoretest.Repl
 	t.Helper()
 	server, remote, kit := joinedRig(t)
 	laptop = fetched(t, remote, kit)
-	credential, err := server.vault.EnableUnattended(t.Context(), []byte(password))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential = server.enableUnattended()
 	laptop.sync()
 	return server, laptop, remote, credential
+}
+
+func (r *rig) enableUnattended() secret.Key {
+	r.t.Helper()
+	credential, err := r.vault.EnableUnattended(r.t.Context(), []byte(password))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return credential
 }
 
 func (r *rig) changePassword(from, to string) {

@@ -17,10 +17,7 @@ func removedRig(t *testing.T) (server, removed *rig, remote *keystoretest.Replic
 	t.Helper()
 	server, remote, kit := joinedRig(t)
 	laptop := fetched(t, remote, kit)
-	credential, err := server.vault.EnableUnattended(t.Context(), []byte(password))
-	if err != nil {
-		t.Fatal(err)
-	}
+	credential = server.enableUnattended()
 	removed = fetched(t, remote, kit)
 	laptop.sync()
 	laptop.changePassword(password, another)

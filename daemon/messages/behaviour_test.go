@@ -234,32 +234,25 @@ func TestForgedKeyChangesAreBounded(t *testing.T) {
 // What the application refuses for good is set aside with its code; what it could not do now stays for the next time.
 func TestHandlerThatFails(t *testing.T) {
 	_, alice, bob := pair(t)
-	fails := fault.Code("")
-	bob.config.Handlers["text"] = func(ctx context.Context, r *Received) error {
-		if fails != "" {
-			return fault.New(fails, "not now")
-		}
-		return bob.handle(ctx, r)
-	}
-	bob.restart()
+	fails := bob.failing(nil)
 	alice.enqueue(bob.p, "one")
 	alice.enqueue(bob.p, "two")
 	alice.send()
-	fails = fault.Unavailable
+	*fails = fault.New(fault.Unavailable, "not now")
 	for range 3 {
 		if _, err := bob.Receive(t.Context()); !errors.Is(err, fault.Unavailable) {
 			t.Fatal(err)
 		}
 		bob.restart()
 	}
-	fails = ""
+	*fails = nil
 	if n := bob.receive(); n != 2 || len(bob.p.texts()) != 2 {
 		t.Errorf("%d, %q", n, bob.p.texts())
 	}
 	alice.enqueue(bob.p, "three")
 	alice.enqueue(bob.p, "four")
 	alice.send()
-	fails = fault.InvalidRequest
+	*fails = fault.New(fault.InvalidRequest, "not now")
 	bob.receive()
 	list, err := bob.Asides()
 	if err != nil || len(list) != 2 || list[0].Code != fault.InvalidRequest || list[0].Size == 0 {
@@ -276,7 +269,7 @@ func TestHandlerThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, "again", bob.Forget(list[0].Number), fault.NotFound)
-	fails = ""
+	*fails = nil
 	say(t, alice, bob, "five")
 }
 

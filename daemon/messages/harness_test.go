@@ -337,6 +337,19 @@ func (d *device) restart() {
 	}
 }
 
+// failing has texts refused with an error as long as that is not nil, and restarts the device.
+func (d *device) failing(err error) *error {
+	d.p.w.t.Helper()
+	d.config.Handlers["text"] = func(ctx context.Context, r *Received) error {
+		if err != nil {
+			return err
+		}
+		return d.handle(ctx, r)
+	}
+	d.restart()
+	return &err
+}
+
 // handle puts a text into the user's vault: a blob of all texts, changed in the swap that takes the body away.
 func (d *device) handle(ctx context.Context, r *Received) error {
 	if d.vault == nil {

@@ -135,21 +135,14 @@ func TestPutBackOfABody(t *testing.T) {
 	w, alice, bob := pair(t)
 	say(t, alice, bob, "a")
 	backup := w.backup()
-	busy := true
-	bob.config.Handlers = map[string]Handler{"text": func(ctx context.Context, r *Received) error {
-		if busy {
-			return fault.New(fault.Busy, "not now")
-		}
-		return bob.handle(ctx, r)
-	}}
-	bob.restart()
+	busy := bob.failing(fault.New(fault.Busy, "not now"))
 	alice.enqueue(bob.p, "opened")
 	alice.send()
 	if n := bob.receive(); n != 0 {
 		t.Fatal("taken in")
 	}
 	w.back(backup)
-	busy = false
+	*busy = nil
 	done, err := bob.PutBack(t.Context())
 	if err != nil || done.Bodies != 1 {
 		t.Fatalf("%+v, %v", done, err)
@@ -511,14 +504,7 @@ func TestTrailHasEachVersionOnce(t *testing.T) {
 // The copy of a body that waits is sealed anew with it: it replaces what a backup has, which no key opens any more.
 func TestPutBackOfABodyOverAnErasedKey(t *testing.T) {
 	w, alice, bob := pair(t)
-	busy := true
-	bob.config.Handlers = map[string]Handler{"text": func(ctx context.Context, r *Received) error {
-		if busy {
-			return fault.New(fault.Busy, "not now")
-		}
-		return bob.handle(ctx, r)
-	}}
-	bob.restart()
+	busy := bob.failing(fault.New(fault.Busy, "not now"))
 	alice.enqueue(bob.p, "opened")
 	alice.send()
 	bob.receive()
@@ -538,7 +524,7 @@ func TestPutBackOfABodyOverAnErasedKey(t *testing.T) {
 	if err != nil || done.Bodies != 1 || len(done.Wrong) > 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	busy = false
+	*busy = nil
 	bob.receive()
 	if wrong := lostTexts(bob.p, []string{"opened"}); len(wrong) > 0 || countOf(t, bob, bodyPrefix) > 0 {
 		t.Errorf("%q of %q, copies %d", wrong, bob.p.texts(), countOf(t, bob, bodyPrefix))
