@@ -28,6 +28,7 @@ type Contact struct {
 	State    ContactState
 	Added    time.Time
 	Verified time.Time       // when a person compared the safety number; zero: nobody did
+	Weak     bool            // the session began without a one-time prekey of theirs and they have not answered yet: see messages.Messages.Weak
 	Changed  *ContactChange  // while ContactChanged
 	Former   []FormerContact // identities that were replaced, oldest first
 }
@@ -133,10 +134,11 @@ func (a *Agent) withPeople(ctx context.Context, changes bool, fn func(ctx contex
 // Contacts lists contacts by name, and the strangers who ask.
 func (a *Agent) Contacts(ctx context.Context) ([]Contact, error) {
 	var out []Contact
-	err := a.withPeople(ctx, false, func(_ context.Context, _ *session, b *contacts.Book) error {
+	err := a.withPeople(ctx, false, func(_ context.Context, s *session, b *contacts.Book) error {
 		list, err := b.List()
 		for _, c := range list {
-			out = append(out, contactOf(c))
+			shown, also := s.sync.contactOf(c)
+			out, err = append(out, shown), errors.Join(err, also)
 		}
 		return err
 	})
@@ -146,9 +148,11 @@ func (a *Agent) Contacts(ctx context.Context) ([]Contact, error) {
 // Contact returns a contact or stranger; fault.NotFound if there is none.
 func (a *Agent) Contact(ctx context.Context, user string) (Contact, error) {
 	var out Contact
-	err := a.withPeople(ctx, false, func(_ context.Context, _ *session, b *contacts.Book) error {
+	err := a.withPeople(ctx, false, func(_ context.Context, s *session, b *contacts.Book) error {
 		c, err := b.Get(user)
-		out = contactOf(c)
+		if err == nil {
+			out, err = s.sync.contactOf(c)
+		}
 		return err
 	})
 	return out, err
@@ -167,8 +171,8 @@ func (a *Agent) AddContact(ctx context.Context, r AddContactRequest) (Contact, e
 			return err
 		}
 		s.sync.peopleChanged(c.User, contactAdded)
-		out = contactOf(c)
-		return nil
+		out, err = s.sync.contactOf(c)
+		return err
 	})
 	return out, err
 }
@@ -184,7 +188,9 @@ func (a *Agent) changeContact(ctx context.Context, user string, kind peopleChang
 			s.sync.peopleChanged(user, kind)
 		}
 		c, err := b.Get(user)
-		out = contactOf(c)
+		if err == nil {
+			out, err = s.sync.contactOf(c)
+		}
 		return err
 	})
 	return out, err
@@ -265,11 +271,12 @@ func numberOf(n contacts.Number) SafetyNumber {
 	return SafetyNumber{Digits: n.Digits, Groups: n.Groups(), Code: n.Code}
 }
 
-func contactOf(c contacts.Contact) Contact {
-	out := Contact{User: c.User, State: ContactState(c.State), Added: unixTime(c.Added)}
+func (y *syncer) contactOf(c contacts.Contact) (out Contact, err error) {
+	out = Contact{User: c.User, State: ContactState(c.State), Added: unixTime(c.Added)}
 	if c.State == contacts.StateAsked {
-		return out
+		return out, nil
 	}
+	out.Weak, err = y.mail.Weak(c.User)
 	out.Name, out.Email, out.Verified = c.Name, c.Email, dateOrNone(c.Verified.Date)
 	if c.Candidate != nil {
 		out.Changed = &ContactChange{Reason: changeOf(&c), Seen: unixTime(c.Candidate.Pin.Since)}
@@ -277,7 +284,7 @@ func contactOf(c contacts.Contact) Contact {
 	for _, f := range c.History {
 		out.Former = append(out.Former, FormerContact{Until: unixTime(f.Until), Verified: f.Verified.Date != 0})
 	}
-	return out
+	return out, err
 }
 
 // changeOf returns why nothing is sent to a changed contact.

@@ -75,3 +75,67 @@ func TestS08_FewPreKeysAreFilledUp(t *testing.T) {
 		t.Errorf("%d one-time prekeys, %v", st.Left, err)
 	}
 }
+
+// TestS08_SessionWithoutOneTimeIsWeak has somebody use up all one-time prekeys of a user whose machine is off: the session that begins then is shown to be
+// weak, also after the agent was locked, until the first answer. One that begins with a one-time prekey never is.
+func TestS08_SessionWithoutOneTimeIsWeak(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	ada, grace := newPersonAt(t, c, "ada@example.org", nil), newPersonAt(t, c, "grace@example.org", nil)
+	carol := newPersonAt(t, c, "carol@example.org", nil)
+	ada.add(grace)
+	carol.add(grace)
+	grace.add(carol)
+	carol.mustTell(grace)
+	if carol.weak(grace) {
+		t.Error("a session with a one-time prekey is weak")
+	}
+	if err := grace.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	drained := func() bool {
+		p, err := carol.session.sync.directory.FetchBundle(t.Context(), grace.vault.UserID())
+		return err == nil && len(p.OneTime) == 0
+	}
+	for n := 0; !drained(); n++ {
+		if n > 2*oneTimes {
+			t.Fatal("there are still one-time prekeys")
+		}
+	}
+	if ada.weak(grace) {
+		t.Error("weak before there is a session")
+	}
+	if err := ada.tell(grace, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a weak session", func() bool { return ada.weak(grace) })
+	if err := ada.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ada.unlock()
+	if !ada.weak(grace) || carol.weak(grace) {
+		t.Errorf("weak after a restart: %v; of another contact: %v", ada.weak(grace), carol.weak(grace))
+	}
+	if all, err := ada.Contacts(t.Context()); err != nil || len(all) != 1 || !all[0].Weak {
+		t.Errorf("the list has %+v, %v", all, err)
+	}
+	grace.unlock()
+	eventually(t, "a stranger who asks", func() bool {
+		_, err := grace.AcceptContact(t.Context(), ada.vault.UserID())
+		return err == nil
+	})
+	eventually(t, "the secret", func() bool { return grace.secretCount() == 2 })
+	grace.mustTell(ada)
+	if ada.weak(grace) || grace.weak(ada) {
+		t.Errorf("weak after the answer: %v; the other side: %v", ada.weak(grace), grace.weak(ada))
+	}
+}
+
+// weak reports whether the agent shows its session with another one to be weak.
+func (r *running) weak(other *running) bool {
+	r.t.Helper()
+	c, err := r.Contact(r.t.Context(), other.vault.UserID())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c.Weak
+}

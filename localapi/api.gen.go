@@ -657,6 +657,9 @@ type Contact struct {
 
 	// VerifiedAt When a person compared the safety number; absent: nobody did
 	VerifiedAt *time.Time `json:"verified_at,omitempty"`
+
+	// Weak `true`: the session with them began when the coordinator had no one-time prekey of theirs, and they have not answered yet. Until they do, who steals their other prekeys can read what was sent to them
+	Weak *bool `json:"weak,omitempty"`
 }
 
 // ContactState `asked`: a stranger waits for consent; `changed`: there were two words about their keys, nothing is sent and what comes waits until a person resolves it

@@ -75,6 +75,8 @@ type Change struct {
 
 	// Identity is the identity key that the peer has in the session with which the message was made or opened.
 	Identity [32]byte
+
+	Weak bool // as SessionInfo says of the session after the change
 }
 
 // Format prints nothing of the change but its counter.
@@ -114,7 +116,7 @@ func binding(l *Local, remote Address) []byte {
 // the body of the message that was opened, or nil.
 func (in *session) commit(next *state, archived []*state, used *preKeySet, opened []byte, save Save) error {
 	archived = limited(archived)
-	c := Change{Counter: in.counter + 1, Begins: in.begins, Body: opened, Identity: next.remoteIdentity}
+	c := Change{Counter: in.counter + 1, Begins: in.begins, Body: opened, Identity: next.remoteIdentity, Weak: next.weak()}
 	table := in.changed(&c, next, archived)
 	head := in.appendHead(in.scratch[:0], c.Counter, next, table)
 	in.scratch = head

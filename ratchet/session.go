@@ -227,6 +227,9 @@ func limited(archived []*state) []*state { return archived[:min(len(archived), m
 // unsent reports whether the peer cannot know of the session: it was started, and no message was made with it.
 func (s *state) unsent() bool { return s.pending != nil && s.sending.index == 0 }
 
+// weak reports whether the handshake had no one-time prekey, and the peer has not answered yet.
+func (s *state) weak() bool { return s.pending != nil && !s.pending.hasPreKey }
+
 // freeSlot returns a slot that none of the states has.
 func freeSlot(archived []*state) uint8 {
 	var slot uint8
@@ -255,7 +258,7 @@ func (s *Session) Info() SessionInfo {
 	if c := in.current; c != nil {
 		info.Exists, info.Epoch, info.RemoteRegistrationID = true, c.pq.Epoch(), c.registrationID
 		info.Unacknowledged = c.pending != nil
-		info.Weak = c.pending != nil && !c.pending.hasPreKey
+		info.Weak = c.weak()
 	}
 	return info
 }

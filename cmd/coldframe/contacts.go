@@ -186,6 +186,9 @@ func (a *app) showContactCommand() *cobra.Command {
 func (a *app) printContact(p localapi.Contact) error {
 	_, err := fmt.Fprintf(a.out, "name      %s\ne-mail    %s\nid        %s\nstate     %s\nadded     %s\nverified  %s\n",
 		shown(p.Name), shown(p.Email), p.User, p.State, when(p.Added), compared(p))
+	if err == nil && p.Weak != nil && *p.Weak {
+		_, err = fmt.Fprintln(a.out, "session   weak until they answer: the coordinator had no one-time prekey of theirs")
+	}
 	if err == nil && p.Changed != nil {
 		_, err = fmt.Fprintf(a.out, "changed   %s, seen %s\n", p.Changed.Reason, when(p.Changed.SeenAt))
 	}

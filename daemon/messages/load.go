@@ -18,6 +18,7 @@ const (
 	markPrefix  = "messages/mark/"
 	faultPrefix = "messages/fault/"
 	startPrefix = "messages/restart/" // records that a person gave up
+	weakPrefix  = "messages/weak/"    // sessions, by the name of the record, that are weak
 
 	maxCopied = 640 << 10 // bytes of one change that are copied; what is larger is read from the coordinator
 	readTries = 3
@@ -394,5 +395,22 @@ func (m *Messages) commit(tx *kv.Tx, p *plan) error {
 			return err
 		}
 	}
+	if p.next.base != preKeysBase {
+		if err := setWeak(tx, p.next.base, p.weak); err != nil {
+			return err
+		}
+	}
 	return setMark(tx, p.next)
+}
+
+// setWeak notes whether a session is weak.
+func setWeak(tx *kv.Tx, base string, weak bool) error {
+	noted, err := tx.Has(weakPrefix + base)
+	switch {
+	case err != nil || noted == weak:
+		return err
+	case weak:
+		return tx.Set(weakPrefix+base, []byte{1})
+	}
+	return tx.Delete(weakPrefix + base)
 }

@@ -113,6 +113,7 @@ type plan struct {
 	next    *record
 	changes []BlobChange
 	begins  bool
+	weak    bool   // the session after it is
 	first   uint64 // what the counters of new blobs begin with
 }
 

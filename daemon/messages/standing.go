@@ -136,7 +136,7 @@ func (m *Messages) giveUp(ctx context.Context, peer string) error {
 // forgetStranger removes what is kept here of somebody's session. Its counters need not outlive it: no message was ever made in it.
 func (m *Messages) forgetStranger(tx *kv.Tx, peer string) error {
 	base := sessionBase(peer)
-	keys := []string{strangerPrefix + peer, markPrefix + base, trailPrefix + base, retirePrefix + base, faultPrefix + base, startPrefix + base}
+	keys := []string{strangerPrefix + peer, markPrefix + base, trailPrefix + base, retirePrefix + base, faultPrefix + base, startPrefix + base, weakPrefix + base}
 	if err := tx.Keys(seenPrefix+peer+"/", func(key string) error { keys = append(keys, key); return nil }); err != nil {
 		return err
 	}

@@ -41,3 +41,30 @@ func TestTwoPeople(t *testing.T) {
 		}
 	}
 }
+
+// A session that begins after the last one-time prekey is weak until its first answer. Another device that opened the answer knows it at once, this one when
+// it uses the session again.
+func TestS08_WeakUntilTheAnswer(t *testing.T) {
+	w, alice, bob := pair(t)
+	other := w.person().device()
+	wantWeak := func(when string, d *device, peer *device, want bool) {
+		t.Helper()
+		if weak, err := d.Weak(peer.p.id); err != nil || weak != want {
+			t.Errorf("%s: weak %v, %v", when, weak, err)
+		}
+	}
+	bob.offer(1)
+	say(t, other, bob, "with the last one-time prekey")
+	wantWeak("with a one-time prekey", other, bob, false)
+	say(t, alice, bob, "without")
+	wantWeak("without one", alice, bob, true)
+	alice.restart()
+	say(t, alice, bob, "and again")
+	wantWeak("after the second message", alice, bob, true)
+	laptop := alice.p.device()
+	say(t, bob, laptop, "the answer")
+	wantWeak("on the device that opened the answer", laptop, bob, false)
+	wantWeak("the receiver's side", bob, alice, false)
+	say(t, alice, bob, "to the answer")
+	wantWeak("after the answer", alice, bob, false)
+}

@@ -86,6 +86,9 @@ func contactOf(c daemon.Contact) Contact {
 	out := Contact{
 		User: c.User, Name: text(c.Name), Email: text(c.Email), State: ContactState(c.State), Added: c.Added, VerifiedAt: date(c.Verified),
 	}
+	if c.Weak {
+		out.Weak = &c.Weak
+	}
 	if c.Changed != nil {
 		out.Changed = &ContactChange{Reason: ContactChangeReason(c.Changed.Reason), SeenAt: c.Changed.Seen}
 	}

@@ -17,8 +17,8 @@ func TestContactsAsAnswers(t *testing.T) {
 	for want, c := range map[string]daemon.Contact{
 		`{"added":"2026-11-22T08:00:00Z","state":"asked","user":"u"}`: {User: "u", State: daemon.ContactAsked, Added: at},
 		`{"added":"2026-11-22T08:00:00Z","changed":{"reason":"forked","seen_at":"2026-11-22T09:00:00Z"},"email":"e",` +
-			`"former":[{"until":"2026-11-22T08:00:00Z","verified":true}],"name":"n","state":"changed","user":"u","verified_at":"2026-11-22T10:00:00Z"}`: {
-			User: "u", Name: "n", Email: "e", State: daemon.ContactChanged, Added: at, Verified: at.Add(2 * time.Hour),
+			`"former":[{"until":"2026-11-22T08:00:00Z","verified":true}],"name":"n","state":"changed","user":"u","verified_at":"2026-11-22T10:00:00Z","weak":true}`: {
+			User: "u", Name: "n", Email: "e", State: daemon.ContactChanged, Added: at, Verified: at.Add(2 * time.Hour), Weak: true,
 			Changed: &daemon.ContactChange{Reason: fault.Forked, Seen: at.Add(time.Hour)}, Former: []daemon.FormerContact{{Until: at, Verified: true}},
 		},
 	} {
