@@ -892,7 +892,8 @@ type ClientInterface interface {
 
 	// PutPreKeysWithBody Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+	// 4294967296 higher than the last is `invalid_request`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -901,7 +902,8 @@ type ClientInterface interface {
 
 	// PutPreKeys Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+	// 4294967296 higher than the last is `invalid_request`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1500,7 +1502,8 @@ func (c *Raw) AcknowledgeMessages(ctx context.Context, body AcknowledgeMessagesJ
 
 // PutPreKeysWithBody Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+// 4294967296 higher than the last is `invalid_request`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1519,7 +1522,8 @@ func (c *Raw) PutPreKeysWithBody(ctx context.Context, contentType string, body i
 
 // PutPreKeys Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+// 4294967296 higher than the last is `invalid_request`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3209,7 +3213,8 @@ type ClientWithResponsesInterface interface {
 
 	// PutPreKeysWithBodyWithResponse Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+	// 4294967296 higher than the last is `invalid_request`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3218,7 +3223,8 @@ type ClientWithResponsesInterface interface {
 
 	// PutPreKeysWithResponse Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+	// 4294967296 higher than the last is `invalid_request`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4971,7 +4977,8 @@ func (c *ClientWithResponses) AcknowledgeMessagesWithResponse(ctx context.Contex
 
 // PutPreKeysWithBodyWithResponse Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+// 4294967296 higher than the last is `invalid_request`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4986,7 +4993,8 @@ func (c *ClientWithResponses) PutPreKeysWithBodyWithResponse(ctx context.Context
 
 // PutPreKeysWithResponse Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
+// 4294967296 higher than the last is `invalid_request`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -26,6 +26,7 @@ const (
 	checkOwnAgain = 2 * time.Hour // while something is wrong
 
 	publishedKey = "meta/prekeys-published" // Unix seconds of this device's last upload
+	replaceKey   = "meta/prekeys-replace"   // there since a person gave the prekeys up: new ones take the place of whatever the coordinator hands out
 	toldKey      = "meta/heads-told"        // Unix seconds of when it told heads to everybody last
 
 	headVault   = "vault"
@@ -87,35 +88,38 @@ func (y *syncer) takeSecret(ctx context.Context, r *messages.Received) error {
 	return nil
 }
 
-// offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few or old ones. Whatever it says of that, what it
-// hands out under the user's own id is looked at, before: another key there is not overwritten.
+// offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few, old ones or none of the user's own. Whatever it says of that,
+// what it hands out under the user's own id is looked at, before: another key there is overwritten on a person's word alone (THREATS K03).
 func (y *syncer) offerPreKeys(ctx context.Context) error {
 	rotated, err := y.mail.Rotate(ctx)
 	if err != nil {
 		return err
 	}
+	replace, err := y.a.db.Has(replaceKey)
+	if err != nil {
+		return err
+	}
 	now := y.a.clock.Now()
 	own := y.checkOwn(ctx, now)
-	if errors.Is(own, fault.KeyChanged) {
+	if errors.Is(own, fault.KeyChanged) && !replace {
 		return own
 	}
-	published, err := y.fillPreKeys(ctx, rotated, now)
+	published, err := y.fillPreKeys(ctx, rotated, replace, own, now)
 	switch {
-	case isRefusal(fault.CodeOf(own)):
-		if published { // which may have mended it
-			y.looked = time.Time{}
-		}
+	case published && own != nil: // there was none yet, or none that is right: which this may have mended
+		y.looked = time.Time{}
+		return y.checkOwn(ctx, now)
+	case own != nil && !errors.Is(own, fault.NotFound):
 		return own
-	case published && errors.Is(own, fault.NotFound): // there was none yet
-		return nil
 	case err != nil:
 		return err
 	}
 	return own
 }
 
-// fillPreKeys publishes what the coordinator has none of, too few or old ones, if it is time for it.
-func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (published bool, err error) {
+// fillPreKeys publishes what the coordinator has none of, too few, old or wrong ones, if it is time for it. With replace it is, and nothing is left of what was
+// there; own is what checkOwn says.
+func (y *syncer) fillPreKeys(ctx context.Context, rotated, replace bool, own error, now time.Time) (published bool, err error) {
 	st, err := y.directory.Status(ctx)
 	if err != nil {
 		return false, err
@@ -124,15 +128,21 @@ func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (
 	if err != nil {
 		return false, err
 	}
+	foreign, err := y.book.Ahead(st.Sequence)
+	if err != nil {
+		return false, err
+	}
+	wrong := foreign || isRefusal(fault.CodeOf(own))
 	since := now.Sub(last).Abs()
 	if st.Sequence != 0 && st.Left < oneTimeLow {
 		y.a.rarely(Event{Type: EventPreKeysLow})
 	}
 	few := st.Sequence == 0 || st.Left < oneTimeLow
-	if !rotated && (!few || since < refillEvery) && since < bundleAge {
+	due := rotated || replace || few && since >= refillEvery || wrong && since >= checkOwnAgain || since >= bundleAge
+	if !due {
 		return false, nil
 	}
-	err = y.publish(ctx, max(1, oneTimes-st.Left), now)
+	err = y.publish(ctx, st, replace || wrong, now)
 	return err == nil, err
 }
 
@@ -156,7 +166,12 @@ func (y *syncer) checkOwn(ctx context.Context, now time.Time) error {
 	return err
 }
 
-func (y *syncer) publish(ctx context.Context, n int, now time.Time) error {
+// publish offers new prekeys, in the place of all that are there or beside those that nobody used.
+func (y *syncer) publish(ctx context.Context, st remote.PreKeyStatus, replace bool, now time.Time) error {
+	n := oneTimes
+	if !replace {
+		n = max(1, oneTimes-st.Left)
+	}
 	last, err := y.mail.NewBundles(ctx, 1, ratchet.BundleOptions{LastResort: true})
 	if err != nil {
 		return err
@@ -165,17 +180,19 @@ func (y *syncer) publish(ctx context.Context, n int, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	u, err := y.book.Publish(ctx, contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, last[0], oneTime)
+	u, err := y.book.Publish(ctx, contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, last[0], oneTime, st.Sequence)
 	if err != nil {
 		return err
 	}
-	if _, err := y.directory.Publish(ctx, u, false); err != nil {
+	if _, err := y.directory.Publish(ctx, u, replace); err != nil {
 		return err
 	}
 	if err := y.book.Uploaded(ctx, u); err != nil {
 		return err
 	}
-	return y.keepTime(publishedKey, now)
+	return y.a.db.Update(func(tx *kv.Tx) error {
+		return errors.Join(writeCounter(tx, publishedKey, uint64(now.Unix())), tx.Delete(replaceKey)) //nolint:gosec // a date
+	})
 }
 
 // timeOf returns a time that keepTime kept; long ago if there is none.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/messages"
@@ -63,7 +62,7 @@ func (a *Agent) RestartSession(ctx context.Context, contact string, password []b
 			return err
 		}
 		if contact == "" { // no bundle of before can be answered any more
-			if err := y.keepTime(publishedKey, time.Unix(0, 0)); err != nil {
+			if err := y.keepTime(replaceKey, a.clock.Now()); err != nil {
 				return err
 			}
 		}

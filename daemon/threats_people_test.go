@@ -3,6 +3,7 @@ package daemon
 import (
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -40,8 +41,15 @@ func newPersonAt(t *testing.T, c *coordinatortest.Coordinator, mail string, cloc
 	return a
 }
 
-// impostor returns what a user would publish whose id is taken and whose keys are others: all of it is signed as it must be.
+// impostor returns the answer of a coordinator that hands out what publishedByImpostor returns.
 func impostor(t *testing.T, user string, now time.Time) *coordinatortest.Answer {
+	t.Helper()
+	u := publishedByImpostor(t, user, now)
+	return coordinatortest.JSON(http.StatusOK, coordinator.PreKeys{Bundle: u.Bundle, OneTime: &u.OneTime[0], Sequence: 1})
+}
+
+// publishedByImpostor returns what a user would publish whose id is taken and whose keys are others: all of it is signed as it must be.
+func publishedByImpostor(t *testing.T, user string, now time.Time) contacts.Upload {
 	t.Helper()
 	dir := t.TempDir()
 	db, err := kv.Open(filepath.Join(dir, "db"), kv.Options{})
@@ -72,11 +80,11 @@ func impostor(t *testing.T, user string, now time.Time) *coordinatortest.Answer 
 		}
 		return list
 	}
-	u, err := book.Publish(t.Context(), keys, bundles(ratchet.BundleOptions{LastResort: true})[0], bundles(ratchet.BundleOptions{OneTime: true}))
+	u, err := book.Publish(t.Context(), keys, bundles(ratchet.BundleOptions{LastResort: true})[0], bundles(ratchet.BundleOptions{OneTime: true}), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return coordinatortest.JSON(http.StatusOK, coordinator.PreKeys{Bundle: u.Bundle, OneTime: &u.OneTime[0], Sequence: 1})
+	return u
 }
 
 // handsOut answers every question for a user's prekeys with something else.
@@ -284,6 +292,71 @@ func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
 		ada.session.sync.poke(taskPreKeys)
 		ada.settled() // the true ones are back: only the event is left
 	}
+}
+
+// TestC12_PreKeysOfAThief has somebody with a stolen token publish prekeys, under a number as high as it may be: the agent's own take their place, by itself
+// where they are nobody's, on a person's word where they are under other keys.
+func TestC12_PreKeysOfAThief(t *testing.T) {
+	for name, try := range map[string]struct {
+		bundle func(t *testing.T, ada *running, now time.Time) []byte
+		n      int        // one-time prekeys, of nobody
+		code   fault.Code // what the user is told
+		after  time.Duration
+	}{
+		"nobody's":                  {func(*testing.T, *running, time.Time) []byte { return []byte("not a bundle") }, 1, "", checkOwnEvery + time.Second},
+		"the user's own":            {ownBundle, 1, "", refillEvery + time.Second},
+		"the user's own, with many": {ownBundle, 150, "", checkOwnAgain + time.Second},
+		"under other keys": {func(t *testing.T, ada *running, now time.Time) []byte {
+			return publishedByImpostor(t, ada.vault.UserID(), now).Bundle
+		}, 150, fault.KeyChanged, checkOwnEvery + time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
+			ada := newPersonAt(t, c, "ada@example.org", clock)
+			client, err := ada.session.sync.client()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bundle, all := try.bundle(t, ada, clock.Now()), true
+			for n := range int64(3) {
+				_, err = client.PutPreKeys(t.Context(), coordinator.PreKeyUpload{
+					Sequence: 1 + (n+1)<<32, Bundle: bundle, OneTime: slices.Repeat([][]byte{[]byte("of nobody")}, try.n), Replace: &all,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			clock.pass(try.after, 0)
+			ada.session.sync.poke(taskPreKeys)
+			if try.code != "" {
+				ada.failsWith("prekeys", try.code)
+				if err := ada.RestartSession(t.Context(), "", []byte(testPassword)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "prekeys of ada's own", func() bool {
+				st, err := ada.session.sync.directory.Status(t.Context())
+				return err == nil && st.Left <= oneTimes && st.Left >= oneTimes-2 && st.Sequence > 1+3<<32
+			})
+			ada.settled()
+			grace := newPersonAt(t, c, "grace@example.org", clock)
+			grace.add(ada)
+			if err := grace.tell(ada, true); err != nil {
+				t.Fatal(err)
+			}
+			ada.awaitEvents(EventContactAsked, 1)
+		})
+	}
+}
+
+// ownBundle returns the bundle that the coordinator hands out for the user.
+func ownBundle(t *testing.T, ada *running, _ time.Time) []byte {
+	t.Helper()
+	p, err := ada.session.sync.directory.FetchOwn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Bundle
 }
 
 // TestNoPreKeysAllTheTime has the coordinator say in every round that the user has published nothing: prekeys are made every ten minutes at most.

@@ -2242,6 +2242,7 @@ type ClientInterface interface {
 	// RestartSessionWithBody Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes any type of body and a specified content type.
@@ -2252,6 +2253,7 @@ type ClientInterface interface {
 	// RestartSession Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes a body of the `application/json` content type.
@@ -3632,6 +3634,7 @@ func (c *Raw) DeleteCoordinatorAccount(ctx context.Context, body DeleteCoordinat
 // RestartSessionWithBody Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes any type of body and a specified content type.
@@ -3652,6 +3655,7 @@ func (c *Raw) RestartSessionWithBody(ctx context.Context, contentType string, bo
 // RestartSession Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes a body of the `application/json` content type.
@@ -8862,6 +8866,7 @@ type ClientWithResponsesInterface interface {
 	// RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -8872,6 +8877,7 @@ type ClientWithResponsesInterface interface {
 	// RestartSessionWithResponse Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -13411,6 +13417,7 @@ func (c *ClientWithResponses) DeleteCoordinatorAccountWithResponse(ctx context.C
 // RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -13427,6 +13434,7 @@ func (c *ClientWithResponses) RestartSessionWithBodyWithResponse(ctx context.Con
 // RestartSessionWithResponse Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
+// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

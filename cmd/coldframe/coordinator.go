@@ -67,6 +67,8 @@ const apartSteps = ": there are two vaults of this account. If this machine had 
 
 const olderSteps = ": the coordinator has an older vault than this machine; if its operator says that it was restored from a backup: coldframe coordinator restore"
 
+const otherKeysSteps = ": the coordinator hands out keys under your id that are not yours. Either it lies, or somebody stole a session: coldframe password ends all of them; then coldframe coordinator restart-prekeys puts your keys in their place"
+
 // linesOfSync says what a person should know of what is done with the coordinator.
 func linesOfSync(s *localapi.SyncStatus) []string {
 	lines := []string{fmt.Sprintf("this machine: %s; %d messages to be sent, %d set aside", printable(s.Device), s.Outbox, s.SetAside)}
@@ -80,6 +82,9 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 		}
 		if f.Task == localapi.SyncFailureTaskVault && f.Code == string(fault.Forked) {
 			line += apartSteps
+		}
+		if f.Task == localapi.SyncFailureTaskPrekeys && f.Code == string(fault.KeyChanged) {
+			line += otherKeysSteps
 		}
 		lines = append(lines, line)
 	}

@@ -40,9 +40,12 @@ func TestDoubtsNameWhatEndsThem(t *testing.T) {
 // An older vault at the coordinator is said with the command that a restored one wants; another task that failed, or the vault for another reason, without.
 func TestSyncNamesRestore(t *testing.T) {
 	got := linesOfSync(&localapi.SyncStatus{Device: "listed", Failures: []localapi.SyncFailure{
-		{Task: localapi.SyncFailureTaskVault, Code: "rolled_back"}, {Task: localapi.SyncFailureTaskVault, Code: "forked"}, {Task: localapi.SyncFailureTaskHeads, Code: "rolled_back"},
+		{Task: localapi.SyncFailureTaskVault, Code: "rolled_back"},
+		{Task: localapi.SyncFailureTaskVault, Code: "forked"},
+		{Task: localapi.SyncFailureTaskHeads, Code: "rolled_back"},
+		{Task: localapi.SyncFailureTaskPrekeys, Code: "key_changed"},
 	}})
-	want := []string{"this machine: listed; 0 messages to be sent, 0 set aside", "vault: rolled_back" + olderSteps, "vault: forked" + apartSteps, "heads: rolled_back"}
+	want := []string{"this machine: listed; 0 messages to be sent, 0 set aside", "vault: rolled_back" + olderSteps, "vault: forked" + apartSteps, "heads: rolled_back", "prekeys: key_changed" + otherKeysSteps}
 	if !slices.Equal(got, want) || !strings.HasSuffix(olderSteps, "coldframe coordinator restore") {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -84,7 +84,8 @@ func (u Upload) check() error {
 }
 
 // PutPreKeys offers prekeys and returns how many one-time ones are there. The upload of the present sequence made again changes nothing; any other whose
-// sequence is not higher is fault.Conflict.
+// sequence is not higher is fault.Conflict. One that is more than MaxPreKeyGap higher is fault.InvalidRequest: who has a stolen token for a quarter of an hour
+// could leave no number for the owner.
 func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count int, err error) {
 	if err := u.check(); err != nil {
 		return 0, err
@@ -105,6 +106,9 @@ func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count in
 		}
 		if u.Sequence <= p.Sequence {
 			return fault.New(fault.Conflict, "the prekeys are at %d", p.Sequence)
+		}
+		if there && u.Sequence-p.Sequence > MaxPreKeyGap {
+			return fault.New(fault.InvalidRequest, "the prekeys are at %d: the next sequence is at most %d higher", p.Sequence, uint64(MaxPreKeyGap))
 		}
 		if err := t.addOneTime(user, &p, u); err != nil {
 			return err

@@ -2,13 +2,48 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
 
 	"coldframe/coordinator/state"
+	"coldframe/internal/fault"
 )
+
+// preKeysGoOn: each upload has a higher sequence than the last one, and leaves room for the next.
+func preKeysGoOn(t *testing.T, b *stateBench) {
+	ctx := context.Background()
+	b.user(0)
+	put := func(sequence uint64, bundle string) error {
+		_, err := b.PutPreKeys(ctx, UserN(0), state.Upload{Sequence: sequence, Bundle: []byte(bundle)})
+		return err
+	}
+	const first = 7 << 40 // of an account that comes from elsewhere
+	for _, c := range []struct {
+		sequence uint64
+		bundle   string
+		want     error
+	}{
+		{first, "a", nil},
+		{first, "a", nil},
+		{first, "b", fault.Conflict},
+		{first - 1, "b", fault.Conflict},
+		{first + state.MaxPreKeyGap + 1, "b", fault.InvalidRequest},
+		{math.MaxInt64, "b", fault.InvalidRequest},
+		{first + state.MaxPreKeyGap, "b", nil},
+		{first + state.MaxPreKeyGap + 1, "c", nil},
+	} {
+		if err := put(c.sequence, c.bundle); !errors.Is(err, c.want) {
+			t.Errorf("%d, %s: %v, want %v", c.sequence, c.bundle, err, c.want)
+		}
+	}
+	if st, err := b.PreKeyStatus(ctx, UserN(0)); err != nil || st.Sequence != first+state.MaxPreKeyGap+1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
 
 // poppedOnce: 32 goroutines fetch 150 one-time prekeys, some asking twice, with a restart in the middle: each key goes to one request.
 func poppedOnce(t *testing.T, b *stateBench) {

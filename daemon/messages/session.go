@@ -71,7 +71,9 @@ func (m *Messages) session(ctx context.Context, peer string, remote bool) (*sess
 
 // Weak reports whether the session with a peer began without a one-time prekey of theirs and they have not answered yet, when this device last used it: until
 // then, who steals their other prekeys can read what was sent (THREATS S08).
-func (m *Messages) Weak(peer string) (bool, error) { return m.config.DB.Has(weakPrefix + sessionBase(peer)) }
+func (m *Messages) Weak(peer string) (bool, error) {
+	return m.config.DB.Has(weakPrefix + sessionBase(peer))
+}
 
 // openSession opens what was loaded. A record of another identity than the one that the peer is pinned to is given up: a person has
 // looked at the new key.
