@@ -93,6 +93,37 @@ func TestRemovedSecretIsNotSent(t *testing.T) {
 	}
 }
 
+// A queued secret says why it does not leave: the coordinator is away, or whom it is for. One that left says nothing.
+func TestQueuedSecretSaysWhy(t *testing.T) {
+	c, ada, grace := twoPeople(t)
+	becomes := func(state string, code fault.Code) {
+		t.Helper()
+		eventually(t, state+" "+string(code), func() bool {
+			list, err := ada.Secrets(t.Context())
+			if err != nil || len(list) == 0 || list[0].State != state || list[0].Delay != code {
+				return false
+			}
+			one, err := ada.Secret(t.Context(), list[0].Ref)
+			defer clear(one.Body)
+			return err == nil && one.Delay == code
+		})
+	}
+	c.Hook(dropping("fetchPreKeys"))
+	if err := ada.tell(grace, true); err != nil {
+		t.Fatal(err)
+	}
+	becomes("queued", fault.Unavailable)
+	c.Hook(nil)
+	becomes("sent", "")
+	if err := grace.deleteAccount(c.URL, testPassword); err != nil {
+		t.Fatal(err)
+	}
+	if err := ada.tell(grace, true); err != nil {
+		t.Fatal(err)
+	}
+	becomes("queued", fault.NotFound)
+}
+
 // A contact who was told another vault is named, with whether they were compared, until a person forgets their word or they are none any more.
 func TestFindingsAreContactsClaims(t *testing.T) {
 	c, ada, grace := twoPeople(t)

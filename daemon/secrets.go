@@ -3,9 +3,11 @@ package daemon
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"coldframe/daemon/contacts"
@@ -20,11 +22,12 @@ type Secret struct {
 	Ref      string // 32 hexadecimal digits, the same on both sides
 	From, To string // users
 	Title    string
-	Body     []byte    // nil in lists; the caller wipes it
-	Written  time.Time // the sender's word; to the end of the year 9999
-	Since    time.Time // when it was queued or received here
-	State    string    // "queued", "sent" or "received"
-	Verified bool      // whether the safety number had been compared then
+	Body     []byte     // nil in lists; the caller wipes it
+	Written  time.Time  // the sender's word; to the end of the year 9999
+	Since    time.Time  // when it was queued or received here
+	State    string     // "queued", "sent" or "received"
+	Delay    fault.Code // why nothing leaves for whom a queued one is for; empty: it was not tried, or this is not the machine that queued it
+	Verified bool       // whether the safety number had been compared then
 }
 
 // SendSecretRequest is a secret to be sent. Body is wiped. ID, if it is not empty, is 16 bytes in hexadecimal that the caller drew: the same
@@ -56,22 +59,42 @@ func (r SendSecretRequest) LogValue() slog.Value { return slog.StringValue(fmt.S
 // Secrets lists the secrets of this user's vault without their bodies, newest first.
 func (a *Agent) Secrets(ctx context.Context) ([]Secret, error) {
 	var out []Secret
-	err := a.withPeople(ctx, false, func(_ context.Context, _ *session, b *contacts.Book) error {
+	err := a.withPeople(ctx, false, func(_ context.Context, s *session, b *contacts.Book) error {
 		list, err := b.Secrets()
-		for _, s := range list {
-			out = append(out, secretOf(s))
+		for _, secret := range list {
+			out = append(out, secretOf(secret))
 		}
-		return err
+		return errors.Join(err, s.sync.explain(out))
 	})
 	return out, err
+}
+
+// explain says of queued secrets why they wait.
+func (y *syncer) explain(list []Secret) error {
+	queued := func(s Secret) bool { return s.State == string(contacts.SecretQueued) }
+	if !slices.ContainsFunc(list, queued) {
+		return nil
+	}
+	why, err := y.mail.Delays()
+	for i, s := range list {
+		if queued(s) {
+			list[i].Delay = why[s.To]
+		}
+	}
+	return err
 }
 
 // Secret returns a secret with its body; fault.NotFound if there is none.
 func (a *Agent) Secret(ctx context.Context, ref string) (Secret, error) {
 	var out Secret
-	err := a.withPeople(ctx, false, func(_ context.Context, _ *session, b *contacts.Book) error {
-		s, err := b.Secret(ref)
-		out = secretOf(s)
+	err := a.withPeople(ctx, false, func(_ context.Context, s *session, b *contacts.Book) error {
+		secret, err := b.Secret(ref)
+		if err != nil {
+			return err
+		}
+		one := []Secret{secretOf(secret)}
+		err = s.sync.explain(one)
+		out = one[0]
 		return err
 	})
 	return out, err

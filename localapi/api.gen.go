@@ -1250,6 +1250,9 @@ type Secret struct {
 	// Body In base64
 	Body []byte `json:"body"`
 
+	// Code Of one that is queued: why nothing leaves for whom it is for, as in a problem; absent: no try failed, or another machine queued it. `not_found`: their account is gone, or has no keys there
+	Code *string `json:"code,omitempty"`
+
 	// From User id
 	From string `json:"from"`
 
@@ -1276,6 +1279,9 @@ type SecretState string
 
 // SecretInfo defines model for SecretInfo.
 type SecretInfo struct {
+	// Code Of one that is queued: why nothing leaves for whom it is for, as in a problem; absent: no try failed, or another machine queued it. `not_found`: their account is gone, or has no keys there
+	Code *string `json:"code,omitempty"`
+
 	// From User id
 	From string `json:"from"`
 

@@ -136,8 +136,12 @@ func (a *app) printSecrets(ctx context.Context, c *localapi.Client, all []locala
 		if names[other] == "" {
 			names[other] = other
 		}
+		state := string(s.State)
+		if s.Code != nil {
+			state += " (" + printable(*s.Code) + ")"
+		}
 		rows = append(rows, []string{
-			printable(s.Title), string(s.State), who + names[other], when(s.Since), map[bool]string{true: "yes", false: "no"}[s.Verified], s.Ref[:min(12, len(s.Ref))],
+			printable(s.Title), state, who + names[other], when(s.Since), map[bool]string{true: "yes", false: "no"}[s.Verified], s.Ref[:min(12, len(s.Ref))],
 		})
 	}
 	return table(a.out, []string{"TITLE", "STATE", "CONTACT", "SINCE", "VERIFIED", "REF"}, rows)

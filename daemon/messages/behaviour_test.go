@@ -582,8 +582,16 @@ func TestOutboxIsShared(t *testing.T) {
 	if _, err := alice.Enqueue(gone.id, KindHeads, nil); err != nil {
 		t.Fatal(err)
 	}
+	wantDelay := func(code fault.Code) {
+		t.Helper()
+		why, err := alice.Delays()
+		if err != nil || why[gone.id] != code {
+			t.Errorf("%v, %v", why, err)
+		}
+	}
 	alice.send()
 	wantWaiting(t, alice, gone, Queued, fault.NotFound)
+	wantDelay(fault.NotFound)
 	w.later(lapseAfter)
 	for range 6 {
 		if err := alice.p.client.Login(t.Context(), login(alice.p)); err != nil {
@@ -596,6 +604,7 @@ func TestOutboxIsShared(t *testing.T) {
 	if err != nil || len(list) != 4 {
 		t.Fatalf("%d, %v", len(list), err)
 	}
+	wantDelay(fault.NotFound)
 	for _, o := range list {
 		waits, err := alice.Waits(o.ID)
 		if o.State != Lapsed || o.Code != fault.NotFound || err != nil || !waits {
@@ -608,6 +617,7 @@ func TestOutboxIsShared(t *testing.T) {
 	if list, err = alice.Outbox(); err != nil || len(list) > 0 {
 		t.Error(list, err)
 	}
+	wantDelay("")
 }
 
 // Nothing is made or posted for whom a person said no to, be it while the message was made; what waits is known by its id.

@@ -237,3 +237,25 @@ func (m *Messages) Waiting() (ids map[ID]bool, err error) {
 	})
 	return ids, err
 }
+
+// Delays returns for each receiver whose next message was tried, or lapsed, why it did not leave: what is behind it waits with it.
+func (m *Messages) Delays() (why map[string]fault.Code, err error) {
+	why = map[string]fault.Code{}
+	for _, prefix := range []string{lapsedPrefix, outPrefix} {
+		for from := prefix; ; {
+			e, err := m.firstEntry(prefix, from)
+			if err != nil {
+				return nil, err
+			}
+			if e == nil {
+				break
+			}
+			e.wipe()
+			if e.Code != "" {
+				why[e.Receiver] = fault.Code(e.Code)
+			}
+			from = prefix + e.Receiver + afterSlash
+		}
+	}
+	return why, nil
+}

@@ -37,7 +37,7 @@ func (m *Messages) sendAll(ctx context.Context) (next time.Time, err error) {
 	}
 	from := outPrefix
 	for {
-		e, err := m.firstEntry(from)
+		e, err := m.firstEntry(outPrefix, from)
 		if err != nil || e == nil {
 			return next, err
 		}
@@ -48,15 +48,17 @@ func (m *Messages) sendAll(ctx context.Context) (next time.Time, err error) {
 		if err != nil {
 			return next, err
 		}
-		from = outPrefix + e.Receiver + "0" // after "/"
+		from = outPrefix + e.Receiver + afterSlash
 	}
 }
 
-// firstEntry returns the first entry from a key on; nil: none.
-func (m *Messages) firstEntry(from string) (e *entry, err error) {
+const afterSlash = "0" // is the next byte
+
+// firstEntry returns the first entry under a prefix, from a key on; nil: none.
+func (m *Messages) firstEntry(prefix, from string) (e *entry, err error) {
 	stop := errors.New("found")
 	err = m.config.DB.View(func(tx *kv.Tx) error {
-		return tx.ScanFrom(outPrefix, from, func(key string, sealed []byte) error {
+		return tx.ScanFrom(prefix, from, func(key string, sealed []byte) error {
 			if e, err = m.openEntry(key, sealed); err != nil {
 				return err
 			}
@@ -85,7 +87,7 @@ func (m *Messages) sendTo(ctx context.Context, e *entry) (due time.Time, err err
 			return m.wait(ctx, e, err, hurries)
 		}
 		e.wipe()
-		if e, err = m.firstEntry(outPrefix + receiver + "/"); err != nil {
+		if e, err = m.firstEntry(outPrefix, outPrefix+receiver+"/"); err != nil {
 			return time.Time{}, err
 		}
 	}

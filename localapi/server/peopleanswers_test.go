@@ -37,6 +37,11 @@ func TestSecretsAsAnswers(t *testing.T) {
 	if err != nil || string(info) != want {
 		t.Errorf("got  %s\nwant %s, %v", info, want, err)
 	}
+	s.Delay = fault.NotFound
+	if waits, err := json.Marshal(secretInfoOf(s)); err != nil || !strings.HasPrefix(string(waits), `{"code":"not_found",`) {
+		t.Errorf("%s, %v", waits, err)
+	}
+	s.Delay = ""
 	w := httptest.NewRecorder()
 	if err := secretAnswerOf(s).VisitGetSecretResponse(newAnswer(w, time.Minute)); err != nil {
 		t.Fatal(err)

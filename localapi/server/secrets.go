@@ -39,7 +39,7 @@ type secretAnswer GetSecret200JSONResponse
 func secretAnswerOf(s daemon.Secret) secretAnswer {
 	return secretAnswer{
 		Ref: s.Ref, From: s.From, To: s.To, Title: s.Title, Body: s.Body, Written: s.Written, Since: s.Since, State: SecretState(s.State),
-		Verified: s.Verified,
+		Code: text(string(s.Delay)), Verified: s.Verified,
 	}
 }
 
@@ -56,6 +56,6 @@ func (h *handlers) RemoveSecret(ctx context.Context, r RemoveSecretRequestObject
 
 func secretInfoOf(s daemon.Secret) SecretInfo {
 	return SecretInfo{
-		Ref: s.Ref, From: s.From, To: s.To, Title: s.Title, Written: s.Written, Since: s.Since, State: SecretInfoState(s.State), Verified: s.Verified,
+		Ref: s.Ref, From: s.From, To: s.To, Title: s.Title, Written: s.Written, Since: s.Since, State: SecretInfoState(s.State), Code: text(string(s.Delay)), Verified: s.Verified,
 	}
 }
