@@ -2,6 +2,7 @@ package apicheck
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -160,6 +161,15 @@ func reason(err error) string {
 	return why
 }
 
+// patterns are those that people meet, in words.
+var patterns = map[string]string{
+	"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$": "must be an id as 00000000-0000-4000-8000-000000000000, in lower case",
+	`^[0-9 \t\r\n-]*$`:       "must be digits, with spaces, line ends or hyphens between them",
+	"^[0-9a-f]{32}$":         "must be 32 hexadecimal digits, in lower case",
+	"^[A-Za-z0-9+/]+={0,2}$": "must be base64, with + and /",
+	"^cfi_[A-Z2-7]{26}$":     "must be an invitation: cfi_ and 26 capital letters and digits",
+}
+
 // complaint says what a schema wants, in words that hold nothing of the value.
 func complaint(k jsonschema.ErrorKind) string {
 	switch k := k.(type) {
@@ -176,7 +186,7 @@ func complaint(k jsonschema.ErrorKind) string {
 	case *kind.Enum:
 		return "must be one of the values in the specification"
 	case *kind.Pattern:
-		return "must match " + k.Want
+		return cmp.Or(patterns[k.Want], "must match "+k.Want)
 	case *kind.MinLength:
 		return "must have at least " + strconv.Itoa(k.Want) + " characters"
 	case *kind.MaxLength:

@@ -165,7 +165,7 @@ func findOperation(out *answer, r *http.Request, c *call) error {
 	case rt == nil:
 		return fault.New(fault.NotFound, "there is nothing at this path")
 	case id != "" && !validID(id):
-		return apicheck.InvalidField("id", "must match ^[a-z0-9-]{1,64}$")
+		return apicheck.InvalidField("id", "must be at most 64 lower-case letters, digits and hyphens")
 	}
 	c.route, c.object = rt, id
 	return nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strings"
 	"testing"
 
 	"coldframe/daemon"
@@ -106,3 +107,19 @@ func echoPath(path string) string {
 
 // TestGeneratedFilesAreUpToDate generates again and compares the bytes.
 func TestGeneratedFilesAreUpToDate(t *testing.T) { httpapitest.GeneratedIsUpToDate(t) }
+
+// What a person gives in the wrong form is refused in words, not by a regular expression.
+func TestWrongFormsAreSaidInWords(t *testing.T) {
+	for _, c := range []struct{ operation, body, want string }{
+		{"addContact", `{"user":"grace"}`, "must be an id"},
+		{"verifyContact", `{"number":"` + strings.Repeat("x", 60) + `"}`, "must be digits"},
+		{"verifyContact", `{"code":"not base64"}`, "must be base64"},
+		{"sendSecret", `{"to":"00000000-0000-4000-8000-000000000000","title":"t","body":"AAAA","id":"1"}`, "hexadecimal digits"},
+		{"connectCoordinator", `{"url":"https://a","password":"p","invitation":"x"}`, "must be an invitation"},
+	} {
+		err := checks[c.operation].CheckBody([]byte(c.body))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "^") {
+			t.Errorf("%s %s: %v", c.operation, c.body, err)
+		}
+	}
+}
