@@ -372,6 +372,12 @@ type PreKeyUpload struct {
 	Sequence Counter `json:"sequence"`
 }
 
+// PreKeyWithdrawal defines model for PreKeyWithdrawal.
+type PreKeyWithdrawal struct {
+	// Proof 32 bytes in base64
+	Proof Bytes32 `json:"proof"`
+}
+
 // PreKeys defines model for PreKeys.
 type PreKeys struct {
 	Bundle   []byte  `json:"bundle"`
@@ -593,6 +599,9 @@ type AcknowledgeMessagesJSONRequestBody = Acknowledgements
 
 // PutPreKeysJSONRequestBody defines body for PutPreKeys for application/json ContentType.
 type PutPreKeysJSONRequestBody = PreKeyUpload
+
+// WithdrawPreKeysJSONRequestBody defines body for WithdrawPreKeys for application/json ContentType.
+type WithdrawPreKeysJSONRequestBody = PreKeyWithdrawal
 
 // SetSendersJSONRequestBody defines body for SetSenders for application/json ContentType.
 type SetSendersJSONRequestBody = Senders
@@ -892,8 +901,7 @@ type ClientInterface interface {
 
 	// PutPreKeysWithBody Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-	// 4294967296 higher than the last is `invalid_request`.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -902,8 +910,7 @@ type ClientInterface interface {
 
 	// PutPreKeys Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-	// 4294967296 higher than the last is `invalid_request`.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -914,6 +921,26 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/prekeys/status (the `GetPreKeyStatus` operationId).
 	GetPreKeyStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawPreKeysWithBody Remove all prekeys of the account
+	//
+	// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+	WithdrawPreKeysWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawPreKeys Remove all prekeys of the account
+	//
+	// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+	WithdrawPreKeys(ctx context.Context, body WithdrawPreKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSenders Whose messages the caller takes
 	//
@@ -1502,8 +1529,7 @@ func (c *Raw) AcknowledgeMessages(ctx context.Context, body AcknowledgeMessagesJ
 
 // PutPreKeysWithBody Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-// 4294967296 higher than the last is `invalid_request`.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1522,8 +1548,7 @@ func (c *Raw) PutPreKeysWithBody(ctx context.Context, contentType string, body i
 
 // PutPreKeys Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-// 4294967296 higher than the last is `invalid_request`.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1545,6 +1570,46 @@ func (c *Raw) PutPreKeys(ctx context.Context, body PutPreKeysJSONRequestBody, re
 // Corresponds with GET /v1/prekeys/status (the `GetPreKeyStatus` operationId).
 func (c *Raw) GetPreKeyStatus(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPreKeyStatusRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawPreKeysWithBody Remove all prekeys of the account
+//
+// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+// `forbidden`: the proof is another one.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+func (c *Raw) WithdrawPreKeysWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawPreKeysRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawPreKeys Remove all prekeys of the account
+//
+// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+// `forbidden`: the proof is another one.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+func (c *Raw) WithdrawPreKeys(ctx context.Context, body WithdrawPreKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawPreKeysRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2519,6 +2584,46 @@ func NewGetPreKeyStatusRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewWithdrawPreKeysRequest calls the generic WithdrawPreKeys builder with application/json body
+func NewWithdrawPreKeysRequest(server string, body WithdrawPreKeysJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWithdrawPreKeysRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewWithdrawPreKeysRequestWithBody constructs an http.Request for the WithdrawPreKeys method, with any body, and a specified content type
+func NewWithdrawPreKeysRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/prekeys/withdraw")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetSendersRequest constructs an http.Request for the GetSenders method
 func NewGetSendersRequest(server string) (*http.Request, error) {
 	var err error
@@ -3213,8 +3318,7 @@ type ClientWithResponsesInterface interface {
 
 	// PutPreKeysWithBodyWithResponse Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-	// 4294967296 higher than the last is `invalid_request`.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3223,8 +3327,7 @@ type ClientWithResponsesInterface interface {
 
 	// PutPreKeysWithResponse Offer prekeys
 	//
-	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-	// 4294967296 higher than the last is `invalid_request`.
+	// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3237,6 +3340,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/prekeys/status (the `GetPreKeyStatus` operationId).
 	GetPreKeyStatusWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreKeyStatusResponse, error)
+
+	// WithdrawPreKeysWithBodyWithResponse Remove all prekeys of the account
+	//
+	// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+	WithdrawPreKeysWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawPreKeysResponse, error)
+
+	// WithdrawPreKeysWithResponse Remove all prekeys of the account
+	//
+	// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+	// `forbidden`: the proof is another one.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+	WithdrawPreKeysWithResponse(ctx context.Context, body WithdrawPreKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawPreKeysResponse, error)
 
 	// GetSendersWithResponse Whose messages the caller takes
 	//
@@ -4160,6 +4283,47 @@ func (r GetPreKeyStatusResponse) ContentType() string {
 	return ""
 }
 
+type WithdrawPreKeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WithdrawPreKeysResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawPreKeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawPreKeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawPreKeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawPreKeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetSendersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4977,8 +5141,7 @@ func (c *ClientWithResponses) AcknowledgeMessagesWithResponse(ctx context.Contex
 
 // PutPreKeysWithBodyWithResponse Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-// 4294967296 higher than the last is `invalid_request`.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4993,8 +5156,7 @@ func (c *ClientWithResponses) PutPreKeysWithBodyWithResponse(ctx context.Context
 
 // PutPreKeysWithResponse Offer prekeys
 //
-// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing. One that is more than
-// 4294967296 higher than the last is `invalid_request`.
+// The sequence rises with each upload: a lower or equal one is `conflict`, unless it is the last upload made again, which changes nothing.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5018,6 +5180,38 @@ func (c *ClientWithResponses) GetPreKeyStatusWithResponse(ctx context.Context, r
 		return nil, err
 	}
 	return ParseGetPreKeyStatusResponse(rsp)
+}
+
+// WithdrawPreKeysWithBodyWithResponse Remove all prekeys of the account
+//
+// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+// `forbidden`: the proof is another one.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+func (c *ClientWithResponses) WithdrawPreKeysWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawPreKeysResponse, error) {
+	rsp, err := c.WithdrawPreKeysWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawPreKeysResponse(rsp)
+}
+
+// WithdrawPreKeysWithResponse Remove all prekeys of the account
+//
+// Bundle and one-time prekeys go, and the next upload may have any sequence: for an owner whose token was stolen, or who gave the private keys up. The same again changes nothing.
+// `forbidden`: the proof is another one.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/prekeys/withdraw (the `WithdrawPreKeys` operationId).
+func (c *ClientWithResponses) WithdrawPreKeysWithResponse(ctx context.Context, body WithdrawPreKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawPreKeysResponse, error) {
+	rsp, err := c.WithdrawPreKeys(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawPreKeysResponse(rsp)
 }
 
 // GetSendersWithResponse Whose messages the caller takes
@@ -5775,6 +5969,35 @@ func ParseGetPreKeyStatusResponse(rsp *http.Response) (*GetPreKeyStatusResponse,
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseWithdrawPreKeysResponse parses an HTTP response from a WithdrawPreKeysWithResponse call
+func ParseWithdrawPreKeysResponse(rsp *http.Response) (*WithdrawPreKeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawPreKeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

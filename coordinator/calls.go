@@ -98,6 +98,14 @@ func (c *Client) ChangeProof(ctx context.Context, p ProofChange) error {
 	return err
 }
 
+// WithdrawPreKeys removes all prekeys of the account.
+func (c *Client) WithdrawPreKeys(ctx context.Context, proof []byte) error {
+	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) {
+		return c.raw.WithdrawPreKeys(ctx, PreKeyWithdrawal{Proof: proof}, e)
+	})
+	return err
+}
+
 // DeleteAccount removes the account and all that is stored for it. After a lost answer the next call is fault.Unauthorized.
 func (c *Client) DeleteAccount(ctx context.Context, proof []byte) error {
 	_, err := do[empty](ctx, c, func(e RequestEditorFn) (*http.Response, error) {

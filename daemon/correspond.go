@@ -26,7 +26,7 @@ const (
 	checkOwnAgain = 2 * time.Hour // while something is wrong
 
 	publishedKey = "meta/prekeys-published" // Unix seconds of this device's last upload
-	replaceKey   = "meta/prekeys-replace"   // there since a person gave the prekeys up: new ones take the place of whatever the coordinator hands out
+	replaceKey   = "meta/prekeys-replace"   // Unix seconds of a recovery, which gave up all that was published before
 	toldKey      = "meta/heads-told"        // Unix seconds of when it told heads to everybody last
 
 	headVault   = "vault"
@@ -88,38 +88,40 @@ func (y *syncer) takeSecret(ctx context.Context, r *messages.Received) error {
 	return nil
 }
 
-// offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few, old ones or none of the user's own. Whatever it says of that,
-// what it hands out under the user's own id is looked at, before: another key there is overwritten on a person's word alone (THREATS K03).
+// offerPreKeys publishes a bundle and one-time prekeys where the coordinator has none, too few or old ones. Whatever it says of that, what it
+// hands out under the user's own id is looked at, before: another key there is not overwritten. A person has it removed by RestartSession (THREATS K03).
 func (y *syncer) offerPreKeys(ctx context.Context) error {
+	y.offering.Lock()
+	defer y.offering.Unlock()
 	rotated, err := y.mail.Rotate(ctx)
-	if err != nil {
-		return err
-	}
-	replace, err := y.a.db.Has(replaceKey)
 	if err != nil {
 		return err
 	}
 	now := y.a.clock.Now()
 	own := y.checkOwn(ctx, now)
-	if errors.Is(own, fault.KeyChanged) && !replace {
+	if errors.Is(own, fault.KeyChanged) {
 		return own
 	}
-	published, err := y.fillPreKeys(ctx, rotated, replace, own, now)
+	published, err := y.fillPreKeys(ctx, rotated, now)
 	switch {
-	case published && own != nil: // there was none yet, or none that is right: which this may have mended
-		y.looked = time.Time{}
-		return y.checkOwn(ctx, now)
-	case own != nil && !errors.Is(own, fault.NotFound):
+	case isRefusal(fault.CodeOf(own)):
+		if published { // which may have mended it
+			y.looked = time.Time{}
+		}
 		return own
+	case published && errors.Is(own, fault.NotFound): // there was none yet
+		return nil
 	case err != nil:
 		return err
 	}
 	return own
 }
 
-// fillPreKeys publishes what the coordinator has none of, too few, old or wrong ones, if it is time for it. With replace it is, and nothing is left of what was
-// there; own is what checkOwn says.
-func (y *syncer) fillPreKeys(ctx context.Context, rotated, replace bool, own error, now time.Time) (published bool, err error) {
+// forgetOffered forgets what is known of the prekeys at the coordinator, as they were given up. The caller holds offering.
+func (y *syncer) forgetOffered() { y.looked, y.foundOwn, y.offer = time.Time{}, nil, nil }
+
+// fillPreKeys publishes what the coordinator has none of, too few or old ones, if it is time for it.
+func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (published bool, err error) {
 	st, err := y.directory.Status(ctx)
 	if err != nil {
 		return false, err
@@ -128,22 +130,56 @@ func (y *syncer) fillPreKeys(ctx context.Context, rotated, replace bool, own err
 	if err != nil {
 		return false, err
 	}
-	foreign, err := y.book.Ahead(st.Sequence)
-	if err != nil {
-		return false, err
-	}
-	wrong := foreign || isRefusal(fault.CodeOf(own))
 	since := now.Sub(last).Abs()
 	if st.Sequence != 0 && st.Left < oneTimeLow {
 		y.a.rarely(Event{Type: EventPreKeysLow})
 	}
+	replace, err := y.timeOf(replaceKey)
+	if err != nil {
+		return false, err
+	}
 	few := st.Sequence == 0 || st.Left < oneTimeLow
-	due := rotated || replace || few && since >= refillEvery || wrong && since >= checkOwnAgain || since >= bundleAge
-	if !due {
+	if !rotated && none(replace) && (!few || since < refillEvery) && since < bundleAge {
 		return false, nil
 	}
-	err = y.publish(ctx, st, replace || wrong, now)
+	if rotated {
+		y.offer = nil
+	}
+	if y.offer == nil || now.Sub(y.offer.made).Abs() >= checkOwnEvery {
+		n := oneTimes
+		if none(replace) {
+			n = max(1, oneTimes-st.Left)
+		}
+		if err := y.makeOffer(ctx, n, now); err != nil {
+			return false, err
+		}
+	}
+	err = y.publish(ctx, replace, now)
 	return err == nil, err
+}
+
+// none reports whether a time of timeOf is none.
+func none(t time.Time) bool { return t.Unix() == 0 }
+
+// offer is what is to be published. It is kept until the coordinator took it: each one-time prekey that is made pushes out an older one.
+type offer struct {
+	lastResort ratchet.Bundle
+	oneTime    []ratchet.Bundle
+	made       time.Time
+	upload     contacts.Upload // of these; zero: it is to be signed, under the next number
+}
+
+func (y *syncer) makeOffer(ctx context.Context, n int, now time.Time) error {
+	last, err := y.mail.NewBundles(ctx, 1, ratchet.BundleOptions{LastResort: true})
+	if err != nil {
+		return err
+	}
+	oneTime, err := y.mail.NewBundles(ctx, n, ratchet.BundleOptions{OneTime: true})
+	if err != nil {
+		return err
+	}
+	y.offer = &offer{lastResort: last[0], oneTime: oneTime, made: now}
+	return nil
 }
 
 // checkOwn looks, once a day, and every two hours while something is wrong, at what the coordinator hands out under the user's own id (THREATS K03).
@@ -166,32 +202,35 @@ func (y *syncer) checkOwn(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// publish offers new prekeys, in the place of all that are there or beside those that nobody used.
-func (y *syncer) publish(ctx context.Context, st remote.PreKeyStatus, replace bool, now time.Time) error {
-	n := oneTimes
-	if !replace {
-		n = max(1, oneTimes-st.Left)
+// publish uploads the offer. With replace, which is when a recovery gave the prekeys up, no one-time prekey of before is left.
+func (y *syncer) publish(ctx context.Context, replace, now time.Time) error {
+	o := y.offer
+	if o.upload.Sequence == 0 {
+		u, err := y.book.Publish(ctx, contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, o.lastResort, o.oneTime)
+		if err != nil {
+			return err
+		}
+		o.upload = u
 	}
-	last, err := y.mail.NewBundles(ctx, 1, ratchet.BundleOptions{LastResort: true})
-	if err != nil {
-		return err
-	}
-	oneTime, err := y.mail.NewBundles(ctx, n, ratchet.BundleOptions{OneTime: true})
-	if err != nil {
-		return err
-	}
-	u, err := y.book.Publish(ctx, contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, last[0], oneTime, st.Sequence)
-	if err != nil {
-		return err
-	}
-	if _, err := y.directory.Publish(ctx, u, replace); err != nil {
+	u := o.upload
+	if _, err := y.directory.Publish(ctx, u, !none(replace)); err != nil {
+		switch fault.CodeOf(err) {
+		case fault.Unavailable, fault.Busy, fault.Locked: // the same upload again changes nothing if it was taken
+		default:
+			o.upload = contacts.Upload{}
+		}
 		return err
 	}
 	if err := y.book.Uploaded(ctx, u); err != nil {
 		return err
 	}
+	y.offer = nil
 	return y.a.db.Update(func(tx *kv.Tx) error {
-		return errors.Join(writeCounter(tx, publishedKey, uint64(now.Unix())), tx.Delete(replaceKey)) //nolint:gosec // a date
+		asked, err := readCounter(tx, replaceKey)
+		if err == nil && int64(asked) == replace.Unix() { //nolint:gosec // a date that we wrote
+			err = tx.Delete(replaceKey)
+		}
+		return errors.Join(err, writeCounter(tx, publishedKey, uint64(now.Unix()))) //nolint:gosec // a date
 	})
 }
 

@@ -29,7 +29,7 @@ const notYetLocal = "the account at the coordinator is deleted, but this machine
 
 // ofCoordinator are the single records of this machine about what is at the coordinator. That of the deletion goes with the last of them.
 var ofCoordinator = []string{
-	homeKey, joinedKey, membershipKey, historyKey, recoveryKey, challengeKey, forkedKey, publishedKey, toldKey, kitReplacedKey, loginDeviceKey, formerDeviceKey, deletionKey,
+	homeKey, joinedKey, membershipKey, historyKey, recoveryKey, challengeKey, forkedKey, publishedKey, replaceKey, toldKey, kitReplacedKey, loginDeviceKey, formerDeviceKey, deletionKey,
 }
 
 // purgeBatch is how many records one transaction removes.

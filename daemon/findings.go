@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/messages"
@@ -49,28 +50,55 @@ func (y *syncer) verified(user string) bool {
 }
 
 // RestartSession gives up the record of the session with a contact that was refused, or that of the prekeys without one: the next message
-// begins another. It asks for the password again (L23), and wipes it. Errors: those of contacts.Book.MaySend.
+// begins another. Prekeys are removed at the coordinator first, whoever uploaded them. It asks for the password again (L23), and wipes it. Errors: those of
+// contacts.Book.MaySend; without a contact fault.Unavailable if the coordinator is not reached, and fault.Forbidden if it knows another password.
 func (a *Agent) RestartSession(ctx context.Context, contact string, password []byte) error {
 	return a.decide(ctx, password, func(s *session) error {
 		y := s.sync
-		if contact != "" {
-			if err := y.book.MaySend(contact); err != nil {
-				return err
-			}
+		var err error
+		if contact == "" {
+			err = y.restartPreKeys(ctx, password)
+		} else if err = y.book.MaySend(contact); err == nil {
+			err = y.mail.Restart(contact)
 		}
-		if err := y.mail.Restart(contact); err != nil {
+		if err != nil {
 			return err
-		}
-		if contact == "" { // no bundle of before can be answered any more
-			if err := y.keepTime(replaceKey, a.clock.Now()); err != nil {
-				return err
-			}
 		}
 		y.rescan.Store(true)
 		y.poke(taskPreKeys | taskReceive | taskSend)
 		a.event(Event{Type: EventSessionRestarted, Contact: contact})
 		return nil
 	})
+}
+
+// restartPreKeys gives the prekeys up, here and at the coordinator: no bundle of before can be answered any more.
+func (y *syncer) restartPreKeys(ctx context.Context, password []byte) error {
+	y.offering.Lock()
+	defer y.offering.Unlock()
+	if err := y.withdrawPreKeys(ctx, password); err != nil {
+		return err
+	}
+	y.forgetOffered()
+	return errors.Join(y.mail.Restart(""), y.keepTime(publishedKey, time.Unix(0, 0)))
+}
+
+// withdrawPreKeys removes what the coordinator hands out for the account, with the proof of its login: whoever stole a token has none.
+func (y *syncer) withdrawPreKeys(ctx context.Context, password []byte) error {
+	item, err := y.a.coordinatorItem()
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	proof, err := y.a.vault.LoginProof(ctx, password)
+	if err != nil {
+		return err
+	}
+	defer proof.Wipe()
+	own := proof.For(item.URL)
+	defer own.Wipe()
+	return y.directory.Withdraw(ctx, own)
 }
 
 // ClearFindingRequest names what is forgotten: what contacts say of an object. Password is wiped.

@@ -55,7 +55,7 @@ func (y *syncer) finishRecovery(ctx context.Context) error {
 	}
 	mine := y.member.Follows(h)
 	if mine {
-		if err := y.mail.RestartAll(ctx); err != nil {
+		if err := y.restartAll(ctx); err != nil {
 			return err
 		}
 		if err := y.a.dropOtherSlot(ctx); err != nil {
@@ -72,4 +72,15 @@ func (y *syncer) finishRecovery(ctx context.Context) error {
 		y.a.event(Event{Type: EventDeviceAlone})
 	}
 	return nil
+}
+
+// restartAll gives all sessions up, and the prekeys: those that the coordinator has of them go with the next upload.
+func (y *syncer) restartAll(ctx context.Context) error {
+	y.offering.Lock()
+	defer y.offering.Unlock()
+	if err := y.keepTime(replaceKey, y.a.clock.Now()); err != nil {
+		return err
+	}
+	y.forgetOffered()
+	return y.mail.RestartAll(ctx)
 }

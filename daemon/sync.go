@@ -64,6 +64,7 @@ type syncer struct {
 
 	forks      sync.Mutex // held while what contacts were told is judged: a person's word stands against a round that looked before it
 	recovering sync.Mutex // held while what follows of a recovery is done
+	offering   sync.Mutex // held while prekeys are published, and while they are given up
 	removing   sync.Mutex // held while a device is removed, and while it is taken what it had
 
 	poked     chan struct{}
@@ -78,8 +79,9 @@ type syncer struct {
 	findings []messages.Finding
 
 	collected uint64    // change of the vault at the last collection; run's
-	looked    time.Time // at what is handed out under the user's own id; run's
-	foundOwn  error     // what it was; run's
+	looked    time.Time // at what is handed out under the user's own id; under offering
+	foundOwn  error     // what it was; under offering
+	offer     *offer    // to be published; under offering
 }
 
 // poke asks for tasks.
@@ -112,6 +114,7 @@ func (y *syncer) run(ctx context.Context) {
 	defer hourly.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
+	later := task(0)
 	for tries := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -120,6 +123,8 @@ func (y *syncer) run(ctx context.Context) {
 			y.add(allTasks)
 		case <-y.poked:
 		case <-again.C:
+			y.add(later)
+			later = 0
 		}
 		if _, err := y.client(); err != nil {
 			continue // what is due waits for the connection
@@ -130,12 +135,14 @@ func (y *syncer) run(ctx context.Context) {
 			return
 		case <-time.After(roundPause):
 		}
-		y.add(left)
-		if left&^taskSend == 0 && !y.failed(taskSend) {
-			tries = 0
-		} else {
+		later |= left & taskPreKeys // each try changes the vault, of which the coordinator tells: that must not hurry the next one
+		y.add(left &^ taskPreKeys)
+		switch {
+		case left&^taskSend != 0 || y.failed(taskSend):
 			tries++
 			next = sooner(next, pauseAfter(tries))
+		case later == 0:
+			tries = 0
 		}
 		if next > 0 {
 			again.Reset(next)

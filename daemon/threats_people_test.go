@@ -1,10 +1,14 @@
 package daemon
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,7 +84,7 @@ func publishedByImpostor(t *testing.T, user string, now time.Time) contacts.Uplo
 		}
 		return list
 	}
-	u, err := book.Publish(t.Context(), keys, bundles(ratchet.BundleOptions{LastResort: true})[0], bundles(ratchet.BundleOptions{OneTime: true}), 0)
+	u, err := book.Publish(t.Context(), keys, bundles(ratchet.BundleOptions{LastResort: true})[0], bundles(ratchet.BundleOptions{OneTime: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,21 +298,16 @@ func TestK03_OtherKeysUnderTheOwnID(t *testing.T) {
 	}
 }
 
-// TestC12_PreKeysOfAThief has somebody with a stolen token publish prekeys, under a number as high as it may be: the agent's own take their place, by itself
-// where they are nobody's, on a person's word where they are under other keys.
+// TestC12_PreKeysOfAThief has somebody with a stolen token publish prekeys under the highest number there is. With the password, which the thief has not, the
+// owner has them removed, and the agent's own are in their place at once.
 func TestC12_PreKeysOfAThief(t *testing.T) {
-	for name, try := range map[string]struct {
-		bundle func(t *testing.T, ada *running, now time.Time) []byte
-		n      int        // one-time prekeys, of nobody
-		code   fault.Code // what the user is told
-		after  time.Duration
-	}{
-		"nobody's":                  {func(*testing.T, *running, time.Time) []byte { return []byte("not a bundle") }, 1, "", checkOwnEvery + time.Second},
-		"the user's own":            {ownBundle, 1, "", refillEvery + time.Second},
-		"the user's own, with many": {ownBundle, 150, "", checkOwnAgain + time.Second},
-		"under other keys": {func(t *testing.T, ada *running, now time.Time) []byte {
-			return publishedByImpostor(t, ada.vault.UserID(), now).Bundle
-		}, 150, fault.KeyChanged, checkOwnEvery + time.Second},
+	const highest = 1<<53 - 1
+	for name, bundle := range map[string]func(t *testing.T, ada *running) []byte{
+		"nobody's":       func(*testing.T, *running) []byte { return []byte("not a bundle") },
+		"the user's own": ownBundle,
+		"under other keys": func(t *testing.T, ada *running) []byte {
+			return publishedByImpostor(t, ada.vault.UserID(), ada.clock.Now()).Bundle
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
@@ -317,26 +316,27 @@ func TestC12_PreKeysOfAThief(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			bundle, all := try.bundle(t, ada, clock.Now()), true
-			for n := range int64(3) {
-				_, err = client.PutPreKeys(t.Context(), coordinator.PreKeyUpload{
-					Sequence: 1 + (n+1)<<32, Bundle: bundle, OneTime: slices.Repeat([][]byte{[]byte("of nobody")}, try.n), Replace: &all,
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
+			all := true
+			_, err = client.PutPreKeys(t.Context(), coordinator.PreKeyUpload{
+				Sequence: highest, Bundle: bundle(t, ada), OneTime: slices.Repeat([][]byte{[]byte("of nobody")}, 150), Replace: &all,
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
-			clock.pass(try.after, 0)
-			ada.session.sync.poke(taskPreKeys)
-			if try.code != "" {
-				ada.failsWith("prekeys", try.code)
-				if err := ada.RestartSession(t.Context(), "", []byte(testPassword)); err != nil {
-					t.Fatal(err)
-				}
+			if clock.pass(checkOwnEvery+time.Second, 0); name == "under other keys" {
+				ada.session.sync.poke(taskPreKeys)
+				ada.failsWith("prekeys", fault.KeyChanged)
 			}
-			eventually(t, "prekeys of ada's own", func() bool {
+			if err := client.WithdrawPreKeys(t.Context(), make([]byte, 32)); !errors.Is(err, fault.Forbidden) {
+				t.Errorf("without the password: %v", err)
+			}
+			wantCode(t, "another password", ada.RestartSession(t.Context(), "", []byte("not this one")), fault.NotAuthentic)
+			if err := ada.RestartSession(t.Context(), "", []byte(testPassword)); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the agent's own", func() bool {
 				st, err := ada.session.sync.directory.Status(t.Context())
-				return err == nil && st.Left <= oneTimes && st.Left >= oneTimes-2 && st.Sequence > 1+3<<32
+				return err == nil && st.Left <= oneTimes && st.Left >= oneTimes-2 && st.Sequence > 0 && st.Sequence < highest
 			})
 			ada.settled()
 			grace := newPersonAt(t, c, "grace@example.org", clock)
@@ -350,13 +350,70 @@ func TestC12_PreKeysOfAThief(t *testing.T) {
 }
 
 // ownBundle returns the bundle that the coordinator hands out for the user.
-func ownBundle(t *testing.T, ada *running, _ time.Time) []byte {
+func ownBundle(t *testing.T, ada *running) []byte {
 	t.Helper()
 	p, err := ada.session.sync.directory.FetchOwn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p.Bundle
+}
+
+// TestRefusedPreKeysAreNotMadeAgain has the coordinator refuse uploads, or lose its answers to them: the same prekeys are offered again, after ever longer
+// pauses, though each try changes the vault and the coordinator tells of that.
+func TestRefusedPreKeysAreNotMadeAgain(t *testing.T) {
+	for name, refusal := range map[string]func(e *coordinatortest.Exchange){
+		"refused": func(e *coordinatortest.Exchange) {
+			e.Answer = coordinatortest.Problem(http.StatusConflict, string(fault.Conflict))
+		},
+		"lost": func(e *coordinatortest.Exchange) { e.Drop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
+			ada := newPersonAt(t, c, "ada@example.org", clock)
+			var mu sync.Mutex
+			offered := map[string]int{}
+			c.Hook(func(e *coordinatortest.Exchange) {
+				switch e.Operation {
+				case "getPreKeyStatus":
+					e.Answer = coordinatortest.JSON(http.StatusOK, coordinator.PreKeyStatus{OneTimeLeft: 1, Sequence: 1})
+				case "putPreKeys":
+					var u coordinator.PreKeyUpload
+					if err := json.Unmarshal(e.Body, &u); err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					offered[fmt.Sprintf("%x", u.OneTime)]++
+					mu.Unlock()
+					refusal(e)
+				}
+			})
+			clock.pass(refillEvery+time.Second, 0)
+			ada.session.sync.poke(taskPreKeys)
+			tries := func() (n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, k := range offered {
+					n += k
+				}
+				return n
+			}
+			eventually(t, "a try", func() bool { return tries() >= 1 })
+			began := time.Now()
+			eventually(t, "three tries", func() bool { return tries() >= 3 })
+			if took := time.Since(began); took < roundMin {
+				t.Errorf("three tries in %v", took)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(offered) != 1 {
+				t.Errorf("%d times other prekeys were made", len(offered)-1)
+			}
+			if d := ada.session.sync.status(); len(d.Failures) == 0 {
+				t.Errorf("no failure is shown: %+v", d)
+			}
+		})
+	}
 }
 
 // TestNoPreKeysAllTheTime has the coordinator say in every round that the user has published nothing: prekeys are made every ten minutes at most.

@@ -374,6 +374,12 @@ type PreKeyUpload struct {
 	Sequence Counter `json:"sequence"`
 }
 
+// PreKeyWithdrawal defines model for PreKeyWithdrawal.
+type PreKeyWithdrawal struct {
+	// Proof 32 bytes in base64
+	Proof Bytes32 `json:"proof"`
+}
+
 // PreKeys defines model for PreKeys.
 type PreKeys struct {
 	Bundle   []byte  `json:"bundle"`
@@ -596,6 +602,9 @@ type AcknowledgeMessagesJSONRequestBody = Acknowledgements
 // PutPreKeysJSONRequestBody defines body for PutPreKeys for application/json ContentType.
 type PutPreKeysJSONRequestBody = PreKeyUpload
 
+// WithdrawPreKeysJSONRequestBody defines body for WithdrawPreKeys for application/json ContentType.
+type WithdrawPreKeysJSONRequestBody = PreKeyWithdrawal
+
 // SetSendersJSONRequestBody defines body for SetSenders for application/json ContentType.
 type SetSendersJSONRequestBody = Senders
 
@@ -664,6 +673,9 @@ type ServerInterface interface {
 	// GetPreKeyStatus What the coordinator says that it hands out for the caller
 	// (GET /v1/prekeys/status)
 	GetPreKeyStatus(ctx echo.Context) error
+	// WithdrawPreKeys Remove all prekeys of the account
+	// (POST /v1/prekeys/withdraw)
+	WithdrawPreKeys(ctx echo.Context) error
 	// GetSenders Whose messages the caller takes
 	// (GET /v1/senders)
 	GetSenders(ctx echo.Context) error
@@ -906,6 +918,15 @@ func (w *ServerInterfaceWrapper) GetPreKeyStatus(ctx echo.Context) error {
 	return err
 }
 
+// WithdrawPreKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) WithdrawPreKeys(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WithdrawPreKeys(ctx)
+	return err
+}
+
 // GetSenders converts echo context to params.
 func (w *ServerInterfaceWrapper) GetSenders(ctx echo.Context) error {
 	var err error
@@ -1110,6 +1131,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/account/delete", wrapper.DeleteAccount, options.OperationMiddlewares["deleteAccount"]...)
 	router.POST(options.BaseURL+"/v1/lookup", wrapper.Lookup, options.OperationMiddlewares["lookup"]...)
 	router.PUT(options.BaseURL+"/v1/prekeys", wrapper.PutPreKeys, options.OperationMiddlewares["putPreKeys"]...)
+	router.POST(options.BaseURL+"/v1/prekeys/withdraw", wrapper.WithdrawPreKeys, options.OperationMiddlewares["withdrawPreKeys"]...)
 	router.GET(options.BaseURL+"/v1/prekeys/status", wrapper.GetPreKeyStatus, options.OperationMiddlewares["getPreKeyStatus"]...)
 	router.GET(options.BaseURL+"/v1/senders", wrapper.GetSenders, options.OperationMiddlewares["getSenders"]...)
 	router.PUT(options.BaseURL+"/v1/senders", wrapper.SetSenders, options.OperationMiddlewares["setSenders"]...)
@@ -1790,6 +1812,39 @@ func (response GetPreKeyStatusdefaultApplicationProblemPlusJSONResponse) VisitGe
 	return err
 }
 
+type WithdrawPreKeysRequestObject struct {
+	Body *WithdrawPreKeysJSONRequestBody
+}
+
+type WithdrawPreKeysResponseObject interface {
+	VisitWithdrawPreKeysResponse(w http.ResponseWriter) error
+}
+
+type WithdrawPreKeys204Response struct {
+}
+
+func (response WithdrawPreKeys204Response) VisitWithdrawPreKeysResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type WithdrawPreKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response WithdrawPreKeysdefaultApplicationProblemPlusJSONResponse) VisitWithdrawPreKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetSendersRequestObject struct {
 }
 
@@ -2210,6 +2265,9 @@ type StrictServerInterface interface {
 	// GetPreKeyStatus What the coordinator says that it hands out for the caller
 	// (GET /v1/prekeys/status)
 	GetPreKeyStatus(ctx context.Context, request GetPreKeyStatusRequestObject) (GetPreKeyStatusResponseObject, error)
+	// WithdrawPreKeys Remove all prekeys of the account
+	// (POST /v1/prekeys/withdraw)
+	WithdrawPreKeys(ctx context.Context, request WithdrawPreKeysRequestObject) (WithdrawPreKeysResponseObject, error)
 	// GetSenders Whose messages the caller takes
 	// (GET /v1/senders)
 	GetSenders(ctx context.Context, request GetSendersRequestObject) (GetSendersResponseObject, error)
@@ -2882,6 +2940,52 @@ func (sh *strictHandler) GetPreKeyStatus(ctx echo.Context) error {
 	return nil
 }
 
+// WithdrawPreKeys operation middleware
+func (sh *strictHandler) WithdrawPreKeys(ctx echo.Context) error {
+	var request WithdrawPreKeysRequestObject
+
+	var body WithdrawPreKeysJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawPreKeys(ctx.Request().Context(), request.(WithdrawPreKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawPreKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WithdrawPreKeysResponseObject); ok {
+		return validResponse.VisitWithdrawPreKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetSenders operation middleware
 func (sh *strictHandler) GetSenders(ctx echo.Context) error {
 	var request GetSendersRequestObject
@@ -3240,125 +3344,126 @@ func (sh *strictHandler) FetchPreKeys(ctx echo.Context, user User) error {
 
 // The document in JSON, compressed with deflate, in base64.
 var swaggerSpec = []string{
-	"3F17cxs3kv8qqLmtyqZ2RD0syxZV+4eceG9968Quy9lUreXTgByQxGoIMABGNOPSd79CN4DBDEHxIcqX",
-	"u78skzN4NBr9/HXzazaU05kUTBid9b9mM6rolBmm4H+XI8OU/aNkeqj4zHApsn72cz0dMEWo/ZbMJ3w4",
-	"IUaSARtzkeUZt4/8VjO1yPJM0CnL+hk8muWZHk7YlOKII1pXJusf5dlIqik1WT/jwpydZnk2pV/4tJ5m",
-	"/fOjoxfH5+cnz09fnB6dnx/n2ZQL/Oooz8xixvAtNmYqu7/Ps180LhgWMaNm0qyh1rAExX6ruWJl1jeq",
-	"ZvGS/qTYKOtn/3HYkOQQv9WHdtw3P2b3dg7F9EwKzYBE75UcVGxq/xxKYZgw9k86m1V8SC29Dmf4xF/+",
-	"rS3xvm44oR8XZmyT/5IoNqo1rYhUhJIR5VWtGPnzh7/9QM5Pn7/4HijhBoJjHA5ljQubKTljynBc/G+1",
-	"NGtXcjm1L+vsPrckLLd7XG1M2PhkPvnDgglzt87P4cTl4N9saOwUbms/soohdb5mtCy5/ZtW76PNjmil",
-	"Wd7Z/0xJOVq3wlcLw/Szk6Ul4svpRd0KOa9YOUZytSdVbCrv8Iv2uf5dzsmUigWRI2ImbErmTDGiDa8q",
-	"+3/FsiTLx2vyY69Z1dSz6eak4msP/gP7rWba2MPMM23/I4Zs3Us/2NNLbCS8n9uZN9iO3nI/U6Y1Hbu9",
-	"GTbVa/m6Q757EFNv8NWT52cgmtx/j8N6qVJ0sbS7MHlyY+4CLTHOoJID+GNJXna5Is8GlmmXWezdiMAo",
-	"ZM7NxDIVV2TCtZGKM50TKkrHfKRkd3zISMW1yfJNZnR7ugkzb/5OYqEfJ9SQOeWGcAHrmVJeDeSXTdbS",
-	"ITaSzZMkmrS75tRhvKrkIHESslwkiWtXKticaUPumNJcipzwEeF2L5pQfctKMpIq3oWdu9mENoqLsZ15",
-	"OKFizFYqX2lH1X4y9/BGB1VaWZmSPx+XFk+4dsyA4vUC5rS7v5lQPbFfPzshvzMliaeum28gZcWosPMx",
-	"qiqeMiP+iZNoMmAjqRjhJvfzj7jSJicvCTVkKoEFN7qk9rjcsHbq9iXMs1s2M+vkrtRe5k7oHXN3ZCBL",
-	"Hm8vIidaF+uX9bN9zj4PO9xqIx2GhhnDQA2B3f4C66zi51eOe9M8vZ4xncje7IpbPtlYw+aZkBsoDXj+",
-	"+Mw+P1Psjsta76rE/WbcQqMB/VpypMwqYv7sjn9GjWHKstN/f6IHvx8dnB98/nqcn53e/ylFRPvqe4r3",
-	"e4WU35jhU5y+XnpEogofth/aW2AX4B8Y0qpiajO5wmZyOFktFWFibQfG6XSKLKNKyoSkuLQrxYWBl6EJ",
-	"Hcg7KzE21E1cO8t1WTxNpWKpb1ZoEXg80NevOEzhybCKXT4wWm5pqVDvhG0qYZywip0sN3BCOK88tEJz",
-	"MWRFnxirih0/UKHnweezylmTkZJTdNneMjE2k6x/dpo42YpPuWmtCW0m7+l5Cwr/d7xK0m53MzxFNjfU",
-	"QACM+JcdrjTQKykVd3dnkzzk9UJSgXu9PKUl86dmnakcbyGdspw4oZcTL+xyArIO7L9Gu/+5lEN9OJRS",
-	"lVxQI1VvWn6f5Qm9cbOllP+/rULsUf/ONly84VOWPqmIsN9pMqzk8PaCUDLhoiXVSmrYAYyyxHM76rIb",
-	"9zXswq0wKa8cjZZWf3yG5p61zQdUM9h6126Ib8/lwb/wAv3l8PPXk5P7v/41rRQdhZcmfHbymAlPn92n",
-	"5/vhATbc5M4mpdSP4Di9+TGlxX755c2PKE9BmI6ZsMrXWpwjqcC2Rrers5ujg3N6MPr89eX9Qfj7dIO/",
-	"j0/SkgqX+JaL2y1VUeVe6ewLbXRyfEb+wV8lTibSDSfHL09fAgn9JyllscfoASw5xd0NERKuduU/3kjV",
-	"RPRMmGIbGhg4pXt89YKvmPbCvyOH2bhO6IS3VBtSSQzNbiJU8myoWMmE4bRaHu6NsRqGSMGQj7kmYynL",
-	"pOM3rJVygaalQZxjifbld2nH0d2FjYiPUSf2ZcbViriHnU4j8S4IHWh79/iISFEtcClh13ZxFRuZjQmm",
-	"2FDeMbVIy3k3qbVcqQiBF+JfIhBHxNiL/RzOCj+EoIGQhig2q+iQlQRtjBSxfGh21ekTqQj70lj6Rt4y",
-	"oXdTNEFIIc+FMG3EOBFRGkZIcfXrO5aKTHuvOnmM1haP4ypSJI8FXY7lUa6cdPDmkYsCWQrZS5g7XyX4",
-	"QIFm4APk9rlJCBkIpJk1pW7ZQhOq2BLzPGAdwCfdBRZuRUVOCpjT/uEmuKnk3P4Xz0AXdjWFYnohhoU1",
-	"H4YVt5w9o1ozTewJEGkmTOm1pwrfpo7ob7IWiTj2Y6P7qaneiIH8sjzVw66ll/bex+yT+YRBPMneZCpg",
-	"/15kCRdtytGTdEmsoxT/bB0i/glfeIQSiGOT6GiudiffiJHcmFTWE0KRi+FeCHYxe/c0SJ4uDS9adEMi",
-	"UTKgw9t6BndOMTsMK9PycMy1UdRnZJiw1tKnTM4YJgjvuMEv82xYSd1KWDTD3K3yc9y5z5QcKzpdy9h+",
-	"nM7CHqLtW1CY64yjzqoECAnL20BSNqW8Als7jyPqXs5j+ghMoXjoZ12bq62NN3RQdlCdYbVbTHPLRdny",
-	"6TMrd+ZSWbZoU+dXb/WiZuOWxT1fRC9FWsPtIcUZ2+XtHpWIbAzylem+t1Le1jOX/trSot6B7J0FRiOk",
-	"Fudl0u7x3q0zf6LcnNptW/+P5U+3c5BhZ24ND8SF39VmLLkYR7TfgiXSyaXgZJ2fbOBlnZ0cn56udbO2",
-	"OtkOcYAiKynwXrF/sMUPadSBFOzGkvAG7KRGKUanHDNFUvZX1rCtZ5Wk5QU5srYgZMidxSzYDnnC6Ljb",
-	"K1y9wd3uvGre2o32foDVC7sy1NSpFHItyoptK+b//xzYL7CAbS8kEC3hxoJeNoucaD4WrHQ+QA57PVBM",
-	"S2XIP17/5D6/8MlM8nL9DT4+Oj9Zf4H9tleLi1M7FWF0OIlTqA9M/Pz0bP28UTz96GjZ2HXuaioDsSy2",
-	"lzwoiCtYNwoZZCyT/u4eQ0TufCNyrmaglXdqI1Uan9fah7dSjGt3l95SwK51bE5ZrlCy1uKzVq4DnV3g",
-	"3ebaYCBlrOQ8mdgrmaE8EU+6HMjatEJBRM4FcRLuAkcdSeW+dsAV6oMqyRwiZ1UiFPJfV+9+Ju+lpZgi",
-	"XBiJoQRZLsCj99kRyIKSAINMuzewuBseZxTjr7WsVUoU/mrXXli/iY7ZzaiuqqJPCgC3FfkSES5I4UAv",
-	"7kvFhozf2a8vSFFyfetfig2f9IKNWtzQNJjzig2lKDUxEvE2DoyB6eEvhhgwxjewzHTQOSmrzVQsSa0V",
-	"EZBaif5QVuXInkPfQSj7RfCegEM3imj4ycMC88y9HJ3jitshRz+EPPrTGvV5dsvY7MZFdVJ3T2ofsNLe",
-	"l9RkLIkUhAtI3A+pZpsCZWLXr5Hmz05SmBk2u3HXTa8X6e8gaOCfxwVicLNxZDXRhi6SYl2w+c223t22",
-	"z3sfc+uJ9JzONo8GXc3prE1ep1k3BAn6AEFDkhSXfnCb2YlRvxHlVmysM1p6dyPF9GRXOxtevoFQN2A+",
-	"I/vqpJ2FOl4t5x9jp8cLyB+02z90YmZb7PMbBXuisF0bHDEc8ZtPlwf/Ojl48fnryVk65/jNLunjQecR",
-	"dfJN4j8NA6xN+aJ+j3K+ZsIxmxYARU+Z+L2CCMa2UGlaVXKO2aWNBF8T22lE3/FRylEYVHJ4+yQjW7vx",
-	"Jlp4Jxourd1HWKXZd9rnfzB3Yyje1Yc9jj1CfFZ6tNEG8qz5y9MsxYkuOfyW60TYJdbhW9gIPuF8v0Zd",
-	"heGTC7O6cJ9hsFPyE3+VE1pVaLBb1UyMHDNrfjzsWj9/fn5yevTyYWTrRi6lx1Jv5ugCfHEsmc7RieFG",
-	"+2RMnwjpXBFrKVmTK05JRUxov+qWT61AM9914NVB1DjjK7Dsy4d5dAeI8zcG8TpAdIN/2gbEa1lzN/vi",
-	"25qDONuqHcxSlUabgYDxKReUcxl1QA8i32zm/HlmS0TJsH5DqrKZ0htC+0D1p5N9+mEY/EdEPyxRjA6H",
-	"TOsbjT5xulSgkmLscssO+rIBfdzAwRRNGJtoK0ZTbzDskom7NO7jzaHW0vMuifKEldveSYr+bsYV9tKT",
-	"WkGgyYe14mZxZfePBx8I2FmPILhf4ncHNAOhzKiK40MTY2ZYrcldYj6RAC1CTOMgitoUDlcNQRhABeoe",
-	"eWNAD2iHfES0lSFDKhARRMucTKgoNZG18cHT3BqVc6rK2KoRJTGsqrQbOlijihGur4WWU2YmXIzt7CNm",
-	"hpMeSSB/3Rhzt46KUWV1ywKGQ70F37lJprU2gF0asIqzO9a7Ftei+HJAazMpiKYLO5QkU7oAo7hPCiEF",
-	"KwizRj+qwsKZFIV90n4O0DPaPhKnTIsvB95jKAittAywddpBWvXss4BGLyDgh6gIRQ0j8CmWQRArFcDZ",
-	"ye3zU/rlwC6qcEHDWpTXwpVggSnJhTunGHpit4+gyB55DStwWCK76wEjgEGjY8qFfU3AaB5hTzWppDZ9",
-	"PHOlOJwk4aXnBN1yJkIMUxtq2LUIJVU9AloTbNuAnsVa4dOz05c50Wxot0lOczKjZcnK73vXAoCTQyY0",
-	"w9pPJgwfQRFXdjmjwwk7OOkdNaXV0WdNsC/7wfN6HKHMIlxHdgym+owJOuNZP3vWO4ZRZ9RM4FYeThit",
-	"zOR3+/eYgX4O5/KmzPr2w7/DI1mnLPvk6KhTkm3YF3M4qyjvFGEHcMptAmqwXHzdyTT7m4vGoLPJ0tI2",
-	"rC+q7W5kUdb/9DnPdD2dUrXI+tmVvSGFvC3gZIta0DvKKzqomL0OvGIO+qTsvdBGziDyS8cabXHlsRN4",
-	"47J+Bkk2O+Ph3fEhbSrCV9HVF42vJWxc675djbufYgWZ/SJ3Jm0g5q8d/7vWTi7ai1hD1NSTzk8ak65J",
-	"NjjJYa2PQJ5G8mBLgQ6NDxsfYSZ1Ag37ClGFU8qrvJHjUf2tA2g1EVUr2MSQXRCBfuyYGZRivERx0iO/",
-	"WnkSVexwFCd5E9d3Npj9xnJXbSZS8d9ZWaAs1xLAcwge7V2LYiTVgJclE1AS1OB4YqAYSo42K+H2Y26C",
-	"eX0R4j4ZKXQBuG+bMnAqS3x8unwU/wl35NHs9gGq8JH8uDIgKYU6fgRNI3jOwf53YD9EdHdZLcTKZrVZ",
-	"Wd/rAcewvLJUTOucUPimrSlDsgVcD9AgTaSqj763guR9j3TC/kyUeVxjHsX+c1KLyqrvopVZQJvgGnlp",
-	"zjXzCg2XYn1WTahGzZqTQW1c/MzlRYo4f1JcNF909X84ggCqZqKMUyg9ctXoZW6IrodDxkrdIwUMUHjw",
-	"eozUdottT3UBwwYAeGIxuTNT4Oq0rpizIBi39LiwhqMYVXxoin4T8AhK3x1jZB9ZdugRTDg28cwCrAlo",
-	"L2BpaW+3vD2oZzkxUqYuL571+xCw3//VjbNsu17bD+4k93J1Yaju+Ub2rate9TGcne+u/cSblVn/+Yuz",
-	"F8dnL9drk7jWIHnLr/wdBM7qFB3Y++tMQybKHmmxXMTe1nLtkKC3xByamQ8NXPMpmKOT3NqVP67YPoyI",
-	"K2bsfVMRh7Qv877EuF5tK3x01ZzfaavruUbjX6Ab5irKWvIrnLy2djgv80bkNzK+yeyAZyfHmnDo9dCR",
-	"FVBG4gVoiUKDFDNZ8eGi6F+LGF4NiwNs90Wby4Qkd7Ti8axt8eYMmYdFW0JW4eyhx9P+eTFK0G3Eifsz",
-	"lF24KmEnf3CbZiWcZCXHY2ZJu3d/5Cd6y6ID8LMRkGQPsb0D9zU8H87Js33oeJDm+UsM7s9BobsYr5dR",
-	"Vp5NMbhNRatSHWuEpHLvFT4kHMQbhN8BnG8t4MB/PfLR3xawvSMf3RsCOQHnXIyJwy66ZizXwvXWodpp",
-	"iTJa3Eti+JRpLOHqkUvMB3hjxAlcxXyDA4dz8vvFfgcFdBsoyJ81YxACAt/h+5wc50enL/PnL87cgw5p",
-	"eNEU6tlFuc4v1wIuvXZtTm6FnAtITBApoJzfVaKiMd1bQizZyQuPciouSDGo9aLo417tPHPFjQH/wzIM",
-	"VkRYTwta+VjjiU+TroI951euz8JTXOE41P+Nb7CP0SeucPjq0RrqfW3AjA+ZH9c7CRVW6G4j6JSVeWy/",
-	"R1cYL+M23u+SEdO614fKdbxIX25rocraNN0mBgvXpCBaK/S5q6pGmWGPhjzUJdmnvLUbDYS+R6vJifYD",
-	"+wuKQ3grPA9sr612u3DdsuzX18K/YrWgQK/Ih9WgSAo87R65FJHTbV0DkFFTJkzuhFG77QqIH/jTud4T",
-	"WZUaM5xQdQjtPPyV7pHC3rOiT6i+jZT8tShgK0WDtkY6SuVp0nyD0+XIElyHpRfYxaToR2RAAvkh7H6t",
-	"rEKhYV2mKRTTgR/rNuwDAgXUVxU5gr1dsTC/Y8LbzhfWZKBlc+bgcFpFY107J61cxDkSkWnl74ThE4mO",
-	"0LvlG8uN0CcoIThwv/swbO+YopXjdWpaHAsaNLg9rgLZKiaPV9mH4Hh28uIh3wcFyVfLI/cPhSyhGVLe",
-	"6mH6KdkK1CWMd2sF2mS67/MVxQ5OAF/ETZYwuWovG9Ser2iU2uSwm8XsqzfF/ecnZlS4cSuCuXdN/vaR",
-	"7HoZutNBIGSAh747G6Z5LkLirnbFnJkovCD2sQErALkYN0W0tSgZNvjA+lq4V3Fl7ZjOuobokoyjZRl1",
-	"mngaORe3stjR276czZgo92LQ4FDW97Q0dpD9gJFvt6j0DOAP7hGSyPMA1kdHEqcDUi+poSEaCPUFmDuE",
-	"ngbWxHfF+KD8htJa/wM6vEX195ZqcwBPHrz5EUP4PreKWvjC5RJjF6Gtdu2z8CINLQB618KbVO0JMDeo",
-	"GJ12PIzwpl2vnE6hL4ZGvweSseT4OdHOLcIBmCibDqKtbGzSqoeXXiMt09J5wihWVjop2Fp6SxZ2mvwg",
-	"5PQoPz3CvP/nr8f58Xky7f95swwhnPkBrrl9bdamBt0W95euggR9yMqD24kJvwN/OkjSh9J+KdYPL35x",
-	"G7Ubakk/D2FYpWmh98ATahMYP9X62pULcd3KKe872PFP37vVQxR8zKJp04K9AzZIubZkDgazQuSjgsrx",
-	"WMe0Ke2+fxpR3y5b/8Z2LfYUSZyw++LRd+hNGXe/c8JONNHPwQLUcUUHrKpYSRzce/sALpyQP9C4ZUhS",
-	"Z1wCckZjAhfqMnNSC8MrQqOm4bETid4gBcY/9j5hA+7xgR70ChFYg94sdH0hI1lVcr5sTFit+VPTbaQj",
-	"lVMUbx45xN8FsOZvyoZF2iSb/QPkceOWj09qsGKrmQQHBqo8ngk/xuaKK+bLIV6gXCcBx26+u/WmRkuX",
-	"3w4j7lktTqKHoqN/moR8pzn7NxYvrQ78ybA59snfW64/XMhuqceEajCruDHYLGfHE2+bqWfPnz8780zg",
-	"MCMP5v1Dfx/FtU9eWunjSvL7kN+x4kYqwn6raQXeScshCYl7Htq3RUX9CBkGNyh3/WE73lCPvIu6xoXA",
-	"+LU4PTk/PT97cXJ+RiZ8PMFwnGgmsKvgApJGN45Zi5ShOauNL9J+qlx11EPgG3N03FEjwdDvRiOm9sLQ",
-	"MJLHIUUM6z9Zx7DIDh1+PT5+cX52+rLDsYdNyfAqQ7PVzuLJyevmWQX785Lck2KfwLQIUtjocG4iiO/I",
-	"ZURDT+5tT6arPHRTDbaK/L5g7CkzI26KFURXdcX0RSO/jrC3lkcJEz7CFBz+VgrbD1pQ6pZED8Lc0Fum",
-	"H6O28w0ktKvSSac1gRwOwnEBBWxOHK+X0wF77OV0j/zU0lo+tg8lcPA/NEEhY6hdy5YFUBr9oFLJ2YyV",
-	"Fy7R4viJjJkhQnYbexCEMnUnhZ4DtFKMlgtAeSVDCG1OfILMYMyEO8S83gh7PYf7AA9e0YVLEz0FB7bF",
-	"8vnLZ0enjTiIa/w9ZrXrkI5lbVZEcbq/+VVVLSdgqfXh500o+3pPocTX4LdDYEujb++SipGXuF8YcJ6W",
-	"qtbx8hitp5WrTS1oQrZioNc5wuW+fR3fnwKuOPyOSgSDVISSVqvYXYluxekKyIiLDftexW6UfoAxwT3q",
-	"JsdjfFxUpNmsNSehsMSqHLilnYINiJ3y6axaRNCRHnk3igT6s5Nr4SkEOQwIUfj5a81KgJcwbV+XrmYU",
-	"09ZzF9yNKYi/lgMxg1pghBg7/sddmk2tBCuJHI1yQslcSTGOEGAxTORaCCi20Sy0YcJExxJM3KXO3ddz",
-	"qW6xyueWizLU+FATAQt7pPDNHh3SK0YYkiLU8PTTcFoT7i/AX7TPWYrS4/J0GrrJEcQmFhgXuRaAczET",
-	"JghAXPA43LQRaVExxtg3HhIPIQIeA4HHwOxWH4dBMLTeai89lrJ0cZ+m6zuCksExza8FwPDsUUvlIXnh",
-	"9AGp0J05hjQPFiH1hGODuLMW5PkRKeFg3FC1TubTPUb1aQKPCHr8g0Do3j4ZZu4t4OMIbbr6bwWUa4ND",
-	"vXo+dPWVDwHm3COYkwn8JgF4thIcWnjfut0Cat4ZzQo6K6JyyD7xOyvDMNS4jDbC97HVuI8KUMWuxVwq",
-	"MwEj1V5BK7rcxbRDe6B8PGsHJ2dtShCvcBMGYASD3KxnABwFC3ZAh7c5Jqui5u99YuYSdRJ3dYsOwge/",
-	"uaiNrKBuLgkyQco/FcC01evmD3M/fg5HuPcL8to3pO8et5VUDetsjzDFc1q6Ol/xIt63TdwVtsMyNBP+",
-	"41vfLYfUmSivgrXyrS1bFpeZNAy9ZJI5ddgyax5pgq2F2wTxtxvgpulcdP/Znai1b/ThV/vPfQzVWGlx",
-	"x7/28c2yHVv+wtWTpjtiAqSUIH7xaGaEcRqjdm8ojfttDw1+CDrNL3GSbqdBV7kdD9Zd+O6N4Ue2mvgM",
-	"FNZZGw0K19Gs9j8ZGiUyoLg/xp6HAEHF71gvVUThlbV981p4k9C9d7GE7I5+aLUpKIfQyHea6AlUAI5A",
-	"bXJN7DsXy5H5PjEQ+9GsGvXIVY3okCam2Y12Gilv7YfXwi0rdxLXGt4Cg3xzXlUAO+em32qFCcl5H7Nq",
-	"6OENdVw7YlecnwYLcRmJ8AMguOV05EmUvo3306j9brPwXUNQH6Fx1X5A5DT8Jgo0SqXRr+9uG3iyBOxE",
-	"nU5eHD1rsletqxmnsvZ5Mz8uG7mhaBo+d9wBF0yQiawV4skBm+7b9hbexHVPN+GjKXjKzgJdtgwAv/Mt",
-	"clP/S8aj31pCsbzfW67kFTQybnSLi9CArdMJNYPwEE2TNzjsHTImIdHTMWJDv5hPny3PISgL+bRWlWsG",
-	"o/uHrRYq7AudzioGXOoWsmR7Dn3BXVTxH0VUgzJMNpdxbphgrLQy2P2+TdQq2Q3TpK++roA+NBgFj06B",
-	"yD+kBOLMehjSS4PlIa8YrVjpfzrJo8gHC2JPnip2QEV5oOd01gw2cLj2paGwy3pkUOiujZl6DRuE5GTE",
-	"x7VC5VBrljfwOTeCR3Ddf77/nwAAAP//",
+	"3H37cxu58ee/gppL1WYrI+phWbaoyg/yrnPxxbvrsrzZqlg+DcgBSURDgAtgRHNd+t+v0A1gMENQfIhS",
+	"ct+fLJMzeDQa/fx081s2lNOZFEwYnfW/ZTOq6JQZpuB/lyPDlP2jZHqo+MxwKbJ+9nM9HTBFqP2WzCd8",
+	"OCFGkgEbc5HlGbeP/F4ztcjyTNApy/oZPJrlmR5O2JTiiCNaVybrH+XZSKopNVk/48KcnWZ5NqVf+bSe",
+	"Zv3zo6NXx+fnJy9PX50enZ8f59mUC/zqKM/MYsbwLTZmKru/z7NfNS4YFjGjZtKsodawBMV+r7liZdY3",
+	"qmbxkv6k2CjrZ//rsCHJIX6rD+24737M7u0ciumZFJoBiT4oOajY1P45lMIwYeyfdDar+JBaeh3O8Im/",
+	"/Ftb4n3bcEI/LszYJv8lUWxUa1oRqQglI8qrWjHy549/+4Gcn7589T1Qwg0ExzgcyhoXNlNyxpThuPjf",
+	"a2nWruRyal/W2X1uSVhu97jamLDxyXz2hwUT5m6dX8KJy8G/2dDYKdzWfmQVQ+p8y2hZcvs3rT5Emx3R",
+	"SrO8s/+ZknK0boVvFobpFydLS8SX04u6FXJesXKM5GpPqthU3uEX7XP9u5yTKRULIkfETNiUzJliRBte",
+	"Vfb/imVJlo/X5Mdes6qpZ9PNScXXHvxH9nvNtLGHmWfa/kcM2bqXfrCnl9hIeD+3M2+wHb3lfqZMazp2",
+	"ezNsqtfydYd89yCm3uGrJy/PQDS5/x6H9VKl6GJpd2Hy5MbcBVpinEElB/DHkrzsckWeDSzTLrPYLyMC",
+	"o5A5NxPLVFyRCddGKs50TqgoHfORkt3xISMV1ybLN5nR7ekmzLz5O4mFfppQQ+aUG8IFrGdKeTWQXzdZ",
+	"S4fYSDZPkmjS7ppTh/GmkoPESchykSSuXalgc6YNuWNKcylywkeE271oQvUtK8lIqngXdu5mE9ooLsZ2",
+	"5uGEijFbqXylHVX7ydzDGx1UaWVlSv58Wlo84doxA4rXC5jT7v5mQvXEfv3ihPzBlCSeum6+gZQVo8LO",
+	"x6iqeMqM+CdOosmAjaRihJvczz/iSpucvCbUkKkEFtzoktrjcsPaqduXMM9u2cysk7tSe5k7oXfM3ZGB",
+	"LHm8vYicaF2sX9bP9jn7POxwq410GBpmDAM1BHb7C6yzip/fOO5N8/R6xnQie7MrbvlkYw2bZ0JuoDTg",
+	"+eMz+/xMsTsua72rEvebcQuNBvRryZEyq4j5szv+GTWGKctO//czPfjj6OD84Mu34/zs9P5PKSLaVz9Q",
+	"vN8rpPzGDJ/i9PXSIxJV+LD90N4CuwD/wJBWFVObyRU2k8PJaqkIE2s7ME6nU2QZVVImJMWlXSkuDLwM",
+	"TehA3lmJsaFu4tpZrsviaSoVS32zQovA44G+fsVhCk+GVezykdFyS0uFeidsUwnjhFXsZLmBE8J55aEV",
+	"moshK/rEWFXs+IEKPQ8+n1XOmoyUnKLL9p6JsZlk/bPTxMlWfMpNa01oM3lPz1tQ+L/jVZJ2u5vhKbK5",
+	"oQYCYMS/7nClgV5Jqbi7O5vkIa8Xkgrc6+UpLZk/NetM5XgL6ZTlxAm9nHhhlxOQdWD/Ndr9z6Uc6sOh",
+	"lKrkghqpetPy+yxP6I2bLaX8/98qxB71H2zDxRs+ZemTigj7nSbDSg5vLwglEy5aUq2khh3AKEs8t6Mu",
+	"u3Ffwy7cCpPyytFoafXHZ2juWdt8QDWDrXfthvj2XB78Cy/QXw6/fDs5uf/rX9NK0VF4acIXJ4+Z8PTF",
+	"fXq+Hx5gw03ubFJK/QiO07sfU1rs11/f/YjyFITpmAmrfK3FOZIKbGt0uzq7OTo4pwejL99e3x+Ev083",
+	"+Pv4JC2pcInvubjdUhVV7pXOvtBGJ8dn5B/8TeJkIt1wcvz69DWQ0H+SUhZ7jB7AklPc3RAh4WpX/uON",
+	"VE1Ez4QptqGBgVO6x1cv+IppL/w7cpiN64ROeE+1IZXE0OwmQiXPhoqVTBhOq+Xh3hmrYYgUDPmYazKW",
+	"skw6fsNaKRdoWhrEOZZoX36XdhzdXdiI+Bh1Yl9nXK2Ie9jpNBLvgtCBtnePj4gU1QKXEnZtF1exkdmY",
+	"YIoN5R1Ti7Scd5Nay5WKEHgh/iUCcUSMvdjP4azwQwgaCGmIYrOKDllJ0MZIEcuHZledPpGKsK+NpW/k",
+	"LRN6N0UThBTyXAjTRowTEaVhhBRXv71jqci096qTx2ht8TiuIkXyWNDlWB7lykkHbx65KJClkL2EufNV",
+	"gg8UaAY+QG6fm4SQgUCaWVPqli00oYotMc8D1gF80l1g4VZU5KSAOe0fboKbSs7tf/EMdGFXUyimF2JY",
+	"WPNhWHHL2TOqNdPEngCRZsKUXnuq8G3qiP4ma5GIYz82up+a6p0YyK/LUz3sWnpp733MPplPGMST7E2m",
+	"AvbvRZZw0aYcPUmXxDpK8c/WIeKf8IVHKIE4NomO5mp38p0YyY1JZT0hFLkY7oVgF7N3T4Pk6dLwokU3",
+	"JBIlAzq8rWdw5xSzw7AyLQ/HXBtFfUaGCWstfc7kjGGC8I4b/DLPhpXUrYRFM8zdKj/HnftMybGi07WM",
+	"7cfpLOwh2r4HhbnOOOqsSoCQsLwNJGVTyiuwtfM4ou7lPKaPwBSKh37Rtbna2nhDB2UH1RlWu8U0t1yU",
+	"LZ8+s3JnLpVlizZ1fvNWL2o2blnc80X0UqQ13B5SnLFd3u5RicjGIF+Z7nsv5W09c+mvLS3qHcjeWWA0",
+	"QmpxXibtHu/dOvMnys2p3bb1/7v86XYOMuzMreGBuPAvtRlLLsYR7bdgiXRyKThZ5ycbeFlnJ8enp2vd",
+	"rK1OtkMcoMhKCnxQ7B9s8UMadSAFu7EkvAE7qVGK0SnHTJGU/ZU1bOtZJWl5QY6sLQgZcmcxC7ZDnjA6",
+	"7vYKV29wtzuvmrd2o70fYPXCrgw1dSqFXIuyYtuK+f85B/YrLGDbCwlES7ixoJfNIieajwUrnQ+Qw14P",
+	"FNNSGfKPtz+5zy98MpO8Xn+Dj4/OT9ZfYL/t1eLi1E5FGB1O4hTqAxO/PD1bP28UTz86WjZ2nbuaykAs",
+	"i+0lDwriCtaNQgYZy6S/u8cQkTvfiJyrGeg3bialonO0xv7zUCNc1cqbvpGCj7lo7cNbqeu1NE9vKSDq",
+	"OpawLFeofmuHWtvbQeEuUOJwbTC8M1Zynkw3lsxQnohyXQ5kbVoBKiLngji5e4GjjqRyXzs4DfWhnmRm",
+	"k7MqEaD5P1e//Ew+SEsxRbgwEgMcslxAnMHnbCA3SwI4M+10weJueJznjL/WslYpAW1ZmhTWm6NjdjOq",
+	"q6rokwIgd0W+RIQLUjgojvtSsSHjd/brC1KUXN/6l2JzLL1goxY3NA0xvWJDKUpNjEQUkIOIYNL6qyEG",
+	"XIQN7EUdNGHKljQVS1JrRVymVqI/lFU5sufQd8DOfhF8OuDQjeIsfvKwwDxzL0fnuOJ2yNEPIbv/tK5G",
+	"nt0yNrtxsabU3ZPah9G093A1GUsiBeEC4ARDqtmm8J3YIW10zIuTFJKHzW7cddPrFc0vEMrwz+MCMeTa",
+	"uNeaaEMXSWUj2PxmW59z2+e957v1RHpOZ5vHqK7mdNYmr9P3G0IXfdiiIUmKSz+6zezEqM9EuRUb64yW",
+	"3t1IMT3Z1fqHl28gAA9I1MjqO2nnxo5Xy/nHeA/xAvIHvYmPnUjeFvt8phBUFExsQzaGI37z+fLgXycH",
+	"r758OzlLZ0Kf7ZI+HgofUSffJCrVMMDaRDTq9ygTbSYcc3wB5vSU6egriKtsC+CmVSXnmPPaSPA1EadG",
+	"9B0fpdyXQSWHt08ysrUbb6KFd2L00tp9hFWafad9VgozSobiXX3YD9oj8Gilnx1tIM+avzzNUpzoUtbv",
+	"uU4Eg2IdvoWN4NPg92vUVRg+uTCrC/cZnDslP/E3OaFVhQa7Vc3EyDGz5sfDDv/Ll+cnp0evH8bbbuTo",
+	"eoT3Zu43gCrHkukcnRhutE8R9YmQzhWxlpI1ueJEWcSE9qtuUdcKjPVdB/QdRI0zvgLLvn6YR3cAXj8z",
+	"tNjBtBtU1jbQYsuau9kXz2sO4myrdjBL1T9tBk3Gp1yo0OX5AdOIfLOZ8+eZLRG7w6oSqcpmSm8I7aPW",
+	"IJ2C1A+D8z8hJmOJYnQ4ZFrfaPSJ0wUMlRRjl/F2gJwN6OMGDqZowthEWzGaeoNhl0zcpXEfbw61lp53",
+	"SZQnrNz2TlL0dzOusJee1AoCTT6sFTeLK7t/PPhAwM56BMH9Er87oBkIZUZVHB+aGDPDGlLu4AKJtGwR",
+	"YhoHUdSmcGhvCMIAVlH3yDsDekA7PCZiwAwZUoE4JVrmZEJFqYmsjQ/p5taonFNVxlaNKIlhVaXd0MEa",
+	"VYxwfS20nDIz4WJsZx8xM5z0SAKP7MaYu3VUjCqrWxYwHOot+M5NMq21AUTVgFWc3bHetbgWxdcDWptJ",
+	"QTRd2KEkmdIFGMV9UggpWEGYNfpRFRbOpCjsk/ZzAMTR9pE4ZVp8PfAeQ0FopWUA09MO/qtnnwWMfAEB",
+	"P8RqKGoYgU+xOINYqQDOTm6fn9KvB3ZRhQsa1qK8Fq4wDExJLtw5xYAYu32EavbIW1iBQzjZXQ8YAWQc",
+	"HVMu7GsCRvO4f6pJJbXp45krxeEkCS89J+iWMxFimNpQw65FKPTqEdCaYNsGTC9WMJ+enb7OiWZDu01y",
+	"mpMZLUtWft+7FgDnHDKhGVakMmH4CErLsssZHU7YwUnvqCn4jj5rgn3ZD57X4whlFqFNsmMw1WdM0BnP",
+	"+tmL3jGMOqNmArfycMJoZSZ/2L/HDPRzOJd3Zda3H/4dHsk6xeInR0edQnHDvprDWUV5pzQ8QGZuEwCI",
+	"5ZLwTv7b31w0Bp1Nlpa2YX1RxXkji7L+5y95puvplKpF1s+u7A0p5G0BJ1vUgt5RXtFBxex14BVzgCxl",
+	"74U2cgaRXzrWaIsrj+jAG5f1M0j92RkP744PaVOnvoquvpR9LWHjCvztKu/9FCvI7Be5M2kDMX/r+N+1",
+	"dnLRXsQaoqaedH7SmHRNssFJDmt9BPI0kgcbHXRofNj4CDOpExjdN4h1nFJe5Y0cj6qCHWysiahawSaG",
+	"7III9GPHzKAU4yWKkx75zcqTqI6IozjJm7i+s8HsN5a7ajORiv/BygJluZYA6UNIa+9aFCOpBrwsmYBC",
+	"pQZdFMPXUHK0WQm3H3MTzOtLI/fJSKE3wX3blIFTWeLj0+Wj+N9wRx7Nbh+hNwCSH1cGJKXQXQCh3Ajp",
+	"c8UIO7Af4sy7rBZiZbParKw69jBoWF5ZKqZ1Tih809aUIdkCrgdokCZS1UffWwGkoEc6YX8myjyufI9i",
+	"/zmpRWXVd9HKLKBNcI28NOeaeYWGS7E+qyZUo2bNyaA2Ln7m8iJFnD8pLpovuvo/HEGAejNRximUHrlq",
+	"9DI3RNfDIWOl7pECBig8pD7Gj7vFtqe6gGEDLD2xmNyZKXB1WlfMWRCMW3pcWMNRjCo+NEW/CXgEpe+O",
+	"MbKPLDv0CCYcm3hmAdYEND2wtLS3W94e1LOcGClTlxfP+kMI2O//6sZZtl2v7Ud3knu5ujBU93wj+9bV",
+	"1PoYzs53137izcqs//LV2avjs9frtUlcAZG85Vf+DgJndUoh7P11piETZY+0WC5ib2u5dkjQW2IOzczH",
+	"BkT6FMzRSW7tyh9XbB9GxBUz9r6piEPal3lfYlyvthU+uRrT77TV9Vyj8S/QDXN1bi35FU5eWzucl3kj",
+	"8hsZ32R2wLOTY004dKDoyAoobvECtEShQYqZrPhwUfSvRQz6hsUB4vyizWVCkjta8XjWtnhzhszDoi0h",
+	"q3D20Hlq/7wYJeg24sT9GcouXJWwkz+6TbMSTrKS4zGzpN27P/ITvWXRAfjZCEiyh9jeQQ4bng/n5Nk+",
+	"9GFI8/wlBvfnoNBdjNfLKCvPphjcpqJVP4+VS1K59wofEg7iDcLvUDJgLeDAfz3yyd8WsL0jH90bAjkB",
+	"51yMiUNUuhYx18J1/KHaaYkyWtxrYviUaSws65FLzAd4Y8QJXMV82wWHc/L7xS4MBfRAKMifNWMQAgLf",
+	"4fucHOdHp6/zl6/O3IMO/3jRlA/aRbl+NNcCLr12zVduhZwLSEwQKaDJgKuPRWO6t4RYspMXHuVUXJBi",
+	"UOtF0ce92nnmihsD/odlGKzTsJ4WNBiyxhOfJl0Fe85vXPeHp7jCcaj/mW+wj9EnrnD46tEa6kNtwIwP",
+	"mR/X0QkVVui5I+iUlXlsv0dXGC/jNt7vkhHTuteHyvXhSF9ua6HK2jQ9MAYL1zohWit036uqRplh54g8",
+	"VEvZp7y1Gw2Evker9Yr2A/sLikN4KzwPbK+tdrtwPbzs19fCv2K1oECvyIfVoHQLPO0euRSR021dA5BR",
+	"UyZM7oRRuxkMiB/407neE1mVGjOcUAsJTUb8le6Rwt6zok+ovo2U/LUoYCtFgwFHOkrladJ8g9PlyBJc",
+	"h6UX2Ful6EdkQAL5Iex+raxCoWFdpimU+IEf6zbsAwIFVH0VOULQXQkzv2PC284X1mSgZXPm4HBaRWNd",
+	"OyetXMQ5EpFp5e+E4ROJjtBR5pnlRuhelBAcuN99GLZ3TNHK8To1LY4FDRrcHlcXbRWTx6vsQ3C8OHn1",
+	"kO+DguSb5ZH7h0KW0KIpb3VW/ZxsUOoSxrs1KG0y3ff5ihIMJ4Av4tZPmFy1lw0q4le0b21y2M1i9tUx",
+	"4/7LEzMq3LgVwdy7Jn/7SHa9DD3zIBAywEPfnQ3TPBchcVe7Ys5MFF4Q+9iAFYBcjJvS3lqUDNuOYNUv",
+	"3Ku43ndMZ11DdEnG0bKM+l88jZyLG2zs6G1fzmZMlHsxaHAo63taGjvIfsDItxtnegbwB/cISeR5AKu2",
+	"I4nTAamX1NAQDYT6AswdQqcFa+K7FgGg/IbSWv8DOrxF9feeanMATx68+xFD+D63ilr4wuUSYxehrXbt",
+	"s/AiDY0JetfCm1TtCTA3qBiddjyM8KZdr5xOoVuHRr8HkrHk+CXRzi3CAZgom76mrWxs0qqHl94iLdPS",
+	"ecIo1ns6KdhaeksWdloPIeT0KD89wrz/l2/H+fF5Mu3/ZbMMIZz5Aa65fW3WpgbdFveXroIEfcjKg9uJ",
+	"Cb8DfzpI0ofSfinWDy9+dRu1G2pJPw9hWKVpoSPCE2oTGD/VkNuVC3HdyinvO9jxT99R1kMUfMyiaR6D",
+	"HQ02SLm2ZA4Gs0Lko4J69ljHtCntvn8aUd8upn9muxY7nSRO2H3x6Dv0rox78jlhJ5ro52AB6riiA1ZV",
+	"rCQO7r19ABdOyB9o3MgkqTMuATmjMYEL1aI5qYXhFaFRK/PYiURvkALjH3ufsAH3+EAPeoUIrEFvFnrR",
+	"kJGsKjlfNias1vyp6YHSkcopijePHOKvFVjzN2XDIm2SP0EAkMeNG1E+qcGKDXASHBio8ngm/BSbK66Y",
+	"L4d4gXL9DRy7+Z7bmxotXX47jLhntTiJHoqO/mkS8p2W8c8sXlq/C5AMm2P3/r3l+sOF7JZ6TKgGs4ob",
+	"gy18djzxtpl69vLlizPPBA4z8mDeP3QdUlz75KWVPq5RQB/yO1bcSEXY7zWtwDtpOSQhcc9DU7mo1QBC",
+	"hsENyl3X2o43lLINZ7XxddVPlV6OmhE8MxPGrTkSPPjLaMTUXngQRvLQoYjH/CfreAxPsMNix8evzs9O",
+	"X3eY7LCp8l1lG7b6Yjw5ed08q5B6Xvh6UuwTSxahABu1y02Eyh25JGZo7r3tyXTlvT+FuWuO8ACqDMr+",
+	"8Xcmun0fxrKxYwELFq7wAlvxWwfTS4w+7IIKIueC+XQaOHuQ69FGVkz4TBsZu07+ZKb4HTWMwIT1LEqr",
+	"JUMlj0GYeWI8hySJulLsGh/5BI4dBtL3CTejVRVO2DcRD8pjW8ZrAxN0Uze46tb70sKnzKG5KVbcdVVX",
+	"TF80mu4Ie8N5PDnhI0zW4m/9sP3gSu1liHR/UPuG3jL9GAMv30CXu3qudAIcyOHAPhdQ6ugU93qNHlDq",
+	"XqP3yE8t+8ZngaBYEv6HzgrklrVrObQASqOkKZWczVh54VJyjp/ImBkiZFdAEQS9dSeF7hS0UoyWC8AD",
+	"JoNNbU58ghxyzIQ73P53wsrT4T7u/RVdOHH8FBzYtgbOX784Om3EQdwNwqObu6GLsazNinhf9zfrqqrl",
+	"Li617vyyCWXf7ino/BY0I4RANUaBXPo5iifsFzCep6WqddE9mu9p5WpTNZyQrZgScCGTct9ese9kAlcc",
+	"jY8GMKsIJa1Wx7sS3YrTFeAil0XwvbbdKP0AeIN71IVRxEjKqJy3WWtOQgmSVTlwSzulPRBl59NZtYhA",
+	"Rj3yyygS6C9OroWnEGS7IJjl5681KwGIxLR9XbrqYgQ4zF0aIKYg/toTRJdqgbkE/MWKuMu4qZVgJZGj",
+	"UU4omSspxhFWMAYUXQsBZVmahTZiaOItFRQ4kIX7ei7VLdaD3XJRhmowaiIIao8UvlmpMwdjLCopQrVX",
+	"Pw28NuH+AlBK++y2KD2CU6dBvhzhjmKBEbRrAYgoM2GCABgKj8NNG5EWFWOMkuQhRRVyJTFkHExlavVx",
+	"GASTMK326GMpSxchbH61AOHrEMLIrwUANu1RS+XBm+H0AdPSnTkGvw8WwbzGsUHcWZP//IiUcDBuqFon",
+	"rW+PZn6aEDVaof8lYMv3T4aufA9ISkKbX6XYClLZtdZRZxy6StyHoJXuEefQeX6TAFFcCSMu3FkX7WZh",
+	"885oVtBZEZVDnpLfWRmGQellXBq+j63yffyIKnYt5lKZCRip9gpa0eUuph3al1TEs3YQldamBPEKN2EA",
+	"RjDIzXoGEGOwYAd0eJtjWjP68YI+MXOJOom7ClcH9oTfDAXPl/AVWGSk/FNBkVtdkf5r7sfP4Qj3fkHe",
+	"+h9U6B63lVQN62yPRcZzWro63/Ai3rdN3BW2wzKIF/7jmyQuJ1+YKK+CtfLcli2LC5Iahl4yyZw6bJk1",
+	"jzTB1gKzgvjbDZrV9Li6/+JO1No3+vCb/ec+BvWstLjjX6t5trzYlr/Q9qSJsZgAKSWIXzyaGWGcxqjd",
+	"G57nfttDgx8yT/NLnM7dadBVbseDFTq+z2f4kbgmPgMlmNZGgxYHaFb7n7yNUl45xmybKoUQIKj4Heul",
+	"ym28srZvXgtvErr3LpZqAKIfCm5aD0Bo5DtN9ARqRUegNrkm9p0LUnABhT833nroEwOxH82qUY9c1Ygj",
+	"akLp3SC7kfLWfngt3LJyJ3Gt4S0wyDfnVQUFCtz0W01TIbjtY1YNPbyhjmvHKLXz02AhLjwdfsAGt5yO",
+	"PInSt6F/GrXfbXa/cwAaWpztp9yAht/0gZa6NPr16G0DT5aAnajTyaujF02es3U146TnPm/mp2UjN5TX",
+	"Y/oCucMlRSayVlh5AFUMvsFz4U1c93QTPpqCp+ws0GXLAJBez5HI+A8Zj35rCcXyYW8pOpf7CrrFRWjA",
+	"1umEmkF4iKYdIBz2DvmSkF/sGLGhs9DnL5bnEL6HfFqryrUN0v3DVrMd9pVOZxUDLnULWbI9h740M+oN",
+	"EUVUgzJMtiFybphgrLQy2P0+U9RU2w3TZE2/rQDJNGgWj2OCyD+kBGIMRhjSS4PlIa8YrVjpf/rL1xsM",
+	"FsSePFXsgIryQM/prBls4CoglobCXwmIDArdtTFTr2ErmZyM+LhWqBxqzfIGaOlG8Fi/+y/3/y8AAP//",
 }
 
 // decodeSpec returns the document as JSON.

@@ -74,6 +74,11 @@ func (h *handlers) GetPreKeyStatus(ctx context.Context, _ GetPreKeyStatusRequest
 	return out, err
 }
 
+// WithdrawPreKeys removes the caller's prekeys.
+func (h *handlers) WithdrawPreKeys(ctx context.Context, r WithdrawPreKeysRequestObject) (WithdrawPreKeysResponseObject, error) {
+	return WithdrawPreKeys204Response{}, h.state.WithdrawPreKeys(ctx, callOf(ctx).caller, r.Body.Proof)
+}
+
 // PutPreKeys offers prekeys.
 func (h *handlers) PutPreKeys(ctx context.Context, r PutPreKeysRequestObject) (PutPreKeysResponseObject, error) {
 	n, err := h.state.PutPreKeys(ctx, user(ctx), state.Upload{

@@ -50,6 +50,7 @@ var routes = []route{
 	{operation: "deleteAccount", method: "POST", path: "/v1/account/delete", limit: limitLogin, body: true},
 	{operation: "lookup", method: "POST", path: "/v1/lookup", limit: limitLookup, body: true},
 	{operation: "putPreKeys", method: "PUT", path: "/v1/prekeys", limit: limitUpload, body: true, maxBody: 1152 << 10},
+	{operation: "withdrawPreKeys", method: "POST", path: "/v1/prekeys/withdraw", limit: limitLogin, body: true},
 	{operation: "getPreKeyStatus", method: "GET", path: "/v1/prekeys/status", limit: limitAccount},
 	{operation: "getSenders", method: "GET", path: "/v1/senders", limit: limitAccount},
 	{operation: "setSenders", method: "PUT", path: "/v1/senders", limit: limitAccount, body: true, maxBody: 96 << 10},

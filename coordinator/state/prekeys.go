@@ -84,8 +84,7 @@ func (u Upload) check() error {
 }
 
 // PutPreKeys offers prekeys and returns how many one-time ones are there. The upload of the present sequence made again changes nothing; any other whose
-// sequence is not higher is fault.Conflict. One that is more than MaxPreKeyGap higher is fault.InvalidRequest: who has a stolen token for a quarter of an hour
-// could leave no number for the owner.
+// sequence is not higher is fault.Conflict.
 func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count int, err error) {
 	if err := u.check(); err != nil {
 		return 0, err
@@ -106,9 +105,6 @@ func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count in
 		}
 		if u.Sequence <= p.Sequence {
 			return fault.New(fault.Conflict, "the prekeys are at %d", p.Sequence)
-		}
-		if there && u.Sequence-p.Sequence > MaxPreKeyGap {
-			return fault.New(fault.InvalidRequest, "the prekeys are at %d: the next sequence is at most %d higher", p.Sequence, uint64(MaxPreKeyGap))
 		}
 		if err := t.addOneTime(user, &p, u); err != nil {
 			return err
@@ -141,6 +137,26 @@ func (t *tx) addOneTime(user UserID, p *preKeys, u Upload) error {
 		}
 	}
 	return nil
+}
+
+// WithdrawPreKeys removes all that the caller's account offers, whatever somebody with a stolen token uploaded and under whatever sequence: the next upload may
+// have any. A wrong proof is fault.Forbidden.
+func (s *State) WithdrawPreKeys(ctx context.Context, c Caller, proof []byte) error {
+	a, err := s.prove(ctx, c.User, Login{Proof: proof})
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(t *tx) error {
+		if _, err := t.unchanged(c.User, a); err != nil {
+			return err
+		}
+		own := key("prekeys", string(c.User))
+		p, there, err := loadOr[preKeys](t, own)
+		if err != nil || !there {
+			return err
+		}
+		return errors.Join(t.addOneTime(c.User, &p, Upload{Replace: true}), t.Delete(own))
+	})
 }
 
 // PreKeys is what somebody gets who begins a session.

@@ -72,7 +72,6 @@ const (
 	MaxOneTime    = 4 << 10 // one one-time prekey
 	MaxOneTimes   = 200     // one-time prekeys of a user
 	LowOneTimes   = 20      // fewer: an event
-	MaxPreKeyGap  = 1 << 32 // between the sequences of two uploads
 	MaxDeviceLink = 16 << 10
 	MaxLinks      = 65_536
 	maxEvents     = 256 // the newest, of each user

@@ -13,35 +13,48 @@ import (
 	"coldframe/internal/fault"
 )
 
-// preKeysGoOn: each upload has a higher sequence than the last one, and leaves room for the next.
-func preKeysGoOn(t *testing.T, b *stateBench) {
+// preKeysWithdrawn: with the proof of the login all that was uploaded goes, under whatever sequence, and the next upload may have any.
+func preKeysWithdrawn(t *testing.T, b *stateBench) {
 	ctx := context.Background()
 	b.user(0)
-	put := func(sequence uint64, bundle string) error {
-		_, err := b.PutPreKeys(ctx, UserN(0), state.Upload{Sequence: sequence, Bundle: []byte(bundle)})
-		return err
-	}
-	const first = 7 << 40 // of an account that comes from elsewhere
-	for _, c := range []struct {
-		sequence uint64
-		bundle   string
-		want     error
-	}{
-		{first, "a", nil},
-		{first, "a", nil},
-		{first, "b", fault.Conflict},
-		{first - 1, "b", fault.Conflict},
-		{first + state.MaxPreKeyGap + 1, "b", fault.InvalidRequest},
-		{math.MaxInt64, "b", fault.InvalidRequest},
-		{first + state.MaxPreKeyGap, "b", nil},
-		{first + state.MaxPreKeyGap + 1, "c", nil},
-	} {
-		if err := put(c.sequence, c.bundle); !errors.Is(err, c.want) {
-			t.Errorf("%d, %s: %v, want %v", c.sequence, c.bundle, err, c.want)
+	b.user(1)
+	me := state.Caller{User: UserN(0)}
+	put := func(sequence uint64, oneTime ...string) (int, error) {
+		u := state.Upload{Sequence: sequence, Bundle: []byte("bundle")}
+		for _, k := range oneTime {
+			u.OneTime = append(u.OneTime, []byte(k))
 		}
+		return b.PutPreKeys(ctx, UserN(0), u)
 	}
-	if st, err := b.PreKeyStatus(ctx, UserN(0)); err != nil || st.Sequence != first+state.MaxPreKeyGap+1 {
+	if n, err := put(math.MaxInt64, "a", "b", "c"); err != nil || n != 3 {
+		t.Fatal(n, err)
+	}
+	if _, err := put(2); !errors.Is(err, fault.Conflict) {
+		t.Error("a lower sequence:", err)
+	}
+	if err := b.WithdrawPreKeys(ctx, me, bytes32(99)); !errors.Is(err, fault.Forbidden) {
+		t.Error("another proof:", err)
+	}
+	if st, err := b.PreKeyStatus(ctx, UserN(0)); err != nil || st.OneTime != 3 {
 		t.Errorf("%+v, %v", st, err)
+	}
+	for range 2 { // the answer was lost
+		if err := b.WithdrawPreKeys(ctx, me, bytes32(0)); err != nil {
+			t.Fatal(err)
+		}
+		b.restart()
+	}
+	if _, err := b.FetchPreKeys(ctx, UserN(1), UserN(0), requestN(1)); !errors.Is(err, fault.NotFound) {
+		t.Error("there are still prekeys:", err)
+	}
+	if st, err := b.PreKeyStatus(ctx, UserN(0)); err != nil || st.Sequence != 0 || st.OneTime != 0 || st.BundleHash != nil {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if n, err := put(2, "d"); err != nil || n != 1 {
+		t.Error(n, err)
+	}
+	if p, err := b.FetchPreKeys(ctx, UserN(1), UserN(0), requestN(2)); err != nil || string(p.OneTime) != "d" {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

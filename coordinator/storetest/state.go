@@ -30,7 +30,7 @@ func RunState(t *testing.T, open Open) {
 		"S05_OneWinnerForEachCounter": oneWinner,
 		"F16_SwapsOfManyAgents":       swapsOfManyAgents,
 		"OneTimeKeysPoppedOnce":       poppedOnce,
-		"PreKeysGoOn":                 preKeysGoOn,
+		"PreKeysWithdrawn":            preKeysWithdrawn,
 		"F15_MailOnceAndInOrder":      mailOnce,
 		"F15_MailPagesInOrder":        mailPages,
 		"WrongAcknowledgements":       wrongAcknowledgements,

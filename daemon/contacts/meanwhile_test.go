@@ -77,7 +77,7 @@ func TestChangesMayRunAgain(t *testing.T) {
 	if c := w.contact(bob); c.State != contacts.StateAccepted || c.Pinned.Identity != fresh.Identity.Public() {
 		t.Fatalf("%+v", c)
 	}
-	u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil, 0)
+	u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil)
 	if err != nil || u.Sequence != 1 {
 		t.Fatal(u.Sequence, err)
 	}

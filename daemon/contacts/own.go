@@ -24,15 +24,10 @@ type Upload struct {
 	OneTime  [][]byte
 }
 
-// maxFollowed is how far ahead of the chain the coordinator's number is followed at once: further than it lets anybody go in an hour, and not so far that its
-// word alone uses up the numbers.
-const maxFollowed = 1 << 40
-
 // Publish signs the next bundle of the chain and one-time prekeys. That its place is taken is durable before it returns (THREATS R6); one
-// that never reached the coordinator is a gap, which is none's concern. at is the number of the last upload that the coordinator knows: somebody with a stolen
-// token may have made it, and the bundle's is higher. lastResort is a bundle with the last-resort KEM prekey, each of
+// that never reached the coordinator is a gap, which is none's concern. lastResort is a bundle with the last-resort KEM prekey, each of
 // oneTime one with one-time keys, all of ratchet.PreKeys. Errors: fault.InvalidRequest for other keys than this user's.
-func (b *Book) Publish(ctx context.Context, k Keys, lastResort ratchet.Bundle, oneTime []ratchet.Bundle, at uint64) (Upload, error) {
+func (b *Book) Publish(ctx context.Context, k Keys, lastResort ratchet.Bundle, oneTime []ratchet.Bundle) (Upload, error) {
 	if k.User != b.o.Own.User || k.Identity.Public() != b.o.Own.Identity || !bytes.Equal(k.signer().Public(), b.o.Own.Signing) {
 		return Upload{}, fault.New(fault.InvalidRequest, "the keys are not this user's")
 	}
@@ -49,11 +44,7 @@ func (b *Book) Publish(ctx context.Context, k Keys, lastResort ratchet.Bundle, o
 		if err != nil {
 			return err
 		}
-		after := marks.Newest
-		if at > after.Sequence && after.Sequence > 0 {
-			after.Sequence = min(at, after.Sequence+maxFollowed)
-		}
-		envelope, next, err := signBundle(k, lastResort, after, b.o.Clock())
+		envelope, next, err := signBundle(k, lastResort, marks.Newest, b.o.Clock())
 		if err != nil {
 			return err
 		}
@@ -65,12 +56,6 @@ func (b *Book) Publish(ctx context.Context, k Keys, lastResort ratchet.Bundle, o
 		return Upload{}, err
 	}
 	return u, nil
-}
-
-// Ahead reports whether the coordinator's number of the last upload is one that this account has not reached: somebody else made that upload.
-func (b *Book) Ahead(at uint64) (bool, error) {
-	marks, err := ownMarks(b.o.Vault)
-	return at > marks.Newest.Sequence, err
 }
 
 // published is the body of the item: the newest bundle that was signed, and the newest known to be at the coordinator.

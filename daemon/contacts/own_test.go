@@ -1,12 +1,10 @@
 package contacts_test
 
 import (
-	"math"
 	"testing"
 
 	"coldframe/daemon/contacts"
 	"coldframe/internal/fault"
-	"coldframe/internal/signed"
 	"coldframe/ratchet"
 )
 
@@ -14,7 +12,7 @@ import (
 func TestK03_OwnKeyServedDifferently(t *testing.T) {
 	w := newWorld(t)
 	once := w.me.bundle(t, w.now, ratchet.BundleOptions{OneTime: true})
-	u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), []ratchet.Bundle{once}, 0)
+	u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), []ratchet.Bundle{once})
 	wants(t, "publish", err, "")
 	wants(t, "uploaded", w.book.Uploaded(t.Context(), u), "")
 	if _, err := contacts.Verify(w.me.User, contacts.Published{Bundle: u.Bundle, OneTime: u.OneTime[0]}, w.now); err != nil || u.Sequence != 1 {
@@ -36,14 +34,14 @@ func TestK03_OwnKeyServedDifferently(t *testing.T) {
 	if after := w.snapshot(); after != before {
 		t.Fatal("the vault has changed")
 	}
-	wants(t, "other keys", second(w.book.Publish(t.Context(), mallory.Keys, ratchet.Bundle{}, nil, 0)), fault.InvalidRequest)
+	wants(t, "other keys", second(w.book.Publish(t.Context(), mallory.Keys, ratchet.Bundle{}, nil)), fault.InvalidRequest)
 }
 
 // The chain of the user's own bundles across a bundle that never arrived, a rollback, and a vault that forgot.
 func TestOwnChain(t *testing.T) {
 	w := newWorld(t)
 	publish := func() contacts.Upload {
-		u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil, 0)
+		u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil)
 		wants(t, "publish", err, "")
 		return u
 	}
@@ -65,30 +63,5 @@ func TestOwnChain(t *testing.T) {
 	wants(t, "one that another device published", w.book.CheckOwn(t.Context(), w.me.publish(t, w.now)), "")
 	if u := publish(); u.Sequence != 9 {
 		t.Fatal(u.Sequence)
-	}
-}
-
-// The coordinator's number is followed, so that an upload that was not ours leaves room for the next one; its word alone does not use the numbers up.
-func TestC12_OwnChainFollowsTheCoordinator(t *testing.T) {
-	w := newWorld(t)
-	const far = 1 << 40
-	last := contacts.Upload{}
-	for _, c := range []struct {
-		at, want uint64
-	}{
-		{9, 1}, // the chain begins with 1, whatever is there
-		{0, 2}, {2, 3}, {3, 4}, {1000, 1001}, {1, 1002}, {1 << 32, 1<<32 + 1}, {math.MaxInt64, 1<<32 + 1 + far + 1}, {math.MaxUint64, 1<<32 + 1 + 2*(far+1)},
-	} {
-		u, err := w.book.Publish(t.Context(), w.me.Keys, w.me.bundle(t, w.now, ratchet.BundleOptions{LastResort: true}), nil, c.at)
-		wants(t, "publish", err, "")
-		if u.Sequence != c.want {
-			t.Errorf("at %d: %d, want %d", c.at, u.Sequence, c.want)
-		}
-		o, err := contacts.Verify(w.me.User, contacts.Published{Bundle: u.Bundle}, w.now)
-		wants(t, "verify", err, "")
-		if last.Bundle != nil && o.Previous != signed.Hash(last.Bundle) {
-			t.Errorf("%d does not follow %d", u.Sequence, last.Sequence)
-		}
-		last = u
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"coldframe/coordinator"
 	"coldframe/daemon/contacts"
 	"coldframe/internal/fault"
+	"coldframe/internal/secret"
 )
 
 // maxAsked is how many fetches without an answer are remembered.
@@ -105,6 +106,18 @@ func (d *Directory) Publish(ctx context.Context, u contacts.Upload, replace bool
 	}
 	n, err := c.PutPreKeys(ctx, up)
 	return max(0, n.OneTimeLeft), unsure(err)
+}
+
+// Withdraw removes all prekeys that were offered, whoever did it; proof is that of the login. The same again changes nothing. Errors: fault.Forbidden for another
+// proof.
+func (d *Directory) Withdraw(ctx context.Context, proof secret.Key) error {
+	c, err := d.client()
+	if err != nil {
+		return err
+	}
+	p := proof.Bytes()
+	defer secret.Wipe(p)
+	return unsure(c.WithdrawPreKeys(ctx, p))
 }
 
 // PreKeyStatus is what the coordinator says that it has of the user.

@@ -57,7 +57,7 @@ func (p *person) sign(n int) contacts.Upload {
 		must(p.t, err)
 		return list
 	}
-	u, err := p.book.Publish(p.t.Context(), p.Keys, bundles(1, ratchet.BundleOptions{LastResort: true})[0], bundles(n, ratchet.BundleOptions{OneTime: true}), 0)
+	u, err := p.book.Publish(p.t.Context(), p.Keys, bundles(1, ratchet.BundleOptions{LastResort: true})[0], bundles(n, ratchet.BundleOptions{OneTime: true}))
 	must(p.t, err)
 	return u
 }

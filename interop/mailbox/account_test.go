@@ -60,7 +60,7 @@ func (a *account) remote() (*coordinator.Client, error) { return a.client, nil }
 // publish signs prekeys as their owner, and has the coordinator hand them out.
 func (a *account) publish(last ratchet.Bundle, oneTime []ratchet.Bundle) {
 	a.t.Helper()
-	u, err := a.book.Publish(a.t.Context(), a.keys, last, oneTime, 0)
+	u, err := a.book.Publish(a.t.Context(), a.keys, last, oneTime)
 	must(a.t, err)
 	left, err := a.directory.Publish(a.t.Context(), u, true)
 	if err != nil || left != len(oneTime) {
