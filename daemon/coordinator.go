@@ -429,7 +429,7 @@ func (a *Agent) DisconnectCoordinator(ctx context.Context, password []byte) erro
 		return err
 	}
 	defer leave()
-	if err := errors.Join(s.writable(), a.passwordAgain(ctx, password)); err != nil {
+	if err := errors.Join(s.editable(), a.passwordAgain(ctx, password)); err != nil {
 		return err
 	}
 	s.joining.Lock()

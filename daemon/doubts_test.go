@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -235,6 +237,9 @@ func TestRefusedSessionIsBegunAnew(t *testing.T) {
 		ada.unlock()
 		if got := ada.session.sync.status().Refused; len(got) != 1 || got[0] != (SessionFault{peer, fault.RolledBack}) {
 			t.Errorf("%+v", got)
+		}
+		if st, err := ada.Status(t.Context()); err != nil || !slices.ContainsFunc(st.Warnings, func(w string) bool { return strings.Contains(w, "coordinator show") }) {
+			t.Errorf("%q, %v", st.Warnings, err)
 		}
 		wantCode(t, "another password", ada.RestartSession(t.Context(), peer, []byte("not this one")), fault.NotAuthentic)
 		if err := ada.RestartSession(t.Context(), peer, []byte(testPassword)); err != nil {

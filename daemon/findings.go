@@ -40,6 +40,17 @@ func (y *syncer) doubts(st *SyncStatus) error {
 	return errors.Join(err, also)
 }
 
+// stuck reports whether something with messages waits for more than another try: prekeys or the mailbox are refused or have no room, or a session's record is.
+func (y *syncer) stuck() bool {
+	for _, t := range []task{taskPreKeys, taskReceive} {
+		if code := y.failure(t); isRefusal(code) || code == fault.StorageFull || code == fault.Conflict && t == taskPreKeys {
+			return true
+		}
+	}
+	faults, err := y.mail.Faults()
+	return err == nil && len(faults) > 0
+}
+
 // verified reports whether the safety number of a contact was compared.
 func (y *syncer) verified(user string) bool {
 	if user == "" {

@@ -21,6 +21,9 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 	if a.vault.State() == keystore.Locked || a.openBehindGate() {
 		return a.follow(ctx, r)
 	}
+	if a.hasSession() {
+		return fault.New(fault.Conflict, "this machine is unlocked: lock it first")
+	}
 	if len(r.Kit) == 0 && a.vault.State() == keystore.None {
 		return fault.New(fault.InvalidRequest, "a machine without an account needs the recovery kit")
 	}

@@ -247,3 +247,57 @@ func TestDevicesWithoutACoordinator(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A machine that was removed, and logs in again as its user knows the password, changes nothing of the account, nor does it as another machine before that is
+// approved. It may leave the coordinator, and has an account of its own then.
+func TestRemovedMachineChangesNothing(t *testing.T) {
+	c := coordinatortest.New(t, coordinatortest.Options{})
+	desk := newFirstMachine(t, c, testMail)
+	grace := newPersonAt(t, c, "grace@example.org", nil)
+	desk.add(grace)
+	laptop := desk.secondMachine(c)
+	if err := desk.ApproveDevice(t.Context(), laptop.keyFileID(), laptop.ask("laptop"), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	laptop.settled()
+	id, contact := laptop.create("of the laptop"), grace.vault.UserID()
+	desk.settled()
+	if err := desk.RemoveDevice(t.Context(), laptop.keyFileID(), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	laptop.becomes("login_needed")
+	if err := laptop.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	laptop.unlock()
+	laptop.isDevice(DeviceRemoved)
+	refuses := func(want fault.Code) {
+		t.Helper()
+		for what, err := range map[string]error{
+			"contact":  second(laptop.RenameContact(t.Context(), contact, "Mallory")),
+			"removal":  laptop.RemoveContact(t.Context(), contact),
+			"dataset":  laptop.DeleteDataset(t.Context(), user, id),
+			"table":    second(laptop.CreateDataset(t.Context(), user, CreateDatasetRequest{Title: "another"})),
+			"secret":   laptop.tell(grace, true),
+			"kit":      second(laptop.DraftKit(t.Context(), DraftKitRequest{Password: []byte(testPassword)})),
+			"account":  laptop.deleteAccount(c.URL, testPassword),
+			"password": laptop.ChangePassword(t.Context(), []byte(testPassword), []byte(nextPassword)),
+		} {
+			wantCode(t, what, err, want)
+		}
+	}
+	refuses(fault.Revoked)
+	if err := laptop.ResetDevice(t.Context(), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	laptop.isDevice(DeviceUnlisted)
+	refuses(fault.Stale)
+	desk.settled()
+	if got, err := desk.Contact(t.Context(), contact); err != nil || got.Name != "" || !desk.hasDataset(id) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := laptop.DisconnectCoordinator(t.Context(), []byte(testPassword)); err != nil {
+		t.Fatal(err)
+	}
+	laptop.create("of its own")
+}

@@ -315,6 +315,9 @@ func (a *Agent) Status(context.Context) (Status, error) {
 	if s.sync.failure(taskVault) == fault.Locked {
 		st.Warnings = append(st.Warnings, "the password was changed on another machine: lock this one, and log in again with the new password")
 	}
+	if s.sync.stuck() {
+		st.Warnings = append(st.Warnings, "not everything is done with the coordinator: coldframe coordinator show says what is in the way")
+	}
 	if a.lacksCredential() {
 		st.Warnings = append(st.Warnings, "the coordinator does not let this machine in without a person yet: unlock it once with the password")
 	}

@@ -169,8 +169,26 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// writable is confirmed, and fault.Forked while contacts know of another vault or device list, until a person has looked.
+// writable is confirmed, and fault.Forked while contacts know of another vault or device list, until a person has looked. On a machine that is none of the
+// account's devices at its coordinator it is fault.Revoked, fault.UntrustedKey or fault.Stale: it would change what the others have.
 func (s *session) writable() error {
+	if err := s.editable(); err != nil {
+		return err
+	}
+	if s.sync == nil || s.sync.memberErr != nil || !s.sync.a.hasCoordinator() {
+		return nil
+	}
+	switch state, _ := s.sync.member.State(); state {
+	case membership.Removed, membership.Recovered:
+		return errNotListed(state)
+	case membership.Unlisted, membership.Asking:
+		return fault.New(fault.Stale, "this machine is not one of the account's devices yet, and changes nothing until another one approves it")
+	}
+	return nil
+}
+
+// editable is writable for what changes the account on this machine alone.
+func (s *session) editable() error {
 	if err := s.confirmed(); err != nil {
 		return err
 	}

@@ -658,7 +658,7 @@ type Contact struct {
 	// VerifiedAt When a person compared the safety number; absent: nobody did
 	VerifiedAt *time.Time `json:"verified_at,omitempty"`
 
-	// Weak `true`: the session with them began when the coordinator had no one-time prekey of theirs, and they have not answered yet. Until they do, who steals their other prekeys can read what was sent to them
+	// Weak `true`: the session with them began when the coordinator had no one-time prekey of theirs, and they have not answered yet. Who gets at their identity and prekeys later can read what was sent before the answer; what comes after it is protected as ever
 	Weak *bool `json:"weak,omitempty"`
 }
 
@@ -2248,7 +2248,8 @@ type ClientInterface interface {
 	// RestartSessionWithBody Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+	// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+	// reached; `forbidden`: it knows another password.
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes any type of body and a specified content type.
@@ -2259,7 +2260,8 @@ type ClientInterface interface {
 	// RestartSession Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+	// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+	// reached; `forbidden`: it knows another password.
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes a body of the `application/json` content type.
@@ -3640,7 +3642,8 @@ func (c *Raw) DeleteCoordinatorAccount(ctx context.Context, body DeleteCoordinat
 // RestartSessionWithBody Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+// reached; `forbidden`: it knows another password.
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes any type of body and a specified content type.
@@ -3661,7 +3664,8 @@ func (c *Raw) RestartSessionWithBody(ctx context.Context, contentType string, bo
 // RestartSession Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+// reached; `forbidden`: it knows another password.
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes a body of the `application/json` content type.
@@ -8872,7 +8876,8 @@ type ClientWithResponsesInterface interface {
 	// RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+	// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+	// reached; `forbidden`: it knows another password.
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -8883,7 +8888,8 @@ type ClientWithResponsesInterface interface {
 	// RestartSessionWithResponse Begin a session anew whose stored record was refused
 	//
 	// For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-	// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+	// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+	// reached; `forbidden`: it knows another password.
 	// `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -13423,7 +13429,8 @@ func (c *ClientWithResponses) DeleteCoordinatorAccountWithResponse(ctx context.C
 // RestartSessionWithBodyWithResponse Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+// reached; `forbidden`: it knows another password.
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -13440,7 +13447,8 @@ func (c *ClientWithResponses) RestartSessionWithBodyWithResponse(ctx context.Con
 // RestartSessionWithResponse Begin a session anew whose stored record was refused
 //
 // For what `sync.refused` names: with a contact, or that of the prekeys without one. The record of before is given up; what was sent in it and was not read yet is lost.
-// New prekeys take the place of whatever the coordinator hands out for this account, also where that is under other keys (`prekeys` fails with `key_changed`).
+// Prekeys at the coordinator are removed, whoever uploaded them, and new ones follow: for what `prekeys` fails with under `key_changed` or `conflict`. `unavailable`: the coordinator is not
+// reached; `forbidden`: it knows another password.
 // `not_found`: there is no such contact; `forbidden`: a stranger, or blocked; `key_changed`, `forked`: their keys have changed, and `POST …/resolve` comes first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

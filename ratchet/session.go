@@ -243,7 +243,7 @@ func freeSlot(archived []*state) uint8 {
 type SessionInfo struct {
 	Exists               bool
 	Unacknowledged       bool     // the peer has not answered yet
-	Weak                 bool     // and the handshake had no one-time prekey: whoever steals the peer's other prekeys can read
+	Weak                 bool     // and the handshake had no one-time prekey: whoever gets at the peer's identity and other prekeys can read what was sent
 	Epoch                uint64   // of the post-quantum ratchet, from 1
 	Archived             int      // sessions
 	RemoteIdentity       [32]byte // that is pinned; zero: none, and the next handshake pins

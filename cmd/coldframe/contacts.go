@@ -38,8 +38,11 @@ func findContact(ctx context.Context, c *localapi.Client, name string) (localapi
 // oneContact returns the contact that name stands for: an id, an e-mail address or a name, or the beginning of an id (6 characters or
 // more), if it fits only one.
 func oneContact(all []localapi.Contact, name string) (localapi.Contact, error) {
+	if i := slices.IndexFunc(all, func(p localapi.Contact) bool { return p.User == name }); i >= 0 { // whatever others are called
+		return all[i], nil
+	}
 	found := contactsBy(all, func(p localapi.Contact) bool {
-		return p.User == name || p.Name != nil && *p.Name == name || p.Email != nil && strings.EqualFold(*p.Email, name)
+		return p.Name != nil && *p.Name == name || p.Email != nil && strings.EqualFold(*p.Email, name)
 	})
 	if len(found) == 0 && idStart.MatchString(name) {
 		found = contactsBy(all, func(p localapi.Contact) bool { return strings.HasPrefix(p.User, name) })

@@ -67,7 +67,7 @@ const apartSteps = ": there are two vaults of this account. If this machine had 
 
 const olderSteps = ": the coordinator has an older vault than this machine; if its operator says that it was restored from a backup: coldframe coordinator restore"
 
-const otherKeysSteps = ": the coordinator hands out keys under your id that are not yours. Either it lies, or somebody stole a session: coldframe password ends all of them; then coldframe coordinator restart-prekeys puts your keys in their place"
+const otherKeysSteps = ": the coordinator has prekeys under your id that are not yours. Either it lies, or somebody stole a session: coldframe password ends all of them; then coldframe coordinator restart-prekeys puts your keys in their place"
 
 // linesOfSync says what a person should know of what is done with the coordinator.
 func linesOfSync(s *localapi.SyncStatus) []string {
@@ -83,7 +83,7 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 		if f.Task == localapi.SyncFailureTaskVault && f.Code == string(fault.Forked) {
 			line += apartSteps
 		}
-		if f.Task == localapi.SyncFailureTaskPrekeys && f.Code == string(fault.KeyChanged) {
+		if f.Task == localapi.SyncFailureTaskPrekeys && (f.Code == string(fault.KeyChanged) || f.Code == string(fault.Conflict)) {
 			line += otherKeysSteps
 		}
 		lines = append(lines, line)

@@ -93,7 +93,7 @@ func contactID(ctx context.Context, c *localapi.Client, name string) (*string, e
 
 func (a *app) restartPreKeysCommand() *cobra.Command {
 	return a.withPassword(
-		"restart-prekeys", "Give up prekeys whose record was refused, or that are not yours, and publish new ones (asks for the password)", "new prekeys follow",
+		"restart-prekeys", "Give up prekeys whose record was refused, or that somebody else uploaded, and publish new ones (asks for the password)", "new prekeys follow",
 		func(c *localapi.Client, ctx context.Context, password string) error {
 			return c.RestartSession(ctx, localapi.RestartRequest{Password: password})
 		},

@@ -44,8 +44,9 @@ func TestSyncNamesRestore(t *testing.T) {
 		{Task: localapi.SyncFailureTaskVault, Code: "forked"},
 		{Task: localapi.SyncFailureTaskHeads, Code: "rolled_back"},
 		{Task: localapi.SyncFailureTaskPrekeys, Code: "key_changed"},
+		{Task: localapi.SyncFailureTaskPrekeys, Code: "conflict"},
 	}})
-	want := []string{"this machine: listed; 0 messages to be sent, 0 set aside", "vault: rolled_back" + olderSteps, "vault: forked" + apartSteps, "heads: rolled_back", "prekeys: key_changed" + otherKeysSteps}
+	want := []string{"this machine: listed; 0 messages to be sent, 0 set aside", "vault: rolled_back" + olderSteps, "vault: forked" + apartSteps, "heads: rolled_back", "prekeys: key_changed" + otherKeysSteps, "prekeys: conflict" + otherKeysSteps}
 	if !slices.Equal(got, want) || !strings.HasSuffix(olderSteps, "coldframe coordinator restore") {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -395,8 +395,8 @@ func (m *Messages) commit(tx *kv.Tx, p *plan) error {
 			return err
 		}
 	}
-	if p.next.base != preKeysBase {
-		if err := setWeak(tx, p.next.base, p.weak); err != nil {
+	if p.weak != nil {
+		if err := setWeak(tx, p.next.base, *p.weak); err != nil {
 			return err
 		}
 	}

@@ -113,7 +113,7 @@ type plan struct {
 	next    *record
 	changes []BlobChange
 	begins  bool
-	weak    bool   // the session after it is
+	weak    *bool  // whether the session after it is; nil: as before
 	first   uint64 // what the counters of new blobs begin with
 }
 

@@ -20,7 +20,7 @@ func (m *Messages) Restart(peer string) error {
 		base = sessionBase(peer)
 	}
 	err := m.config.DB.Update(func(tx *kv.Tx) error {
-		err := tx.Set(startPrefix+base, []byte{1})
+		err := errors.Join(tx.Set(startPrefix+base, []byte{1}), tx.Delete(weakPrefix+base))
 		if err == nil && peer != "" {
 			_, err = m.EnqueueIn(tx, peer, KindHeads, nil)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"coldframe/internal/fault"
+	"coldframe/internal/kv"
 	"coldframe/internal/secret"
 	"coldframe/ratchet"
 )
@@ -60,6 +61,10 @@ func (m *Messages) session(ctx context.Context, peer string, remote bool) (*sess
 	if err != nil {
 		return nil, recordFault{err}
 	}
+	if err := m.noteWeak(r.base, s.Info().Weak); err != nil { // another device may have begun it, or heard the answer
+		s.Wipe()
+		return nil, err
+	}
 	if len(m.sessions) >= maxSessions {
 		for other := range m.sessions {
 			m.drop(other)
@@ -69,8 +74,17 @@ func (m *Messages) session(ctx context.Context, peer string, remote bool) (*sess
 	return s, nil
 }
 
-// Weak reports whether the session with a peer began without a one-time prekey of theirs and they have not answered yet, when this device last used it: until
-// then, who steals their other prekeys can read what was sent (THREATS S08).
+// noteWeak writes down whether a session that was opened is weak.
+func (m *Messages) noteWeak(base string, weak bool) error {
+	noted, err := m.config.DB.Has(weakPrefix + base)
+	if err != nil || noted == weak {
+		return err
+	}
+	return m.config.DB.Update(func(tx *kv.Tx) error { return setWeak(tx, base, weak) })
+}
+
+// Weak reports whether the session with a peer began without a one-time prekey of theirs and they have not answered yet, when this device last used it: who gets
+// at their identity and prekeys later, while they still have these, can read what was sent before the answer (THREATS S08).
 func (m *Messages) Weak(peer string) (bool, error) {
 	return m.config.DB.Has(weakPrefix + sessionBase(peer))
 }
@@ -152,7 +166,7 @@ func (m *Messages) store(
 	if err != nil {
 		return err
 	}
-	next.weak = c.Weak
+	next.weak = &c.Weak
 	plans := []*plan{next}
 	if c.PreKeys != nil {
 		keys, err := m.plan(ctx, p.record, edit{counter: c.PreKeysCounter, head: c.PreKeys})

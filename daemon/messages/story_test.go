@@ -61,6 +61,11 @@ func TestS08_WeakUntilTheAnswer(t *testing.T) {
 	alice.restart()
 	say(t, alice, bob, "and again")
 	wantWeak("after the second message", alice, bob, true)
+	alice.p.nextEpoch()
+	if err := alice.Reseal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantWeak("under another state key", alice, bob, true)
 	laptop := alice.p.device()
 	say(t, bob, laptop, "the answer")
 	wantWeak("on the device that opened the answer", laptop, bob, false)

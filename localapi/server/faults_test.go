@@ -115,11 +115,12 @@ func TestG02_TokenTiming(t *testing.T) {
 			tok = last
 		}
 		began := time.Now()
-		_, err := w.Agent.Authenticate(tok)
-		took := time.Since(began)
-		if err == nil {
-			t.Fatal("a wrong token was taken")
+		for range 16 { // one takes a few hundred nanoseconds, and the clock has steps of ten
+			if _, err := w.Agent.Authenticate(tok); err == nil {
+				t.Fatal("a wrong token was taken")
+			}
 		}
+		took := time.Since(began)
 		if i < 200 {
 			continue
 		}
