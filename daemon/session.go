@@ -175,10 +175,11 @@ func (s *session) writable() error {
 	if err := s.editable(); err != nil {
 		return err
 	}
-	if s.sync == nil || s.sync.memberErr != nil || !s.sync.a.hasCoordinator() {
+	y := s.sync
+	if y == nil || y.member == nil || !y.a.hasCoordinator() {
 		return nil
 	}
-	switch state, _ := s.sync.member.State(); state {
+	switch state, _ := y.member.State(); state {
 	case membership.Removed, membership.Recovered:
 		return errNotListed(state)
 	case membership.Unlisted, membership.Asking:
