@@ -248,7 +248,7 @@ func (a *Agent) DisableUnattended(ctx context.Context, password []byte) error {
 		return err
 	}
 	defer leave()
-	if err := a.passwordAgain(ctx, password); err != nil {
+	if err := errors.Join(s.oneOfTheDevices(), a.passwordAgain(ctx, password)); err != nil { // it may be another machine that opens so
 		return err
 	}
 	if err := a.inTime(ctx, a.vault.DisableUnattended); err != nil {

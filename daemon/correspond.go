@@ -106,7 +106,7 @@ func (y *syncer) offerPreKeys(ctx context.Context) error {
 	switch {
 	case isRefusal(fault.CodeOf(own)):
 		if published { // which may have mended it
-			y.looked = time.Time{}
+			y.offered.looked = time.Time{}
 		}
 		return own
 	case published && errors.Is(own, fault.NotFound): // there was none yet
@@ -117,8 +117,17 @@ func (y *syncer) offerPreKeys(ctx context.Context) error {
 	return own
 }
 
-// forgetOffered forgets what is known of the prekeys at the coordinator, as they were given up. The caller holds offering.
-func (y *syncer) forgetOffered() { y.looked, y.foundOwn, y.offer = time.Time{}, nil, nil }
+// offered is what a syncer knows of the prekeys at the coordinator. It belongs to who holds offering.
+type offered struct {
+	looked   time.Time // at what is handed out under the user's own id
+	foundOwn error     // what it was
+
+	owed      bool             // prekeys were replaced, and nothing was published since
+	upload    *contacts.Upload // whose answer was lost: the same again changes nothing if it was taken
+	at        uint64           // number at the coordinator before it
+	refused   error            // why the last upload was not taken; nil: it was
+	refusedAt time.Time
+}
 
 // fillPreKeys publishes what the coordinator has none of, too few or old ones, if it is time for it.
 func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (published bool, err error) {
@@ -130,101 +139,57 @@ func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (
 	if err != nil {
 		return false, err
 	}
-	since := now.Sub(last).Abs()
-	if st.Sequence != 0 && st.Left < oneTimeLow {
-		y.a.rarely(Event{Type: EventPreKeysLow})
-	}
 	replace, err := y.timeOf(replaceKey)
 	if err != nil {
 		return false, err
 	}
+	since := now.Sub(last).Abs()
+	if st.Sequence != 0 && st.Left < oneTimeLow {
+		y.a.rarely(Event{Type: EventPreKeysLow})
+	}
+	o := &y.offered
+	if o.owed = o.owed || rotated; rotated || st.Sequence != o.at && (o.upload == nil || st.Sequence != o.upload.Sequence) {
+		o.upload = nil // there are others since, here or there
+	}
 	few := st.Sequence == 0 || st.Left < oneTimeLow
-	if !rotated && none(replace) && (!few || since < refillEvery) && since < bundleAge {
+	switch {
+	case !o.owed && o.upload == nil && none(replace) && (!few || since < refillEvery) && since < bundleAge:
 		return false, nil
+	case o.refused != nil && now.Sub(o.refusedAt).Abs() < checkOwnAgain: // each try pushes out a hundred that may have been handed out
+		return false, o.refused
 	}
-	if rotated {
-		y.offer = nil
-	}
-	if y.offer == nil || now.Sub(y.offer.made).Abs() >= checkOwnEvery {
-		n := oneTimes
-		if none(replace) {
-			n = max(1, oneTimes-st.Left)
-		}
-		if err := y.makeOffer(ctx, n, now); err != nil {
-			return false, err
-		}
-	}
-	err = y.publish(ctx, replace, now)
+	err = y.publish(ctx, st, replace, now)
 	return err == nil, err
 }
 
 // none reports whether a time of timeOf is none.
 func none(t time.Time) bool { return t.Unix() == 0 }
 
-// offer is what is to be published. It is kept until the coordinator took it: each one-time prekey that is made pushes out an older one.
-type offer struct {
-	lastResort ratchet.Bundle
-	oneTime    []ratchet.Bundle
-	made       time.Time
-	upload     contacts.Upload // of these; zero: it is to be signed, under the next number
-}
-
-func (y *syncer) makeOffer(ctx context.Context, n int, now time.Time) error {
-	last, err := y.mail.NewBundles(ctx, 1, ratchet.BundleOptions{LastResort: true})
-	if err != nil {
-		return err
-	}
-	oneTime, err := y.mail.NewBundles(ctx, n, ratchet.BundleOptions{OneTime: true})
-	if err != nil {
-		return err
-	}
-	y.offer = &offer{lastResort: last[0], oneTime: oneTime, made: now}
-	return nil
-}
-
-// checkOwn looks, once a day, and every two hours while something is wrong, at what the coordinator hands out under the user's own id (THREATS K03).
-func (y *syncer) checkOwn(ctx context.Context, now time.Time) error {
-	every := checkOwnEvery
-	if y.foundOwn != nil {
-		every = checkOwnAgain
-	}
-	if now.Sub(y.looked).Abs() < every {
-		return y.foundOwn
-	}
-	p, err := y.directory.FetchOwn(ctx)
-	if err != nil {
-		return err
-	}
-	err = y.book.CheckOwn(ctx, p)
-	if err == nil || isRefusal(fault.CodeOf(err)) {
-		y.looked, y.foundOwn = now, err // what is wrong stays so until the next look, and makes no event at each try
-	}
-	return err
-}
-
-// publish uploads the offer. With replace, which is when a recovery gave the prekeys up, no one-time prekey of before is left.
-func (y *syncer) publish(ctx context.Context, replace, now time.Time) error {
-	o := y.offer
-	if o.upload.Sequence == 0 {
-		u, err := y.book.Publish(ctx, contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, o.lastResort, o.oneTime)
+// publish uploads new prekeys, or those whose answer was lost. With replace, which is when those of before were given up, nothing of them is left.
+func (y *syncer) publish(ctx context.Context, st remote.PreKeyStatus, replace, now time.Time) error {
+	o := &y.offered
+	if o.upload == nil {
+		n := oneTimes
+		if none(replace) {
+			n = max(1, oneTimes-st.Left)
+		}
+		u, err := y.newUpload(ctx, n)
 		if err != nil {
 			return err
 		}
-		o.upload = u
+		o.upload, o.at = &u, st.Sequence
 	}
-	u := o.upload
+	u := *o.upload
 	if _, err := y.directory.Publish(ctx, u, !none(replace)); err != nil {
-		switch fault.CodeOf(err) {
-		case fault.Unavailable, fault.Busy, fault.Locked: // the same upload again changes nothing if it was taken
-		default:
-			o.upload = contacts.Upload{}
+		if code := fault.CodeOf(err); code != fault.Unavailable && code != fault.Busy && ctx.Err() == nil {
+			o.upload, o.refused, o.refusedAt = nil, err, now
 		}
 		return err
 	}
 	if err := y.book.Uploaded(ctx, u); err != nil {
 		return err
 	}
-	y.offer = nil
+	o.owed, o.upload, o.refused = false, nil, nil
 	return y.a.db.Update(func(tx *kv.Tx) error {
 		asked, err := readCounter(tx, replaceKey)
 		if err == nil && int64(asked) == replace.Unix() { //nolint:gosec // a date that we wrote
@@ -232,6 +197,39 @@ func (y *syncer) publish(ctx context.Context, replace, now time.Time) error {
 		}
 		return errors.Join(err, writeCounter(tx, publishedKey, uint64(now.Unix()))) //nolint:gosec // a date
 	})
+}
+
+// newUpload makes and signs a bundle and n one-time prekeys.
+func (y *syncer) newUpload(ctx context.Context, n int) (contacts.Upload, error) {
+	last, err := y.mail.NewBundles(ctx, 1, ratchet.BundleOptions{LastResort: true})
+	if err != nil {
+		return contacts.Upload{}, err
+	}
+	oneTime, err := y.mail.NewBundles(ctx, n, ratchet.BundleOptions{OneTime: true})
+	if err != nil {
+		return contacts.Upload{}, err
+	}
+	return y.book.Publish(ctx, contacts.Keys{User: y.s.user, Identity: y.own.Identity, Signing: y.s.signer.Key}, last[0], oneTime)
+}
+
+// checkOwn looks, once a day, and every two hours while something is wrong, at what the coordinator hands out under the user's own id (THREATS K03).
+func (y *syncer) checkOwn(ctx context.Context, now time.Time) error {
+	every := checkOwnEvery
+	if y.offered.foundOwn != nil {
+		every = checkOwnAgain
+	}
+	if now.Sub(y.offered.looked).Abs() < every {
+		return y.offered.foundOwn
+	}
+	p, err := y.directory.FetchOwn(ctx)
+	if err != nil {
+		return err
+	}
+	err = y.book.CheckOwn(ctx, p)
+	if err == nil || isRefusal(fault.CodeOf(err)) {
+		y.offered.looked, y.offered.foundOwn = now, err // what is wrong stays so until the next look, and makes no event at each try
+	}
+	return err
 }
 
 // timeOf returns a time that keepTime kept; long ago if there is none.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"coldframe/daemon/contacts"
 	"coldframe/daemon/messages"
@@ -42,6 +41,9 @@ func (y *syncer) doubts(st *SyncStatus) error {
 
 // stuck reports whether something with messages waits for more than another try: prekeys or the mailbox are refused or have no room, or a session's record is.
 func (y *syncer) stuck() bool {
+	if !y.a.hasCoordinator() {
+		return false
+	}
 	for _, t := range []task{taskPreKeys, taskReceive} {
 		if code := y.failure(t); isRefusal(code) || code == fault.StorageFull || code == fault.Conflict && t == taskPreKeys {
 			return true
@@ -66,11 +68,15 @@ func (y *syncer) verified(user string) bool {
 func (a *Agent) RestartSession(ctx context.Context, contact string, password []byte) error {
 	return a.decide(ctx, password, func(s *session) error {
 		y := s.sync
-		var err error
-		if contact == "" {
+		err := s.oneOfTheDevices()
+		switch {
+		case err != nil:
+		case contact == "":
 			err = y.restartPreKeys(ctx, password)
-		} else if err = y.book.MaySend(contact); err == nil {
-			err = y.mail.Restart(contact)
+		default:
+			if err = y.book.MaySend(contact); err == nil {
+				err = y.mail.Restart(contact)
+			}
 		}
 		if err != nil {
 			return err
@@ -89,8 +95,11 @@ func (y *syncer) restartPreKeys(ctx context.Context, password []byte) error {
 	if err := y.withdrawPreKeys(ctx, password); err != nil {
 		return err
 	}
-	y.forgetOffered()
-	return errors.Join(y.mail.Restart(""), y.keepTime(publishedKey, time.Unix(0, 0)))
+	y.offered = offered{}
+	if err := y.keepTime(replaceKey, y.a.clock.Now()); err != nil {
+		return err
+	}
+	return y.mail.Restart("")
 }
 
 // withdrawPreKeys removes what the coordinator hands out for the account, with the proof of its login: whoever stole a token has none.

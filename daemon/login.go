@@ -21,8 +21,8 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 	if a.vault.State() == keystore.Locked || a.openBehindGate() {
 		return a.follow(ctx, r)
 	}
-	if a.hasSession() {
-		return fault.New(fault.Conflict, "this machine is unlocked: lock it first")
+	if len(r.Kit) == 0 && a.hasSession() {
+		return errUnlocked()
 	}
 	if len(r.Kit) == 0 && a.vault.State() == keystore.None {
 		return fault.New(fault.InvalidRequest, "a machine without an account needs the recovery kit")
@@ -44,7 +44,10 @@ func (a *Agent) Login(ctx context.Context, r LoginRequest) error {
 		return err
 	}
 	defer done()
-	if a.hasSession() || a.vault.State() != keystore.None {
+	if a.hasSession() {
+		return errUnlocked()
+	}
+	if a.vault.State() != keystore.None {
 		return fault.New(fault.Conflict, "this agent has an account already")
 	}
 	ctx, leave := a.untilStop(ctx)
@@ -234,4 +237,8 @@ func (a *Agent) keepCoordinator(ctx context.Context, settings link.Settings, b *
 	if err != nil {
 		a.log.Warn("the coordinator is not set", failure(err)...)
 	}
+}
+
+func errUnlocked() error {
+	return fault.New(fault.Conflict, "this machine has the account, and it is unlocked: lock it first")
 }

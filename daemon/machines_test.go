@@ -274,14 +274,16 @@ func TestRemovedMachineChangesNothing(t *testing.T) {
 	refuses := func(want fault.Code) {
 		t.Helper()
 		for what, err := range map[string]error{
-			"contact":  second(laptop.RenameContact(t.Context(), contact, "Mallory")),
-			"removal":  laptop.RemoveContact(t.Context(), contact),
-			"dataset":  laptop.DeleteDataset(t.Context(), user, id),
-			"table":    second(laptop.CreateDataset(t.Context(), user, CreateDatasetRequest{Title: "another"})),
-			"secret":   laptop.tell(grace, true),
-			"kit":      second(laptop.DraftKit(t.Context(), DraftKitRequest{Password: []byte(testPassword)})),
-			"account":  laptop.deleteAccount(c.URL, testPassword),
-			"password": laptop.ChangePassword(t.Context(), []byte(testPassword), []byte(nextPassword)),
+			"contact":    second(laptop.RenameContact(t.Context(), contact, "Mallory")),
+			"removal":    laptop.RemoveContact(t.Context(), contact),
+			"dataset":    laptop.DeleteDataset(t.Context(), user, id),
+			"table":      second(laptop.CreateDataset(t.Context(), user, CreateDatasetRequest{Title: "another"})),
+			"secret":     laptop.tell(grace, true),
+			"kit":        second(laptop.DraftKit(t.Context(), DraftKitRequest{Password: []byte(testPassword)})),
+			"account":    laptop.deleteAccount(c.URL, testPassword),
+			"prekeys":    laptop.RestartSession(t.Context(), "", []byte(testPassword)),
+			"unattended": laptop.DisableUnattended(t.Context(), []byte(testPassword)),
+			"password":   laptop.ChangePassword(t.Context(), []byte(testPassword), []byte(nextPassword)),
 		} {
 			wantCode(t, what, err, want)
 		}

@@ -81,6 +81,6 @@ func (y *syncer) restartAll(ctx context.Context) error {
 	if err := y.keepTime(replaceKey, y.a.clock.Now()); err != nil {
 		return err
 	}
-	y.forgetOffered()
+	y.offered = offered{}
 	return y.mail.RestartAll(ctx)
 }

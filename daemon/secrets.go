@@ -64,24 +64,32 @@ func (a *Agent) Secrets(ctx context.Context) ([]Secret, error) {
 		for _, secret := range list {
 			out = append(out, secretOf(secret))
 		}
-		return errors.Join(err, s.sync.explain(out))
+		s.sync.explain(out)
+		return err
 	})
 	return out, err
 }
 
-// explain says of queued secrets why they wait.
-func (y *syncer) explain(list []Secret) error {
-	queued := func(s Secret) bool { return s.State == string(contacts.SecretQueued) }
-	if !slices.ContainsFunc(list, queued) {
-		return nil
+// explain says of secrets that this machine queued why they wait.
+func (y *syncer) explain(list []Secret) {
+	if !slices.ContainsFunc(list, func(s Secret) bool { return s.State == string(contacts.SecretQueued) }) {
+		return
 	}
-	why, err := y.mail.Delays()
+	queued, err := y.queuedSecrets()
+	why, also := y.mail.Delays()
+	if err = errors.Join(err, also); err != nil {
+		y.a.log.Warn("outbox not looked at", failure(err)...)
+		return
+	}
+	here := map[string]bool{}
+	for _, ref := range queued {
+		here[ref] = true
+	}
 	for i, s := range list {
-		if queued(s) {
+		if s.State == string(contacts.SecretQueued) && here[s.Ref] {
 			list[i].Delay = why[s.To]
 		}
 	}
-	return err
 }
 
 // Secret returns a secret with its body; fault.NotFound if there is none.
@@ -93,9 +101,9 @@ func (a *Agent) Secret(ctx context.Context, ref string) (Secret, error) {
 			return err
 		}
 		one := []Secret{secretOf(secret)}
-		err = s.sync.explain(one)
+		s.sync.explain(one)
 		out = one[0]
-		return err
+		return nil
 	})
 	return out, err
 }

@@ -169,12 +169,17 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// writable is confirmed, and fault.Forked while contacts know of another vault or device list, until a person has looked. On a machine that is none of the
-// account's devices at its coordinator it is fault.Revoked, fault.UntrustedKey or fault.Stale: it would change what the others have.
+// writable is editable, and fault.Revoked, fault.UntrustedKey or fault.Stale on a machine that is none of the account's devices at its coordinator: it would
+// change what the others have.
 func (s *session) writable() error {
 	if err := s.editable(); err != nil {
 		return err
 	}
+	return s.oneOfTheDevices()
+}
+
+// oneOfTheDevices is nil on a machine that is one of the account's devices at its coordinator, or may be; also without a coordinator.
+func (s *session) oneOfTheDevices() error {
 	y := s.sync
 	if y == nil || y.member == nil || !y.a.hasCoordinator() {
 		return nil
@@ -188,7 +193,8 @@ func (s *session) writable() error {
 	return nil
 }
 
-// editable is writable for what changes the account on this machine alone.
+// editable is confirmed, and fault.Forked while contacts know of another vault or device list, until a person has looked. It is enough for what changes
+// nothing of other machines.
 func (s *session) editable() error {
 	if err := s.confirmed(); err != nil {
 		return err

@@ -78,10 +78,8 @@ type syncer struct {
 	failures map[task]fault.Code // of the last try of each; none: it went well, or was not tried yet
 	findings []messages.Finding
 
-	collected uint64    // change of the vault at the last collection; run's
-	looked    time.Time // at what is handed out under the user's own id; under offering
-	foundOwn  error     // what it was; under offering
-	offer     *offer    // to be published; under offering
+	collected uint64 // change of the vault at the last collection; run's
+	offered   offered
 }
 
 // poke asks for tasks.
@@ -114,7 +112,6 @@ func (y *syncer) run(ctx context.Context) {
 	defer hourly.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
-	later := task(0)
 	for tries := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -123,8 +120,6 @@ func (y *syncer) run(ctx context.Context) {
 			y.add(allTasks)
 		case <-y.poked:
 		case <-again.C:
-			y.add(later)
-			later = 0
 		}
 		if _, err := y.client(); err != nil {
 			continue // what is due waits for the connection
@@ -135,14 +130,12 @@ func (y *syncer) run(ctx context.Context) {
 			return
 		case <-time.After(roundPause):
 		}
-		later |= left & taskPreKeys // each try changes the vault, of which the coordinator tells: that must not hurry the next one
-		y.add(left &^ taskPreKeys)
-		switch {
-		case left&^taskSend != 0 || y.failed(taskSend):
+		y.add(left)
+		if left&^taskSend == 0 && !y.failed(taskSend) {
+			tries = 0
+		} else {
 			tries++
 			next = sooner(next, pauseAfter(tries))
-		case later == 0:
-			tries = 0
 		}
 		if next > 0 {
 			again.Reset(next)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -359,61 +358,64 @@ func ownBundle(t *testing.T, ada *running) []byte {
 	return p.Bundle
 }
 
-// TestRefusedPreKeysAreNotMadeAgain has the coordinator refuse uploads, or lose its answers to them: the same prekeys are offered again, after ever longer
-// pauses, though each try changes the vault and the coordinator tells of that.
-func TestRefusedPreKeysAreNotMadeAgain(t *testing.T) {
-	for name, refusal := range map[string]func(e *coordinatortest.Exchange){
-		"refused": func(e *coordinatortest.Exchange) {
-			e.Answer = coordinatortest.Problem(http.StatusConflict, string(fault.Conflict))
-		},
-		"lost": func(e *coordinatortest.Exchange) { e.Drop() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
-			ada := newPersonAt(t, c, "ada@example.org", clock)
-			var mu sync.Mutex
-			offered := map[string]int{}
-			c.Hook(func(e *coordinatortest.Exchange) {
-				switch e.Operation {
-				case "getPreKeyStatus":
-					e.Answer = coordinatortest.JSON(http.StatusOK, coordinator.PreKeyStatus{OneTimeLeft: 1, Sequence: 1})
-				case "putPreKeys":
-					var u coordinator.PreKeyUpload
-					if err := json.Unmarshal(e.Body, &u); err != nil {
-						t.Error(err)
-					}
-					mu.Lock()
-					offered[fmt.Sprintf("%x", u.OneTime)]++
-					mu.Unlock()
-					refusal(e)
-				}
-			})
-			clock.pass(refillEvery+time.Second, 0)
-			ada.session.sync.poke(taskPreKeys)
-			tries := func() (n int) {
+// TestUploadsThatFail has the coordinator refuse uploads of prekeys, or lose its answers to them, while it says all the time that few are left. What was refused
+// is tried again after two hours: each time a hundred others are made. What may have been taken is uploaded again as it was, also once nothing else asks for it.
+func TestUploadsThatFail(t *testing.T) {
+	c, clock := coordinatortest.New(t, coordinatortest.Options{}), newFakeClock()
+	ada := newPersonAt(t, c, "ada@example.org", clock)
+	var mu sync.Mutex
+	var offered []string
+	few := func(fail func(e *coordinatortest.Exchange)) func(*coordinatortest.Exchange) {
+		return func(e *coordinatortest.Exchange) {
+			switch e.Operation {
+			case "getPreKeyStatus":
+				e.Answer = coordinatortest.JSON(http.StatusOK, coordinator.PreKeyStatus{OneTimeLeft: 1, Sequence: 1})
+			case "putPreKeys":
 				mu.Lock()
-				defer mu.Unlock()
-				for _, k := range offered {
-					n += k
-				}
-				return n
+				offered = append(offered, string(e.Body))
+				mu.Unlock()
+				fail(e)
 			}
-			eventually(t, "a try", func() bool { return tries() >= 1 })
-			began := time.Now()
-			eventually(t, "three tries", func() bool { return tries() >= 3 })
-			if took := time.Since(began); took < roundMin {
-				t.Errorf("three tries in %v", took)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if len(offered) != 1 {
-				t.Errorf("%d times other prekeys were made", len(offered)-1)
-			}
-			if d := ada.session.sync.status(); len(d.Failures) == 0 {
-				t.Errorf("no failure is shown: %+v", d)
-			}
-		})
+		}
 	}
+	tries := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(offered)
+	}
+	c.Hook(few(func(e *coordinatortest.Exchange) {
+		e.Answer = coordinatortest.Problem(http.StatusConflict, string(fault.Conflict))
+	}))
+	for n := range 2 {
+		clock.pass(checkOwnAgain+time.Second, 0)
+		ada.session.sync.poke(taskPreKeys)
+		ada.failsWith("prekeys", fault.Conflict)
+		ada.rounds(c)
+		if got := tries(); len(got) != n+1 {
+			t.Fatalf("%d uploads were tried, want %d", len(got), n+1)
+		}
+	}
+	clock.pass(checkOwnAgain+time.Second, 0)
+	c.Hook(few(func(e *coordinatortest.Exchange) { e.Drop() }))
+	eventually(t, "uploads whose answers are lost", func() bool {
+		ada.session.sync.poke(taskPreKeys) // the pauses between rounds are long by now
+		return len(tries()) >= 5
+	})
+	c.Hook(nil)
+	ada.session.sync.poke(taskPreKeys)
+	got := tries()
+	if got[0] == got[1] || got[1] == got[2] || slices.ContainsFunc(got[2:], func(s string) bool { return s != got[2] }) {
+		t.Error("what was refused was uploaded again, or what was lost was not")
+	}
+	var last coordinator.PreKeyUpload
+	if err := json.Unmarshal([]byte(got[2]), &last); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what was lost is there", func() bool {
+		st, err := ada.session.sync.directory.Status(t.Context())
+		return err == nil && st.Sequence == uint64(last.Sequence)
+	})
+	ada.settled()
 }
 
 // TestNoPreKeysAllTheTime has the coordinator say in every round that the user has published nothing: prekeys are made every ten minutes at most.

@@ -205,6 +205,7 @@ func TestAnswersConform(t *testing.T) {
 	as(a, "DELETE", "/v1/sessions/"+deviceID(5), nil, 204)
 	b.checkEvents(a)
 	done["streamEvents"] = true
+	as(a, "POST", "/v1/prekeys/withdraw", PreKeyWithdrawal{Proof: fill(4, 32)}, 204)
 	as(a, "POST", "/v1/account/delete", AccountDeletion{Proof: fill(4, 32)}, 204)
 	for _, r := range routes {
 		if !done[r.operation] {
