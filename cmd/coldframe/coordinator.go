@@ -96,10 +96,17 @@ func standing(state string, code *string) string {
 	switch {
 	case state == "login_needed":
 		return "login needed: lock and unlock with the password; if it was changed on another machine, lock and coldframe login --coordinator URL [--ca FILE] [--kit FILE]; if the coordinator was restored from a backup, coldframe coordinator restore [--kit FILE]"
-	case code != nil && *code != "":
-		return state + " (" + printable(*code) + ")"
+	case code == nil || *code == "":
+		return state
 	}
-	return state
+	line := state + " (" + printable(*code) + ")"
+	switch {
+	case state == "refused" && *code == string(fault.Unauthorized):
+		line += ": it does not take this password, or the account is disabled; if the password was changed on another machine, lock and coldframe login --coordinator URL [--ca FILE]"
+	case state == "offline" && *code == string(fault.NotAuthentic):
+		line += ": its certificate is not one that this machine takes, or it is no coordinator; coldframe coordinator connect URL --ca FILE takes another one"
+	}
+	return line
 }
 
 // joinFlags say how to reach a coordinator. An invitation is a secret: it is asked for, or read from a file, and never an argument.

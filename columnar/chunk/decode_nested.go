@@ -191,13 +191,20 @@ func (d *decoder) lists(n *layoutNode, elements arrow.ArrayData) (arrow.ArrayDat
 	offsets.grow((total+1)*offsetBytes, 0)
 	ends := arrow.Int32Traits.CastFromBytes(offsets.b)[1:]
 	slot, end := -1, int32(0)
+	had, wrong := 0, 0 // whether the entry before had an element of a list here; whether one went on with a list that had none, or had none to go on with
 	for i, def := range l.def {
 		rep := l.rep[i]
-		if def < n.slotDef || rep > inner { // no list here, or within a list in this one
+		if rep > inner { // within a list in this one
 			continue
 		}
-		slot += count(rep < inner)
-		end += int32(count(def > n.def))
+		goesOn, has := count(rep == inner), count(def > n.def)
+		wrong |= goesOn & (1 - had&has)
+		had = has
+		if def < n.slotDef { // no list here
+			continue
+		}
+		slot += 1 - goesOn
+		end += int32(has)
 		if uint(slot) >= uint(len(ends)) {
 			return nil, errLevels
 		}
@@ -207,7 +214,7 @@ func (d *decoder) lists(n *layoutNode, elements arrow.ArrayData) (arrow.ArrayDat
 		validity.grow(bytesOf(total), 0)
 		l.begins(validity.b, n)
 	}
-	if elements.Len() != int(end) {
+	if wrong != 0 || elements.Len() != int(end) {
 		return nil, errLevels
 	}
 	return finish(n.typ, total, nulls, &validity, offsets.buffer((total+1)*offsetBytes), []arrow.ArrayData{elements}), nil
