@@ -26,7 +26,7 @@ const (
 	checkOwnAgain = 2 * time.Hour // while something is wrong
 
 	publishedKey = "meta/prekeys-published" // Unix seconds of this device's last upload
-	replaceKey   = "meta/prekeys-replace"   // Unix seconds of a recovery, which gave up all that was published before
+	replaceKey   = "meta/prekeys-replace"   // Unix seconds of when all that was published before was given up, and nothing followed yet
 	toldKey      = "meta/heads-told"        // Unix seconds of when it told heads to everybody last
 
 	headVault   = "vault"
@@ -129,6 +129,13 @@ type offered struct {
 	refusedAt time.Time
 }
 
+// forgetOffered notes that no bundle of before can be answered any more: all that the coordinator hands out goes with the next upload. The caller holds offering
+// until the prekeys are given up.
+func (y *syncer) forgetOffered() error {
+	y.offered = offered{}
+	return y.keepTime(replaceKey, y.a.clock.Now())
+}
+
 // fillPreKeys publishes what the coordinator has none of, too few or old ones, if it is time for it.
 func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (published bool, err error) {
 	st, err := y.directory.Status(ctx)
@@ -148,7 +155,8 @@ func (y *syncer) fillPreKeys(ctx context.Context, rotated bool, now time.Time) (
 		y.a.rarely(Event{Type: EventPreKeysLow})
 	}
 	o := &y.offered
-	if o.owed = o.owed || rotated; rotated || st.Sequence != o.at && (o.upload == nil || st.Sequence != o.upload.Sequence) {
+	o.owed = o.owed || rotated
+	if rotated || st.Sequence != o.at && (o.upload == nil || st.Sequence != o.upload.Sequence) {
 		o.upload = nil // there are others since, here or there
 	}
 	few := st.Sequence == 0 || st.Left < oneTimeLow

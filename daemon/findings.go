@@ -68,17 +68,10 @@ func (y *syncer) verified(user string) bool {
 func (a *Agent) RestartSession(ctx context.Context, contact string, password []byte) error {
 	return a.decide(ctx, password, func(s *session) error {
 		y := s.sync
-		err := s.oneOfTheDevices()
-		switch {
-		case err != nil:
-		case contact == "":
-			err = y.restartPreKeys(ctx, password)
-		default:
-			if err = y.book.MaySend(contact); err == nil {
-				err = y.mail.Restart(contact)
-			}
+		if err := s.oneOfTheDevices(); err != nil {
+			return err
 		}
-		if err != nil {
+		if err := y.restart(ctx, contact, password); err != nil {
 			return err
 		}
 		y.rescan.Store(true)
@@ -88,6 +81,16 @@ func (a *Agent) RestartSession(ctx context.Context, contact string, password []b
 	})
 }
 
+func (y *syncer) restart(ctx context.Context, contact string, password []byte) error {
+	if contact == "" {
+		return y.restartPreKeys(ctx, password)
+	}
+	if err := y.book.MaySend(contact); err != nil {
+		return err
+	}
+	return y.mail.Restart(contact)
+}
+
 // restartPreKeys gives the prekeys up, here and at the coordinator: no bundle of before can be answered any more.
 func (y *syncer) restartPreKeys(ctx context.Context, password []byte) error {
 	y.offering.Lock()
@@ -95,8 +98,7 @@ func (y *syncer) restartPreKeys(ctx context.Context, password []byte) error {
 	if err := y.withdrawPreKeys(ctx, password); err != nil {
 		return err
 	}
-	y.offered = offered{}
-	if err := y.keepTime(replaceKey, y.a.clock.Now()); err != nil {
+	if err := y.forgetOffered(); err != nil {
 		return err
 	}
 	return y.mail.Restart("")
@@ -104,7 +106,7 @@ func (y *syncer) restartPreKeys(ctx context.Context, password []byte) error {
 
 // withdrawPreKeys removes what the coordinator hands out for the account, with the proof of its login: whoever stole a token has none.
 func (y *syncer) withdrawPreKeys(ctx context.Context, password []byte) error {
-	item, err := y.a.coordinatorItem()
+	_, err := y.a.coordinatorItem()
 	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
@@ -116,9 +118,7 @@ func (y *syncer) withdrawPreKeys(ctx context.Context, password []byte) error {
 		return err
 	}
 	defer proof.Wipe()
-	own := proof.For(item.URL)
-	defer own.Wipe()
-	return y.directory.Withdraw(ctx, own)
+	return y.directory.Withdraw(ctx, proof)
 }
 
 // ClearFindingRequest names what is forgotten: what contacts say of an object. Password is wiped.

@@ -78,9 +78,8 @@ func (y *syncer) finishRecovery(ctx context.Context) error {
 func (y *syncer) restartAll(ctx context.Context) error {
 	y.offering.Lock()
 	defer y.offering.Unlock()
-	if err := y.keepTime(replaceKey, y.a.clock.Now()); err != nil {
+	if err := y.forgetOffered(); err != nil {
 		return err
 	}
-	y.offered = offered{}
 	return y.mail.RestartAll(ctx)
 }

@@ -9,6 +9,7 @@ import (
 	"coldframe/daemon/contacts"
 	"coldframe/internal/fault"
 	"coldframe/internal/secret"
+	"coldframe/keystore"
 )
 
 // maxAsked is how many fetches without an answer are remembered.
@@ -110,12 +111,12 @@ func (d *Directory) Publish(ctx context.Context, u contacts.Upload, replace bool
 
 // Withdraw removes all prekeys that were offered, whoever did it; proof is that of the login. The same again changes nothing. Errors: fault.Forbidden for another
 // proof.
-func (d *Directory) Withdraw(ctx context.Context, proof secret.Key) error {
+func (d *Directory) Withdraw(ctx context.Context, proof keystore.Proof) error {
 	c, err := d.client()
 	if err != nil {
 		return err
 	}
-	p := proof.Bytes()
+	p := bytesOf(proof, c.URL())
 	defer secret.Wipe(p)
 	return unsure(c.WithdrawPreKeys(ctx, p))
 }
