@@ -117,15 +117,14 @@ func (s *State) PutPreKeys(ctx context.Context, user UserID, u Upload) (count in
 
 // addOneTime adds the one-time prekeys of an upload to those that are there, or puts them in their place.
 func (t *tx) addOneTime(user UserID, p *preKeys, u Upload) error {
+	if u.Replace {
+		if err := t.dropOneTime(user, p); err != nil {
+			return err
+		}
+	}
 	there := p.left(t.s.epoch)
 	if there == 0 {
 		p.First, p.Epoch = p.Last+1, t.s.epoch
-	}
-	for ; u.Replace && there > 0; there-- {
-		if err := t.Delete(oneTimeKey(user, p.First)); err != nil {
-			return err
-		}
-		p.First++
 	}
 	if there+len(u.OneTime) > MaxOneTimes {
 		return full(QuotaResource, "at most %d one-time prekeys are kept", MaxOneTimes)
@@ -135,6 +134,17 @@ func (t *tx) addOneTime(user UserID, p *preKeys, u Upload) error {
 		if err := t.Set(oneTimeKey(user, p.Last), k); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// dropOneTime removes the one-time prekeys that are there.
+func (t *tx) dropOneTime(user UserID, p *preKeys) error {
+	for range p.left(t.s.epoch) {
+		if err := t.Delete(oneTimeKey(user, p.First)); err != nil {
+			return err
+		}
+		p.First++
 	}
 	return nil
 }
@@ -155,7 +165,7 @@ func (s *State) WithdrawPreKeys(ctx context.Context, c Caller, proof []byte) err
 		if err != nil || !there {
 			return err
 		}
-		return errors.Join(t.addOneTime(c.User, &p, Upload{Replace: true}), t.Delete(own))
+		return errors.Join(t.dropOneTime(c.User, &p), t.Delete(own))
 	})
 }
 
