@@ -69,6 +69,14 @@ const olderSteps = ": the coordinator has an older vault than this machine; if i
 
 const otherKeysSteps = ": the coordinator has prekeys under your id that are not yours. Either it lies, or somebody stole a session: coldframe password ends all of them; then coldframe coordinator restart-prekeys puts your keys in their place"
 
+// stepsAfter are what a person does after a failure, if there is anything.
+var stepsAfter = map[localapi.SyncFailure]string{
+	{Task: localapi.SyncFailureTaskVault, Code: string(fault.RolledBack)}:   olderSteps,
+	{Task: localapi.SyncFailureTaskVault, Code: string(fault.Forked)}:       apartSteps,
+	{Task: localapi.SyncFailureTaskPrekeys, Code: string(fault.KeyChanged)}: otherKeysSteps,
+	{Task: localapi.SyncFailureTaskPrekeys, Code: string(fault.Conflict)}:   otherKeysSteps,
+}
+
 // linesOfSync says what a person should know of what is done with the coordinator.
 func linesOfSync(s *localapi.SyncStatus) []string {
 	lines := []string{fmt.Sprintf("this machine: %s; %d messages to be sent, %d set aside", printable(s.Device), s.Outbox, s.SetAside)}
@@ -76,17 +84,7 @@ func linesOfSync(s *localapi.SyncStatus) []string {
 		lines = append(lines, "nobody but the coordinator says that this vault is the newest, and nothing is signed or sent: "+freshSteps)
 	}
 	for _, f := range s.Failures {
-		line := fmt.Sprintf("%s: %s", f.Task, printable(f.Code))
-		if f.Task == localapi.SyncFailureTaskVault && f.Code == string(fault.RolledBack) {
-			line += olderSteps
-		}
-		if f.Task == localapi.SyncFailureTaskVault && f.Code == string(fault.Forked) {
-			line += apartSteps
-		}
-		if f.Task == localapi.SyncFailureTaskPrekeys && (f.Code == string(fault.KeyChanged) || f.Code == string(fault.Conflict)) {
-			line += otherKeysSteps
-		}
-		lines = append(lines, line)
+		lines = append(lines, fmt.Sprintf("%s: %s%s", f.Task, printable(f.Code), stepsAfter[f]))
 	}
 	return append(lines, linesOfDoubt(s)...)
 }
