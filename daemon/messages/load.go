@@ -403,7 +403,7 @@ func (m *Messages) commit(tx *kv.Tx, p *plan) error {
 	return setMark(tx, p.next)
 }
 
-// setWeak notes whether a session is weak.
+// setWeak notes whether a session is weak. It writes nothing where that is noted.
 func setWeak(tx *kv.Tx, base string, weak bool) error {
 	noted, err := tx.Has(weakPrefix + base)
 	switch {

@@ -61,7 +61,8 @@ func (m *Messages) session(ctx context.Context, peer string, remote bool) (*sess
 	if err != nil {
 		return nil, recordFault{err}
 	}
-	if err := m.noteWeak(r.base, s.Info().Weak); err != nil { // another device may have begun it, or heard the answer
+	err = m.config.DB.Update(func(tx *kv.Tx) error { return setWeak(tx, r.base, s.Info().Weak) }) // another device may have begun it, or heard the answer
+	if err != nil {
 		s.Wipe()
 		return nil, err
 	}
@@ -72,15 +73,6 @@ func (m *Messages) session(ctx context.Context, peer string, remote bool) (*sess
 	}
 	m.sessions[peer] = s
 	return s, nil
-}
-
-// noteWeak writes down whether a session that was opened is weak.
-func (m *Messages) noteWeak(base string, weak bool) error {
-	noted, err := m.config.DB.Has(weakPrefix + base)
-	if err != nil || noted == weak {
-		return err
-	}
-	return m.config.DB.Update(func(tx *kv.Tx) error { return setWeak(tx, base, weak) })
 }
 
 // Weak reports whether the session with a peer began without a one-time prekey of theirs and they have not answered yet, when this device last used it: who gets
